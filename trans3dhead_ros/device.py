@@ -1,0 +1,43 @@
+"""The one place that turns a device's name into a device."""
+
+import logging
+import re
+
+import torch
+
+_LOG = logging.getLogger(__name__)
+_NAME = re.compile(r'auto|cpu|cuda(?::(?P<index>\d+))?')
+
+
+def resolve_device(name: str | torch.device = 'auto') -> torch.device:
+    """Return the torch device for ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'cuda:N'``.
+
+    ``auto`` takes the first CUDA device and falls back to the processor with one log line.
+
+    Raises:
+        ValueError: for any other name, or a CUDA device that this machine does not have.
+    """
+    text = str(name).strip().lower()
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"device: {name!r} is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    if text == 'cpu':
+        return torch.device('cpu')
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == 'auto':
+        if count:
+            return torch.device('cuda', 0)
+        _LOG.info('device auto: no CUDA device, running on the processor')
+        return torch.device('cpu')
+    index = int(match['index'] or 0)
+    if count == 0:
+        raise ValueError(
+            f"device: {name!r} was asked for, but no CUDA device is available; use 'auto' or 'cpu'")
+    if index >= count:
+        raise ValueError(f"device: {name!r} does not exist; this machine has cuda:0 … cuda:{count - 1}")
+    return torch.device('cuda', index)
+
+
+def cpu_device() -> torch.device:
+    """The processor, where files are read and results are handed over."""
+    return torch.device('cpu')

@@ -1,0 +1,1 @@
+"""From an image to heads: detect, crop, align, metric pose, track, smooth."""

@@ -1,0 +1,70 @@
+"""Square crops of an image, and the map between crop units and pixels.
+
+Crop units: ``u = 2 * (px - centre) / side``, so −1…1 spans the crop. Pixel centres lie at integers in the
+image and in the crop: pixel ``i`` of a crop of ``size`` pixels is at ``u = (2 * i + 1) / size - 1``.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def crop_window(box: Array, scale: float) -> tuple[Array, float]:
+    """Centre (2,) px and side px of the square around a landmark box (4,): x0 y0 x1 y1."""
+    box = np.asarray(box, dtype=np.float64)
+    centre = 0.5 * (box[:2] + box[2:])
+    return centre, float(scale * np.max(box[2:] - box[:2]))
+
+
+def landmark_box(points: Array) -> Array:
+    """Tight boxes (..., 4) around points (..., P, 2 or 3) in px."""
+    xy = points[..., :2]
+    return np.concatenate([xy.min(axis=-2), xy.max(axis=-2)], axis=-1)
+
+
+def crop_square(image: NDArray[np.uint8], centre: Array, side: float, size: int) -> NDArray[np.uint8]:
+    """Resample the square with this centre (2,) px and side px to (size, size, C); outside is black.
+
+    A crop that shrinks much is averaged over its source pixels first: bilinear sampling alone would skip
+    pixels and alias.
+    """
+    shrink = side / size
+    if shrink > 2.0:
+        image, centre, side = _halve(image, np.asarray(centre, dtype=np.float64), side, int(shrink))
+    step = side / size
+    matrix = np.array([
+        [step, 0.0, centre[0] + 0.5 * step - 0.5 * side],
+        [0.0, step, centre[1] + 0.5 * step - 0.5 * side],
+    ])
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+
+
+def _halve(image: NDArray[np.uint8], centre: Array, side: float, factor: int,
+           ) -> tuple[NDArray[np.uint8], Array, float]:
+    """Average the window's surroundings over factor² blocks; only the window is touched."""
+    height, width = image.shape[:2]
+    low = np.floor(centre - 0.5 * side).astype(int) - 2 * factor
+    high = np.ceil(centre + 0.5 * side).astype(int) + 2 * factor
+    x0, y0 = np.clip(low, 0, [width, height])
+    x1, y1 = np.clip(high, 0, [width, height])
+    blocks_x, blocks_y = (x1 - x0) // factor, (y1 - y0) // factor
+    if blocks_x < 1 or blocks_y < 1:
+        return image, centre, side
+    window = image[y0:y0 + blocks_y * factor, x0:x0 + blocks_x * factor]
+    small = cv2.resize(window, (int(blocks_x), int(blocks_y)), interpolation=cv2.INTER_AREA)
+    # The centre of the first block is (factor − 1) / 2 pixels inside the window.
+    offset = np.array([x0, y0]) + 0.5 * (factor - 1)
+    return small, (centre - offset) / factor, side / factor
+
+
+def to_pixels(points: Array, centre: Array, side: float) -> Array:
+    """Crop units (..., 2) → image px."""
+    return np.asarray(points) * (0.5 * side) + np.asarray(centre)
+
+
+def to_crop_units(points: Array, centre: Array, side: float) -> Array:
+    """Image px (..., 2) → crop units."""
+    return (np.asarray(points) - np.asarray(centre)) * (2.0 / side)
