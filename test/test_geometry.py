@@ -1,0 +1,117 @@
+"""The conventions of geometry.py, checked against what they say in words."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+import torch
+from trans3dhead_ros import geometry
+
+NOSE, LEFT, CROWN = np.eye(3)
+
+
+def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    return geometry.rotation_from_euler(np.array([yaw, pitch, roll]))
+
+
+def random_rotations(count: int = 50) -> np.ndarray:
+    return Rotation.random(count, random_state=3).as_matrix()
+
+
+def test_facing_the_camera_is_the_stated_matrix():
+    assert np.allclose(rotation(), geometry.FACING_CAMERA)
+    assert np.allclose(geometry.FACING_CAMERA @ NOSE, [0, 0, -1])
+    assert np.allclose(geometry.FACING_CAMERA @ LEFT, [1, 0, 0])
+    assert np.allclose(geometry.FACING_CAMERA @ CROWN, [0, -1, 0])
+
+
+def test_positive_yaw_turns_the_nose_to_the_images_left():
+    assert (rotation(yaw=30) @ NOSE)[0] == pytest.approx(-0.5)
+
+
+def test_positive_pitch_lifts_the_chin():
+    nose = rotation(pitch=30) @ NOSE
+    assert nose[1] == pytest.approx(-0.5)  # y is down: the nose points up
+
+
+def test_positive_roll_moves_the_crown_to_the_images_right():
+    assert (rotation(roll=30) @ CROWN)[0] == pytest.approx(0.5)
+
+
+def test_decode_is_the_one_of_pose_para():
+    yaw, pitch, roll = 40.0, -25.0, 15.0
+    matrices = [Rotation.from_euler(axis, angle, degrees=True).as_matrix()
+                for axis, angle in (('z', roll), ('y', yaw), ('x', pitch))]
+    q = (matrices[0] @ matrices[1] @ matrices[2]).T
+    permutation = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    from_q = np.diag([1.0, -1, -1]) @ q @ permutation.T
+    assert np.allclose(rotation(yaw, pitch, roll), from_q)
+    assert np.allclose(geometry.euler_from_rotation(from_q), [yaw, pitch, roll])
+
+
+def test_euler_round_trip_in_numpy_and_torch():
+    euler = np.random.default_rng(0).uniform(-85, 85, (40, 3))
+    assert np.allclose(geometry.euler_from_rotation(geometry.rotation_from_euler(euler)), euler)
+    tensor = torch.from_numpy(euler)
+    back = geometry.euler_from_rotation(geometry.rotation_from_euler(tensor))
+    assert torch.allclose(back, tensor)
+
+
+def test_six_numbers_give_back_the_rotation():
+    matrices = torch.from_numpy(random_rotations())
+    assert torch.allclose(geometry.rotation_6d_to_matrix(geometry.rotation_to_6d(matrices)),
+                          matrices)
+
+
+def test_geodesic_distance_is_the_angle_between():
+    first = random_rotations(5)
+    turned = first @ Rotation.from_rotvec([0, 0, np.deg2rad(12.0)]).as_matrix()
+    assert np.allclose(geometry.geodesic_distance_deg(first, turned), 12.0)
+    assert geometry.geodesic_distance_deg(first[0], first[0]) == 0.0
+
+
+def test_turning_the_picture_turns_the_points_with_it():
+    import cv2
+    points = np.random.default_rng(1).normal(size=(6, 3))
+    r = random_rotations(1)[0]
+    matrix = cv2.getRotationMatrix2D((0, 0), 25.0, 1.0)[:, :2]
+    turned = geometry.turned_in_image(r, 25.0)
+    assert np.allclose((points @ turned.T)[:, :2], (points @ r.T)[:, :2] @ matrix.T)
+    assert np.allclose(geometry.turned_in_image(torch.from_numpy(r), 25.0).numpy(), turned)
+
+
+def test_mirroring_twice_changes_nothing_and_flips_yaw_and_roll():
+    r = rotation(30, 10, -20)
+    assert np.allclose(geometry.euler_from_rotation(geometry.mirrored(r)), [-30, 10, 20])
+    assert np.allclose(geometry.mirrored(geometry.mirrored(r)), r)
+
+
+def test_quaternion_round_trip():
+    r = random_rotations()
+    quaternion = geometry.quaternion_from_rotation(r)
+    assert (quaternion[:, 3] >= 0).all()
+    assert np.allclose(geometry.rotation_from_quaternion(2 * quaternion), r)
+
+
+def test_nearest_rotation_of_a_disturbed_one():
+    r = random_rotations()
+    near = geometry.nearest_rotation(1.7 * r)
+    assert np.allclose(near, r)
+    assert np.allclose(np.linalg.det(geometry.nearest_rotation(-r)), 1.0)
+
+
+def test_viewing_ray_rotation_takes_the_axis_to_the_ray():
+    ray = np.array([0.4, -0.2, 1.0])
+    r = geometry.viewing_ray_rotation(ray)
+    assert np.allclose(r @ [0, 0, 1], ray / np.linalg.norm(ray))
+    assert np.allclose(r @ r.T, np.eye(3))
+
+
+@pytest.mark.parametrize('bad', [np.zeros(3), np.zeros((3, 4)), np.zeros((2, 2, 3))])
+def test_a_wrong_shape_is_named(bad):
+    with pytest.raises(ValueError, match='rotation'):
+        geometry.euler_from_rotation(bad)
+
+
+def test_a_ray_behind_the_camera_is_refused():
+    with pytest.raises(ValueError, match='ray'):
+        geometry.viewing_ray_rotation(np.array([0.0, 0.0, -1.0]))

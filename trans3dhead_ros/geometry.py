@@ -1,0 +1,182 @@
+"""
+Rotations and frame conventions; every other module refers to this page.
+
+* **Image**: pixel centres at integers, x right, y down.
+* **Camera optical frame**: x right, y down, z forward, metres.
+* **Head frame**: origin at the sellion (landmark 27 of the mean head; it moves with identity, not
+  with expression), x out of the face, y to the head's left, z up, metres.
+* **Pose**: `p_camera = R @ p_head + t`. A head that faces the camera has head x = -optical z,
+  head y = +optical x, head z = -optical y: that rotation is `FACING_CAMERA`.
+* **Euler angles** are for reports only and follow `Pose_Para` of AFLW2000-3D / 300W-LP, in degrees
+  and in the order (yaw, pitch, roll). With Q = diag(1, -1, -1) @ R @ [[0,0,1],[1,0,0],[0,1,0]] and
+  Q = (Rz(roll) Ry(yaw) Rx(pitch))^T:
+  yaw > 0: nose to the image's left (to the person's own right); pitch > 0: chin up; roll > 0: crown
+  to the image's right. REP-103 yaw has the opposite sign. Beyond +-90 degrees of yaw the decode
+  folds: use the rotation or the quaternion there.
+* **Quaternions** are (x, y, z, w).
+
+Functions that say "array" take NumPy arrays or torch tensors and return the same kind.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TypeVar
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+import torch
+
+Array = TypeVar('Array', np.ndarray, torch.Tensor)
+
+FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
+"""Head -> camera optical rotation of a head that looks straight into the camera."""
+
+
+def _library(array: Array) -> ModuleType:
+    """Return the module whose functions fit `array`; both name what is used here alike."""
+    return torch if isinstance(array, torch.Tensor) else np
+
+
+def _require_matrices(rotation: Array, name: str = 'rotation') -> None:
+    if rotation.ndim < 2 or tuple(rotation.shape[-2:]) != (3, 3):
+        raise ValueError(f'{name}: expected shape (..., 3, 3), got {tuple(rotation.shape)}')
+
+
+def euler_from_rotation(rotation: Array) -> Array:
+    """
+    Decode yaw, pitch and roll.
+
+    :param rotation: (..., 3, 3), head -> camera optical frame, array.
+    :return: (..., 3) yaw, pitch, roll in degrees, the convention at the top of this module.
+    :raises ValueError: for another shape.
+    """
+    _require_matrices(rotation)
+    xp = _library(rotation)
+    yaw = xp.arcsin(xp.clip(-rotation[..., 0, 0], -1.0, 1.0))
+    pitch = xp.arctan2(-rotation[..., 1, 0], -rotation[..., 2, 0])
+    roll = xp.arctan2(rotation[..., 0, 2], rotation[..., 0, 1])
+    return xp.rad2deg(xp.stack([yaw, pitch, roll], axis=-1))
+
+
+def rotation_from_euler(euler_deg: Array) -> Array:
+    """
+    Build the rotation of yaw, pitch and roll: the inverse of `euler_from_rotation`.
+
+    :param euler_deg: (..., 3) yaw, pitch, roll in degrees, array.
+    :return: (..., 3, 3) head -> camera optical frame.
+    :raises ValueError: for another shape.
+    """
+    if euler_deg.ndim < 1 or euler_deg.shape[-1] != 3:
+        raise ValueError(f'euler_deg: expected shape (..., 3), got {tuple(euler_deg.shape)}')
+    xp = _library(euler_deg)
+    yaw, pitch, roll = (xp.deg2rad(euler_deg[..., i]) for i in range(3))
+    cy, sy, cp, sp = xp.cos(yaw), xp.sin(yaw), xp.cos(pitch), xp.sin(pitch)
+    cr, sr = xp.cos(roll), xp.sin(roll)
+    # R = diag(1, -1, -1) (Rz(roll) Ry(yaw) Rx(pitch))^T [[0,1,0],[0,0,1],[1,0,0]], multiplied out.
+    rows = [
+        xp.stack([-sy, cr * cy, sr * cy], axis=-1),
+        xp.stack([-sp * cy, -(cr * sy * sp - sr * cp), -(sr * sy * sp + cr * cp)], axis=-1),
+        xp.stack([-cp * cy, -(cr * sy * cp + sr * sp), -(sr * sy * cp - cr * sp)], axis=-1),
+    ]
+    return xp.stack(rows, axis=-2)
+
+
+def rotation_6d_to_matrix(six: torch.Tensor) -> torch.Tensor:
+    """
+    Turn the continuous 6D representation into a rotation (Zhou et al., CVPR 2019).
+
+    :param six: (..., 6): the first two columns of the matrix before Gram-Schmidt.
+    :return: (..., 3, 3).
+    """
+    first = torch.nn.functional.normalize(six[..., :3], dim=-1)
+    second = six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first
+    second = torch.nn.functional.normalize(second, dim=-1)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
+
+
+def rotation_to_6d(rotation: Array) -> Array:
+    """Return the first two columns of (..., 3, 3) as (..., 6), array."""
+    _require_matrices(rotation)
+    return _library(rotation).concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
+
+
+def geodesic_distance_deg(first: Array, second: Array) -> Array:
+    """
+    Return the angle between rotations.
+
+    :param first, second: (..., 3, 3), array.
+    :return: (...) degrees in 0..180. Computed from the chord, so small angles keep their precision.
+    """
+    _require_matrices(first, 'first')
+    _require_matrices(second, 'second')
+    xp = _library(first)
+    chord = xp.sqrt(((first - second) ** 2).sum(-1).sum(-1))
+    return xp.rad2deg(2.0 * xp.arcsin(xp.clip(chord / (2.0 * 2.0 ** 0.5), 0.0, 1.0)))
+
+
+def turned_in_image(rotation: Array, degrees: float) -> Array:
+    """
+    Return the head rotation after its picture was turned by `degrees` (cv2's sign: positive is
+    counter-clockwise on the screen) about any point, under weak perspective.
+
+    :param rotation: (..., 3, 3) head -> camera optical frame, array.
+    """
+    _require_matrices(rotation)
+    xp = _library(rotation)
+    c, s = float(np.cos(np.deg2rad(degrees))), float(np.sin(np.deg2rad(degrees)))
+    first, second, third = rotation[..., 0, :], rotation[..., 1, :], rotation[..., 2, :]
+    return xp.stack([c * first + s * second, -s * first + c * second, third], axis=-2)
+
+
+def mirrored(rotation: Array) -> Array:
+    """Return the head rotation after its picture was mirrored left-right, array (..., 3, 3)."""
+    _require_matrices(rotation)
+    signs = np.outer([-1.0, 1.0, 1.0], [1.0, -1.0, 1.0])
+    if isinstance(rotation, torch.Tensor):
+        return rotation * rotation.new_tensor(signs)
+    return rotation * signs
+
+
+def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
+    """Return (..., 4) quaternions (x, y, z, w), w >= 0, of (..., 3, 3)."""
+    _require_matrices(rotation)
+    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat(canonical=True)
+    return flat.reshape(*rotation.shape[:-2], 4)
+
+
+def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """Return (..., 3, 3) of (..., 4) quaternions (x, y, z, w) of any non-zero norm."""
+    quaternion = np.asarray(quaternion, dtype=float)
+    if quaternion.ndim < 1 or quaternion.shape[-1] != 4:
+        raise ValueError(f'quaternion: expected shape (..., 4), got {quaternion.shape}')
+    return Rotation.from_quat(quaternion.reshape(-1, 4)).as_matrix().reshape(
+        *quaternion.shape[:-1], 3, 3)
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """Return the rotation nearest (Frobenius) to (..., 3, 3), by singular values."""
+    _require_matrices(matrix, 'matrix')
+    u, _, vt = np.linalg.svd(matrix)
+    sign = np.sign(np.linalg.det(u @ vt))
+    u = u.copy()
+    u[..., :, 2] *= sign[..., None]
+    return u @ vt
+
+
+def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
+    """
+    Return the smallest rotation that takes the optical axis (0, 0, 1) to a viewing ray.
+
+    A crop seen off-centre looks turned: `R_camera = viewing_ray_rotation(ray) @ R_crop`.
+
+    :param ray: (3,) direction in the camera optical frame, z > 0, any length.
+    :return: (3, 3).
+    :raises ValueError: for a ray that does not point forward.
+    """
+    ray = np.asarray(ray, dtype=float)
+    if ray.shape != (3,) or not np.isfinite(ray).all() or ray[2] <= 0:
+        raise ValueError(f'ray: expected three finite numbers with z > 0, got {ray}')
+    x, y, z = ray / np.linalg.norm(ray)
+    skew = np.array([[0.0, 0.0, x], [0.0, 0.0, y], [-x, -y, 0.0]])
+    return np.eye(3) + skew + skew @ skew / (1.0 + z)
