@@ -1,0 +1,57 @@
+"""Square crops: a pixel of the crop shows the pixel of the image that the map says."""
+
+import numpy as np
+import pytest
+
+from trans3dhead_ros.perception.crop import (
+    crop_square, crop_window, landmark_box, to_crop_units, to_pixels)
+
+
+def ramps(height: int, width: int) -> np.ndarray:
+    """Return an image whose first two channels are x / 4 and y / 4."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x / 4, y / 4, 0 * x], -1).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize('centre', [(300.3, 250.7), (401.5, 298.25)])
+@pytest.mark.parametrize(('side', 'size'), [(100, 128), (128, 128), (200, 128), (450, 64)])
+def test_a_crop_shows_what_the_map_says(centre, side, size):
+    crop = crop_square(ramps(700, 900), np.array(centre), side, size)
+    assert crop.shape == (size, size, 3) and crop.dtype == np.uint8
+    units = (2 * np.arange(size) + 1) / size - 1
+    pixels = to_pixels(np.stack([units, units], -1), centre, side)
+    np.testing.assert_allclose(crop[size // 2, :, 0], pixels[:, 0] / 4, atol=0.9)
+    np.testing.assert_allclose(crop[:, size // 2, 1], pixels[:, 1] / 4, atol=0.9)
+
+
+def test_outside_the_image_is_black():
+    white = np.full((80, 80, 3), 255, np.uint8)
+    crop = crop_square(white, np.array([0.0, 40.0]), 60.0, 64)
+    assert (crop[:, :31] == 0).all() and (crop[:, 33:] == 255).all()
+    assert (crop_square(white, np.array([500.0, 500.0]), 60.0, 64) == 0).all()
+    assert (crop_square(white, np.array([5000.0, 40.0]), 600.0, 64) == 0).all()
+
+
+def test_shrinking_averages_instead_of_skipping_pixels():
+    checks = np.zeros((512, 512, 3), np.uint8)
+    checks[::2, ::2] = checks[1::2, 1::2] = 255
+    crop = crop_square(checks, np.array([255.5, 255.5]), 512.0, 64)
+    assert np.abs(crop[4:-4, 4:-4].astype(int) - 128).max() <= 2
+
+
+def test_crop_units_and_pixels_are_inverse():
+    points = np.random.default_rng(0).normal(size=(5, 68, 2))
+    pixels = to_pixels(points, (120.0, 80.5), 64.0)
+    np.testing.assert_allclose(to_crop_units(pixels, (120.0, 80.5), 64.0), points, atol=1e-12)
+    np.testing.assert_allclose(to_pixels(np.array([-1.0, 1.0]), (10.0, 20.0), 8.0), [6.0, 24.0])
+
+
+def test_the_window_follows_the_longer_side_of_the_box():
+    centre, side = crop_window(np.array([10.0, 20.0, 50.0, 100.0]), 1.5)
+    np.testing.assert_allclose(centre, [30.0, 60.0])
+    assert side == 120.0
+
+
+def test_the_landmark_box_is_tight_and_ignores_depth():
+    points = np.array([[[3.0, 4.0, -99.0], [5.0, 1.0, 99.0]]])
+    np.testing.assert_allclose(landmark_box(points), [[3.0, 1.0, 5.0, 4.0]])
