@@ -1,0 +1,142 @@
+"""The linear morphable head: coefficients -> vertices and landmarks, in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+LANDMARK_COUNT = 68
+JAW_COUNT = 17
+SELLION = 27
+"""Index among the 68 landmarks of the sellion, the origin of the head frame."""
+
+_STATE = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'contour_indices')
+
+
+class HeadModel(nn.Module):
+    """
+    Linear head `V = mean + sum_i shape_i identity_i + sum_e expression_e expression_e`.
+
+    Vertices lie in the head frame of `geometry`: metres, origin at the sellion of the identity,
+    x out of the face, y to the head's left, z up. Nothing here is trained; the arrays are buffers,
+    so they travel in the checkpoint and follow `.to(device)`.
+
+    :ivar mean: (V, 3) m.
+    :ivar identity: (I, V, 3) m per unit of a coefficient that is N(0, 1) over people.
+    :ivar expression: (E, V, 3) m per unit of a coefficient in 0..1, named by `expression_names`.
+    :ivar triangles: (T, 3) int64, counter-clockwise seen from outside.
+    :ivar landmark_indices: (68,) int64 vertices of the 3D landmark definition, iBUG-68 order.
+    :ivar contour_indices: (17, K) int64 vertices on which each jaw point slides when it marks the
+        visible contour, from the jaw (first) over the cheek.
+    """
+
+    mean: torch.Tensor
+    identity: torch.Tensor
+    expression: torch.Tensor
+    triangles: torch.Tensor
+    landmark_indices: torch.Tensor
+    contour_indices: torch.Tensor
+
+    def __init__(
+        self, mean: torch.Tensor, identity: torch.Tensor, expression: torch.Tensor,
+        triangles: torch.Tensor, landmark_indices: torch.Tensor, contour_indices: torch.Tensor,
+        expression_names: Sequence[str],
+    ) -> None:
+        super().__init__()
+        vertex_count = mean.shape[0]
+        expected = {
+            'mean': (mean, (vertex_count, 3)),
+            'identity': (identity, (identity.shape[0], vertex_count, 3)),
+            'expression': (expression, (len(expression_names), vertex_count, 3)),
+            'triangles': (triangles, (triangles.shape[0], 3)),
+            'landmark_indices': (landmark_indices, (LANDMARK_COUNT,)),
+            'contour_indices': (contour_indices, (JAW_COUNT, *contour_indices.shape[1:])),
+        }
+        for name, (tensor, shape) in expected.items():
+            if tuple(tensor.shape) != shape:
+                raise ValueError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
+            if tensor.is_floating_point():
+                tensor = tensor.float()
+            self.register_buffer(name, tensor.contiguous())
+        self.expression_names = tuple(expression_names)
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, torch.Tensor], expression_names: Sequence[str],
+    ) -> HeadModel:
+        """
+        Build from the tensors named like the buffers.
+
+        :raises ValueError: when one is missing or the shapes do not fit together.
+        """
+        missing = [name for name in _STATE if name not in state]
+        if missing:
+            raise ValueError(f'head model: missing tensors {", ".join(missing)}')
+        return cls(*(state[name] for name in _STATE), expression_names)
+
+    @property
+    def shape_count(self) -> int:
+        """Number of identity coefficients I."""
+        return self.identity.shape[0]
+
+    @property
+    def expression_count(self) -> int:
+        """Number of expression coefficients E."""
+        return self.expression.shape[0]
+
+    def forward(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
+        """
+        Return the vertices (B, V, 3) in metres of shape (B, I) and expression (B, E).
+
+        :raises ValueError: for other shapes.
+        """
+        self._check(shape, expression)
+        offsets = shape @ self.identity.flatten(1) + expression @ self.expression.flatten(1)
+        return self.mean + offsets.unflatten(1, (-1, 3))
+
+    def landmarks(self, vertices: torch.Tensor) -> torch.Tensor:
+        """Return the 68 landmarks (B, 68, 3) of vertices (B, V, 3)."""
+        return vertices[:, self.landmark_indices]
+
+    def points_of(
+        self, indices: torch.Tensor, shape: torch.Tensor, expression: torch.Tensor,
+    ) -> torch.Tensor:
+        """
+        Return the vertices (B, P, 3) at `indices` (P,) alone: what training needs, far cheaper.
+
+        :raises ValueError: when shape is not (B, I) or expression not (B, E).
+        """
+        self._check(shape, expression)
+        offsets = (shape @ self.identity[:, indices].flatten(1)
+                   + expression @ self.expression[:, indices].flatten(1))
+        return self.mean[indices] + offsets.unflatten(1, (-1, 3))
+
+    def _check(self, shape: torch.Tensor, expression: torch.Tensor) -> None:
+        for name, tensor, count in (('shape', shape, self.shape_count),
+                                    ('expression', expression, self.expression_count)):
+            if tensor.ndim != 2 or tensor.shape[1] != count:
+                raise ValueError(f'{name}: expected (B, {count}), got {tuple(tensor.shape)}')
+
+
+def visible_contour(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """
+    Choose for each jaw point the candidate that lies on the visible contour.
+
+    Sets labelled in 2D put the jaw on the face's outline. On the far side of a turned head that
+    outline runs over the cheek: the candidate farthest out, square to the head's projected
+    vertical, is the labelled one. On the near side that is the jaw itself.
+
+    :param candidates: (B, 17, K, 3) head frame, those of `HeadModel.contour_indices`.
+    :param rotation: (B, 3, 3) head -> camera optical frame.
+    :return: (B, 17) int64, index of the candidate of each jaw point.
+    """
+    up = rotation[:, :2, 2]
+    across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)  # towards the image's right when upright
+    outwards = torch.einsum('bi,bij,bpkj->bpk', across, rotation[:, :2], candidates)
+    side = torch.ones(JAW_COUNT, device=candidates.device, dtype=candidates.dtype)
+    side[:JAW_COUNT // 2] = -1.0  # points 0..7 lie on the image's left of a facing head
+    chosen = (outwards * side[:, None]).argmax(dim=-1)
+    chosen[:, JAW_COUNT // 2] = 0  # the chin's point stays
+    return chosen
