@@ -68,6 +68,7 @@ class FrameSource(ABC):
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release the device or the file."""
 
@@ -90,9 +91,12 @@ class PictureSource(FrameSource):
         for index, path in enumerate(self._paths):
             yield Frame(index, index / self.fps, read_picture(path))
 
+    def close(self) -> None:
+        """Nothing stays open between pictures."""
+
 
 class VideoSource(FrameSource):
-    """A file that OpenCV's video reader opens; GIFs come fully composed, with their own durations."""
+    """A file or stream of OpenCV's video reader; GIFs come composed, with their own durations."""
 
     def __init__(self, name: str, target: str, live: bool) -> None:
         self._target = target
@@ -165,7 +169,9 @@ class CameraSource(FrameSource):
 
 
 def open_source(source: str | Path) -> FrameSource:
-    """Open a picture, a folder of pictures, a GIF, a video file, a stream (``rtsp://…``) or a camera index.
+    """Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
+
+    :param source: a path, a URL, or the index of a camera.
 
     Raises:
         ValueError: nothing is there, or it cannot be read; the message says which.
@@ -187,8 +193,8 @@ def open_source(source: str | Path) -> FrameSource:
         return CameraSource(int(name))
     if '://' in name:
         return VideoSource(name, name, live=True)
-    raise ValueError(f'source: {name} does not exist; give a picture, a folder of pictures, a video or '
-                     'a camera index')
+    raise ValueError(f'source: {name} does not exist; give a picture, a folder of pictures, a video '
+                     'or a camera index')
 
 
 def read_picture(path: str | Path) -> Image:
