@@ -1,0 +1,28 @@
+# Everything is done by the set-up in `.venv`; see README.md.
+PYTHON ?= python3
+SOURCE ?=
+PACE ?= lockstep
+OUT ?= out/demo
+
+.PHONY: setup demo test lint clean
+
+setup:
+	@$(call set_up,runtime training test)
+
+demo:
+	@$(call set_up,runtime)
+	@.venv/bin/python -m trans3dhead_ros.ros.demo --source '$(SOURCE)' --pace '$(PACE)' --output '$(OUT)'
+
+test: setup lint
+	@.venv/bin/python -m pytest
+
+lint:
+	@.venv/bin/ruff check .
+
+clean:
+	rm -rf .venv build install log out
+
+define set_up
+command -v $(PYTHON) > /dev/null || { echo 'set-up: $(PYTHON) is missing: sudo apt install python3 python3-venv python3-dev' >&2; exit 1; }; \
+$(PYTHON) scripts/set_up.py $(1)
+endef

@@ -1,0 +1,307 @@
+"""Builds the environment of this repository in `.venv`; quick when nothing is to be done.
+
+    python3 scripts/set_up.py [runtime] [training] [test]
+
+Without ROS 2 on the machine, the real thing (rclpy and Fast DDS) is installed from Python wheels.
+Where a distribution is sourced, its Python, rclpy, NumPy and OpenCV are used and only what it lacks
+is installed. Either way the messages of this package are built with CMake into the venv itself, so
+that `.venv/bin/python` imports them with nothing sourced (see `overlay_bootstrap.py`).
+
+Every step leaves a stamp with a hash of its inputs in `.venv/stamps` and is skipped while that
+hash is the same. Standard library only, and no syntax newer than Python 3.7: this file must get as
+far as saying that a Python is too old.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / '.venv'
+VENV_PYTHON = VENV / 'bin' / 'python'
+OVERLAY = ROOT / 'scripts' / 'overlay'
+PYTHON_RANGE = ((3, 10), (3, 13))
+
+# What a ROS 2 distribution (or apt, through rosdep) already provides, by the module that proves it.
+# Wheels of these would shadow the ones that the distribution's rclpy was built against.
+DISTRIBUTION_MODULES = {
+    'matplotlib': 'matplotlib',
+    'numpy': 'numpy',
+    'opencv-python-headless': 'cv2',
+    'pytest': 'pytest',
+    'pyyaml': 'yaml',
+    'scipy': 'scipy',
+    'tqdm': 'tqdm',
+}
+
+
+class SetUpError(Exception):
+    """Something on this machine is missing; the message says what and how to mend it."""
+
+
+def main(arguments: list[str]) -> int:
+    """Set up the named requirement groups and return the exit code."""
+    groups = arguments or ['runtime', 'training', 'test']
+    # Two makes at once in one checkout would install over each other.
+    lock = os.open(str(ROOT), os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        distribution = sourced_distribution()
+        check_machine(distribution)
+        make_venv(distribution)
+        install_requirements(groups, distribution)
+        build_overlay(distribution)
+        install_package()
+    except SetUpError as error:
+        print(f'set-up: {error}', file=sys.stderr)
+        return 1
+    finally:
+        os.close(lock)
+    return 0
+
+
+# -- what the machine has --------------------------------------------------------------------------
+
+
+def sourced_distribution() -> str | None:
+    """Name of the ROS 2 distribution that the shell has sourced, None without one."""
+    prefixes = [Path(p) for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
+    # A venv with the wheels is a ROS prefix as well, but not one to build on.
+    real = [p for p in prefixes if not (p / 'pyvenv.cfg').exists()]
+    if any((p / 'share' / 'rclpy' / 'package.xml').exists() for p in real):
+        return os.environ.get('ROS_DISTRO', 'unknown')
+    return None
+
+
+def check_machine(distribution: str | None) -> None:
+    """Raise SetUpError, with the mend, for anything that the later steps would stumble over."""
+    version = sys.version_info[:2]
+    if not PYTHON_RANGE[0] <= version <= PYTHON_RANGE[1]:
+        raise SetUpError(
+            'Python 3.10 to 3.13 is needed, {} is {}.{}; name another one: make PYTHON=python3.12'
+            .format(sys.executable, *version)
+        )
+    if any(importlib.util.find_spec(module) is None for module in ('venv', 'ensurepip')):
+        raise SetUpError("Python's venv module is missing: sudo apt install python3-venv")
+    if not (Path(sysconfig.get_path('include')) / 'Python.h').exists():
+        raise SetUpError('the headers of Python are missing: sudo apt install python3-dev')
+    if not any(shutil.which(compiler) for compiler in ('c++', 'g++', 'clang++')):
+        raise SetUpError('a C++ compiler is missing: sudo apt install build-essential')
+    for tool, package in (('cmake', 'cmake'), ('make', 'build-essential')):
+        if shutil.which(tool) is None:
+            raise SetUpError(f'{tool} is missing: sudo apt install {package}')
+    if distribution is None and platform.machine() != 'x86_64':
+        raise SetUpError(
+            f'ROS 2 as Python wheels exists for x86-64 only, this is {platform.machine()}; '
+            'install and source a ROS 2 distribution (Humble, Jazzy or Kilted) and run make again'
+        )
+    if distribution is not None and importlib.util.find_spec('rclpy') is None:
+        raise SetUpError(
+            f'ROS 2 {distribution} is sourced, but {sys.executable} cannot import its rclpy; '
+            'name its Python: make PYTHON=/usr/bin/python3'
+        )
+
+
+# -- stamps ----------------------------------------------------------------------------------------
+
+
+def digest(*inputs: Path | str) -> str:
+    """Hash of texts and of the names and contents of files."""
+    state = hashlib.sha256()
+    for item in inputs:
+        if isinstance(item, Path):
+            state.update(str(item.relative_to(ROOT)).encode() + b'\0' + item.read_bytes())
+        else:
+            state.update(item.encode())
+        state.update(b'\0')
+    return state.hexdigest()
+
+
+def is_done(step: str, key: str) -> bool:
+    """Whether a step was finished with these very inputs."""
+    stamp = VENV / 'stamps' / step
+    return stamp.exists() and stamp.read_text() == key
+
+
+def mark_done(step: str, key: str) -> None:
+    """Remember that a step was finished with these inputs."""
+    (VENV / 'stamps').mkdir(exist_ok=True)
+    (VENV / 'stamps' / step).write_text(key)
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def make_venv(distribution: str | None) -> None:
+    """Create `.venv` on this interpreter; anew when the Python or the ROS 2 below it changed."""
+    key = digest(os.path.realpath(sys.executable), sys.version, str(distribution))
+    if is_done('venv', key):
+        return
+    say('virtual environment')
+    options = ['--system-site-packages'] if distribution else []
+    python = os.path.realpath(sys.executable)  # not a venv that happens to be active
+    run([python, '-m', 'venv', '--clear', *options, str(VENV)])
+    mark_done('venv', key)
+
+
+def install_requirements(groups: list[str], distribution: str | None) -> None:
+    """Install the pinned requirements of the groups, and the ROS wheels where nothing is sourced."""
+    files = [ROOT / 'requirements' / f'{group}.txt' for group in groups]
+    missing = [file.stem for file in files if not file.exists()]
+    if missing:
+        raise SetUpError(f"no requirement group '{missing[0]}': runtime, training or test")
+    if distribution is None:
+        files.append(ROOT / 'requirements' / 'ros.txt')
+    todo = [(file, digest(file)) for file in files]
+    todo = [(file, key) for file, key in todo if not is_done(f'requirements-{file.stem}', key)]
+    if not todo:
+        return
+    say('requirements: ' + ', '.join(file.stem for file, _ in todo))
+    # The compiled runtime stays as pinned (or as the distribution has it) whatever comes later.
+    constraints = ROOT / 'requirements' / 'runtime.txt'
+    if distribution is None:
+        arguments = ['-c', str(constraints)]
+        for file, _ in todo:
+            arguments += ['-r', str(file)]
+    else:
+        arguments = [line for file, _ in todo for line in lacking_requirements(file)]
+        arguments += [f'numpy=={module_version("numpy")}'] if has_module('numpy') else []
+    if arguments:
+        run([str(VENV_PYTHON), '-m', 'pip', 'install', '--quiet', *arguments])
+    if distribution is None:
+        mend_wheel_targets()
+    for file, key in todo:
+        mark_done(f'requirements-{file.stem}', key)
+
+
+def lacking_requirements(file: Path) -> list[str]:
+    """Lines of a requirement file whose module the sourced distribution does not have."""
+    lines = [line.split('#')[0].strip() for line in file.read_text().splitlines()]
+    return [
+        line for line in lines
+        if line and not has_module(DISTRIBUTION_MODULES.get(re.split(r'[=<>\[]', line)[0], ''))
+    ]
+
+
+def has_module(name: str) -> bool:
+    """Whether this interpreter, with what is sourced, can import a module."""
+    return bool(name) and importlib.util.find_spec(name) is not None
+
+
+def module_version(name: str) -> str:
+    """Version of a module that this interpreter can import."""
+    return __import__(name).__version__
+
+
+def mend_wheel_targets() -> None:
+    """Point the wheels' CMake targets at this interpreter's include folders.
+
+    They name the folders of the machine that built the wheels (below /opt/python), and CMake
+    refuses targets with include folders that do not exist.
+    """
+    include = sysconfig.get_path('include')
+    numpy_include = subprocess.run(
+        [str(VENV_PYTHON), '-c', 'import numpy; print(numpy.get_include())'],
+        check=True, stdout=subprocess.PIPE, universal_newlines=True,
+    ).stdout.strip()
+    for target in (VENV / 'share').glob('*/cmake/*.cmake'):
+        text = target.read_text()
+        mended = re.sub(r'/opt/python/[^;"]*/numpy/_?core/include', numpy_include, text)
+        mended = re.sub(r'/opt/python/[^;"]*/include/python[\d.]+', include, mended)
+        if mended != text:
+            target.write_text(mended)
+
+
+def build_overlay(distribution: str | None) -> None:
+    """Build our messages, and tf2_msgs where no distribution has it, into the venv."""
+    packages = [] if distribution else [OVERLAY / 'tf2_msgs']
+    inputs = [ROOT / 'CMakeLists.txt', ROOT / 'package.xml', ROOT / 'requirements' / 'ros.txt']
+    for folder in (ROOT / 'msg', ROOT / 'srv', *packages):
+        inputs += sorted(path for path in folder.rglob('*') if path.is_file())
+    key = digest(*inputs, ROOT / 'scripts' / 'overlay_bootstrap.py', str(distribution))
+    if is_done('overlay', key):
+        return
+    say('messages')
+    install_bootstrap()
+    for package in (*packages, ROOT):
+        cmake_install(package)
+    mark_done('overlay', key)
+
+
+def install_bootstrap() -> None:
+    """Let `.venv/bin/python` find the overlay by itself: a .pth file imports the bootstrap."""
+    site_packages = Path(subprocess.run(
+        [str(VENV_PYTHON), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
+        check=True, stdout=subprocess.PIPE, universal_newlines=True,
+    ).stdout.strip())
+    shutil.copy(str(ROOT / 'scripts' / 'overlay_bootstrap.py'), str(site_packages))
+    # Sorts behind the wheels' own .pth file, whose work it completes.
+    (site_packages / 'trans3dhead_overlay.pth').write_text('import overlay_bootstrap\n')
+
+
+def cmake_install(package: Path) -> None:
+    """Configure, build and install one interface package with the venv as prefix."""
+    build = VENV / 'build' / package.name
+    shutil.rmtree(str(build), ignore_errors=True)
+    environment = dict(os.environ)
+    environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{environment.get("PATH", "")}'
+    for variable in ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH'):
+        environment[variable] = os.pathsep.join(filter(None, (str(VENV), os.environ.get(variable))))
+    run([
+        'cmake', '-S', str(package), '-B', str(build),
+        f'-DCMAKE_INSTALL_PREFIX={VENV}', '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
+        f'-DPython3_EXECUTABLE={VENV_PYTHON}', f'-DPYTHON_EXECUTABLE={VENV_PYTHON}',
+        '-DTRANS3DHEAD_INTERFACES_ONLY=ON', '--no-warn-unused-cli',
+    ], environment)
+    run(['cmake', '--build', str(build), '--parallel', str(os.cpu_count() or 1)], environment)
+    run(['cmake', '--install', str(build)], environment)
+    shutil.rmtree(str(build))
+
+
+def install_package() -> None:
+    """Make `trans3dhead_ros` importable from the working tree, with its commands in `.venv/bin`."""
+    key = digest(ROOT / 'setup.cfg', ROOT / 'setup.py')
+    if is_done('package', key):
+        return
+    say('trans3dhead command')
+    run([
+        str(VENV_PYTHON), '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation',
+        '--editable', str(ROOT),
+    ])
+    mark_done('package', key)
+
+
+# -- output ----------------------------------------------------------------------------------------
+
+
+def say(step: str) -> None:
+    """Announce a step that takes a while."""
+    print(f'set-up: {step} ...', flush=True)
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command silently; when it fails, show its last lines and raise SetUpError."""
+    environment = dict(environment or os.environ)
+    # A parent that was started by another venv must not decide how this venv's Python starts.
+    environment.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)
+    done = subprocess.run(
+        command, env=environment, cwd=str(ROOT), universal_newlines=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        print('\n'.join(done.stdout.splitlines()[-30:]), file=sys.stderr)
+        raise SetUpError(f'failed (exit code {done.returncode}): {" ".join(command)}')
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""Lets `pip install .` work; everything it needs to know is in setup.cfg, which colcon reads too."""
+
+from setuptools import setup
+
+setup()
