@@ -1,8 +1,8 @@
 """Frames come in order, whole, with their own times, from every kind of source."""
 
 import os
-from pathlib import Path
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -90,7 +90,7 @@ def test_a_gif_is_composed_and_keeps_its_durations(name, count, seconds):
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(ValueError, match='nowhere.mp4 does not exist'):
+    with pytest.raises(ValueError, match=r'nowhere\.mp4 does not exist'):
         open_source('nowhere.mp4')
 
 

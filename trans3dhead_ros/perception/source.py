@@ -1,11 +1,11 @@
 """Frames from a picture, a folder of pictures, a GIF, a video file, a stream or a camera."""
 
+import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-import re
-import time
 from typing import TYPE_CHECKING
 
 import cv2
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 
-PICTURE_SUFFIXES = frozenset('.bmp .jpg .jpeg .png .ppm .pgm .tif .tiff .webp'.split())
+PICTURE_SUFFIXES = frozenset(
+    ['.bmp', '.jpg', '.jpeg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'])
 
 #: Pictures of a folder carry no time: this many a second.
 FOLDER_FPS = 10.0
@@ -138,6 +139,7 @@ class VideoSource(FrameSource):
                 capture.release()
 
     def close(self) -> None:
+        """Release the video reader."""
         self._capture.release()
 
 
@@ -165,6 +167,7 @@ class CameraSource(FrameSource):
             self._next_index += 1
 
     def close(self) -> None:
+        """Release the video reader."""
         self._capture.release()
 
 
@@ -193,8 +196,8 @@ def open_source(source: str | Path) -> FrameSource:
         return CameraSource(int(name))
     if '://' in name:
         return VideoSource(name, name, live=True)
-    raise ValueError(f'source: {name} does not exist; give a picture, a folder of pictures, a video '
-                     'or a camera index')
+    raise ValueError(f'source: {name} does not exist; give a picture, a folder of pictures, '
+                     'a video or a camera index')
 
 
 def read_picture(path: str | Path) -> Image:

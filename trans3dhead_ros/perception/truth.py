@@ -1,7 +1,7 @@
 """Ground truth of a rendered clip, kept beside it as ``<clip>.truth.json``."""
 
-from dataclasses import dataclass
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np

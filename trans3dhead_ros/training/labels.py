@@ -1,9 +1,9 @@
 """Photographs of faces with 68 points: `labels.csv` beside the pictures, and its fixed split."""
 
-from collections.abc import Sequence
 import csv
-from dataclasses import dataclass
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
