@@ -1,4 +1,4 @@
-"""Lets `pip install .` work; everything it needs to know is in setup.cfg, which colcon reads too."""
+"""Lets `pip install .` work; all it needs to know is in setup.cfg, which colcon reads too."""
 
 from setuptools import setup
 

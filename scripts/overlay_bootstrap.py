@@ -25,7 +25,8 @@ def _complete_environment() -> None:
     libraries = os.environ.get('LD_LIBRARY_PATH', '').split(os.pathsep)
     if library not in libraries:
         bundled = glob.glob(os.path.join(sysconfig.get_path('purelib'), 'ros_*.libs'))
-        os.environ['LD_LIBRARY_PATH'] = os.pathsep.join(filter(None, (library, *bundled, *libraries)))
+        search = filter(None, (library, *bundled, *libraries))
+        os.environ['LD_LIBRARY_PATH'] = os.pathsep.join(search)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], dict(os.environ))
 
 

