@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> int:
         check_machine(distribution)
         make_venv(distribution)
         install_requirements(groups, distribution)
+        install_bootstrap()
         build_overlay(distribution)
         install_package()
     except SetUpError as error:
@@ -222,31 +223,35 @@ def mend_wheel_targets() -> None:
             target.write_text(mended)
 
 
+def install_bootstrap() -> None:
+    """Let `.venv/bin/python` find the overlay by itself: a .pth file imports the bootstrap."""
+    bootstrap = ROOT / 'scripts' / 'overlay_bootstrap.py'
+    key = digest(bootstrap)
+    if is_done('bootstrap', key):
+        return
+    site_packages = Path(subprocess.run(
+        [str(VENV_PYTHON), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
+        check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout.strip())
+    shutil.copy(str(bootstrap), str(site_packages))
+    # Sorts behind the wheels' own .pth file, whose work it completes.
+    (site_packages / 'trans3dhead_overlay.pth').write_text('import overlay_bootstrap\n')
+    mark_done('bootstrap', key)
+
+
 def build_overlay(distribution: str | None) -> None:
     """Build our messages, and tf2_msgs where no distribution has it, into the venv."""
     packages = [] if distribution else [OVERLAY / 'tf2_msgs']
     inputs = [ROOT / 'CMakeLists.txt', ROOT / 'package.xml', ROOT / 'requirements' / 'ros.txt']
     for folder in (ROOT / 'msg', ROOT / 'srv', *packages):
         inputs += sorted(path for path in folder.rglob('*') if path.is_file())
-    key = digest(*inputs, ROOT / 'scripts' / 'overlay_bootstrap.py', str(distribution))
+    key = digest(*inputs, str(distribution))
     if is_done('overlay', key):
         return
     say('messages')
-    install_bootstrap()
     for package in (*packages, ROOT):
         cmake_install(package)
     mark_done('overlay', key)
-
-
-def install_bootstrap() -> None:
-    """Let `.venv/bin/python` find the overlay by itself: a .pth file imports the bootstrap."""
-    site_packages = Path(subprocess.run(
-        [str(VENV_PYTHON), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
-        check=True, stdout=subprocess.PIPE, text=True,
-    ).stdout.strip())
-    shutil.copy(str(ROOT / 'scripts' / 'overlay_bootstrap.py'), str(site_packages))
-    # Sorts behind the wheels' own .pth file, whose work it completes.
-    (site_packages / 'trans3dhead_overlay.pth').write_text('import overlay_bootstrap\n')
 
 
 def cmake_install(package: Path) -> None:
