@@ -234,8 +234,8 @@ def install_bootstrap() -> None:
         check=True, stdout=subprocess.PIPE, text=True,
     ).stdout.strip())
     shutil.copy(str(bootstrap), str(site_packages))
-    # Sorts behind the wheels' own .pth file, whose work it completes.
-    (site_packages / 'trans3dhead_overlay.pth').write_text('import overlay_bootstrap\n')
+    # The name sorts before the .pth file of the wheels, whose work it does.
+    (site_packages / 'overlay_bootstrap.pth').write_text('import overlay_bootstrap\n')
     mark_done('bootstrap', key)
 
 
