@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from trans3dhead_ros.perception.crop import (
-    crop_square, crop_window, landmark_box, to_crop_units, to_pixels)
+    crop_square,
+    crop_window,
+    landmark_box,
+    to_crop_units,
+    to_pixels,
+)
 
 
 def ramps(height: int, width: int) -> np.ndarray:

@@ -30,12 +30,12 @@ class Camera:
     Pixel centres lie at integers. The optical frame is x right, y down, z forward.
 
     :param K: (3, 3) intrinsic matrix, px, without skew.
-    :param D: distortion coefficients in OpenCV's order; none, or 4 or 5 for `plumb_bob` (k1 k2 p1 p2
-        k3), 8, 12 or 14 for `rational_polynomial`, 4 for `equidistant` (fisheye).
+    :param D: distortion coefficients in OpenCV's order; none, or 4 or 5 for `plumb_bob` (k1 k2 p1
+        p2 k3), 8, 12 or 14 for `rational_polynomial`, 4 for `equidistant` (fisheye).
     :param size: (width, height) px of the images that K belongs to; None where it is not known.
     :param model: 'plumb_bob', 'rational_polynomial' or 'equidistant'.
-    :raises ValueError: for a wrong shape or length, numbers that are not finite, a focal length that is
-        not positive (an uncalibrated camera) or an unknown model.
+    :raises ValueError: for a wrong shape or length, numbers that are not finite, a focal length
+        that is not positive (an uncalibrated camera) or an unknown model.
     """
 
     K: Array
@@ -63,7 +63,8 @@ class Camera:
         """
         width, height = _checked_size(size)
         if not isinstance(degrees, Real) or not 0.0 < degrees < 180.0:
-            raise ValueError(f'degrees: expected a field of view between 0 and 180, got {degrees!r}')
+            raise ValueError(
+                f'degrees: expected a field of view between 0 and 180, got {degrees!r}')
         focal = 0.5 * width / np.tan(0.5 * np.deg2rad(float(degrees)))
         centre_x, centre_y = 0.5 * (width - 1), 0.5 * (height - 1)
         return cls(np.array([[focal, 0.0, centre_x], [0.0, focal, centre_y], [0.0, 0.0, 1.0]]),
@@ -113,7 +114,7 @@ class Camera:
 
     def unproject(self, pixels: ArrayLike, depth: ArrayLike = 1.0) -> Array:
         """
-        Return the points (..., 3) m at `depth` (...) m along the optical axis that project to `pixels`.
+        Return the points (..., 3) m that project to `pixels` at `depth` (...) m, along z.
 
         NaN where `rays` is NaN.
         """
@@ -122,7 +123,7 @@ class Camera:
         return np.concatenate([rays * depth, depth], axis=-1)
 
     def undistort(self, pixels: ArrayLike) -> Array:
-        """Return where pixels (..., 2) would lie in a pinhole camera with this K and no distortion."""
+        """Return where pixels (..., 2) would lie in a camera with this K and no distortion."""
         return self.rays(pixels) * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
 
     @property
@@ -137,8 +138,8 @@ def _checked_intrinsics(matrix: ArrayLike) -> Array:
     if not np.isfinite(matrix).all():
         raise ValueError('K: holds a number that is not finite')
     if matrix[0, 0] <= 0.0 or matrix[1, 1] <= 0.0:
-        raise ValueError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; a zero one means '
-                         'that the camera is not calibrated')
+        raise ValueError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; a zero one '
+                         'means that the camera is not calibrated')
     expected = [matrix[0, 1], matrix[1, 0], matrix[2, 0], matrix[2, 1], matrix[2, 2] - 1.0]
     if np.abs(expected).max() > 1e-6 * matrix[0, 0]:
         raise ValueError('K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]')
@@ -159,7 +160,8 @@ def _checked_size(size: Sequence[int]) -> tuple[int, int]:
     size = _numbers(size, 'size')
     if size.shape != (2,) or not np.isfinite(size).all() or (size != np.round(size)).any() \
             or (size < 1).any():
-        raise ValueError(f'size: expected (width, height), two positive integers, got {size.tolist()}')
+        raise ValueError(
+            f'size: expected (width, height), two positive integers, got {size.tolist()}')
     return int(size[0]), int(size[1])
 
 

@@ -10,12 +10,12 @@ _NAME = re.compile(r'auto|cpu|cuda(?::(?P<index>\d+))?')
 
 
 def resolve_device(name: str | torch.device = 'auto') -> torch.device:
-    """Return the torch device for ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'cuda:N'``.
+    """
+    Return the torch device of the name 'auto', 'cpu', 'cuda' or 'cuda:N'.
 
-    ``auto`` takes the first CUDA device and falls back to the processor with one log line.
+    'auto' takes the first CUDA device and falls back to the processor with one log line.
 
-    Raises:
-        ValueError: for any other name, or a CUDA device that this machine does not have.
+    :raises ValueError: for any other name, or a CUDA device that this machine does not have.
     """
     text = str(name).strip().lower()
     match = _NAME.fullmatch(text)
@@ -34,10 +34,7 @@ def resolve_device(name: str | torch.device = 'auto') -> torch.device:
         raise ValueError(
             f"device: {name!r} was asked for, but no CUDA device is available; use 'auto' or 'cpu'")
     if index >= count:
-        raise ValueError(f"device: {name!r} does not exist; this machine has cuda:0 … cuda:{count - 1}")
+        raise ValueError(
+            f'device: {name!r} does not exist; this machine has cuda:0 … cuda:{count - 1}')
     return torch.device('cuda', index)
 
-
-def cpu_device() -> torch.device:
-    """The processor, where files are read and results are handed over."""
-    return torch.device('cpu')

@@ -1,7 +1,8 @@
-"""Square crops of an image, and the map between crop units and pixels.
+"""
+Square crops of an image, and the map between crop units and pixels.
 
-Crop units: ``u = 2 * (px - centre) / side``, so −1…1 spans the crop. Pixel centres lie at integers in the
-image and in the crop: pixel ``i`` of a crop of ``size`` pixels is at ``u = (2 * i + 1) / size - 1``.
+Crop units: `u = 2 * (px - centre) / side`, so -1…1 spans the crop. Pixel centres lie at integers in
+the image and in the crop: pixel i of a crop of `size` pixels is at `u = (2 * i + 1) / size - 1`.
 """
 
 import cv2
@@ -9,41 +10,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
 
 
 def crop_window(box: Array, scale: float) -> tuple[Array, float]:
-    """Centre (2,) px and side px of the square around a landmark box (4,): x0 y0 x1 y1."""
+    """Return centre (2,) px and side px of the square around a landmark box (4,): x0 y0 x1 y1."""
     box = np.asarray(box, dtype=np.float64)
     centre = 0.5 * (box[:2] + box[2:])
     return centre, float(scale * np.max(box[2:] - box[:2]))
 
 
 def landmark_box(points: Array) -> Array:
-    """Tight boxes (..., 4) around points (..., P, 2 or 3) in px."""
+    """Return the tight boxes (..., 4) around points (..., P, 2 or 3) in px."""
     xy = points[..., :2]
     return np.concatenate([xy.min(axis=-2), xy.max(axis=-2)], axis=-1)
 
 
-def crop_square(image: NDArray[np.uint8], centre: Array, side: float, size: int) -> NDArray[np.uint8]:
-    """Resample the square with this centre (2,) px and side px to (size, size, C); outside is black.
+def crop_square(image: Image, centre: Array, side: float, size: int) -> Image:
+    """
+    Resample the square of this centre (2,) px and side px to (size, size, C); outside is black.
 
-    A crop that shrinks much is averaged over its source pixels first: bilinear sampling alone would skip
-    pixels and alias.
+    A crop that shrinks much is averaged over its source pixels first: bilinear sampling alone
+    would skip pixels and alias.
     """
     shrink = side / size
     if shrink > 2.0:
-        image, centre, side = _halve(image, np.asarray(centre, dtype=np.float64), side, int(shrink))
+        centre = np.asarray(centre, dtype=np.float64)
+        image, centre, side = _averaged(image, centre, side, int(shrink))
     step = side / size
     matrix = np.array([
         [step, 0.0, centre[0] + 0.5 * step - 0.5 * side],
         [0.0, step, centre[1] + 0.5 * step - 0.5 * side],
     ])
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def _halve(image: NDArray[np.uint8], centre: Array, side: float, factor: int,
-           ) -> tuple[NDArray[np.uint8], Array, float]:
+def _averaged(
+    image: Image, centre: Array, side: float, factor: int,
+) -> tuple[Image, Array, float]:
     """Average the window's surroundings over factor² blocks; only the window is touched."""
     height, width = image.shape[:2]
     low = np.floor(centre - 0.5 * side).astype(int) - 2 * factor
@@ -61,10 +67,10 @@ def _halve(image: NDArray[np.uint8], centre: Array, side: float, factor: int,
 
 
 def to_pixels(points: Array, centre: Array, side: float) -> Array:
-    """Crop units (..., 2) → image px."""
+    """Map crop units (..., 2) to image px."""
     return np.asarray(points) * (0.5 * side) + np.asarray(centre)
 
 
 def to_crop_units(points: Array, centre: Array, side: float) -> Array:
-    """Image px (..., 2) → crop units."""
+    """Map image px (..., 2) to crop units."""
     return (np.asarray(points) - np.asarray(centre)) * (2.0 / side)

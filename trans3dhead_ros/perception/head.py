@@ -10,26 +10,27 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """One head of one image.
+    """
+    One head of one image.
 
-    Pixels have their centres at integers, x right, y down. The camera optical frame is x right, y down,
-    z forward, in metres. The head frame has its origin at the sellion, x out of the face, y to the
-    head's left, z up: ``p_camera = rotation @ p_head + translation``. Arrays are float64 and not shared
-    with the pipeline's state.
+    Pixels have their centres at integers, x right, y down. The camera optical frame is x right,
+    y down, z forward, in metres. The head frame has its origin at the sellion, x out of the face,
+    y to the head's left, z up: `p_camera = rotation @ p_head + translation`.
     """
 
-    #: (4,) x0 y0 x1 y1 in px, the box around the visible-contour landmarks.
+    #: (4,) x0 y0 x1 y1 in px, the tight box of `landmarks`.
     box: Array
     #: Probability 0…1 that the box holds a head.
     score: float
     #: Identity over time, unique in the process; None from `align` and `detect`.
     track_id: int | None
-    #: (68, 3) points fixed on the head in iBUG-68 order, hidden ones too: x, y in px; z in px, smaller is
-    #: nearer, 0 at the sellion.
+    #: (68, 3) points fixed on the head in iBUG-68 order, hidden ones too: x, y in px; z in px,
+    #: smaller is nearer, 0 at the sellion.
     landmarks: Array
     #: (68, 2) px, the same inner 51 points with the jaw (0…16) on the visible contour.
     landmarks_contour: Array
-    #: (68,) px, Laplace scale of every point of `landmarks`: the expected absolute error of a coordinate.
+    #: (68,) px, Laplace scale of every point of `landmarks`: the expected absolute error of a
+    #: coordinate.
     landmark_scale: Array
     #: (3, 3) head frame → camera optical frame.
     rotation: Array
