@@ -1,0 +1,79 @@
+"""What a predictor answers, and how to make one by its name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+PREDICTORS = ('ours', '3ddfa_v2', 'mediapipe')
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The answer for one box; what a predictor does not know is None."""
+
+    #: (68, 2) px, iBUG order: points fixed on the head, hidden ones too.
+    landmarks: Array
+    #: (68, 2) px with the jaw on the visible contour.
+    contour: Array | None = None
+    #: (3, 3) head frame → camera optical frame, as it appears in the crop (weak perspective).
+    rotation: Array | None = None
+
+
+class Predictor(Protocol):
+    """Anything that aligns the head in a box."""
+
+    name: str
+
+    def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
+        """
+        Align the head of every box.
+
+        :param image: (H, W, 3) BGR.
+        :param boxes: (N, 4) x0 y0 x1 y1 px, about the 68 landmarks.
+        """
+        ...
+
+
+def make_predictor(
+    name: str, *, model: str | Path | None = None, device: str = 'auto',
+    baselines: str | Path | None = None,
+) -> Predictor:
+    """
+    Make a predictor.
+
+    :param name: one of `PREDICTORS`.
+    :param model: checkpoint of 'ours'; None is the bundled one.
+    :param device: where 'ours' runs.
+    :param baselines: folder with `3ddfa_v2/` and `mediapipe/`, for the peers.
+    :raises ValueError: for another name, or where weights are missing or are something else.
+    """
+    def ours() -> Predictor:
+        from trans3dhead_ros.training.predictors.ours import PipelinePredictor
+        return PipelinePredictor(model, device)
+
+    def three_ddfa() -> Predictor:
+        from trans3dhead_ros.training.predictors.three_ddfa import ThreeDdfaPredictor
+        return ThreeDdfaPredictor(_folder(baselines) / '3ddfa_v2')
+
+    def mediapipe() -> Predictor:
+        from trans3dhead_ros.training.predictors.mediapipe import MediaPipePredictor
+        return MediaPipePredictor(_folder(baselines) / 'mediapipe')
+
+    makers: dict[str, Callable[[], Predictor]] = dict(
+        zip(PREDICTORS, (ours, three_ddfa, mediapipe), strict=True))
+    if name not in makers:
+        raise ValueError(f'predictor: {name!r} is unknown; use one of {", ".join(PREDICTORS)}')
+    return makers[name]()
+
+
+def _folder(baselines: str | Path | None) -> Path:
+    if baselines is None or not Path(baselines).is_dir():
+        raise ValueError(f'baselines: no folder {baselines}; give the one with 3ddfa_v2/ and '
+                         'mediapipe/')
+    return Path(baselines)
