@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.config import NetworkConfig
@@ -32,7 +32,6 @@ MAX_FILE_BYTES = 512 * 2 ** 20
 _HEAD = 'head_model.'
 #: The mean head in half precision would be off by up to 0.06 mm, for a saving of 20 kB.
 _SINGLE_PRECISION = (_HEAD + 'mean',)
-_INDICES = ('triangles', 'landmark_indices')
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
 _STATED = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
 _RETRAIN = 'take a file made by `trans3dhead train` or `trans3dhead export` of this version'
@@ -77,7 +76,7 @@ def save_checkpoint(
     # Written beside and renamed, so that a reader never sees half a file.
     partial = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        save_file(tensors, partial, metadata=text)
+        partial.write_bytes(save(tensors, metadata=text))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -181,7 +180,8 @@ def _check_shapes(
     try:
         with torch.device('meta'):
             head = HeadModel.from_state(
-                _head_state({name: torch.empty(shape) for name, shape in found.items()}),
+                _head_state({name: torch.empty(shape, dtype=_dtype(file, name))
+                             for name, shape in found.items()}),
                 metadata['expression_names'])
             expected = {name: tuple(tensor.shape)
                         for name, tensor in Trans3DHead(config, head).state_dict().items()}
@@ -201,11 +201,16 @@ def _check_shapes(
         raise ValueError(f'{path}: tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
 
 
+def _dtype(file: safe_open, name: str) -> torch.dtype:
+    return torch.int64 if file.get_slice(name).get_dtype().startswith('I') else torch.float32
+
+
 def _head_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the head model's tensors under its own names, indices as it wants them."""
     state = {name.removeprefix(_HEAD): tensor for name, tensor in tensors.items()
              if name.startswith(_HEAD)}
-    return {name: tensor.long() if name in _INDICES else tensor for name, tensor in state.items()}
+    return {name: tensor if tensor.is_floating_point() else tensor.long()
+            for name, tensor in state.items()}
 
 
 def _check_values(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -213,9 +218,8 @@ def _check_values(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f'{path}: {name} holds a number that is not finite; {_RETRAIN}')
     vertices = tensors[_HEAD + 'mean'].shape[0]
-    for name in _INDICES:
-        indices = tensors[_HEAD + name]
-        if indices.is_floating_point() or indices.min() < 0 or indices.max() >= vertices:
+    for name, indices in _head_state(tensors).items():
+        if not indices.is_floating_point() and (indices.min() < 0 or indices.max() >= vertices):
             raise ValueError(f'{path}: {name} names vertices that do not exist; {_RETRAIN}')
 
 

@@ -7,13 +7,14 @@ perspective: minimise over R, t
 
     sum_i rho(|project(R p_i + t) - ray_i| / sigma_i),    rho = Huber
 
-with rays free of lens distortion. The start is the crop's rotation turned to the viewing ray, because
-a crop seen off-centre looks rotated. Everything is batched over heads in NumPy.
+with rays free of lens distortion. The start is the crop's rotation turned to the viewing ray,
+because a crop seen off-centre looks rotated. Everything is batched over heads in NumPy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class PoseNoise:
     head_size: float = 0.05
     #: Floor of the standard deviation of the position, relative to the distance.
     position: float = 0.002
-    #: Floor of the standard deviation of the rotation, rad: the landmarks' errors are not independent.
+    #: Floor of the standard deviation of the rotation, rad: landmarks do not err independently.
     rotation: float = np.deg2rad(1.0)
 
 
@@ -53,6 +54,16 @@ class Poses:
     translation: Array
     #: (B, 6, 6) x y z, then rotation about the fixed camera axes: m², m rad, rad².
     covariance: Array
+
+    def __getitem__(self, chosen: Any) -> Poses:
+        """Return the chosen poses (indices, a slice or a mask)."""
+        return Poses(self.rotation[chosen], self.translation[chosen], self.covariance[chosen])
+
+    @staticmethod
+    def join(parts: list[Poses]) -> Poses:
+        """Return one batch of several, at least one."""
+        return Poses(*(np.concatenate([getattr(part, name) for part in parts])
+                       for name in ('rotation', 'translation', 'covariance')))
 
 
 def solve_poses(
@@ -97,7 +108,7 @@ def solve_poses(
 
 def weak_perspective_poses(rotation: Array, ray: Array, depth: Array) -> Poses:
     """
-    Return poses that rest on an assumed depth, with a covariance that says so: 10° and half the depth.
+    Return poses that rest on an assumed depth; the covariance says so: 10° and half the depth.
 
     :param rotation: (B, 3, 3) head -> camera.
     :param ray: (B, 2) x / z and y / z of the head's origin.
@@ -139,7 +150,9 @@ def _place(points: Array, rays: Array, inverse: Array, rotation: Array) -> Array
     return _solve(normal, target)
 
 
-def _refine(points: Array, rays: Array, inverse: Array, rotation: Array, translation: Array) -> _Fit:
+def _refine(
+    points: Array, rays: Array, inverse: Array, rotation: Array, translation: Array,
+) -> _Fit:
     """Levenberg-Marquardt over (translation, rotation about the fixed axes through the sellion)."""
     damping = np.full(len(points), 1e-3)
     cost, residual, jacobian = _linearise(points, rays, inverse, rotation, translation)

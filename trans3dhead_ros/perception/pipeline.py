@@ -1,0 +1,214 @@
+"""The public pipeline: images in, heads out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.perception.align import Alignments, HeadAligner
+from trans3dhead_ros.perception.assemble import HeadSize, assemble, pose
+from trans3dhead_ros.perception.detect import Detector, make_detector
+from trans3dhead_ros.perception.find import find_heads
+from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.pose import Poses
+from trans3dhead_ros.perception.smooth import Smoothing
+from trans3dhead_ros.perception.track import Tracker, Tracking
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+#: Pixels; beyond it a box is a mistake and not a head outside the image.
+_FARTHEST = 1e6
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """
+    Everything that can be set about a pipeline; change it between images by a new one.
+
+    :raises ValueError: for a number out of its range.
+    """
+
+    #: Head probability that `detect` reports.
+    detect_score: float = 0.5
+    tracking: Tracking = field(default_factory=Tracking)
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    head_size: HeadSize = field(default_factory=HeadSize)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.detect_score <= 1.0:
+            raise ValueError(f'detect_score: expected 0 to 1, got {self.detect_score!r}')
+
+
+class HeadPipeline:
+    """
+    Detect, align, pose, track and smooth the heads of one camera.
+
+    The network is shared, the state over time is not: several cameras take one aligner and a
+    pipeline each. One pipeline belongs to one thread at a time.
+
+    :ivar aligner: the network on its device; may be exchanged between images.
+    :ivar config: may be exchanged between images.
+    """
+
+    def __init__(
+        self, aligner: HeadAligner, detector: Detector, config: PipelineConfig | None = None,
+    ) -> None:
+        self.aligner = aligner
+        self.config = config or PipelineConfig()
+        self._detector = detector
+        self._tracker = Tracker()
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] | None = None, device: str = 'auto', *,
+        detector: str | os.PathLike[str] = 'cascade', config: PipelineConfig | None = None,
+    ) -> HeadPipeline:
+        """
+        Load a checkpoint and a detector.
+
+        :param model: a checkpoint file; None is the one that comes with the package.
+        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        :param detector: 'cascade' (OpenCV's own) or the path of a YuNet ONNX file.
+        :raises ValueError: for a device that is not there or a file that is missing or no good.
+        """
+        return cls(HeadAligner.load(model, device), make_detector(detector), config)
+
+    @property
+    def triangles(self) -> NDArray[np.int64]:
+        """(T, 3) indices into `Head.vertices`, counter-clockwise seen from outside."""
+        return self.aligner.triangles
+
+    @property
+    def expression_names(self) -> tuple[str, ...]:
+        """Names of `Head.expression`."""
+        return self.aligner.expression_names
+
+    @property
+    def landmark_indices(self) -> NDArray[np.int64]:
+        """(68,) indices into `Head.vertices` of the landmarks."""
+        return self.aligner.landmark_indices
+
+    def align(self, image: Image, boxes: ArrayLike, camera: Camera | None = None) -> list[Head]:
+        """
+        Align the head in each box: exactly one answer a box, in order, whatever its score.
+
+        :param image: (H, W, 3) uint8 BGR.
+        :param boxes: (N, 4) x0 y0 x1 y1 px, about the boxes of the 68 landmarks.
+        :param camera: intrinsics of this image, for a metric pose.
+        :raises ValueError: naming the argument that is wrong.
+        """
+        image = _checked_image(image)
+        boxes = _checked_boxes(boxes)
+        _check_camera(camera, image)
+        if len(boxes) == 0:
+            return []
+        return self._heads(self.aligner.align(image, boxes), image, camera)
+
+    def detect(self, image: Image, camera: Camera | None = None) -> list[Head]:
+        """
+        Find and align the heads of one image, best first; none is an empty list.
+
+        :param image: (H, W, 3) uint8 BGR.
+        :param camera: intrinsics of this image, for a metric pose.
+        :raises ValueError: naming the argument that is wrong.
+        """
+        image = _checked_image(image)
+        _check_camera(camera, image)
+        found = find_heads(image, self.aligner, self._detector, self.config.detect_score)
+        return [] if found is None else self._heads(found, image, camera)
+
+    def track(
+        self, image: Image, stamp: float | None = None, camera: Camera | None = None,
+    ) -> list[Head]:
+        """
+        Follow the heads into the next image of a stream, with identity and smoothing, oldest first.
+
+        :param image: (H, W, 3) uint8 BGR.
+        :param stamp: when it was taken, s; without stamps 30 images a second are assumed.
+        :param camera: intrinsics of this image, for a metric pose.
+        :raises ValueError: naming the argument that is wrong.
+        """
+        image = _checked_image(image)
+        _check_camera(camera, image)
+        stamp = _checked_stamp(stamp)
+        tracks, found = self._tracker.step(
+            image, self.aligner, self._detector, self.config.tracking)
+        if found is None:
+            return []
+        poses = pose(found, image, camera, self.config.head_size)
+        smoothed = [
+            track.smoother(found[i:i + 1], poses[i:i + 1], stamp, self.config.smoothing)
+            for i, track in enumerate(tracks)]
+        found = Alignments.join([part for part, _ in smoothed])
+        poses = Poses.join([part for _, part in smoothed])
+        heads = assemble(self.aligner, found, poses, camera, self.config.head_size)
+        return [replace(head, track_id=track.id)
+                for head, track in zip(heads, tracks, strict=True)]
+
+    def reset(self) -> None:
+        """Forget all tracks, as before the first image; their ids are not used again."""
+        self._tracker.reset()
+
+    def _heads(self, found: Alignments, image: Image, camera: Camera | None) -> list[Head]:
+        size = self.config.head_size
+        return assemble(self.aligner, found, pose(found, image, camera, size), camera, size)
+
+
+def _checked_image(image: Image) -> Image:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f'image: expected a NumPy array, got {type(image).__name__}')
+    if image.dtype != np.uint8:
+        raise ValueError(f'image: expected uint8 BGR, got {image.dtype}')
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f'image: expected shape (H, W, 3), got {image.shape}')
+    if image.size == 0:
+        raise ValueError(f'image: has no pixels, shape {image.shape}')
+    return np.ascontiguousarray(image)
+
+
+def _checked_boxes(boxes: ArrayLike) -> Array:
+    try:
+        boxes = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError('boxes: expected numbers of shape (N, 4)') from None
+    if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
+        return np.zeros((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f'boxes: expected shape (N, 4), got {boxes.shape}')
+    for i, box in enumerate(boxes):
+        if not np.isfinite(box).all():
+            raise ValueError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
+                             'x0 < x1 and y0 < y1')
+        if np.abs(box).max() > _FARTHEST:
+            raise ValueError(f'boxes: box {i} {box.tolist()} is not in pixels of any image')
+    return boxes
+
+
+def _check_camera(camera: Camera | None, image: Image) -> None:
+    if camera is None:
+        return
+    if not isinstance(camera, Camera):
+        raise ValueError(f'camera: expected a Camera or None, got {type(camera).__name__}')
+    height, width = image.shape[:2]
+    if camera.size is not None and camera.size != (width, height):
+        raise ValueError(f'camera: is for images of {camera.size[0]} x {camera.size[1]}, this one '
+                         f'has {width} x {height}')
+
+
+def _checked_stamp(stamp: float | None) -> float | None:
+    if stamp is None:
+        return None
+    try:
+        stamp = float(stamp)
+    except (TypeError, ValueError):
+        raise ValueError(f'stamp: expected seconds or None, got {stamp!r}') from None
+    if not np.isfinite(stamp):
+        raise ValueError(f'stamp: expected finite seconds, got {stamp!r}')
+    return stamp
