@@ -1,0 +1,227 @@
+"""Trans3DHead: a landmark branch and a parameter branch over the tokens of one head crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix
+from trans3dhead_ros.head_model import HeadModel, LANDMARK_COUNT, visible_contour
+from trans3dhead_ros.network.attention import (
+    DecoderLayer, EncoderLayer, FeedForward, QueryAwareMemory, QueryLinear)
+from trans3dhead_ros.network.backbone import Backbone
+from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.queries import (
+    family_index, LANDMARK_FAMILIES, LANDMARK_QUERIES, ParameterLayout)
+
+MINIMUM_SCALE = 1e-3
+"""Smallest Laplace scale in crop units; keeps the likelihood finite on a perfect answer."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    The network's answer for B crops, in crop units (-1..1 spans the crop; x right, y down).
+
+    Weak perspective: `xy = exp(log_scale) * (rotation @ head)[:2] + translation`.
+
+    :ivar landmarks: (B, 68, 2), the 3D definition. :ivar contour: (B, 17, 2), the jaw on the
+        visible contour. :ivar landmark_scale: (B, 85) Laplace scale, of the landmarks and then of
+        the contour points. :ivar rotation: (B, 3, 3) head -> camera optical frame of the crop.
+    :ivar translation: (B, 2), where the sellion projects. :ivar log_scale: (B,) natural log of crop
+        units per metre. :ivar shape: (B, I). :ivar expression: (B, E) in 0..1.
+    :ivar score: (B,) logit of "this is a head".
+    """
+
+    landmarks: torch.Tensor
+    contour: torch.Tensor
+    landmark_scale: torch.Tensor
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    log_scale: torch.Tensor
+    shape: torch.Tensor
+    expression: torch.Tensor
+    score: torch.Tensor
+
+
+@dataclass(frozen=True)
+class LayerOutputs:
+    """
+    What training supervises: the estimates of every decoder layer, first to last.
+
+    :ivar points: L x (B, 85, 2) landmarks, then contour points, crop units.
+    :ivar parameters: L x (B, P) in the order of `ParameterLayout`.
+    :ivar point_scale: (B, 85). :ivar score: (B,) logit.
+    """
+
+    points: tuple[torch.Tensor, ...]
+    parameters: tuple[torch.Tensor, ...]
+    point_scale: torch.Tensor
+    score: torch.Tensor
+
+
+class Trans3DHead(nn.Module):
+    """
+    Backbone -> tokens -> two transformer decoders with query-aware memory and additive residuals.
+
+    :ivar mean_points: (85, 2) average of the training set, crop units.
+    :ivar mean_parameters: (P,) likewise. Both are set by training and travel with the weights.
+    """
+
+    mean_points: torch.Tensor
+    mean_parameters: torch.Tensor
+
+    def __init__(self, config: NetworkConfig, head_model: HeadModel) -> None:
+        super().__init__()
+        self.config = config
+        self.head_model = head_model
+        self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
+        dim, parameters = config.dim, self.layout.count
+        self.backbone = Backbone(config.widths, config.blocks)
+        self.to_tokens = nn.Linear(config.widths[-1], dim)
+        self.token_position = nn.Parameter(0.02 * torch.randn(config.token_side ** 2, dim))
+        self.encoder = nn.ModuleList(
+            EncoderLayer(dim, config.heads, config.feedforward)
+            for _ in range(config.encoder_layers))
+
+        self.initial_content = nn.Linear(config.widths[-1], (LANDMARK_QUERIES + parameters) * dim)
+        self.query_position = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
+        self.place_reference = nn.Linear(2, dim)
+        self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
+        self.parameter_decoder = self._decoder(self.layout.families)
+        if not config.two_branches:
+            self.landmark_decoder = self._decoder(LANDMARK_FAMILIES + self.layout.families)
+            self.parameter_decoder = nn.ModuleList()
+        self.point_residuals = nn.ModuleList(
+            _ResidualHead(LANDMARK_QUERIES, dim, 2) for _ in range(config.decoder_layers))
+        self.parameter_residuals = nn.ModuleList(
+            _ResidualHead(parameters, dim, 1) for _ in range(config.decoder_layers))
+        self.point_log_scale = QueryLinear(LANDMARK_QUERIES, dim, 1)
+        nn.init.zeros_(self.point_log_scale.weight)
+        nn.init.constant_(self.point_log_scale.bias, -3.0)
+        self.score_head = FeedForward(config.widths[-1], dim)
+        self.score_output = nn.Linear(config.widths[-1], 1)
+
+        self.register_buffer('mean_points', torch.zeros(LANDMARK_QUERIES, 2))
+        facing = torch.tensor(FACING_CAMERA[:, :2].T.flatten(), dtype=torch.float32,
+                              device=self.mean_points.device)
+        mean = torch.zeros(parameters)
+        mean[:6] = facing
+        self.register_buffer('mean_parameters', mean)
+
+    def _decoder(self, families: tuple[tuple[str, int], ...]) -> nn.ModuleList:
+        config = self.config
+        family = family_index(families)
+        return nn.ModuleList(
+            DecoderLayer(config.dim, config.heads, config.feedforward, QueryAwareMemory(
+                config.qamem, len(family), config.dim, config.heads, family))
+            for _ in range(config.decoder_layers))
+
+    def forward(self, crops: torch.Tensor) -> Prediction:
+        """
+        Align heads.
+
+        :param crops: (B, 3, S, S) RGB in 0..1. :return: the last layer's estimates.
+        """
+        outputs = self.forward_layers(crops)
+        points = outputs.points[-1]
+        family = self.layout.split(outputs.parameters[-1])
+        return Prediction(
+            landmarks=points[:, :LANDMARK_COUNT], contour=points[:, LANDMARK_COUNT:],
+            landmark_scale=outputs.point_scale,
+            rotation=rotation_6d_to_matrix(family['rotation']),
+            translation=family['translation'], log_scale=family['log_scale'].squeeze(-1),
+            shape=family['shape'], expression=family['expression'].clamp(0.0, 1.0),
+            score=outputs.score)
+
+    def forward_layers(self, crops: torch.Tensor) -> LayerOutputs:
+        """Return every layer's estimates for crops (B, 3, S, S), RGB in 0..1."""
+        size = self.config.input_size
+        if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, size, size):
+            raise ValueError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
+        features = self.backbone(crops * 2.0 - 1.0)
+        pooled = features.mean((2, 3))
+        tokens = self.to_tokens(features.flatten(2).transpose(1, 2))
+        for layer in self.encoder:
+            tokens = layer(tokens, self.token_position)
+        content = self.initial_content(pooled).unflatten(1, (-1, self.config.dim))
+        score = self.score_output(pooled + self.score_head(pooled)).squeeze(-1)
+
+        if self.config.two_branches:
+            parameters = self._estimate_parameters(content[:, LANDMARK_QUERIES:], tokens)
+            reference = self._reference(parameters[-1])
+            points, hidden = self._estimate_points(content[:, :LANDMARK_QUERIES], tokens, reference)
+        else:
+            points, parameters, hidden = self._estimate_jointly(content, tokens)
+        scale = self.point_log_scale(hidden).squeeze(-1).clamp(-8.0, 2.0).exp() + MINIMUM_SCALE
+        return LayerOutputs(points, parameters, scale, score)
+
+    def _estimate_parameters(
+        self, queries: torch.Tensor, tokens: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        position = self.query_position[LANDMARK_QUERIES:]
+        start = self.mean_parameters.expand(len(queries), -1)
+        estimates: list[torch.Tensor] = []
+        for layer, residual in zip(self.parameter_decoder, self.parameter_residuals):
+            queries = layer(queries, position, tokens, self.token_position)
+            before = estimates[-1] if estimates and self.config.marr else start
+            estimates.append(before + residual(queries).squeeze(-1))
+        return tuple(estimates)
+
+    def _estimate_points(
+        self, queries: torch.Tensor, tokens: torch.Tensor, reference: torch.Tensor,
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        position = self.query_position[:LANDMARK_QUERIES] + self.place_reference(reference)
+        estimates: list[torch.Tensor] = []
+        for layer, residual in zip(self.landmark_decoder, self.point_residuals):
+            queries = layer(queries, position, tokens, self.token_position)
+            before = estimates[-1] if estimates and self.config.marr else reference
+            estimates.append(before + residual(queries))
+        return tuple(estimates), queries
+
+    def _estimate_jointly(
+        self, queries: torch.Tensor, tokens: torch.Tensor,
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], torch.Tensor]:
+        """One decoder for all queries: the landmarks' reference follows layer by layer."""
+        points: list[torch.Tensor] = []
+        parameters: list[torch.Tensor] = []
+        start = self.mean_parameters.expand(len(queries), -1)
+        for layer, of_points, of_parameters in zip(
+                self.landmark_decoder, self.point_residuals, self.parameter_residuals):
+            queries = layer(queries, self.query_position, tokens, self.token_position)
+            before = parameters[-1] if parameters and self.config.marr else start
+            parameters.append(before + of_parameters(queries[:, LANDMARK_QUERIES:]).squeeze(-1))
+            before = points[-1] if points and self.config.marr else self._reference(parameters[-1])
+            points.append(before + of_points(queries[:, :LANDMARK_QUERIES]))
+        return tuple(points), tuple(parameters), queries[:, :LANDMARK_QUERIES]
+
+    def _reference(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return where the points start, (B, 85, 2): the mean face, posed if so configured."""
+        if self.config.reference == 'mean':
+            return self.mean_points.expand(len(parameters), -1, -1)
+        # A reference, not an answer: the landmark losses must not bend the pose through it.
+        family = self.layout.split(parameters.detach())
+        rotation = rotation_6d_to_matrix(family['rotation'])
+        head = self.head_model
+        candidates = head.mean[head.contour_indices].expand(len(parameters), -1, -1, -1)
+        chosen = visible_contour(candidates, rotation)
+        contour = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+        posed = torch.cat([
+            head.mean[head.landmark_indices].expand(len(parameters), -1, -1), contour], dim=1)
+        scale = family['log_scale'].clamp(-2.0, 6.0).exp()[:, None]
+        return scale * (posed @ rotation[:, :2].mT) + family['translation'][:, None]
+
+
+class _ResidualHead(nn.Module):
+    """A shared hidden layer, then an output of its own for every query; starts at zero."""
+
+    def __init__(self, queries: int, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, dim)
+        self.output = QueryLinear(queries, dim, outputs)
+        nn.init.zeros_(self.output.weight)
+
+    def forward(self, queries: torch.Tensor) -> torch.Tensor:
+        return self.output(torch.relu(self.hidden(queries)))
