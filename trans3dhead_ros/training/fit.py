@@ -26,10 +26,10 @@ class FitConfig:
     :ivar gaze_sigma: of eye directions, which landmarks of the lids hardly tell.
     """
 
-    landmark_sigma: float = 0.01
+    landmark_sigma: float = 0.014
     jaw_sigma: float = 0.04
     shape_sigma: float = 1.0
-    expression_sigma: float = 0.5
+    expression_sigma: float = 0.3
     gaze_sigma: float = 0.05
     iterations: int = 20
     batch: int = 128
@@ -62,17 +62,47 @@ def box_units(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 def fit_landmarks(
     model: HeadModel, points: torch.Tensor, config: FitConfig = FitConfig(),
+    offsets: torch.Tensor | None = None,
 ) -> Fit:
     """
     Fit to 2D points whose jaw lies on the visible contour.
 
-    :param points: (N, 68, 2) px. :raises ValueError: for another shape or points not finite.
+    :param points: (N, 68, 2) px.
+    :param offsets: (51, 3) m, head frame: where labellers put the inner points, seen from the
+        model's landmarks (`measure_offsets`).
+    :raises ValueError: for another shape or points not finite.
     """
     if points.ndim != 3 or tuple(points.shape[1:]) != (68, 2) or not points.isfinite().all():
         raise ValueError(f'points: expected finite (N, 68, 2), got {tuple(points.shape)}')
-    parts = [_fit_batch(model, batch, config) for batch in points.float().split(config.batch)]
+    if offsets is None:
+        offsets = points.new_zeros(68 - JAW_COUNT, 3, dtype=model.mean.dtype)
+    parts = [_fit_batch(model, batch, config, offsets)
+             for batch in points.float().split(config.batch)]
     return Fit(*(torch.cat([getattr(part, field.name) for part in parts])
                  for field in fields(Fit)))
+
+
+def measure_offsets(
+    model: HeadModel, points: torch.Tensor, config: FitConfig = FitConfig(), rounds: int = 3,
+) -> torch.Tensor:
+    """
+    Return (51, 3) m: the mean displacement of labelled inner points from the model's landmarks.
+
+    Labellers and the model do not mean quite the same point (the inner ends of the brows differ by
+    several millimetres); left alone, identity and pose would bend to explain it.
+
+    :param points: (N, 68, 2) px of a few hundred faces labelled by hand.
+    """
+    offsets = points.new_zeros(68 - JAW_COUNT, 3, dtype=model.mean.dtype)
+    target = box_units(points.float())[0][:, JAW_COUNT:]
+    index = model.landmark_indices[JAW_COUNT:]
+    for _ in range(rounds):
+        fit = fit_landmarks(model, points, config, offsets)
+        head = model.points_of(index, fit.shape, fit.expression) + offsets
+        scale = fit.log_scale.exp()[:, None, None]
+        missing = (target - fit.translation[:, None]) / scale - (head @ fit.rotation.mT)[..., :2]
+        offsets = offsets + (missing @ fit.rotation[:, :2]).median(dim=0).values
+    return offsets
 
 
 def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> list[float]:
@@ -81,13 +111,16 @@ def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> li
     return [config.shape_sigma ** -2] * shapes + [sigma ** -2 for sigma in sigmas]
 
 
-def _fit_batch(model: HeadModel, points: torch.Tensor, config: FitConfig) -> Fit:
+def _fit_batch(
+    model: HeadModel, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
+) -> Fit:
     target, _, _ = box_units(points)
     count, shapes, expressions = len(target), model.shape_count, model.expression_count
     # Only the points that can be landmarks, one contiguous row a point: gathering stays cheap.
     slots = model.contour_indices.shape[1]
     points_used = torch.cat([model.contour_indices.flatten(), model.landmark_indices[JAW_COUNT:]])
-    mean = model.mean[points_used]
+    mean = model.mean[points_used].clone()
+    mean[-len(offsets):] += offsets
     basis = torch.cat([model.identity, model.expression])[:, points_used].permute(1, 2, 0)
     basis = basis.contiguous()  # (P, 3, C)
     first_slot = torch.arange(JAW_COUNT, device=mean.device) * slots

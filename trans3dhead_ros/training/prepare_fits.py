@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.fit import Fit, fit_landmarks, FitConfig
-from trans3dhead_ros.training.labels import FaceRecord, read_labels
+from trans3dhead_ros.training.fit import Fit, fit_landmarks, FitConfig, measure_offsets
+from trans3dhead_ros.training.labels import FaceRecord, HELD_OUT_SOURCES, read_labels
 from trans3dhead_ros.training.prepare_head_model import load_head_model
+
+OFFSET_FACES = 600
 
 
 def fit_records(records: Sequence[FaceRecord], model_path: Path) -> dict[str, np.ndarray]:
@@ -23,16 +25,21 @@ def fit_records(records: Sequence[FaceRecord], model_path: Path) -> dict[str, np
     Fit labelled records and their mirror images.
 
     :return: arrays (N, 2, ...) of `Fit`'s fields, [:, 0] the face, [:, 1] its mirror image, and
-        `files` (N,).
+        `files` (N,), and `offsets` (51, 3) of `measure_offsets`, which validation faces do not
+        touch.
     """
     model = load_head_model(model_path)
     config = FitConfig()
     points = np.stack([record.points for record in records])
     mirror = points[:, MIRROR_68] * [-1.0, 1.0]
     both = torch.from_numpy(np.stack([points, mirror], 1)).float().flatten(0, 1)
-    parts = [fit_landmarks(model, part, config)
+    by_hand = np.array([record.source in HELD_OUT_SOURCES and not record.is_validation
+                        for record in records])
+    offsets = measure_offsets(model, torch.from_numpy(points[by_hand][:OFFSET_FACES]), config)
+    parts = [fit_landmarks(model, part, config, offsets)
              for part in tqdm(both.split(config.batch), desc='fit', disable=None)]
-    result = {'files': np.array([record.file for record in records])}
+    result = {'files': np.array([record.file for record in records]),
+              'offsets': offsets.numpy()}
     for field in fields(Fit):
         values = torch.cat([getattr(part, field.name) for part in parts])
         result[field.name] = values.unflatten(0, (-1, 2)).numpy()
