@@ -22,7 +22,11 @@ lint:
 clean:
 	rm -rf .venv build install log out
 
+# The script itself needs a current Python to say more than a syntax error.
 define set_up
-command -v $(PYTHON) > /dev/null || { echo 'set-up: $(PYTHON) is missing: sudo apt install python3 python3-venv python3-dev' >&2; exit 1; }; \
+command -v $(PYTHON) > /dev/null || { \
+  echo 'set-up: $(PYTHON) is missing: sudo apt install python3 python3-venv python3-dev' >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+  echo 'set-up: $(PYTHON) is older than 3.10; name another one: make PYTHON=python3.12' >&2; exit 1; }; \
 $(PYTHON) scripts/set_up.py $(1)
 endef

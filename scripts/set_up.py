@@ -8,11 +8,8 @@ is installed. Either way the messages of this package are built with CMake into 
 that `.venv/bin/python` imports them with nothing sourced (see `overlay_bootstrap.py`).
 
 Every step leaves a stamp with a hash of its inputs in `.venv/stamps` and is skipped while that
-hash is the same. Standard library only, and no syntax newer than Python 3.7: this file must get as
-far as saying that a Python is too old.
+hash is the same. Standard library only: this runs before anything is installed.
 """
-
-from __future__ import annotations
 
 import fcntl
 import hashlib
@@ -30,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 VENV_PYTHON = VENV / 'bin' / 'python'
 OVERLAY = ROOT / 'scripts' / 'overlay'
-PYTHON_RANGE = ((3, 10), (3, 13))
+PYTHON_VERSIONS = ((3, 10), (3, 13))
 
 # What a ROS 2 distribution (or apt, through rosdep) already provides, by the module that proves it.
 # Wheels of these would shadow the ones that the distribution's rclpy was built against.
@@ -86,11 +83,10 @@ def sourced_distribution() -> str | None:
 
 def check_machine(distribution: str | None) -> None:
     """Raise SetUpError, with the mend, for anything that the later steps would stumble over."""
-    version = sys.version_info[:2]
-    if not PYTHON_RANGE[0] <= version <= PYTHON_RANGE[1]:
+    if not PYTHON_VERSIONS[0] <= sys.version_info[:2] <= PYTHON_VERSIONS[1]:
         raise SetUpError(
-            'Python 3.10 to 3.13 is needed, {} is {}.{}; name another one: make PYTHON=python3.12'
-            .format(sys.executable, *version)
+            f'Python 3.10 to 3.13 is needed, {sys.executable} is {platform.python_version()}; '
+            'name another one: make PYTHON=python3.12'
         )
     if any(importlib.util.find_spec(module) is None for module in ('venv', 'ensurepip')):
         raise SetUpError("Python's venv module is missing: sudo apt install python3-venv")
@@ -213,7 +209,7 @@ def mend_wheel_targets() -> None:
     include = sysconfig.get_path('include')
     numpy_include = subprocess.run(
         [str(VENV_PYTHON), '-c', 'import numpy; print(numpy.get_include())'],
-        check=True, stdout=subprocess.PIPE, text=True,
+        check=True, capture_output=True, text=True,
     ).stdout.strip()
     for target in (VENV / 'share').glob('*/cmake/*.cmake'):
         text = target.read_text()
@@ -231,7 +227,7 @@ def install_bootstrap() -> None:
         return
     site_packages = Path(subprocess.run(
         [str(VENV_PYTHON), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
-        check=True, stdout=subprocess.PIPE, text=True,
+        check=True, capture_output=True, text=True,
     ).stdout.strip())
     shutil.copy(str(bootstrap), str(site_packages))
     # The name sorts before the .pth file of the wheels, whose work it does.
