@@ -177,6 +177,10 @@ def _check_shapes(
 ) -> None:
     """Hold the shapes in the file's header against those that the configuration makes."""
     found = {name: tuple(file.get_slice(name).get_shape()) for name in file.offset_keys()}
+    # Every layer has a tensor: a configuration with more would only be built to fail, slowly.
+    if max(config.encoder_layers, config.decoder_layers, *config.blocks) > len(found):
+        raise ValueError(f'{path}: the tensors do not fit the network: its configuration has more '
+                         f'layers than the file has tensors; {_RETRAIN}')
     try:
         with torch.device('meta'):
             head = HeadModel.from_state(
@@ -198,7 +202,8 @@ def _check_shapes(
         problems.append(f'the head model has {counts}, the metadata says {metadata["head_model"]}')
     if problems:
         more = f' and {len(problems) - 1} more' if len(problems) > 1 else ''
-        raise ValueError(f'{path}: tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
+        raise ValueError(
+            f'{path}: the tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
 
 
 def _dtype(file: safe_open, name: str) -> torch.dtype:

@@ -1,0 +1,43 @@
+"""A small head model and network for tests that need no trained weights."""
+
+import numpy as np
+import torch
+from scipy.spatial import ConvexHull
+
+from trans3dhead_ros.head_model import JAW_COUNT, LANDMARK_COUNT, SELLION, HeadModel
+from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.model import Trans3DHead
+
+EXPRESSIONS = ('jawOpen', 'eyeBlink_L', 'eyeBlink_R')
+
+
+def small_head_model(seed: int = 0) -> HeadModel:
+    """Return an egg of 200 vertices; the 68 landmarks lie on the face's half, one at the origin."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(200, 3))
+    directions[:LANDMARK_COUNT, 0] = np.abs(directions[:LANDMARK_COUNT, 0])
+    directions[SELLION] = [1.0, 0.0, 0.4]
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    vertices = directions * [0.095, 0.075, 0.11]
+    triangles = ConvexHull(vertices).simplices
+    corners = vertices[triangles]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    inwards = (normal * corners.mean(1)).sum(1) < 0
+    triangles[inwards] = triangles[inwards][:, ::-1]
+    identity = 0.002 * rng.normal(size=(4, 200, 3))
+    identity[:, SELLION] = 0.0
+    return HeadModel(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (
+        vertices - vertices[SELLION], identity, 0.005 * rng.normal(size=(3, 200, 3)),
+        triangles.astype(np.int64), np.arange(LANDMARK_COUNT),
+        rng.integers(0, 200, (JAW_COUNT, 4)))), EXPRESSIONS)
+
+
+def small_network(seed: int = 0) -> Trans3DHead:
+    """Return an untrained network that a test runs in milliseconds."""
+    torch.manual_seed(seed)
+    config = NetworkConfig(input_size=32, widths=(8, 8, 16, 16), dim=16, heads=2, feedforward=16)
+    network = Trans3DHead(config, small_head_model()).eval()
+    with torch.no_grad():
+        # About the size of a head in its crop; training sets this average.
+        network.mean_parameters[8] = 2.0
+    return network
