@@ -1,0 +1,136 @@
+"""Random changes of a crop: what cameras, codecs, hands and bad light do to a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CropTransform:
+    """
+    A similarity from face units to crop units, maybe after a mirror.
+
+    Face units: u = 2 (px - box centre) / longer side of the landmark box; crop units: -1..1 spans
+    the crop.
+
+    :ivar mirror: flip u's x first. :ivar turn: (2, 2) in-plane rotation, then
+    :ivar scale: factor, then :ivar shift: (2,) crop units.
+    """
+
+    mirror: bool
+    turn: np.ndarray
+    scale: float
+    shift: np.ndarray
+
+    def points(self, face_units: np.ndarray) -> np.ndarray:
+        """Map (P, 2) face units, already mirrored if `mirror`, to crop units."""
+        return self.scale * face_units @ self.turn.T + self.shift
+
+    def image_to_crop(self, centre: np.ndarray, side: float, size: int) -> np.ndarray:
+        """Return the 2x3 matrix from image px to the px of a crop of `size`."""
+        flip = np.diag([-1.0 if self.mirror else 1.0, 1.0])
+        linear = self.scale * self.turn @ flip * (2.0 / side)
+        offset = self.shift - linear @ centre
+        # Crop px i lies at crop unit (2 i + 1) / size - 1.
+        return np.column_stack([linear, offset + 1.0]) * (size / 2) - [[0, 0, 0.5], [0, 0, 0.5]]
+
+
+def centred_transform(face_units: np.ndarray, crop_scale: float) -> CropTransform:
+    """Return the transform of the plain crop that inference takes about these points (P, 2)."""
+    low, high = face_units.min(0), face_units.max(0)
+    scale = 2.0 / (crop_scale * (high - low).max())
+    return CropTransform(False, np.eye(2), scale, -scale * (low + high) / 2)
+
+
+def random_transform(
+    face_units: np.ndarray, mirror: bool, crop_scale: float, generator: np.random.Generator,
+) -> CropTransform:
+    """
+    Turn the picture, then take the crop of the turned points' box with a detector's errors.
+
+    :param face_units: (P, 2), already mirrored if `mirror`.
+    """
+    # Mostly people hold their heads up; some lie, and trackers must not lose them on the way.
+    degrees = generator.normal(0, 15) if generator.random() < 0.6 else generator.uniform(-80, 80)
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turn = np.array([[c, -s], [s, c]])
+    turned = face_units @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    longer = (high - low).max()
+    zoom = float(np.clip(np.exp(generator.normal(0, 0.11)), 0.72, 1.4))
+    scale = 2.0 / (crop_scale * longer * zoom)
+    jitter = np.clip(generator.normal(0, 0.06, 2), -0.18, 0.18) * longer
+    return CropTransform(mirror, turn, scale, -scale * ((low + high) / 2 + jitter))
+
+
+def photometric(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Change light, colour, sharpness, noise and compression of a crop (S, S, 3) uint8 BGR."""
+    chance = generator.random(8)
+    size = crop.shape[0]
+    if chance[0] < 0.25:  # a small, distant head
+        small = int(size * generator.uniform(0.22, 0.7))
+        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA),
+                          (size, size), interpolation=cv2.INTER_LINEAR)
+    if chance[1] < 0.12:
+        crop = cv2.GaussianBlur(crop, (0, 0), generator.uniform(0.5, 2.2))
+    elif chance[1] < 0.2:  # motion
+        length = int(generator.integers(3, 10))
+        angle = generator.uniform(0, np.pi)
+        kernel = np.zeros((length, length), np.float32)
+        middle = (length - 1) / 2
+        for t in np.linspace(-middle, middle, 2 * length):
+            kernel[int(round(middle + t * np.sin(angle))),
+                   int(round(middle + t * np.cos(angle)))] = 1
+        crop = cv2.filter2D(crop, -1, kernel / kernel.sum())
+    if chance[2] < 0.15:
+        crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    levels = np.arange(256, dtype=np.float32) / 255
+    gamma = np.exp(generator.normal(0, 0.3))
+    gain, bias = np.exp(generator.normal(0, 0.22)), generator.normal(0, 0.07)
+    tint = np.exp(generator.normal(0, 0.07, 3))
+    table = levels[:, None] ** gamma * gain * tint + bias
+    crop = cv2.LUT(crop, np.clip(table * 255, 0, 255).astype(np.uint8)[None])
+    if chance[3] < 0.12:  # light from one side
+        direction = generator.normal(size=2)
+        direction /= np.linalg.norm(direction) + 1e-9
+        grid = np.linspace(-1, 1, size, dtype=np.float32)
+        shade = 1 + generator.uniform(0.2, 0.8) * (
+            grid[None, :] * direction[0] + grid[:, None] * direction[1]).astype(np.float32)
+        crop = np.clip(crop * shade[..., None], 0, 255).astype(np.uint8)
+    if chance[4] < 0.3:
+        crop = occlude(crop, generator)
+    if chance[5] < 0.2:
+        sigma = generator.uniform(2, 16)
+        noise = generator.standard_normal(crop.shape, dtype=np.float32) * sigma
+        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+    if chance[6] < 0.15:
+        quality = int(generator.integers(18, 75))
+        crop = cv2.imdecode(cv2.imencode('.jpg', crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1],
+                            cv2.IMREAD_COLOR)
+    return crop
+
+
+def occlude(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Hide a part of a crop (S, S, 3) behind a blob of colour, noise or its own pixels."""
+    size = crop.shape[0]
+    extent = (size * generator.uniform(0.1, 0.42, 2)).astype(int) + 1
+    corner = (generator.random(2) * (size - extent)).astype(int)
+    mask = np.zeros((size, size), np.uint8)
+    middle = tuple(int(v) for v in corner + extent // 2)
+    if generator.random() < 0.5:
+        cv2.ellipse(mask, middle, tuple(int(v) for v in extent // 2 + 1),
+                    generator.uniform(0, 180), 0, 360, 255, -1)
+    else:
+        mask[corner[1]:corner[1] + extent[1], corner[0]:corner[0] + extent[0]] = 255
+    kind = generator.integers(3)
+    if kind == 0:
+        cover = np.broadcast_to(generator.integers(0, 256, 3).astype(np.uint8), crop.shape)
+    elif kind == 1:
+        coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        cover = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    else:
+        cover = np.roll(crop, tuple(generator.integers(size // 4, size, 2)), (0, 1))
+    return np.where(mask[..., None] > 0, cover, crop)

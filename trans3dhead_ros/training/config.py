@@ -1,0 +1,110 @@
+"""The configuration of a training: a frozen dataclass from YAML and `key=value` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.training.dataset import FacesConfig
+from trans3dhead_ros.training.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """
+    All that a run depends on.
+
+    :ivar minutes: the run's length; the learning rate follows the share of it that has passed, so
+        a slow machine ends on the same curve as a fast one. :ivar steps: likewise, in steps; the
+        earlier of the two ends the run, 0 is "no limit".
+    :ivar data: folder with labels.csv; '' is the faces of the data folder.
+    :ivar validate_minutes: between validations, each of which writes a checkpoint.
+    """
+
+    data: str = ''
+    head_model: str = 'runs/head_model.npz'
+    fits: str = 'runs/fits.npz'
+    output: str = 'runs/train'
+    seed: int = 0
+    device: str = 'auto'
+    threads: int = 0
+    minutes: float = 60.0
+    steps: int = 0
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 200
+    gradient_norm: float = 5.0
+    average_decay: float = 0.998
+    validate_minutes: float = 4.0
+    euler_form: str = 'safe'
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+    faces: FacesConfig = field(default_factory=FacesConfig)
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 and self.steps <= 0:
+            raise ValueError('minutes, steps: one of them must be more than 0')
+        if self.batch < 2:
+            raise ValueError(f'batch: expected at least 2, got {self.batch}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested values."""
+        return asdict(self)
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """
+    Read YAML and apply overrides such as `batch=32` or `network.dim=128`.
+
+    :raises ValueError: for a missing file, an unknown key (the nearest known one is named), a value
+        of another type.
+    """
+    config = TrainConfig()
+    if path is not None:
+        if not path.is_file():
+            raise ValueError(f'--config: no file {path}')
+        values = yaml.safe_load(path.read_text()) or {}
+        if not isinstance(values, dict):
+            raise ValueError(f'--config: {path} holds no table of keys')
+        config = _updated(config, values, '')
+    for override in overrides:
+        key, separator, text = override.partition('=')
+        if not separator:
+            raise ValueError(f'{override}: expected key=value')
+        nested: Any = yaml.safe_load(text)
+        for part in reversed(key.split('.')):
+            nested = {part: nested}
+        config = _updated(config, nested, '')
+    return config
+
+
+def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
+    known = {entry.name: getattr(config, entry.name) for entry in fields(config)}
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f'{prefix}{key}'
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f'; did you mean {prefix}{near[0]}?' if near else ''
+            raise ValueError(f'{name}: unknown key{hint}')
+        current = known[key]
+        if is_dataclass(current):
+            if not isinstance(value, dict):
+                raise ValueError(f'{name}: expected keys below it, got {value!r}')
+            changes[key] = _updated(current, value, f'{name}.')
+        elif isinstance(current, tuple) and isinstance(value, list):
+            changes[key] = tuple(value)
+        elif isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+            changes[key] = float(value)
+        elif type(value) is type(current):
+            changes[key] = value
+        else:
+            raise ValueError(f'{name}: expected {type(current).__name__}, got {value!r}')
+    return replace(config, **changes)

@@ -1,0 +1,231 @@
+"""Batches of crops with all that is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+import queue
+import threading
+
+import cv2
+import numpy as np
+import torch
+
+from trans3dhead_ros.geometry import euler_from_rotation
+from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.training.augment import (
+    centred_transform, CropTransform, photometric, random_transform)
+from trans3dhead_ros.training.labels import FaceRecord, read_labels
+from trans3dhead_ros.training.negatives import negative_crop
+
+BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    B crops and their truth; rows of `points` ... `expression` are meaningless where not `is_head`.
+
+    :ivar crops: (B, 3, S, S) RGB in 0..1. :ivar is_head: (B,) 1 or 0.
+    :ivar points: (B, 68, 2) labels in crop units, jaw on the visible contour.
+    :ivar point_weight: (B,) trust in the labels. :ivar rotation: (B, 3, 3), translation (B, 2),
+        log_scale (B,), shape (B, I), expression (B, E): the fit, in crop units as the network's.
+    """
+
+    crops: torch.Tensor
+    is_head: torch.Tensor
+    points: torch.Tensor
+    point_weight: torch.Tensor
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    log_scale: torch.Tensor
+    shape: torch.Tensor
+    expression: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class FacesConfig:
+    """
+    Which faces are drawn how often.
+
+    :ivar automatic_share: weight of a face labelled automatically against one labelled by hand,
+        for drawing; its points count half in the losses. :ivar yaw_boost_deg: a face at this yaw
+        is drawn twice as often as a frontal one, at twice this yaw five times.
+    :ivar maximum_residual: faces whose fit is worse (of the box) are left out.
+    :ivar negative_share: of every batch.
+    """
+
+    automatic_share: float = 0.35
+    yaw_boost_deg: float = 22.0
+    maximum_residual: float = 0.035
+    negative_share: float = 0.2
+
+
+class Faces:
+    """Labelled photographs in memory with their fits; draws training and validation batches."""
+
+    def __init__(
+        self, folder: Path, fits_path: Path, size: int, crop_scale: float, validation: bool,
+        config: FacesConfig = FacesConfig(), backgrounds: Sequence[np.ndarray] = (),
+    ) -> None:
+        if not Path(fits_path).is_file():
+            raise ValueError(f'fits: no file {fits_path}; make it with `trans3dhead prepare fits`')
+        self.size, self.crop_scale, self.config = size, crop_scale, config
+        self.backgrounds = backgrounds
+        with np.load(fits_path, allow_pickle=False) as archive:
+            fits = {key: archive[key] for key in archive.files}
+        self.offsets = fits.pop('offsets')
+        row_of = {str(file): row for row, file in enumerate(fits.pop('files'))}
+        records = [record for record in read_labels(folder)
+                   if record.points is not None and record.is_validation == validation]
+        missing = [record.file for record in records if record.file not in row_of]
+        if missing:
+            raise ValueError(f'fits: {fits_path} lacks {len(missing)} faces, {missing[0]} the '
+                             'first; run `trans3dhead prepare fits` again')
+        rows = np.array([row_of[record.file] for record in records])
+        if not validation:
+            good = fits['inner_error'][rows, 0] <= config.maximum_residual
+            records = [record for record, keep in zip(records, good) if keep]
+            rows = rows[good]
+        self.records: list[FaceRecord] = records
+        self.fits = {key: value[rows] for key, value in fits.items()}
+        self.images = [_read(record.path) for record in records]
+        self.points = np.stack([record.points for record in records])
+        low, high = self.points.min(1), self.points.max(1)
+        self.centres, self.sides = (low + high) / 2, (high - low).max(1)
+        self.by_hand = np.array([record.source != 'ytf' for record in records])
+        self.chance = self._chances()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def _chances(self) -> np.ndarray:
+        yaw = euler_from_rotation(self.fits['rotation'][:, 0])[:, 0]
+        weight = np.where(self.by_hand, 1.0, self.config.automatic_share)
+        weight = weight * (1.0 + (yaw / self.config.yaw_boost_deg) ** 2)
+        return weight / weight.sum()
+
+    def training_batch(self, count: int, generator: np.random.Generator) -> Batch:
+        """Draw `count` augmented crops, negatives among them."""
+        negatives = int(np.ceil(count * self.config.negative_share))
+        rows = generator.choice(len(self), count, p=self.chance)
+        crops, samples = [], []
+        for position, row in enumerate(rows):
+            mirror = bool(generator.random() < 0.5)
+            face = self._face_units(row, mirror)
+            transform = random_transform(face, mirror, self.crop_scale, generator)
+            samples.append((row, transform))
+            if position < count - negatives:
+                # Always black corners would tell the picture's turn, which no camera does.
+                border = BORDERS[generator.integers(len(BORDERS))]
+                crop = self._crop(row, transform, border)
+            else:
+                crop = negative_crop(self.images[row], self.points[row], self.size,
+                                     self.crop_scale, self.backgrounds, generator)
+            crops.append(photometric(crop, generator))
+        is_head = np.arange(count) < count - negatives
+        return self._batch(crops, is_head, samples)
+
+    def validation_batches(self, count: int, seed: int = 0) -> Iterator[Batch]:
+        """Yield every face plainly cropped, each followed somewhere by one negative."""
+        generator = np.random.default_rng(seed)
+        for start in range(0, len(self), count):
+            rows = range(start, min(start + count, len(self)))
+            samples = self._plain_samples(rows)
+            crops = [self._crop(row, transform) for row, transform in samples]
+            crops += [negative_crop(self.images[row], self.points[row], self.size, self.crop_scale,
+                                    self.backgrounds, generator) for row in rows]
+            is_head = np.arange(2 * len(rows)) < len(rows)
+            yield self._batch(crops, is_head, samples * 2)
+
+    def plain_batch(self, rows: Sequence[int]) -> Batch:
+        """Return these faces as inference would crop them."""
+        samples = self._plain_samples(rows)
+        crops = [self._crop(row, transform) for row, transform in samples]
+        return self._batch(crops, np.ones(len(samples)), samples)
+
+    def _plain_samples(self, rows: Sequence[int]) -> list[tuple[int, CropTransform]]:
+        return [(row, centred_transform(self._face_units(row, False), self.crop_scale))
+                for row in rows]
+
+    def _face_units(self, row: int, mirror: bool) -> np.ndarray:
+        face = 2 * (self.points[row] - self.centres[row]) / self.sides[row]
+        return face[MIRROR_68] * [-1.0, 1.0] if mirror else face
+
+    def _crop(self, row: int, transform: CropTransform,
+              border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+        matrix = transform.image_to_crop(self.centres[row], self.sides[row], self.size)
+        return cv2.warpAffine(self.images[row], matrix, (self.size, self.size),
+                              flags=cv2.INTER_LINEAR, borderMode=border)
+
+    def _batch(self, crops: list[np.ndarray], is_head: np.ndarray,
+               samples: list[tuple[int, CropTransform]]) -> Batch:
+        rows = np.array([row for row, _ in samples])
+        side = np.array([int(transform.mirror) for _, transform in samples])
+        fit = {key: value[rows, side] for key, value in self.fits.items()}
+        turn = np.stack([transform.turn for _, transform in samples])
+        scale = np.array([transform.scale for _, transform in samples])
+        shift = np.stack([transform.shift for _, transform in samples])
+        points = np.stack([transform.points(self._face_units(row, transform.mirror))
+                           for row, transform in samples])
+        spin = np.tile(np.eye(3), (len(rows), 1, 1))
+        spin[:, :2, :2] = turn
+        arrays = (
+            points, np.where(self.by_hand[rows], 1.0, 0.5), spin @ fit['rotation'],
+            scale[:, None] * np.einsum('bij,bj->bi', turn, fit['translation']) + shift,
+            fit['log_scale'] + np.log(scale), fit['shape'], fit['expression'])
+        stacked = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2)
+        return Batch(stacked.float() / 255.0, torch.from_numpy(is_head).float(),
+                     *(torch.from_numpy(array).float() for array in arrays))
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'data: the picture {path} is missing or cannot be read')
+    return image
+
+
+def prefetched(faces: Faces, count: int, seed: int, first: int, depth: int = 4) -> Iterator[Batch]:
+    """
+    Yield training batches made ahead by a thread; batch i depends on (seed, i) alone.
+
+    OpenCV and NumPy release the interpreter lock in their loops, so one thread is enough.
+    """
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def produce() -> None:
+        index = first
+        while not stop.is_set():
+            try:
+                item: Batch | BaseException = faces.training_batch(
+                    count, np.random.default_rng((seed, index)))
+            except Exception as error:  # carried to the consumer, which raises it
+                item = error
+            while not stop.is_set():
+                try:
+                    ready.put(item, timeout=0.2)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, BaseException):
+                return
+            index += 1
+
+    thread = threading.Thread(target=produce, name='batches', daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
