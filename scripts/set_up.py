@@ -68,9 +68,6 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-# -- what the machine has --------------------------------------------------------------------------
-
-
 def sourced_distribution() -> str | None:
     """Name of the ROS 2 distribution that the shell has sourced, None without one."""
     prefixes = [Path(p) for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
@@ -109,9 +106,6 @@ def check_machine(distribution: str | None) -> None:
         )
 
 
-# -- stamps ----------------------------------------------------------------------------------------
-
-
 def digest(*inputs: Path | str) -> str:
     """Hash of texts and of the names and contents of files."""
     state = hashlib.sha256()
@@ -134,9 +128,6 @@ def mark_done(step: str, key: str) -> None:
     """Remember that a step was finished with these inputs."""
     (VENV / 'stamps').mkdir(exist_ok=True)
     (VENV / 'stamps' / step).write_text(key)
-
-
-# -- steps -----------------------------------------------------------------------------------------
 
 
 def make_venv(distribution: str | None) -> None:
@@ -280,9 +271,6 @@ def install_package() -> None:
         '--editable', str(ROOT),
     ])
     mark_done('package', key)
-
-
-# -- output ----------------------------------------------------------------------------------------
 
 
 def say(step: str) -> None:
