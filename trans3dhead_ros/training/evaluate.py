@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.geometry import (
     euler_from_rotation,
     geodesic_distance_deg,
@@ -236,7 +237,7 @@ def _format_pose(row: dict[str, Any]) -> Iterable[str]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     root = Path(os.environ.get(VARIABLE) or DEFAULT)
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog='trans3dhead evaluate', description=__doc__.split(': ', 1)[1])
     parser.add_argument('--data', default=f'crops:{root / "faces"}', metavar='FORMAT:PATH',
                         help='crops:FOLDER (with labels.csv) or aflw:FOLDER (.jpg + .mat); '

@@ -1,0 +1,121 @@
+"""
+`trans3dhead`: one command with subcommands.
+
+A subcommand's module is imported when it is asked for, so that `trans3dhead track` does not need
+what only training needs, nor the other way round.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+EXIT_USER_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a subcommand's `main(argv)` lies, and its line in the help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    'track': Command('commands.track', 'follow the heads of a picture, folder, video or camera'),
+    'evaluate': Command('training.evaluate', 'measure a network, or a peer, on labelled faces'),
+    'info': Command('commands.info', 'what is in a checkpoint'),
+    'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
+    'train': Command('training.cli_train', 'train a network'),
+    'prepare head-model': Command(
+        'training.prepare_head_model', 'the head model, from a parametric head on disk'),
+    'prepare fits': Command('training.prepare_fits', 'the head model fitted to labelled faces'),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run a subcommand and return its exit code.
+
+    A user's mistake is one line on the standard error and code 2; a traceback means a defect.
+    """
+    # OpenCV and FFmpeg print lines of their own about a file that they cannot read.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name, rest = _split(arguments)
+    if name is None:
+        return _help(arguments)
+    try:
+        return int(import_module(f'trans3dhead_ros.{COMMANDS[name].module}').main(rest) or 0)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Somebody closed our output, as `head` does; nothing more can be told to anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith('trans3dhead_ros'):
+            raise
+        return _mistake(f'{name} needs the Python package {error.name}, which is not installed')
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _mistake(f'{error.filename}: {error.strerror}')
+    except ValueError as error:
+        if not _is_ours(error):
+            raise
+        return _mistake(str(error))
+
+
+def _split(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the name of the subcommand, of one word or two, and what follows it."""
+    for words in (2, 1):
+        name = ' '.join(arguments[:words])
+        if len(arguments) >= words and name in COMMANDS:
+            return name, arguments[words:]
+    return None, arguments
+
+
+def _help(arguments: list[str]) -> int:
+    """Print the list of subcommands; code 2 where an unknown one was asked for."""
+    asked = [word for word in arguments if word not in ('-h', '--help')]
+    group = {name: command for name, command in COMMANDS.items()
+             if asked and name.startswith(f'{asked[0]} ')}
+    if asked and not (group and len(asked) == 1):
+        known = ', '.join(COMMANDS)
+        return _mistake(f'{" ".join(asked[:2 if group else 1])!r} is unknown; use one of {known}')
+    if not arguments or (group and arguments == asked):
+        print(_usage(group or COMMANDS), file=sys.stderr)
+        return EXIT_USER_MISTAKE
+    print(_usage(group or COMMANDS))
+    return 0
+
+
+def _usage(commands: dict[str, Command]) -> str:
+    wide = max(map(len, commands))
+    lines = [f'  {name:{wide}}  {command.help}' for name, command in commands.items()]
+    return '\n'.join(['usage: trans3dhead COMMAND [options]', '', *lines, '',
+                      'trans3dhead COMMAND --help tells more.'])
+
+
+def _mistake(message: str) -> int:
+    print('trans3dhead: error:', ' '.join(message.split()), file=sys.stderr)
+    return EXIT_USER_MISTAKE
+
+
+def _is_ours(error: ValueError) -> bool:
+    """Tell whether our code raised it on purpose, or a library stumbled inside."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and _PACKAGE in Path(frame.tb_frame.f_code.co_filename).parents
+
+
+if __name__ == '__main__':
+    sys.exit(main())
