@@ -1,0 +1,151 @@
+"""
+Heads -> visualization_msgs/MarkerArray: mesh, landmarks, axes and the id.
+
+A mesh of 7,000 triangles is 21,000 points; built as Python objects they cost more than finding the
+head. So the array is serialised with one stand-in point per mesh, and the bytes of the real points
+take its place. Nothing behind them moves out of alignment: a point is 24 bytes, the strictest
+alignment is 8. A test holds the result against rclpy's own serialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point
+from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.ros.messages import track_id
+
+#: The namespaces of the markers of one head; the marker's id is the track's.
+NAMESPACES = ('mesh', 'landmarks', 'axes', 'id')
+
+_AXIS_LENGTH = 0.10  # m
+_TEXT_HEIGHT = 0.03  # m
+_ENCAPSULATION = 4  # bytes before the CDR body, from where alignment counts
+# Exact in double precision, and no head is 10^200 m away.
+_STAND_IN = (1.5e200, -1.25e200, 1.75e200)
+_STAND_IN_BYTES = np.array(_STAND_IN, '<f8').tobytes()
+
+
+def marker_array(
+    header: Header, heads: Sequence[Head], landmark_indices: NDArray[np.integer],
+    lost: Sequence[int] = (),
+) -> MarkerArray:
+    """
+    Return the markers of all heads without the points of their meshes, and the removal of others.
+
+    :param landmark_indices: (68,) vertices of the landmarks.
+    :param lost: ids whose markers shall go.
+    """
+    array = MarkerArray()
+    for head in heads:
+        array.markers += [_mesh(header, head), _landmarks(header, head, landmark_indices),
+                          _axes(header, head), _text(header, head)]
+    for identity in lost:
+        array.markers += [Marker(header=header, ns=name, id=identity, action=Marker.DELETE)
+                          for name in NAMESPACES]
+    return array
+
+
+def remove_all(header: Header) -> MarkerArray:
+    """Return the message that removes every marker."""
+    return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+
+
+def mesh_points(head: Head, triangles: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the corners (3 T, 3) m of the triangles, counter-clockwise seen from outside."""
+    return head.vertices[triangles.reshape(-1)]
+
+
+def serialized_with_meshes(
+    array: MarkerArray, heads: Sequence[Head], triangles: NDArray[np.integer],
+) -> bytes:
+    """
+    Return the serialised markers of `marker_array` with the points of the meshes in place.
+
+    :raises RuntimeError: when the serialisation is not the little-endian CDR that it is expected to
+        be.
+    """
+    meshes = [marker for marker in array.markers if marker.ns == 'mesh'
+              and marker.action == Marker.ADD]
+    stand_in = Point(**dict(zip('xyz', _STAND_IN, strict=True)))
+    for marker in meshes:
+        marker.points = [stand_in]
+    single = serialize_message(array)
+    pieces, start = [], 0
+    for head in heads:
+        at = single.find(_STAND_IN_BYTES, start)
+        if at < 0:
+            raise RuntimeError('the middleware does not serialise to little-endian CDR')
+        points = np.ascontiguousarray(mesh_points(head, triangles), '<f8')
+        count_at = _count_offset(single, at)
+        pieces += [single[start:count_at], np.uint32(len(points)).astype('<u4').tobytes(),
+                   single[count_at + 4:at], points.tobytes()]
+        start = at + len(_STAND_IN_BYTES)
+    for marker in meshes:
+        marker.points = []
+    return b''.join([*pieces, single[start:]])
+
+
+def _count_offset(serialized: bytes, points_at: int) -> int:
+    """Return where the number of points stands: before the points, or before their padding."""
+    if (points_at - _ENCAPSULATION) % 8:
+        raise RuntimeError('the middleware does not align doubles as CDR does')
+    near, far = points_at - 4, points_at - 8
+    if int.from_bytes(serialized[near:near + 4], 'little') == 1:
+        return near
+    if int.from_bytes(serialized[far:far + 4], 'little') == 1:
+        return far
+    raise RuntimeError('the middleware does not serialise a sequence as CDR does')
+
+
+def _marker(header: Header, head: Head, namespace: str, kind: int) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=track_id(head), type=kind, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _mesh(header: Header, head: Head) -> Marker:
+    marker = _marker(header, head, 'mesh', Marker.TRIANGLE_LIST)
+    marker.scale.x = marker.scale.y = marker.scale.z = 1.0
+    marker.color = ColorRGBA(r=0.75, g=0.75, b=0.8, a=0.8)
+    return marker
+
+
+def _landmarks(header: Header, head: Head, landmark_indices: NDArray[np.integer]) -> Marker:
+    marker = _marker(header, head, 'landmarks', Marker.POINTS)
+    marker.scale.x = marker.scale.y = 0.003
+    marker.color = ColorRGBA(r=0.1, g=0.9, b=0.2, a=1.0)
+    marker.points = _points(head.vertices[landmark_indices])
+    return marker
+
+
+def _axes(header: Header, head: Head) -> Marker:
+    marker = _marker(header, head, 'axes', Marker.LINE_LIST)
+    marker.scale.x = 0.004
+    marker.color.a = 1.0
+    ends = head.translation[:, None] + _AXIS_LENGTH * head.rotation
+    marker.points = _points([p for end in ends.T for p in (head.translation, end)])
+    # As everywhere in ROS: x red, y green, z blue.
+    marker.colors = [ColorRGBA(r=float(axis == 0), g=float(axis == 1), b=float(axis == 2), a=1.0)
+                     for axis in range(3) for _ in range(2)]
+    return marker
+
+
+def _text(header: Header, head: Head) -> Marker:
+    marker = _marker(header, head, 'id', Marker.TEXT_VIEW_FACING)
+    marker.scale.z = _TEXT_HEIGHT
+    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    above = head.translation + 0.18 * head.rotation[:, 2]
+    marker.pose.position = _points([above])[0]
+    marker.text = str(track_id(head))
+    return marker
+
+
+def _points(points: object) -> list[Point]:
+    return [Point(x=x, y=y, z=z) for x, y, z in np.asarray(points, dtype=float).tolist()]

@@ -1,0 +1,135 @@
+"""
+Heads -> ROS messages.
+
+Every message takes the header of its image: stamp and frame_id of an answer are the image's. Flat
+arrays are filled as `array.array`, which rclpy takes as they are; from NumPy arrays or lists it
+would check every number in Python.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Vector3
+from numpy.typing import ArrayLike, NDArray
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header, MultiArrayDimension, UInt32MultiArray
+from tf2_msgs.msg import TFMessage
+from trans3dhead.msg import Head as HeadMessage
+from trans3dhead.msg import HeadArray, LandmarkArray
+
+from trans3dhead_ros.geometry import quaternion_from_rotation
+from trans3dhead_ros.perception.head import Head
+
+UNTRACKED = -1
+
+
+def float_array(values: ArrayLike) -> array:
+    """Return numbers of any shape as a flat float32 `array.array`."""
+    return _typed_array('f', np.asarray(values, dtype=np.float32))
+
+
+def head_pose(head: Head) -> Pose:
+    """Return the pose head -> camera: the sellion in metres and the orientation."""
+    x, y, z, w = quaternion_from_rotation(head.rotation).tolist()
+    position = Point(**dict(zip('xyz', head.translation.tolist(), strict=True)))
+    return Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def head_message(head: Head, landmark_indices: NDArray[np.integer]) -> HeadMessage:
+    """
+    Return one head as its message.
+
+    :param landmark_indices: (68,) vertices of the landmarks.
+    """
+    message = HeadMessage(
+        id=track_id(head), score=float(head.score), metric=bool(head.metric),
+        box=np.asarray(head.box, dtype=np.float32),
+        landmarks_px=float_array(head.landmarks),
+        landmarks_m=float_array(head.vertices[landmark_indices]),
+        landmark_scale_px=float_array(head.landmark_scale),
+        shape=float_array(head.shape), expression=float_array(head.expression))
+    message.yaw, message.pitch, message.roll = np.deg2rad(head.euler_deg).tolist()
+    message.pose.pose = head_pose(head)
+    message.pose.covariance = np.asarray(head.pose_covariance, dtype=np.float64).ravel()
+    return message
+
+
+def head_array(
+    header: Header, heads: Sequence[Head], model: str, expression_names: Sequence[str],
+    landmark_indices: NDArray[np.integer],
+) -> HeadArray:
+    """Return all heads of one image; the principal one is expected first."""
+    return HeadArray(
+        header=header, model=model, expression_names=list(expression_names),
+        heads=[head_message(head, landmark_indices) for head in heads])
+
+
+def landmark_array(
+    header: Header, heads: Sequence[Head], landmark_indices: NDArray[np.integer],
+) -> LandmarkArray:
+    """Return only the landmarks of all heads of one image."""
+    return LandmarkArray(
+        header=header, ids=array('i', [track_id(head) for head in heads]),
+        px=float_array([head.landmarks for head in heads]),
+        m=float_array([head.vertices[landmark_indices] for head in heads]),
+        scale_px=float_array([head.landmark_scale for head in heads]))
+
+
+def pose_stamped(header: Header, head: Head) -> PoseStamped:
+    """Return the pose of one head."""
+    return PoseStamped(header=header, pose=head_pose(head))
+
+
+def transforms(header: Header, heads: Sequence[Head], prefix: str) -> TFMessage:
+    """Return the transforms image frame -> `<prefix><id>` of all heads."""
+    message = TFMessage()
+    for head in heads:
+        pose = head_pose(head)
+        transform = TransformStamped(header=header, child_frame_id=f'{prefix}{track_id(head)}')
+        at = pose.position
+        transform.transform.translation = Vector3(x=at.x, y=at.y, z=at.z)
+        transform.transform.rotation = pose.orientation
+        message.transforms.append(transform)
+    return message
+
+
+def mesh_cloud(header: Header, heads: Sequence[Head]) -> PointCloud2:
+    """Return the vertices in the camera frame: one row of the organised cloud per head."""
+    count = len(heads[0].vertices) if heads else 0
+    points = np.array([head.vertices for head in heads], dtype='<f4')
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+              for i, name in enumerate('xyz')]
+    return PointCloud2(
+        header=header, height=len(heads), width=count, fields=fields, is_bigendian=False,
+        point_step=12, row_step=12 * count, is_dense=True, data=_typed_array('B', points))
+
+
+def triangle_array(triangles: NDArray[np.integer]) -> UInt32MultiArray:
+    """Return the triangles (T, 3) of the mesh: indices into a row of `mesh_cloud`."""
+    message = UInt32MultiArray(data=_typed_array('I', np.asarray(triangles, dtype=np.uint32)))
+    message.layout.dim = [
+        MultiArrayDimension(label='triangle', size=len(triangles), stride=triangles.size),
+        MultiArrayDimension(label='vertex', size=3, stride=3),
+    ]
+    return message
+
+
+def bgr_image(header: Header, image: NDArray[np.uint8]) -> Image:
+    """Return a (H, W, 3) BGR picture as bgr8."""
+    height, width = image.shape[:2]
+    return Image(header=header, height=height, width=width, encoding='bgr8', is_bigendian=0,
+                 step=3 * width, data=_typed_array('B', np.ascontiguousarray(image)))
+
+
+def track_id(head: Head) -> int:
+    """Return the identity that messages carry."""
+    return UNTRACKED if head.track_id is None else int(head.track_id)
+
+
+def _typed_array(code: str, values: NDArray) -> array:
+    typed = array(code)
+    typed.frombytes(values.tobytes())
+    return typed

@@ -1,0 +1,193 @@
+"""Parameters of the node: what may be set, within which bounds, and the checked result."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from trans3dhead_ros.device import resolve_device
+from trans3dhead_ros.perception.assemble import HeadSize
+from trans3dhead_ros.perception.pipeline import PipelineConfig
+from trans3dhead_ros.perception.smooth import Smoothing
+from trans3dhead_ros.perception.track import Tracking
+
+AUTO = 'auto'
+_FRAME_PREFIX = re.compile(r'[A-Za-z_][A-Za-z0-9_/]*')
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter."""
+
+    name: str
+    default: Any
+    description: str
+    #: Inclusive bounds of a number.
+    bounds: tuple[float, float] | None = None
+    #: All values that are allowed.
+    choices: tuple[Any, ...] = ()
+    #: Fixed when the node starts.
+    read_only: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(
+            name=self.name, description=self.description, read_only=self.read_only)
+        if self.choices:
+            descriptor.additional_constraints = 'one of: ' + ', '.join(
+                str(choice).lower() for choice in self.choices)
+            descriptor.dynamic_typing = len({type(choice) for choice in self.choices}) > 1
+        if self.bounds:
+            low, high = self.bounds
+            if isinstance(self.default, int):
+                descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+            else:
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=low, to_value=high)]
+        return descriptor
+
+
+SPECS = (
+    Spec('model', '', 'Checkpoint (.safetensors) that configuring loads; empty: the one that comes '
+         'with the package. Another one at run time: service ~/load_model.', read_only=True),
+    Spec('autostart', False, 'Configure and activate by itself at start.', read_only=True),
+    Spec('image_transport', 'raw', 'raw subscribes to image_raw, compressed to its name, after '
+         'remapping, with /compressed behind.', choices=('raw', 'compressed'), read_only=True),
+    Spec('image_reliability', AUTO, 'Reliability of the image subscription; auto: that of the '
+         'publisher.', choices=(AUTO, 'reliable', 'best_effort'), read_only=True),
+    Spec('image_rectified', AUTO, 'Whether images are rectified, so that P and no distortion '
+         'describes them; auto: when the topic name contains rect.', choices=(AUTO, True, False)),
+    Spec('device', AUTO, 'Where the network runs: auto, or a device of torch such as cuda:1.'),
+    Spec('detector', 'cascade', 'What proposes new heads: cascade, or the path of a YuNet .onnx '
+         'file; taken when a model is loaded.', read_only=True),
+    Spec('max_rate', 0.0, 'Answer at most so many images a second, Hz; 0: all that time allows.',
+         bounds=(0.0, 1000.0)),
+    Spec('start_score', Tracking.start_score, 'Head probability that a new track needs.',
+         bounds=(0.0, 1.0)),
+    Spec('keep_score', Tracking.keep_score, 'Head probability below which a frame counts as missed '
+         'by its track.', bounds=(0.0, 1.0)),
+    Spec('most_missed', Tracking.most_missed, 'A track ends after this many missed frames in a '
+         'row.', bounds=(0, 1000)),
+    Spec('search_interval', Tracking.search_interval, 'Frames between searches for new heads while '
+         'some are tracked.', bounds=(1, 10000)),
+    Spec('head_scale', HeadSize.scale, 'Size of heads relative to an average adult: distances '
+         'scale with it.', bounds=(0.1, 10.0)),
+    Spec('smoothing', True, 'Smooth pose and landmarks over time (One-Euro filter).'),
+    Spec('smoothing_min_cutoff', Smoothing.min_cutoff, 'Cut-off of the filter for a head that does '
+         'not move, Hz. Lower is calmer.', bounds=(0.01, 100.0)),
+    Spec('smoothing_beta', Smoothing.beta, 'How fast the filter opens with speed. Higher follows '
+         'faster.', bounds=(0.0, 100.0)),
+    Spec('head_frame_prefix', 'tracked_head_', 'TF frame of a head: this and its id.'),
+    Spec('publish_tf', True, 'Send the pose of every head to TF.'),
+    Spec('publish_markers', True, 'Publish head_markers while somebody subscribes.'),
+    Spec('publish_mesh', True, 'Publish head_mesh while somebody subscribes.'),
+    Spec('publish_overlay', True, 'Publish overlay while somebody subscribes.'),
+    Spec('no_image_warning', 5.0, 'Warn when no image has come for so many seconds; 0: never.',
+         bounds=(0.0, 3600.0)),
+)
+_BY_NAME = {spec.name: spec for spec in SPECS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; fields are described in `SPECS`."""
+
+    model: str
+    autostart: bool
+    image_transport: str
+    image_reliability: str
+    image_rectified: str | bool
+    device: str
+    detector: str
+    max_rate: float
+    start_score: float
+    keep_score: float
+    most_missed: int
+    search_interval: int
+    head_scale: float
+    smoothing: bool
+    smoothing_min_cutoff: float
+    smoothing_beta: float
+    head_frame_prefix: str
+    publish_tf: bool
+    publish_markers: bool
+    publish_mesh: bool
+    publish_overlay: bool
+    no_image_warning: float
+
+    def pipeline(self) -> PipelineConfig:
+        """Return what concerns the pipeline."""
+        return PipelineConfig(
+            tracking=Tracking(self.start_score, self.keep_score, self.most_missed,
+                              self.search_interval),
+            smoothing=Smoothing(enabled=self.smoothing, min_cutoff=self.smoothing_min_cutoff,
+                                beta=self.smoothing_beta),
+            head_size=HeadSize(scale=self.head_scale))
+
+    def rectified(self, topic: str) -> bool:
+        """Whether the images of this topic are taken as rectified."""
+        if self.image_rectified == AUTO:
+            return 'rect' in topic
+        return bool(self.image_rectified)
+
+
+def declare_parameters(node: Node) -> None:
+    """
+    Declare all parameters; values from the command line or a file are checked.
+
+    :raises ValueError: for a value that is not allowed; the message names the parameter.
+    """
+    # Registered first, so that the checks hold for the initial values as well.
+    node.add_on_set_parameters_callback(check_parameters)
+    for spec in SPECS:
+        try:
+            node.declare_parameter(spec.name, spec.default, spec.descriptor())
+        except Exception as error:
+            # rclpy has one class for a wrong value and another for a wrong type.
+            if type(error).__name__.startswith('InvalidParameter'):
+                raise ValueError(f'parameter {spec.name}: {error}') from None
+            raise
+
+
+def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
+    """Say whether values are allowed. Changes nothing: another callback may still refuse."""
+    for parameter in parameters:
+        spec = _BY_NAME.get(parameter.name)
+        reason = _objection(spec, parameter.value) if spec else ''
+        if reason:
+            return SetParametersResult(successful=False, reason=f'{parameter.name}: {reason}')
+    return SetParametersResult(successful=True)
+
+
+def read_settings(node: Node) -> Settings:
+    """Return the present values; cheap enough for every frame."""
+    return Settings(**{spec.name: node.get_parameter(spec.name).value for spec in SPECS})
+
+
+def _objection(spec: Spec, value: Any) -> str:
+    """Return why a value is not allowed, empty where it is."""
+    if spec.choices and not any(value == choice and type(value) is type(choice)
+                                for choice in spec.choices):
+        return f'{value!r} is not {spec.descriptor().additional_constraints}'
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'{value} is not a finite number'
+    if spec.name == 'head_frame_prefix' and not _FRAME_PREFIX.fullmatch(str(value)):
+        return f'{value!r} is no start of a frame name; use letters, digits, _ and /'
+    if spec.name == 'device':
+        try:
+            resolve_device(value)
+        except ValueError as error:
+            return str(error)
+    return ''

@@ -1,0 +1,127 @@
+"""Runs a node as a process: ROS arguments, signals, an orderly end and the exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+USER_MISTAKE = 2
+
+
+class Finish:
+    """Ends the process from any thread, also from a signal handler."""
+
+    def __init__(self) -> None:
+        # Its put may interrupt its get, which an Event's set and wait may not.
+        self._codes: SimpleQueue[int] = SimpleQueue()
+
+    def __call__(self, code: int = 0) -> None:
+        """Ask for the end with this exit code; the first one counts."""
+        self._codes.put(code)
+
+    def wait(self) -> int:
+        """Wait until somebody asks, and return the exit code."""
+        return self._codes.get()
+
+
+def spin_node(
+    make: Callable[[Finish], Node], arguments: Sequence[str] | None, *,
+    begin: Callable[[Any], None] | None = None, end: Callable[[Any], None] | None = None,
+) -> int:
+    """
+    Make a node, serve it until SIGINT, SIGTERM or its own `Finish`, and return the exit code.
+
+    Signals do not shut the context down as rclpy's own handlers do: the node still can say goodbye.
+    The executor is the plain one on purpose: rclpy 9.1's EventsExecutor went on spinning at full
+    load after its shutdown, so that no signal could end the process.
+
+    :param make: may raise `ValueError` for what the user got wrong: one line and exit code 2.
+    :param arguments: of the command line, without the program; None takes the process's own.
+    :param begin: called with the node when it is served; may raise `ValueError` as well.
+    :param end: called with the node when it is no longer served, before it is destroyed.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        # rclpy has no common class for what can be wrong with ROS arguments.
+        return _complain(error)
+    finish = Finish()
+    previous = {number: signal.signal(number, lambda *_: finish(0))
+                for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return _serve(make, finish, begin, end)
+    finally:
+        rclpy.try_shutdown()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def refuse_arguments(arguments: Sequence[str] | None, usage: str) -> int | None:
+    """
+    Return the exit code where other than ROS arguments were given, else None.
+
+    :param usage: printed for --help.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    rest = remove_ros_args(given)
+    if not rest:
+        return None
+    if set(rest) <= {'-h', '--help'}:
+        print(usage)
+        return 0
+    return _complain(f'unknown argument {rest[0]!r}; ROS arguments go behind --ros-args')
+
+
+def _serve(
+    make: Callable[[Finish], Node], finish: Finish, begin: Callable[[Any], None] | None,
+    end: Callable[[Any], None] | None,
+) -> int:
+    try:
+        node = make(finish)
+    except ValueError as error:
+        return _complain(error)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            finish(0)
+        except Exception:
+            node.get_logger().fatal(f'a callback failed\n{traceback.format_exc()}')
+            finish(1)
+
+    thread = threading.Thread(target=spin, name='executor', daemon=True)
+    thread.start()
+    try:
+        if begin is not None:
+            begin(node)
+        return finish.wait()
+    except ValueError as error:
+        return _complain(error)
+    finally:
+        executor.shutdown()
+        thread.join(timeout=10.0)
+        if end is not None:
+            end(node)
+        node.destroy_node()
+
+
+def _complain(error: Exception | str) -> int:
+    """Print one line on stderr and return the exit code of a user's mistake."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    print(f'error: {lines[0] if lines else type(error).__name__}', file=sys.stderr)
+    return USER_MISTAKE

@@ -1,0 +1,90 @@
+"""What the node counts and measures, and its report on /diagnostics."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections import Counter, deque
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+_WINDOW = 300  # frames
+
+
+class Statistics:
+    """Counters of one run of the node, safe to use from several threads; times are seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._received: deque[float] = deque(maxlen=_WINDOW)
+        self._inference: deque[float] = deque(maxlen=_WINDOW)
+        self._counts: Counter[str] = Counter()
+        self._age = float('nan')
+        self._heads = 0
+
+    def received(self, now: float) -> None:
+        """Note that an image has come; `now` is of a clock that only goes forward."""
+        with self._lock:
+            self._received.append(now)
+            self._counts['received'] += 1
+
+    def answered(self, inference: float, age: float, heads: int) -> None:
+        """Note an answer: how long it took, how old the image was then, how many heads."""
+        with self._lock:
+            self._inference.append(inference)
+            self._counts['answered'] += 1
+            self._age, self._heads = age, heads
+
+    def rejected(self, kind: str) -> int:
+        """Count a message that could not be used: 'image' or 'camera_info'. Return how many."""
+        with self._lock:
+            self._counts[f'bad {kind}'] += 1
+            return self._counts[f'bad {kind}']
+
+    def last_received(self) -> float | None:
+        """Return when the last image came."""
+        with self._lock:
+            return self._received[-1] if self._received else None
+
+    def values(self, now: float) -> dict[str, str]:
+        """Return the report as names and texts."""
+        with self._lock:
+            recent = [t for t in self._received if now - t < 5.0]
+            rate = (len(recent) - 1) / (recent[-1] - recent[0]) \
+                if len(recent) > 1 and recent[-1] > recent[0] else 0.0
+            report = {
+                'input rate (Hz)': f'{rate:.1f}',
+                'images received': str(self._counts['received']),
+                'images answered': str(self._counts['answered']),
+                'bad images': str(self._counts['bad image']),
+                'bad camera_info': str(self._counts['bad camera_info']),
+                'frame age (ms)': _milliseconds(self._age),
+                'heads': str(self._heads),
+            }
+            for percent in (50, 95):
+                time = np.percentile(self._inference, percent) if self._inference else np.nan
+                report[f'inference p{percent} (ms)'] = _milliseconds(float(time))
+        # Linux reports the peak in KiB.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        report['peak memory (MB)'] = f'{peak / 1024:.0f}'
+        return report
+
+
+def diagnostic_array(
+    header: Header, name: str, hardware: str, level: bytes, summary: str, values: dict[str, str],
+) -> DiagnosticArray:
+    """
+    Return the message for /diagnostics.
+
+    :param level: `DiagnosticStatus.OK`, `.WARN`, `.ERROR` or `.STALE`.
+    """
+    status = DiagnosticStatus(
+        level=level, name=name, message=summary, hardware_id=hardware,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()])
+    return DiagnosticArray(header=header, status=[status])
+
+
+def _milliseconds(seconds: float) -> str:
+    return 'unknown' if np.isnan(seconds) else f'{1000.0 * seconds:.1f}'

@@ -1,0 +1,109 @@
+"""One thread that answers the newest frame and does nothing else at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+Frame = TypeVar('Frame')
+
+
+class NewestFrameWorker(Generic[Frame]):
+    """
+    A thread with a mailbox for a single frame: a newer frame takes the place of a waiting one.
+
+    Whatever the handler uses (model, trackers) belongs to this thread, so it needs no locks. Work
+    on it from outside goes through `call`, which runs between two frames.
+
+    :param handle: called with each frame in the thread of the worker.
+    :param failed: called there with an exception that `handle` let through; the next frame goes on.
+    """
+
+    def __init__(
+        self, handle: Callable[[Frame], None], failed: Callable[[Exception], None],
+        name: str = 'head tracker',
+    ) -> None:
+        self._handle = handle
+        self._failed = failed
+        self._condition = threading.Condition()
+        self._frame: Frame | None = None
+        self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
+        self._stopping = False
+        self._replaced = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def replaced(self) -> int:
+        """How many frames a newer one has replaced before they were looked at."""
+        return self._replaced
+
+    def submit(self, frame: Frame) -> None:
+        """Leave a frame; returns at once."""
+        with self._condition:
+            self._replaced += self._frame is not None
+            self._frame = frame
+            self._condition.notify()
+
+    def discard(self) -> None:
+        """Forget a frame that is still waiting."""
+        with self._condition:
+            self._frame = None
+
+    def call(self, function: Callable[[], Any]) -> Future:
+        """Run a function between two frames; its result or exception comes in the future."""
+        future: Future = Future()
+        with self._condition:
+            if self._stopping:
+                future.cancel()
+            else:
+                self._calls.append((function, future))
+                self._condition.notify()
+        return future
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """
+        Finish the frame at hand, cancel what waits, end the thread.
+
+        :param timeout: seconds to wait.
+        :return: False when the thread was still busy then.
+        """
+        with self._condition:
+            self._stopping = True
+            self._frame = None
+            while self._calls:
+                self._calls.popleft()[1].cancel()
+            self._condition.notify()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(
+                    lambda: self._stopping or self._calls or self._frame is not None)
+                if self._stopping:
+                    return
+                call = self._calls.popleft() if self._calls else None
+                frame = None
+                if call is None:
+                    frame, self._frame = self._frame, None
+            if call is not None:
+                _fulfil(*call)
+            else:
+                try:
+                    self._handle(frame)
+                except Exception as error:
+                    self._failed(error)
+
+
+def _fulfil(function: Callable[[], Any], future: Future) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)
