@@ -17,6 +17,7 @@ PACKAGE = Path(trans3dhead_ros.__file__).parent
 LAYERS = {
     'landmarks': 0,
     'geometry': 0,
+    'arguments': 0,
     'camera': 1,
     'device': 1,
     'head_model': 1,
@@ -24,7 +25,8 @@ LAYERS = {
     'perception': 3,
     'training': 4,
     'ros': 4,
-    'cli': 5,
+    'commands': 5,
+    'cli': 6,
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 
