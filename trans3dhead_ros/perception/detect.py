@@ -82,9 +82,12 @@ _DEFAULT = _Pass('haarcascade_frontalface_default.xml', _FRONTAL_DEFAULT, 640, (
 _ALT2 = _Pass('haarcascade_frontalface_alt2.xml', _FRONTAL_ALT2, 640, (53.0, 57.0))
 # The profile cascade knows one side only.
 _SIDE = _Pass('haarcascade_profileface.xml', _PROFILE, 480, (0.0, 4.0))
-_UPRIGHT = (_ALT2, _SIDE, _DEFAULT, replace(_SIDE, mirrored=True), replace(_ALT2, longer_side=960))
-_TURNED = (replace(_ALT2, longer_side=480, turned_deg=35.0),
-           replace(_ALT2, longer_side=480, turned_deg=-35.0))
+#: In the order in which they are taken when each image pays for one only: likely ones early.
+_SWEEPS = (
+    _ALT2, _SIDE, _DEFAULT, replace(_SIDE, mirrored=True), replace(_ALT2, longer_side=960),
+    replace(_ALT2, longer_side=480, turned_deg=40.0),
+    replace(_ALT2, longer_side=480, turned_deg=-40.0),
+)
 #: Enlarging an image further shows a cascade nothing new.
 _MAX_ENLARGEMENT = 2.0
 _MIN_NEIGHBOURS = 3
@@ -95,26 +98,22 @@ class CascadeDetector:
     """
     OpenCV's own frontal and profile cascades, which come with its wheels.
 
-    Permissive: it fires on shirts and shelves. Finds upright heads to about ±60° yaw, and heads
-    tilted by about 35° when no upright one is seen. Not safe to share between threads.
+    Permissive: it fires on shirts and shelves. Finds heads to about ±60° of yaw and of tilt. Not
+    safe to share between threads.
     """
 
     def __init__(self) -> None:
         folder = _cascade_folder()
         self._cascades = {
             name: cv2.CascadeClassifier(str(folder / name))
-            for name in {step.cascade for step in _UPRIGHT}
+            for name in {step.cascade for step in _SWEEPS}
         }
 
     def detect(self, image: Image, share: int | None = None) -> tuple[Array, Array]:
-        """Propose heads, see `Detector.detect`; the full search sweeps 5 to 7 times."""
+        """Propose heads, see `Detector.detect`; a share is one sweep of seven."""
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if share is not None:
-            steps = _UPRIGHT + _TURNED
-            return suppress(*self._sweep(grey, steps[share % len(steps)]))
-        found = [self._sweep(grey, step) for step in _UPRIGHT]
-        if not any(len(scores) for _, scores in found):
-            found = [self._sweep(grey, step) for step in _TURNED]
+        steps = _SWEEPS if share is None else (_SWEEPS[share % len(_SWEEPS)],)
+        found = [self._sweep(grey, step) for step in steps]
         boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return suppress(boxes, scores)
 
@@ -245,7 +244,7 @@ def _cascade_folder() -> Path:
     if hasattr(cv2, 'data'):
         folders.insert(0, Path(cv2.data.haarcascades))
     for folder in folders:
-        if all((folder / step.cascade).is_file() for step in _UPRIGHT):
+        if all((folder / step.cascade).is_file() for step in _SWEEPS):
             return folder
     raise ValueError('detector: this OpenCV comes without its cascade files; install '
                      'opencv-python-headless<5 (or opencv-data), or name a YuNet file')
