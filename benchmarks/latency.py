@@ -1,0 +1,149 @@
+"""
+Measure the network beside a MobileNet-v1, and the pipeline stage by stage.
+
+    python benchmarks/latency.py [--model FILE] [--device auto] [--threads 1] [--rounds 200]
+
+Both networks answer one crop at a time, taking turns in one process, so that whatever else the
+machine does hits them alike; the ratio of the medians is the figure to compare. MobileNet is the
+common yardstick of this task: version 1, width 1, 120 x 120 input, 62 outputs, 3.27 M weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trans3dhead_ros import Camera, HeadPipeline
+from trans3dhead_ros.perception.align import HeadAligner
+from trans3dhead_ros.perception.assemble import assemble, pose
+from trans3dhead_ros.perception.crop import crop_square, crop_window
+from trans3dhead_ros.perception.detect import CascadeDetector
+
+BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5,
+          (1024, 2), (1024, 1))
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class MobileNet(nn.Module):
+    """Howard et al., 2017: depthwise separable convolutions, width 1."""
+
+    def __init__(self, outputs: int = 62) -> None:
+        super().__init__()
+        layers = [convolution(3, 32, 3, 2)]
+        channels = 32
+        for width, stride in BLOCKS:
+            layers += [convolution(channels, channels, 3, stride, groups=channels),
+                       convolution(channels, width, 1, 1)]
+            channels = width
+        self.layers = nn.Sequential(*layers)
+        self.output = nn.Linear(channels, outputs)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.output(self.layers(crops).mean((2, 3)))
+
+
+def weights(network: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
+
+
+def multiply_adds(network: nn.Module, crops: torch.Tensor) -> float:
+    """Return millions of multiply-adds of one forward pass."""
+    # Attention is counted as the two products that it is, so as not to depend on a fused kernel.
+    kernel = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    with kernel, FlopCounterMode(display=False) as counter:
+        network(crops)
+    return counter.get_total_flops() / 2e6
+
+
+def medians(rounds: int, device: torch.device, *actions: Callable[[], object]) -> list[float]:
+    """Return the median milliseconds of each action; they take turns."""
+    times: list[list[float]] = [[] for _ in actions]
+    for turn in range(rounds + 10):
+        for action, taken in zip(actions, times, strict=True):
+            start = time.perf_counter()
+            action()
+            if device.type == 'cuda':
+                torch.cuda.synchronize(device)
+            if turn >= 10:
+                taken.append(1e3 * (time.perf_counter() - start))
+    return [float(np.median(taken)) for taken in times]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--model', help='checkpoint (default: the one of the package)')
+    parser.add_argument('--device', default='auto')
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=200)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+
+    aligner = HeadAligner.load(options.model, options.device)
+    device, network = aligner.device, aligner.network
+    size = network.config.input_size
+    crops = torch.rand(1, 3, size, size, device=device)
+    yardstick, small = MobileNet().eval().to(device), torch.rand(1, 3, 120, 120, device=device)
+    rows = [('network', network, crops), ('MobileNet-v1 x1', yardstick, small)]
+    with torch.inference_mode():
+        times = medians(options.rounds, device, lambda: network(crops), lambda: yardstick(small))
+    print(f'{device}, {options.threads} thread(s), median of {options.rounds}, one crop')
+    for (name, module, example), taken in zip(rows, times, strict=True):
+        print(f'  {name:16s} {example.shape[-1]:4d} px  {weights(module):5.2f} M weights  '
+              f'{multiply_adds(module, example):6.1f} M MAC  {taken:6.2f} ms')
+    print(f'  ratio            {times[0] / times[1]:.2f}')
+    measure_stages(aligner, options.rounds)
+
+
+def measure_stages(aligner: HeadAligner, rounds: int) -> None:
+    """Print what each stage of `align` costs for one head in a 640 x 480 image with a lens."""
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    box = np.array([[250.0, 150.0, 370.0, 280.0]])
+    camera = Camera([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]], (-0.2, 0.05, 0, 0),
+                    (640, 480))
+    pipeline = HeadPipeline(aligner, CascadeDetector())
+    config = aligner.network.config
+    head_size = pipeline.config.head_size
+    centre, side = crop_window(box[0], config.crop_scale)
+    found = aligner.align(image, box)
+    poses = pose(found, image, camera, head_size)
+    crops = torch.rand(1, 3, config.input_size, config.input_size, device=aligner.device)
+
+    def run_network() -> None:
+        with torch.inference_mode():
+            aligner.network(crops)
+
+    stages = {
+        'crop': lambda: crop_square(image, centre, side, config.input_size),
+        'network': run_network,
+        'crop + network + decode': lambda: aligner.align(image, box),
+        'metric pose': lambda: pose(found, image, camera, head_size),
+        'vertices + projection': lambda: assemble(aligner, found, poses, camera, head_size),
+        'align, no camera': lambda: pipeline.align(image, box),
+        'align, camera': lambda: pipeline.align(image, box, camera=camera),
+    }
+    taken = dict(zip(stages, medians(rounds, aligner.device, *stages.values()), strict=True))
+    print('pipeline, one head in 640 x 480')
+    for name, time_ms in taken.items():
+        print(f'  {name:24s} {time_ms:6.2f} ms')
+    print(f'  {"align beside the network":24s} {taken["align, camera"] - taken["network"]:6.2f} ms')
+    full, share = medians(5, aligner.device, lambda: pipeline._detector.detect(image),
+                          lambda: pipeline._detector.detect(image, 0))
+    print(f'  cascade, full search     {full:6.0f} ms, one share {share:.0f} ms')
+
+
+if __name__ == '__main__':
+    main()
