@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 import torch
+from scipy.spatial.transform import Rotation
+
 from trans3dhead_ros import geometry
 
 NOSE, LEFT, CROWN = np.eye(3)

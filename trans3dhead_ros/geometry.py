@@ -24,8 +24,8 @@ from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 import torch
+from scipy.spatial.transform import Rotation
 
 Array = TypeVar('Array', np.ndarray, torch.Tensor)
 

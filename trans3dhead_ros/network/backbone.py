@@ -40,7 +40,7 @@ class Backbone(nn.Module):
         self.stages = nn.Sequential(*(
             nn.Sequential(convolution(before, width, stride=2),
                           *(ResidualBlock(width) for _ in range(count)))
-            for before, width, count in zip(widths[:-1], widths[1:], blocks)))
+            for before, width, count in zip(widths[:-1], widths[1:], blocks, strict=True)))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (B, 3, S, S) to features (B, widths[-1], S / stride, S / stride)."""

@@ -8,13 +8,22 @@ import torch
 from torch import nn
 
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix
-from trans3dhead_ros.head_model import HeadModel, LANDMARK_COUNT, visible_contour
+from trans3dhead_ros.head_model import LANDMARK_COUNT, HeadModel, visible_contour
 from trans3dhead_ros.network.attention import (
-    DecoderLayer, EncoderLayer, FeedForward, QueryAwareMemory, QueryLinear)
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    QueryAwareMemory,
+    QueryLinear,
+)
 from trans3dhead_ros.network.backbone import Backbone
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.queries import (
-    family_index, LANDMARK_FAMILIES, LANDMARK_QUERIES, ParameterLayout)
+    LANDMARK_FAMILIES,
+    LANDMARK_QUERIES,
+    ParameterLayout,
+    family_index,
+)
 
 MINIMUM_SCALE = 1e-3
 """Smallest Laplace scale in crop units; keeps the likelihood finite on a perfect answer."""
@@ -164,7 +173,7 @@ class Trans3DHead(nn.Module):
         position = self.query_position[LANDMARK_QUERIES:]
         start = self.mean_parameters.expand(len(queries), -1)
         estimates: list[torch.Tensor] = []
-        for layer, residual in zip(self.parameter_decoder, self.parameter_residuals):
+        for layer, residual in zip(self.parameter_decoder, self.parameter_residuals, strict=True):
             queries = layer(queries, position, tokens, self.token_position)
             before = estimates[-1] if estimates and self.config.marr else start
             estimates.append(before + residual(queries).squeeze(-1))
@@ -175,7 +184,7 @@ class Trans3DHead(nn.Module):
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         position = self.query_position[:LANDMARK_QUERIES] + self.place_reference(reference)
         estimates: list[torch.Tensor] = []
-        for layer, residual in zip(self.landmark_decoder, self.point_residuals):
+        for layer, residual in zip(self.landmark_decoder, self.point_residuals, strict=True):
             queries = layer(queries, position, tokens, self.token_position)
             before = estimates[-1] if estimates and self.config.marr else reference
             estimates.append(before + residual(queries))
@@ -189,7 +198,8 @@ class Trans3DHead(nn.Module):
         parameters: list[torch.Tensor] = []
         start = self.mean_parameters.expand(len(queries), -1)
         for layer, of_points, of_parameters in zip(
-                self.landmark_decoder, self.point_residuals, self.parameter_residuals):
+                self.landmark_decoder, self.point_residuals, self.parameter_residuals,
+                strict=True):
             queries = layer(queries, self.query_position, tokens, self.token_position)
             before = parameters[-1] if parameters and self.config.marr else start
             parameters.append(before + of_parameters(queries[:, LANDMARK_QUERIES:]).squeeze(-1))

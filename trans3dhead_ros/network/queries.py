@@ -37,8 +37,8 @@ class ParameterLayout:
 
     def split(self, parameters: torch.Tensor) -> dict[str, torch.Tensor]:
         """Cut (..., count) into a tensor (..., n) for each family."""
-        names, counts = zip(*self.families)
-        return dict(zip(names, parameters.split(counts, dim=-1)))
+        names, counts = zip(*self.families, strict=True)
+        return dict(zip(names, parameters.split(counts, dim=-1), strict=True))
 
 
 def family_index(families: tuple[tuple[str, int], ...]) -> torch.Tensor:

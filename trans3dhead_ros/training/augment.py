@@ -82,8 +82,8 @@ def photometric(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         kernel = np.zeros((length, length), np.float32)
         middle = (length - 1) / 2
         for t in np.linspace(-middle, middle, 2 * length):
-            kernel[int(round(middle + t * np.sin(angle))),
-                   int(round(middle + t * np.cos(angle)))] = 1
+            kernel[round(middle + t * np.sin(angle)),
+                   round(middle + t * np.cos(angle))] = 1
         crop = cv2.filter2D(crop, -1, kernel / kernel.sum())
     if chance[2] < 0.15:
         crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-import queue
-import threading
 
 import cv2
 import numpy as np
@@ -15,7 +15,11 @@ import torch
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.training.augment import (
-    centred_transform, CropTransform, photometric, random_transform)
+    CropTransform,
+    centred_transform,
+    photometric,
+    random_transform,
+)
 from trans3dhead_ros.training.labels import FaceRecord, read_labels
 from trans3dhead_ros.training.negatives import negative_crop
 
@@ -90,7 +94,7 @@ class Faces:
         rows = np.array([row_of[record.file] for record in records])
         if not validation:
             good = fits['inner_error'][rows, 0] <= config.maximum_residual
-            records = [record for record, keep in zip(records, good) if keep]
+            records = [record for record, keep in zip(records, good, strict=True) if keep]
             rows = rows[good]
         self.records: list[FaceRecord] = records
         self.fits = {key: value[rows] for key, value in fits.items()}

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import HeadModel, JAW_COUNT, visible_contour
+from trans3dhead_ros.head_model import JAW_COUNT, HeadModel, visible_contour
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import copy
 import csv
 import json
 import math
-from pathlib import Path
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np

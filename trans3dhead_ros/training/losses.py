@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from trans3dhead_ros.geometry import euler_from_rotation, rotation_6d_to_matrix
-from trans3dhead_ros.head_model import HeadModel, JAW_COUNT
+from trans3dhead_ros.head_model import JAW_COUNT, HeadModel
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
 from trans3dhead_ros.training.dataset import Batch
@@ -92,14 +92,16 @@ class Criterion:
                                 device=head_model.mean.device).long()
         self.vertex_indices = torch.cat([head_model.landmark_indices, spread])
 
-    def __call__(self, outputs: LayerOutputs, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def __call__(
+        self, outputs: LayerOutputs, batch: Batch,
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the total (scalar) and each weighted term's value."""
         heads = batch.is_head > 0.5
         target_head = self._landmarks(batch.shape[heads], batch.expression[heads])
         target_jaw = self._project(target_head[:, :JAW_COUNT], batch.rotation[heads],
                                    batch.log_scale[heads], batch.translation[heads])
         labels, trust = batch.points[heads], batch.point_weight[heads]
-        # The network's 85 points: jaw of the head (from the fit), inner points and contour (labels).
+        # The network's 85 points: jaw of the head (fit), inner points and contour (labels).
         target_points = torch.cat([target_jaw, labels[:, JAW_COUNT:], labels[:, :JAW_COUNT]], 1)
 
         terms: dict[str, torch.Tensor] = {}

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.fit import Fit, fit_landmarks, FitConfig, measure_offsets
-from trans3dhead_ros.training.labels import FaceRecord, HELD_OUT_SOURCES, read_labels
+from trans3dhead_ros.training.fit import Fit, FitConfig, fit_landmarks, measure_offsets
+from trans3dhead_ros.training.labels import HELD_OUT_SOURCES, FaceRecord, read_labels
 from trans3dhead_ros.training.prepare_head_model import load_head_model
 
 OFFSET_FACES = 600

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import fast_simplification
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
-import torch
-from trans3dhead_ros.head_model import HeadModel, JAW_COUNT, SELLION
+
+from trans3dhead_ros.head_model import JAW_COUNT, SELLION, HeadModel
 from trans3dhead_ros.training.data_root import data_root
 
 IDENTITY_COUNT = 50
@@ -55,7 +56,8 @@ def closest_on_mesh(
     close to an evenly meshed surface, as the vertices of a simplified mesh do.
     """
     corners = vertices[triangles]
-    _, near = cKDTree(corners.mean(1)).query(points, k=min(candidates, len(triangles)))
+    ranks = range(1, min(candidates, len(triangles)) + 1)
+    _, near = cKDTree(corners.mean(1)).query(points, k=ranks)
     a, b, c = (corners[near][:, :, i] for i in range(3))
     ab, ac, ap = b - a, c - a, points[:, None] - a
     d00, d01, d11 = ((x * y).sum(-1) for x, y in ((ab, ab), (ab, ac), (ac, ac)))
@@ -181,7 +183,7 @@ def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int 
     sampling = Resampling(
         np.concatenate([part.corners for part in parts]),
         np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.triangles + offset for part, offset in zip(parts, offsets)]))
+        np.concatenate([part.triangles + offset for part, offset in zip(parts, offsets, strict=True)]))
 
     names = [str(name) for name in data['expression_names']]
     documented = [i for i, name in enumerate(names) if name not in UNDOCUMENTED_EXPRESSIONS]

@@ -1,0 +1,90 @@
+"""Fits of projected heads recover what they were projected with."""
+
+import numpy as np
+import pytest
+import torch
+from synthetic import small_head_model
+
+from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
+from trans3dhead_ros.head_model import JAW_COUNT, HeadModel, visible_contour
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.training.fit import box_units, fit_landmarks, measure_offsets
+
+
+@pytest.fixture(scope='module')
+def model() -> HeadModel:
+    path = bundled_checkpoint()
+    if not path.is_file():
+        pytest.skip('no bundled checkpoint yet')
+    return load_checkpoint(path, torch.device('cpu'))[0].head_model
+
+
+def projected(model: HeadModel, count: int, largest_yaw: float, offsets: torch.Tensor | None = None,
+              ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return points (N, 68, 2) px with the jaw on the contour, and their rotations."""
+    generator = np.random.default_rng(4)
+    euler = np.stack([np.linspace(-largest_yaw, largest_yaw, count),
+                      generator.uniform(-20, 20, count), generator.uniform(-30, 30, count)], -1)
+    rotation = torch.from_numpy(rotation_from_euler(euler)).float()
+    random = torch.Generator().manual_seed(4)
+    shape = 0.8 * torch.randn(count, model.shape_count, generator=random)
+    expression = torch.zeros(count, model.expression_count)
+    expression[:, model.expression_names.index('jawOpen')] = torch.rand(count, generator=random)
+    vertices = model(shape, expression)
+    candidates = vertices[:, model.contour_indices]
+    chosen = visible_contour(candidates, rotation)
+    contour = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+    inner = model.landmarks(vertices)[:, JAW_COUNT:]
+    if offsets is not None:
+        inner = inner + offsets
+    points = torch.cat([contour, inner], 1) @ rotation.mT
+    return 900.0 * points[..., :2] + torch.tensor([320.0, 240.0]), rotation
+
+
+def test_pose_of_projected_heads_is_found(model):
+    points, rotation = projected(model, 40, 60.0)
+    fit = fit_landmarks(model, points)
+    error = geodesic_distance_deg(fit.rotation, rotation)
+    assert error.mean() < 2.5
+    assert 100 * fit.inner_error.mean() < 0.6
+
+
+def test_an_open_mouth_is_found(model):
+    points, _ = projected(model, 20, 20.0)
+    fit = fit_landmarks(model, points)
+    found = fit.expression[:, model.expression_names.index('jawOpen')]
+    random = torch.Generator().manual_seed(4)
+    torch.randn(20, model.shape_count, generator=random)
+    truth = torch.rand(20, generator=random)
+    assert np.corrcoef(found, truth)[0, 1] > 0.9
+    assert (fit.expression >= 0).all() and (fit.expression <= 1).all()
+
+
+def test_one_wild_point_does_not_turn_the_head(model):
+    points, rotation = projected(model, 10, 30.0)
+    points[:, 54] += 60.0
+    error = geodesic_distance_deg(fit_landmarks(model, points).rotation, rotation)
+    assert error.mean() < 4.0
+
+
+def test_displaced_labels_are_measured(model):
+    offsets = torch.zeros(51, 3)
+    offsets[4, 1], offsets[5, 1] = 0.006, -0.006  # inner ends of the brows
+    points, _ = projected(model, 60, 30.0, offsets)
+    measured = measure_offsets(model, points)
+    assert measured[4, 1] > 0.003 and measured[5, 1] < -0.003
+    assert measured[10:14].norm(dim=-1).max() < 0.003  # the nose was left alone
+
+
+def test_box_units_do_not_depend_on_place_and_size():
+    points = torch.rand(2, 68, 2)
+    units, _, side = box_units(points)
+    moved, _, larger = box_units(7 * points + 3)
+    assert torch.allclose(units, moved, atol=1e-4)
+    assert torch.allclose(larger, 7 * side, rtol=1e-4)
+
+
+@pytest.mark.parametrize('points', [torch.zeros(2, 67, 2), torch.full((1, 68, 2), float('nan'))])
+def test_bad_points_are_named(points):
+    with pytest.raises(ValueError, match='points'):
+        fit_landmarks(small_head_model(), points)
