@@ -78,10 +78,14 @@ class Camera:
         """
         points = _checked_points(points, 3, 'points')
         in_front = points[..., 2] > 0.0
-        # A stand-in keeps OpenCV away from the division by zero; its pixel is overwritten below.
-        flat = np.where(in_front[..., None], points, [0.0, 0.0, 1.0]).reshape(-1, 1, 3)
-        if flat.size == 0:
+        # A stand-in keeps the division by zero away; its pixel is overwritten below.
+        safe = np.where(in_front[..., None], points, [0.0, 0.0, 1.0])
+        if points.size == 0:
             return np.zeros((*points.shape[:-1], 2))
+        if self._is_pinhole:
+            pixels = safe[..., :2] / safe[..., 2:] * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+            return np.where(in_front[..., None], pixels, np.nan)
+        flat = safe.reshape(-1, 1, 3)
         turn = np.zeros(3)
         if self.model == 'equidistant':
             pixels, _ = cv2.fisheye.projectPoints(flat, turn, turn, self.K, self._coefficients)
@@ -99,7 +103,7 @@ class Camera:
         pixels = _checked_points(pixels, 2, 'pixels')
         if pixels.size == 0:
             return np.zeros(pixels.shape)
-        if self.D.size == 0 and self.model != 'equidistant':
+        if self._is_pinhole:
             return (pixels - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
         flat = pixels.reshape(-1, 1, 2)
         if self.model == 'equidistant':
@@ -125,6 +129,10 @@ class Camera:
     def undistort(self, pixels: ArrayLike) -> Array:
         """Return where pixels (..., 2) would lie in a camera with this K and no distortion."""
         return self.rays(pixels) * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+
+    @property
+    def _is_pinhole(self) -> bool:
+        return self.model != 'equidistant' and not self.D.any()
 
     @property
     def _coefficients(self) -> Array:

@@ -97,6 +97,11 @@ class HeadAligner:
         self.triangles = head.triangles.cpu().numpy()
         #: (68,) vertices of the landmarks.
         self.landmark_indices = head.landmark_indices.cpu().numpy()
+        self._mean = _double(head.mean)[self.landmark_indices].ravel()
+        # (I + E, 204): the landmarks' rows of the basis, cut out once.
+        self._basis = np.concatenate([
+            _double(shapes[:, head.landmark_indices].flatten(1))
+            for shapes in (head.identity, head.expression)])
 
     @classmethod
     def load(
@@ -156,8 +161,9 @@ class HeadAligner:
         contour[:, :_JAW] = _double(answer.contour) * to_px + centres[:, None]
         rotation = nearest_rotation(_double(answer.rotation))
         scale = np.exp(np.clip(_double(answer.log_scale), *_LOG_SCALE_RANGE)) * half
-        head = self.network.head_model
-        points = _double(head.points_of(head.landmark_indices, answer.shape, answer.expression))
+        shape, expression = _double(answer.shape), _double(answer.expression)
+        coefficients = np.concatenate([shape, expression], axis=1)
+        points = (self._mean + coefficients @ self._basis).reshape(-1, LANDMARK_COUNT, 3)
         depth = np.einsum('bpi,bi->bp', points - points[:, SELLION:SELLION + 1], rotation[:, 2])
         return Alignments(
             score=_double(answer.score.sigmoid()),
@@ -167,8 +173,8 @@ class HeadAligner:
             rotation=rotation,
             origin=_double(answer.translation) * half[:, None] + centres,
             scale=scale,
-            shape=_double(answer.shape),
-            expression=_double(answer.expression),
+            shape=shape,
+            expression=expression,
             points=points,
             centre=centres,
         )
