@@ -40,8 +40,10 @@ def _reporting(transition: _Transition) -> _Transition:
         try:
             return transition(self, state)
         except ValueError as error:
+            self._failure = str(error)
             self.get_logger().error(f'{transition.__name__}: {error}')
-        except Exception:
+        except Exception as error:
+            self._failure = repr(error)
             self.get_logger().error(f'{transition.__name__} failed\n{traceback.format_exc()}')
         return _FAILURE
     return wrapped
@@ -66,6 +68,7 @@ class HeadTracker(LifecycleNode):
         self._input: ImageInput | None = None
         self._entities: list[tuple[Callable[[object], object], object]] = []
         self._enabled = True
+        self._failure = 'see the log'
         self._active_since = 0.0
         self._rejected = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -254,13 +257,13 @@ class HeadTracker(LifecycleNode):
         """
         Configure and activate where `autostart` says so.
 
-        :raises ValueError: when that fails; the log says why.
+        :raises ValueError: when that fails.
         """
         if read_settings(self).autostart:
             for name, trigger in (('configure', self.trigger_configure),
                                   ('activate', self.trigger_activate)):
                 if trigger() != _SUCCESS:
-                    raise ValueError(f'autostart: the node could not {name}, see above')
+                    raise ValueError(f'the node could not {name}: {self._failure}')
 
     def stop(self) -> None:
         """Leave every state in order."""

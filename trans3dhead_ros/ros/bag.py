@@ -1,0 +1,76 @@
+"""Writes serialised messages into a ROS 2 bag (MCAP), without rosbag2."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+from ament_index_python.packages import get_package_share_directory
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+_METADATA_VERSION = 8
+_FOREVER = QosTime(0, 0)
+
+
+class Bag:
+    """
+    A bag that is being written; use it as a context manager, or `close` it.
+
+    :param path: folder of the bag; one that is there is replaced.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        self._types = typestore()
+        self._writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+        self._connections: dict[str, Connection] = {}
+
+    def write(self, topic: str, message_type: str, stamp: int, message: bytes) -> None:
+        """
+        Append a message.
+
+        :param message_type: such as 'sensor_msgs/msg/Image'.
+        :param stamp: ns, when it was received.
+        :param message: serialised.
+        """
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, message_type, typestore=self._types, offered_qos_profiles=[_QOS])
+        self._writer.write(self._connections[topic], stamp, message)
+
+    def close(self) -> None:
+        """Complete the bag; without this it cannot be read."""
+        self._writer.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def typestore() -> Typestore:
+    """Return the definitions of the common messages and of ours."""
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    folder = Path(get_package_share_directory('trans3dhead')) / 'msg'
+    for file in sorted(folder.glob('*.msg')):
+        types.register(get_types_from_msg(file.read_text(), f'trans3dhead/msg/{file.stem}'))
+    return types
+
+
+# What the tracker offers on its topics.
+_QOS = Qos(QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE, _FOREVER,
+           _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False)
