@@ -1,11 +1,14 @@
 """Detectors: proposals on real clips, and the arithmetic of boxes."""
 
+import cv2
 import numpy as np
 import pytest
-from clips import clip
+from clips import DATA, clip
 
 from trans3dhead_ros.perception import detect
 from trans3dhead_ros.perception.detect import CascadeDetector, iou, make_detector, suppress
+
+YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'
 
 
 @pytest.fixture(scope='module')
@@ -81,6 +84,18 @@ def test_suppression_keeps_the_best_of_each_place():
     kept, scores = suppress(boxes, np.array([0.2, 0.9, 0.4, 0.3]))
     np.testing.assert_array_equal(kept, boxes[[1, 2]])
     np.testing.assert_array_equal(scores, [0.9, 0.4])
+
+
+@pytest.mark.skipif(not YUNET.is_file(), reason=f'no {YUNET}')
+def test_yunet_boxes_are_landmark_boxes_at_every_size_of_picture():
+    yunet = make_detector(YUNET)
+    picture = clip('head-pose-face-detection-female-and-male')[28]
+    places = np.array([(28, 103, 98, 157), (295, 77, 375, 141)], dtype=float)
+    for scale in (0.5, 1.0, 3.0):
+        boxes, scores = yunet.detect(cv2.resize(picture, None, fx=scale, fy=scale))
+        assert len(boxes) == len(scores) == 2
+        assert (iou(boxes, scale * places).max(axis=0) > 0.55).all()
+    assert yunet.detect(np.zeros((100, 100, 3), np.uint8))[0].shape == (0, 4)
 
 
 def test_a_detector_file_that_is_missing_or_no_model_is_named(tmp_path):
