@@ -3,6 +3,8 @@ PYTHON ?= python3
 SOURCE ?=
 PACE ?= lockstep
 OUT ?= out/demo
+# Through the environment, so that the shell never reads a quote in a file name.
+export SOURCE PACE OUT
 
 .PHONY: setup demo test lint clean
 
@@ -11,7 +13,7 @@ setup:
 
 demo:
 	@$(call set_up,runtime)
-	@.venv/bin/python -m trans3dhead_ros.ros.demo --source '$(SOURCE)' --pace '$(PACE)' --output '$(OUT)'
+	@.venv/bin/python -m trans3dhead_ros.ros.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
 test: setup lint
 	@.venv/bin/python -m pytest
