@@ -45,3 +45,16 @@ class Backbone(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (B, 3, S, S) to features (B, widths[-1], S / stride, S / stride)."""
         return self.stages(self.stem(crops))
+
+
+class SpatialPool(nn.Module):
+    """Summarise a feature map in a vector that still knows where things are."""
+
+    def __init__(self, inputs: int, side: int, reduced: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(inputs, reduced, 1)
+        self.project = nn.Linear(reduced * side * side, outputs)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, side, side) to (B, outputs)."""
+        return torch.relu(self.project(torch.relu(self.reduce(features)).flatten(1)))

@@ -8,6 +8,7 @@ from typing import Any
 
 QAMEM_FORMS = ('none', 'per_head', 'full', 'family')
 REFERENCES = ('mean', 'posed_mean')
+POOLS = ('mean', 'spatial')
 STRIDES = (16, 32)
 
 
@@ -30,6 +31,10 @@ class NetworkConfig:
         query, behind the output projection) or 'family' (d x d shared by queries of one kind).
     :ivar marr: add every layer's residual to the estimate of the layer before; else each layer
         regresses from the reference anew.
+    :ivar pool: what the queries' first content is made of: the 'mean' of the features, or a
+        'spatial' summary that still knows where things are.
+    :ivar value_position: let the values of attention carry the tokens' positions, as the keys do.
+        In the paper's form they do not, and a query learns slowly where it has looked.
     :ivar reference: where landmarks start: the training set's 'mean', or the mean head posed by
         the parameter branch ('posed_mean').
     """
@@ -48,10 +53,12 @@ class NetworkConfig:
     qamem: str = 'per_head'
     marr: bool = True
     reference: str = 'posed_mean'
+    pool: str = 'spatial'
+    value_position: bool = True
 
     def __post_init__(self) -> None:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),
-                              ('stride', STRIDES)):
+                              ('stride', STRIDES), ('pool', POOLS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f'{name}: expected one of {allowed}, got {getattr(self, name)!r}')
         if 2 ** len(self.widths) != self.stride or len(self.blocks) != len(self.widths) - 1:

@@ -16,7 +16,7 @@ from trans3dhead_ros.network.attention import (
     QueryAwareMemory,
     QueryLinear,
 )
-from trans3dhead_ros.network.backbone import Backbone
+from trans3dhead_ros.network.backbone import Backbone, SpatialPool
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.queries import (
     LANDMARK_FAMILIES,
@@ -86,6 +86,8 @@ class Trans3DHead(nn.Module):
         super().__init__()
         self.config = config
         self.head_model = head_model
+        # Training may switch this on: convolutions gain half their time, attention on a CPU none.
+        self.bfloat16_backbone = False
         self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
         dim, parameters = config.dim, self.layout.count
         self.backbone = Backbone(config.widths, config.blocks)
@@ -95,7 +97,12 @@ class Trans3DHead(nn.Module):
             EncoderLayer(dim, config.heads, config.feedforward)
             for _ in range(config.encoder_layers))
 
-        self.initial_content = nn.Linear(config.widths[-1], (LANDMARK_QUERIES + parameters) * dim)
+        summary = config.widths[-1]
+        self.pool: nn.Module | None = None
+        if config.pool == 'spatial':
+            summary = 2 * dim
+            self.pool = SpatialPool(config.widths[-1], config.token_side, dim // 4, summary)
+        self.initial_content = nn.Linear(summary, (LANDMARK_QUERIES + parameters) * dim)
         self.query_position = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
         self.place_reference = nn.Linear(2, dim)
         self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
@@ -150,12 +157,17 @@ class Trans3DHead(nn.Module):
         size = self.config.input_size
         if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, size, size):
             raise ValueError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
-        features = self.backbone(crops * 2.0 - 1.0)
+        with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.bfloat16_backbone):
+            features = self.backbone(crops * 2.0 - 1.0)
+        features = features.to(crops.dtype)
         pooled = features.mean((2, 3))
         tokens = self.to_tokens(features.flatten(2).transpose(1, 2))
+        if self.config.value_position:
+            tokens = tokens + self.token_position
         for layer in self.encoder:
             tokens = layer(tokens, self.token_position)
-        content = self.initial_content(pooled).unflatten(1, (-1, self.config.dim))
+        summary = pooled if self.pool is None else self.pool(features)
+        content = self.initial_content(summary).unflatten(1, (-1, self.config.dim))
         score = self.score_output(pooled + self.score_head(pooled)).squeeze(-1)
 
         if self.config.two_branches:

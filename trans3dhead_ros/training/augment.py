@@ -54,7 +54,7 @@ def random_transform(
     :param face_units: (P, 2), already mirrored if `mirror`.
     """
     # Mostly people hold their heads up; some lie, and trackers must not lose them on the way.
-    degrees = generator.normal(0, 15) if generator.random() < 0.6 else generator.uniform(-80, 80)
+    degrees = generator.normal(0, 15) if generator.random() < 0.7 else generator.uniform(-80, 80)
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.array([[c, -s], [s, c]])
     turned = face_units @ turn.T

@@ -24,6 +24,7 @@ class TrainConfig:
         a slow machine ends on the same curve as a fast one. :ivar steps: likewise, in steps; the
         earlier of the two ends the run, 0 is "no limit".
     :ivar data: folder with labels.csv; '' is the faces of the data folder.
+    :ivar bfloat16_backbone: run the convolutions in bfloat16.
     :ivar validate_minutes: between validations, each of which writes a checkpoint.
     """
 
@@ -42,6 +43,7 @@ class TrainConfig:
     warmup_steps: int = 200
     gradient_norm: float = 5.0
     average_decay: float = 0.998
+    bfloat16_backbone: bool = True
     validate_minutes: float = 4.0
     euler_form: str = 'safe'
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -88,6 +88,7 @@ class Run:
             [{'params': decayed, 'weight_decay': config.weight_decay},
              {'params': others, 'weight_decay': 0.0}], lr=config.learning_rate)
         self.average = WeightAverage(self.network, config.average_decay)
+        self.network.bfloat16_backbone = config.bfloat16_backbone
         self.step = 0
         self.minutes = 0.0
         self.best = math.inf
