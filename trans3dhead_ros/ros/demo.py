@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pace = options.pace or _PACES[0]
         if pace not in _PACES:
             raise ValueError(f'pace: {pace!r} is unknown, use {" or ".join(_PACES)}')
-        source = options.source or _rendered(options.output, options.model)
+        source = options.source or rendered_clip(options.output, options.model)
         run(source, pace, options.output, options.model, options.device)
     except ValueError as error:
         print(f'demo: error: {error}', file=sys.stderr)
@@ -147,8 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rendered(output: Path, model: str) -> str:
-    """Return the project's own clip: a render of the head model turning, with its truth."""
+def rendered_clip(output: str | Path, model: str = '') -> str:
+    """
+    Return the project's own clip, a render of the head model turning with its truth.
+
+    :param output: folder to keep it in.
+    :param model: checkpoint with the head model; empty is the bundled one.
+    """
     from trans3dhead_ros.perception.align import HeadAligner
     from trans3dhead_ros.perception.render import write_turning_head
     head = HeadAligner.load(model or None).network.head_model
