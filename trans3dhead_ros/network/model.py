@@ -157,9 +157,7 @@ class Trans3DHead(nn.Module):
         size = self.config.input_size
         if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, size, size):
             raise ValueError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
-        with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.bfloat16_backbone):
-            features = self.backbone(crops * 2.0 - 1.0)
-        features = features.to(crops.dtype)
+        features = self._features(crops * 2.0 - 1.0)
         pooled = features.mean((2, 3))
         tokens = self.to_tokens(features.flatten(2).transpose(1, 2))
         if self.config.value_position:
@@ -178,6 +176,12 @@ class Trans3DHead(nn.Module):
             points, parameters, hidden = self._estimate_jointly(content, tokens)
         scale = self.point_log_scale(hidden).squeeze(-1).clamp(-8.0, 2.0).exp() + MINIMUM_SCALE
         return LayerOutputs(points, parameters, scale, score)
+
+    def _features(self, centred: torch.Tensor) -> torch.Tensor:
+        if not self.bfloat16_backbone:
+            return self.backbone(centred)
+        with torch.autocast(centred.device.type, torch.bfloat16):
+            return self.backbone(centred).float()
 
     def _estimate_parameters(
         self, queries: torch.Tensor, tokens: torch.Tensor,
