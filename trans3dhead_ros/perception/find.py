@@ -19,6 +19,8 @@ SAME_HEAD_IOU = 0.35
 _MOST_PROPOSALS = 32
 #: Landmark boxes with a longer side below this, px, show no face.
 _SMALLEST_HEAD = 6.0
+#: From one crop to the next a head does not change its size by more than this factor.
+_MOST_RESIZED = 2.0
 
 
 def find_heads(
@@ -44,24 +46,30 @@ def find_heads(
     if len(boxes) == 0:
         return None
     found = aligner.align(image, boxes)
-    found = found[(found.score > _FIRST_LOOK * score_threshold) & plausible(found, image)]
-    if len(found) == 0:
+    good = (found.score > _FIRST_LOOK * score_threshold) & plausible(found, boxes, image)
+    if not good.any():
         return None
-    found = aligner.align(image, found.boxes)
-    found = found[(found.score >= score_threshold) & plausible(found, image)]
+    boxes = found[good].boxes
+    found = aligner.align(image, boxes)
+    found = found[(found.score >= score_threshold) & plausible(found, boxes, image)]
     if len(found) == 0:
         return None
     return found[suppress_heads(found)]
 
 
-def plausible(found: Alignments, image: Image) -> NDArray[np.bool_]:
-    """(B,) whether a landmark box has the size of a head and its centre in the image."""
+def plausible(found: Alignments, asked: Array, image: Image) -> NDArray[np.bool_]:
+    """
+    (B,) whether a head has its centre in the image and about the size that its crop was made for.
+
+    :param asked: (B, 4) px, the landmark boxes that the crops were made from.
+    """
     height, width = image.shape[:2]
     boxes = found.boxes
     centre = 0.5 * (boxes[:, :2] + boxes[:, 2:])
-    side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    side, expected = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, asked))
     inside = ((centre >= 0.0) & (centre <= [width - 1, height - 1])).all(axis=1)
-    return inside & (side >= _SMALLEST_HEAD) & (side <= 2.0 * max(width, height))
+    fits = (side > expected / _MOST_RESIZED) & (side < expected * _MOST_RESIZED)
+    return inside & fits & (side >= _SMALLEST_HEAD)
 
 
 def suppress_heads(found: Alignments) -> NDArray[np.intp]:

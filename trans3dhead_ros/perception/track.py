@@ -105,8 +105,9 @@ class Tracker:
         """
         seen: dict[int, Alignments] = {}
         if self.tracks:
-            found = aligner.align(image, np.stack([track.box for track in self.tracks]))
-            good = (found.score >= tracking.keep_score) & plausible(found, image)
+            boxes = np.stack([track.box for track in self.tracks])
+            found = aligner.align(image, boxes)
+            good = (found.score >= tracking.keep_score) & plausible(found, boxes, image)
             seen = {i: found[i:i + 1] for i in np.flatnonzero(good)}
         if not self.tracks or len(seen) < len(self.tracks) \
                 or self._frame % tracking.search_interval == 0:
