@@ -68,23 +68,25 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     :raises ValueError: for a missing file, an unknown key (the nearest known one is named), a value
         of another type.
     """
-    config = TrainConfig()
+    values: dict[str, Any] = {}
     if path is not None:
         if not path.is_file():
             raise ValueError(f'--config: no file {path}')
         values = yaml.safe_load(path.read_text()) or {}
         if not isinstance(values, dict):
             raise ValueError(f'--config: {path} holds no table of keys')
-        config = _updated(config, values, '')
     for override in overrides:
         key, separator, text = override.partition('=')
         if not separator:
             raise ValueError(f'{override}: expected key=value')
-        nested: Any = yaml.safe_load(text)
-        for part in reversed(key.split('.')):
-            nested = {part: nested}
-        config = _updated(config, nested, '')
-    return config
+        *parents, last = key.split('.')
+        table = values
+        for part in parents:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ValueError(f'{override}: {part} has no keys below it')
+        table[last] = yaml.safe_load(text)
+    return _updated(TrainConfig(), values, '')
 
 
 def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:

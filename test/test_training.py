@@ -1,0 +1,198 @@
+"""The training loop on a small set that the test writes: it learns, stops, resumes."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from synthetic import small_head_model
+
+from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.network.checkpoint import load_checkpoint
+from trans3dhead_ros.training import prepare_fits
+from trans3dhead_ros.training.augment import centred_transform, photometric, random_transform
+from trans3dhead_ros.training.cli_train import main
+from trans3dhead_ros.training.config import load_config
+from trans3dhead_ros.training.dataset import Faces
+from trans3dhead_ros.training.loop import Run, schedule
+from trans3dhead_ros.training.negatives import negative_crop
+from trans3dhead_ros.training.prepare_head_model import save_head_model
+
+NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
+           'network.dim=16', 'network.heads=2', 'network.feedforward=16']
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory) -> Path:
+    """Faces drawn as dots on grey, their labels.csv, the head model and the fits."""
+    root = tmp_path_factory.mktemp('training')
+    model = small_head_model()
+    save_head_model(model, root / 'head_model.npz')
+    generator = np.random.default_rng(0)
+    faces = root / 'faces'
+    (faces / 'helen').mkdir(parents=True)
+    rows = []
+    for number in range(60):
+        rotation = rotation_from_euler(generator.uniform(-25, 25, 3))
+        shape = torch.from_numpy(generator.normal(size=(1, 4))).float()
+        head = model.landmarks(model(shape, torch.zeros(1, 3)))[0].numpy()
+        points = 600 * (head @ rotation.T)[:, :2] + 120 + generator.uniform(-5, 5, 2)
+        # Noise that no other picture has, so that none of them passes for a near-duplicate.
+        image = cv2.resize(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8), (240, 240))
+        for x, y in points:
+            cv2.circle(image, (round(x), round(y)), 3, (255, 255, 255), -1)
+        name = f'helen/photo{number}_1.jpg'
+        cv2.imwrite(str(faces / name), image)
+        rows.append([name, 'helen', 'train', *points.flatten()])
+    header = ['file', 'source', 'split', *(f'{a}{i}' for i in range(68) for a in 'xy')]
+    with (faces / 'labels.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([header, *rows])
+    prepare_fits.main(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
+                       '--output', str(root / 'fits.npz')])
+    return root
+
+
+def overrides(root: Path, output: Path, steps: int) -> list[str]:
+    return [f'data={root / "faces"}', f'head_model={root / "head_model.npz"}',
+            f'fits={root / "fits.npz"}', f'output={output}', 'minutes=0', f'steps={steps}',
+            'batch=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
+            'faces.maximum_residual=1.0', 'bfloat16_backbone=false', *NETWORK]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / 'state.pt', weights_only=True)['network']
+
+
+def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
+    assert main(overrides(prepared, tmp_path, 12)) == 0
+    network, metadata = load_checkpoint(tmp_path / 'best.safetensors', torch.device('cpu'))
+    assert metadata['metrics']['step'] == 12
+    assert network.config.input_size == 32
+    row = next(csv.DictReader((tmp_path / 'metrics.csv').open()))
+    assert float(row['val_inner51_percent']) > 0 and int(row['step']) == 12
+    assert json.loads((tmp_path / 'config.json').read_text())['batch'] == 8
+    assert 'inner51_percent' in capsys.readouterr().out
+
+
+def test_loss_falls_on_a_batch_seen_again(prepared, tmp_path):
+    run = Run(load_config(None, overrides(prepared, tmp_path, 100)))
+    batch = run.training.training_batch(8, np.random.default_rng(0))
+    losses = [run._step(batch)[0] for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_resuming_gives_the_same_weights_as_no_break(prepared, tmp_path):
+    whole, first = tmp_path / 'whole', tmp_path / 'broken'
+    main(overrides(prepared, whole, 6))
+    run = Run(load_config(None, overrides(prepared, first, 6)))
+    for index in range(3):
+        run._step(run.training.training_batch(8, np.random.default_rng((0, index))))
+    first.mkdir()
+    run.save_state()
+    main(['--resume', *overrides(prepared, first, 6)])
+    expected, found = weights(whole), weights(first)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_resuming_nothing_is_a_clear_error(prepared, tmp_path):
+    with pytest.raises(ValueError, match='--resume'):
+        main(['--resume', *overrides(prepared, tmp_path / 'none', 2)])
+
+
+def test_batches_depend_on_their_seed_alone(prepared):
+    faces = Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, False)
+    first, second = (faces.training_batch(8, np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(first.crops, second.crops)
+    assert 1 <= int((first.is_head == 0).sum()) == 2  # a fifth, rounded up
+
+
+def test_no_photograph_is_on_both_sides(prepared):
+    sides = [Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, side)
+             for side in (False, True)]
+    names = [{record.photo for record in side.records} for side in sides]
+    assert names[0] and names[1] and not names[0] & names[1]
+
+
+def test_fits_land_on_the_labels_after_every_augmentation(prepared):
+    """Pose, scale and place are carried through mirror, turn and crop with the points."""
+    faces = Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, False)
+    model = small_head_model()
+    batch = faces.training_batch(40, np.random.default_rng(3))
+    heads = batch.is_head > 0.5
+    inner = model.landmarks(model(batch.shape, batch.expression))[:, 17:]
+    inner = inner + torch.from_numpy(faces.offsets)
+    projected = (batch.log_scale.exp()[:, None, None] * (inner @ batch.rotation[:, :2].mT)
+                 + batch.translation[:, None])
+    error = (projected - batch.points[:, 17:]).norm(dim=-1)[heads]
+    assert error.median() < 0.05  # crop units; the landmark box spans 1.3
+
+
+def test_the_plain_transform_puts_the_box_in_the_middle():
+    points = np.random.default_rng(0).uniform(-1, 1, (68, 2))
+    mapped = centred_transform(points, 1.5).points(points)
+    assert np.allclose(mapped.min(0), -mapped.max(0))
+    assert np.abs(mapped).max() == pytest.approx(1 / 1.5)
+
+
+def test_pixels_follow_the_points_through_a_random_transform():
+    generator = np.random.default_rng(5)
+    image = np.zeros((200, 200, 3), np.uint8)
+    points = generator.uniform(60, 140, (68, 2))
+    mark = points[30].round()
+    points[30] = mark
+    cv2.circle(image, tuple(int(v) for v in mark), 4, (255, 255, 255), -1)
+    low, high = points.min(0), points.max(0)
+    centre, side = (low + high) / 2, (high - low).max()
+    face = 2 * (points - centre) / side
+    for mirror in (False, True):
+        own = face[MIRROR_68] * [-1, 1] if mirror else face
+        transform = random_transform(own, mirror, 1.5, generator)
+        crop = cv2.warpAffine(image, transform.image_to_crop(centre, side, 128), (128, 128))
+        ys, xs = np.nonzero(crop[..., 0] > 128)
+        target = transform.points(own)[MIRROR_68[30] if mirror else 30]
+        assert np.allclose([xs.mean(), ys.mean()], (target + 1) * 64 - 0.5, atol=1.0)
+
+
+def test_photometric_changes_keep_shape_and_type():
+    generator = np.random.default_rng(0)
+    crop = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for _ in range(60):
+        changed = photometric(crop, generator)
+        assert changed.shape == crop.shape and changed.dtype == np.uint8
+
+
+def test_negatives_have_the_crops_size():
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (150, 120, 3), dtype=np.uint8)
+    points = generator.uniform(40, 80, (68, 2))
+    for _ in range(60):
+        crop = negative_crop(image, points, 32, 1.5, [], generator)
+        assert crop.shape == (32, 32, 3) and crop.dtype == np.uint8
+
+
+def test_schedule_warms_up_then_falls_to_one_percent():
+    assert schedule(0.0, 0, 10) == pytest.approx(0.1)
+    assert schedule(0.0, 9, 10) == pytest.approx(1.0)
+    assert schedule(1.0, 500, 10) == pytest.approx(0.01)
+
+
+def test_an_unknown_key_names_the_near_one():
+    with pytest.raises(ValueError, match='did you mean learning_rate'):
+        load_config(None, ['learning_rat=0.1'])
+
+
+@pytest.mark.parametrize('override', ['batch=many', 'batch', 'network=3', 'network.qamem=odd'])
+def test_a_wrong_value_is_refused(override):
+    with pytest.raises(ValueError):
+        load_config(None, [override])
+
+
+def test_yaml_then_overrides(tmp_path):
+    path = tmp_path / 'c.yaml'
+    path.write_text('batch: 16\nnetwork:\n  dim: 48\n')
+    config = load_config(path, ['batch=32'])
+    assert (config.batch, config.network.dim) == (32, 48)
