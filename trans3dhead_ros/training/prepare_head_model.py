@@ -183,7 +183,8 @@ def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int 
     sampling = Resampling(
         np.concatenate([part.corners for part in parts]),
         np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.triangles + offset for part, offset in zip(parts, offsets, strict=True)]))
+        np.concatenate([part.triangles + offset
+                        for part, offset in zip(parts, offsets, strict=True)]))
 
     names = [str(name) for name in data['expression_names']]
     documented = [i for i, name in enumerate(names) if name not in UNDOCUMENTED_EXPRESSIONS]
