@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,10 @@ from scipy.io import savemat
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_ros.training.evaluate import Answer, format_report, main, report, turn_picture
+from trans3dhead_ros.training.evaluate import main
+from trans3dhead_ros.training.evaluation_report import format_report, report
 from trans3dhead_ros.training.evaluation_sets import Sample, read_samples
+from trans3dhead_ros.training.evaluation_views import Answer, headless_views, turn_picture
 from trans3dhead_ros.training.predictors import Alignment
 
 FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
@@ -106,6 +109,28 @@ def test_a_turned_picture_takes_its_points_along(degrees):
     right = np.array([[(box[0] + box[2]) / 2 + 30, (box[1] + box[3]) / 2]])
     with_right = turn_picture(image, np.concatenate([points, right]), degrees)[1][-1]
     assert (with_right[1] < right[0, 1]) == (degrees > 0)
+
+
+def test_headless_views_leave_no_face_in_their_box():
+    image = np.random.default_rng(2).integers(0, 256, (160, 160, 3), np.uint8)
+    views = headless_views(image, POINTS)
+    *corners, (covered, box), (scrambled, same_box) = views
+    assert len(corners) >= 1 and (box == same_box).all()
+    x0, y0, x1, y1 = np.round(box).astype(int)
+    assert covered[y0:y1, x0:x1].std(axis=(0, 1)).max() < 1
+    face = scrambled[y0:y1, x0:x1].astype(int)
+    assert (face != image[y0:y1, x0:x1]).mean() > 0.9
+    # The blocks only change places.
+    assert abs(face.mean() - image[y0:y1, x0:x1].mean()) < 2
+    assert (covered[:y0 - 1] == image[:y0 - 1]).all()
+
+
+def test_the_score_is_measured_against_headless_views():
+    known = answer((0, 0, 0), (0, 0, 0), 0)
+    answers = [replace(known, plain=replace(known.plain, score=score), headless_scores=(low, 0.1))
+               for score, low in ((0.9, 0.2), (0.5, 0.6))]
+    assert report(answers)['all']['score'] == {
+        'heads': 2, 'no_heads': 4, 'area_under_curve': 7 / 8}
 
 
 @pytest.mark.skipif(not (FACES / 'labels.csv').is_file() or not BASELINES.is_dir(),

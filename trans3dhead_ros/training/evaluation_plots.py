@@ -15,7 +15,7 @@ from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training import metrics
 
 if TYPE_CHECKING:
-    from trans3dhead_ros.training.evaluate import Answer
+    from trans3dhead_ros.training.evaluation_views import Answer
 
 _TILE, _COLUMNS, _WORST = 220, 4, 12
 _TRUE_COLOUR, _OWN_COLOUR = (90, 230, 90), (60, 60, 255)

@@ -23,6 +23,8 @@ class Alignment:
     contour: Array | None = None
     #: (3, 3) head frame → camera optical frame, as it appears in the crop (weak perspective).
     rotation: Array | None = None
+    #: How probably the box holds a head, 0…1.
+    score: float | None = None
 
 
 class Predictor(Protocol):

@@ -19,5 +19,6 @@ class PipelinePredictor:
 
     def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
         """Align the head of every box; see `Predictor`."""
-        return [Alignment(head.landmarks[:, :2], head.landmarks_contour, head.rotation)
+        return [Alignment(head.landmarks[:, :2], head.landmarks_contour, head.rotation,
+                          head.score)
                 for head in self._pipeline.align(image, boxes)]
