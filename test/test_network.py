@@ -131,7 +131,8 @@ def test_layers_add_up_only_with_marr():
 
 @pytest.mark.parametrize('changes', [
     {'qamem': 'none'}, {'qamem': 'full'}, {'qamem': 'family'}, {'marr': False},
-    {'reference': 'mean'}, {'pool': 'mean'}, {'value_position': False}, {'encoder_layers': 1}, {'decoder_layers': 1}, {'decoder_layers': 4},
+    {'reference': 'mean'}, {'pool': 'mean'}, {'value_position': False},
+    {'encoder_layers': 1}, {'decoder_layers': 1}, {'decoder_layers': 4},
     {'two_branches': False}, {'input_size': 64, 'stride': 32, 'widths': (8, 8, 8, 8, 16),
                               'blocks': (1, 1, 1, 1)}])
 def test_every_part_can_be_switched_and_trains(changes):

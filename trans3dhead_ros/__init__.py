@@ -1,7 +1,7 @@
 """Three-dimensional head alignment from camera images.
 
-The public interface is :class:`HeadPipeline`, :class:`Head` and :class:`Camera`; everything else may move.
-The module imports without ROS, and a name is loaded when it is first asked for, so that
+The public interface is :class:`HeadPipeline`, :class:`Head` and :class:`Camera`; everything else
+may move. The module imports without ROS, and a name is loaded when it is first asked for, so that
 ``import trans3dhead_ros`` stays cheap.
 """
 
