@@ -155,7 +155,13 @@ def rendered_clip(output: str | Path, model: str = '') -> str:
     :param model: checkpoint with the head model; empty is the bundled one.
     """
     from trans3dhead_ros.perception.align import HeadAligner
-    from trans3dhead_ros.perception.render import write_turning_head
+    from trans3dhead_ros.perception.render import CLIP_NAME, write_turning_head
+    from trans3dhead_ros.perception.truth import truth_path
+    clip = Path(output) / CLIP_NAME
+    # The truth is written last, so where it is there the clip is whole.
+    if clip.exists() and truth_path(clip).exists():
+        return str(clip)
+    print('rendering the head model …', flush=True)
     head = HeadAligner.load(model or None).network.head_model
     return str(write_turning_head(output, head))
 

@@ -167,7 +167,8 @@ def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
         spec = _BY_NAME.get(parameter.name)
         reason = _objection(spec, parameter.value) if spec else ''
         if reason:
-            return SetParametersResult(successful=False, reason=f'{parameter.name}: {reason}')
+            reason = f'{parameter.name}: {reason.removeprefix(parameter.name + ": ")}'
+            return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
 
 
