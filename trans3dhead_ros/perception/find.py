@@ -19,6 +19,9 @@ SAME_HEAD_IOU = 0.35
 _MOST_PROPOSALS = 32
 #: Landmark boxes with a longer side below this, px, show no face.
 _SMALLEST_HEAD = 6.0
+#: Where the network cannot tell where the points are, there is no head: shelves that score high
+#: have twice this, heads half of it.
+_MOST_UNSURE = 0.08
 #: From one crop to the next a head does not change its size by more than this factor.
 _MOST_RESIZED = 2.0
 
@@ -51,7 +54,8 @@ def find_heads(
         return None
     boxes = found[good].boxes
     found = aligner.align(image, boxes)
-    found = found[(found.score >= score_threshold) & plausible(found, boxes, image)]
+    sure = uncertainty(found) < _MOST_UNSURE
+    found = found[(found.score >= score_threshold) & sure & plausible(found, boxes, image)]
     if len(found) == 0:
         return None
     return found[suppress_heads(found)]
@@ -70,6 +74,12 @@ def plausible(found: Alignments, asked: Array, image: Image) -> NDArray[np.bool_
     inside = ((centre >= 0.0) & (centre <= [width - 1, height - 1])).all(axis=1)
     fits = (side > expected / _MOST_RESIZED) & (side < expected * _MOST_RESIZED)
     return inside & fits & (side >= _SMALLEST_HEAD)
+
+
+def uncertainty(found: Alignments) -> Array:
+    """(B,) predicted error of the landmarks relative to the size of their box."""
+    boxes = found.boxes
+    return found.landmark_scale.mean(axis=1) / np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
 
 
 def suppress_heads(found: Alignments) -> NDArray[np.intp]:

@@ -43,7 +43,7 @@ class Smoothing:
 
     enabled: bool = True
     #: Hz, for a head that does not move. Lower is calmer.
-    min_cutoff: float = 1.0
+    min_cutoff: float = 0.5
     #: How fast the filter opens with speed. Higher follows faster.
     beta: float = 1.0
     #: Hz, low-pass of the speed itself.
