@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from synthetic import small_network
 
+from trans3dhead_ros.cli import main
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,10 +51,14 @@ def test_help_lists_the_subcommands():
         assert f'  {name} ' in done.stdout
 
 
-@pytest.mark.parametrize('name', ['track', 'evaluate', 'info', 'prepare head-model'])
-def test_every_subcommand_has_help(name):
-    done = run(*name.split(), '--help')
-    assert done.returncode == 0 and done.stdout.startswith(f'usage: trans3dhead {name}')
+@pytest.mark.parametrize('name', [
+    'track', 'evaluate', 'info', 'train', 'prepare head-model', 'prepare fits', 'prepare clip',
+    'prepare figures'])
+def test_every_subcommand_has_help(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*name.split(), '--help'])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f'usage: trans3dhead {name}')
 
 
 def test_track_writes_a_record_and_an_overlay_of_every_frame(folder, tmp_path):
@@ -100,29 +105,38 @@ def test_info_names_what_is_in_a_checkpoint(folder):
     (['track', 'nowhere.mp4'], 'nowhere.mp4 does not exist'),
     (['track', '{folder}/text.mp4'], 'text.mp4 cannot be read as a picture or a video'),
     (['track', '{folder}/pictures', '--speed', '3'], 'unrecognized arguments: --speed 3'),
-    (['track', '{folder}/pictures', '--model', '{folder}/model.safetensors',
-      '--output', '{folder}/a.png'], 'a.png is one picture'),
-    (['track', '{folder}/pictures', '--model', '{folder}/model.safetensors',
-      '--output', '{folder}/a.xyz'], 'has none of the endings'),
-    (['track', '{folder}/pictures', '--model', '{folder}/model.safetensors',
-      '--json', '/dev/null/x'], '/dev/null'),
-    (['track', '{folder}/pictures', '--model', '{folder}/nothing'], 'no such checkpoint'),
-    (['track', '{folder}/pictures', '--model', '{folder}/broken.safetensors'], 'truncated'),
-    (['track', '{folder}/pictures', '--model', '{folder}/model.safetensors',
-      '--device', 'tpu'], "device: 'tpu' is unknown"),
-    (['track', '{folder}/pictures', '--model', '{folder}/model.safetensors',
-      '--detector', '{folder}/none.onnx'], 'none.onnx'),
     (['track', '{folder}/pictures', '--fov', '200'], 'between 0 and 180'),
-    (['info', '{folder}/text.mp4'], 'not a safetensors file'),
-    (['evaluate', '--data', 'nowhere'], 'is not FORMAT:PATH'),
-    (['evaluate', '--data', 'crops:{folder}'], 'no labels.csv'),
-    (['evaluate', '--predictor', 'dlib'], 'invalid choice'),
+    (['track', '{folder}/pictures', '--model', '{folder}/broken.safetensors'], 'truncated'),
 ])
 def test_a_mistake_is_one_line_and_code_2(folder, arguments, message):
     done = run(*(argument.format(folder=folder) for argument in arguments))
     assert done.returncode == 2
     assert done.stderr.startswith('trans3dhead: error: ') and message in done.stderr
     assert done.stderr.count('\n') == 1 and not done.stdout
+
+
+# Processes cost seconds, so the rest goes through the same function in this one.
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['track', '{folder}/pictures', '--output', '{folder}/a.png'], 'a.png is one picture'),
+    (['track', '{folder}/pictures', '--output', '{folder}/a.xyz'], 'has none of the endings'),
+    (['track', '{folder}/pictures', '--json', '/dev/null/x'], '/dev/null'),
+    (['track', '{folder}/pictures', '--model', '{folder}/nothing'], 'no such checkpoint'),
+    (['track', '{folder}/pictures', '--device', 'tpu'], "device: 'tpu' is unknown"),
+    (['track', '{folder}/pictures', '--detector', '{folder}/none.onnx'], 'none.onnx'),
+    (['info', '{folder}/text.mp4'], 'not a safetensors file'),
+    (['evaluate', '--data', 'nowhere'], 'is not FORMAT:PATH'),
+    (['evaluate', '--data', 'crops:{folder}'], 'no labels.csv'),
+    (['evaluate', '--predictor', 'dlib'], 'invalid choice'),
+    (['train', '--bogus'], 'unrecognized arguments: --bogus'),
+    (['prepare', 'head-model', '--source', 'nowhere'], 'no file nowhere'),
+])
+def test_a_mistake_inside_a_subcommand_is_one_line_too(folder, arguments, message, capsys):
+    if arguments[0] == 'track' and '--model' not in arguments:
+        arguments = [*arguments, '--model', '{folder}/model.safetensors']
+    assert main([argument.format(folder=folder) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith('trans3dhead: error: ') and message in told.err
+    assert told.err.count('\n') == 1 and not told.out
 
 
 def test_no_subcommand_is_a_mistake_that_shows_the_list():

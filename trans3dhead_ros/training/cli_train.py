@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.training.config import load_config
 from trans3dhead_ros.training.loop import Run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead train`."""
-    parser = argparse.ArgumentParser(prog='trans3dhead train', description=__doc__)
+    parser = ArgumentParser(prog='trans3dhead train', description=__doc__)
     parser.add_argument('--config', type=Path, help='YAML file; defaults where it says nothing')
     parser.add_argument('--resume', action='store_true', help='continue the run in its folder')
     parser.add_argument('overrides', nargs='*', metavar='key=value',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.fit import Fit, FitConfig, fit_landmarks, measure_offsets
@@ -48,7 +48,7 @@ def fit_records(records: Sequence[FaceRecord], model_path: Path) -> dict[str, np
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead prepare fits`."""
-    parser = argparse.ArgumentParser(prog='trans3dhead prepare fits', description=__doc__)
+    parser = ArgumentParser(prog='trans3dhead prepare fits', description=__doc__)
     parser.add_argument('--data', type=Path, help='folder with labels.csv (default: data folder)')
     parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'))

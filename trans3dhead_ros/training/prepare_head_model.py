@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.head_model import JAW_COUNT, SELLION, HeadModel
 from trans3dhead_ros.training.data_root import data_root
 
@@ -227,7 +227,7 @@ def load_head_model(path: Path) -> HeadModel:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead prepare head-model`."""
-    parser = argparse.ArgumentParser(prog='trans3dhead prepare head-model', description=__doc__)
+    parser = ArgumentParser(prog='trans3dhead prepare head-model', description=__doc__)
     parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--skin-vertices', type=int, default=3200)
