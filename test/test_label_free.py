@@ -28,10 +28,12 @@ def heads(pipeline):
     """Return (picture, landmark box, head) of large heads in several poses."""
     found = []
     for name, step in CLIPS.items():
-        for picture in clip(name)[::step]:
-            for head in pipeline.detect(picture):
-                again, = pipeline.align(picture, [head.box])
-                found.append((picture, head.box, again))
+        following = HeadPipeline(pipeline.aligner, pipeline._detector)
+        for i, picture in enumerate(clip(name)):
+            for head in following.track(picture, stamp=0.08 * i):
+                if i % step == 0:
+                    again, = pipeline.align(picture, [head.box])
+                    found.append((picture, head.box, again))
     assert len(found) >= 20
     return found
 
