@@ -76,7 +76,9 @@ def _draw_landmarks(canvas: Image, head: Head, colour: tuple[int, int, int]) -> 
     points = _fixed(head.landmarks[:, :2])
     for curve, closed in CURVES:
         cv2.polylines(canvas, [points[list(curve)]], closed, colour, 1, cv2.LINE_AA, _SHIFT)
-    # Small heads would vanish under dots of a fixed size.
+    # A small head would vanish under its dots.
+    if _size(head) < 50:
+        return
     radius = int(np.clip(_size(head) / 120, 0.6, 3.0) * (1 << _SHIFT))
     for x, y in points.tolist():
         cv2.circle(canvas, (x, y), radius, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
@@ -112,7 +114,7 @@ def _draw_label(canvas: Image, head: Head, colour: tuple[int, int, int]) -> None
     yaw, pitch, roll = head.euler_deg
     name = '' if head.track_id is None else f'#{head.track_id} '
     lines = [f'{name}{head.score:.2f}']
-    if _size(head) > 60:
+    if _size(head) > 45:
         lines.append(f'yaw {yaw:+.0f} pitch {pitch:+.0f} roll {roll:+.0f}')
     widths = [cv2.getTextSize(line, _FONT, _FONT_SCALE, 1)[0][0] for line in lines]
     top = head.vertices_px[:, 1].min() if len(head.vertices_px) else head.box[1]
