@@ -23,6 +23,14 @@ def test_a_shift_of_all_points_is_that_shift_over_the_normaliser():
     assert metrics.nme_inner_interocular(predicted, true) == pytest.approx(5 / 80)
 
 
+def test_the_offset_keeps_its_sign():
+    true = true_points()
+    noise = np.random.default_rng(2).normal(size=(68, 2))
+    noise -= noise[17:].mean(axis=0)
+    np.testing.assert_allclose(metrics.inner_offset(true + noise + np.array([3.0, -4.0]), true),
+                               [0.03, -0.04])
+
+
 def test_the_inner_points_do_not_see_the_jaw():
     true = true_points()
     predicted = true.copy()

@@ -47,6 +47,8 @@ def _measure(answers: Sequence[Answer], reference_yaw: Array | None) -> dict[str
         errors['nme_68_contour_percent'] = metrics.nme_68(contour, true)
     result: dict[str, Any] = {'faces': len(answers)}
     result |= {name: 100 * float(values.mean()) for name, values in errors.items()}
+    offset = 100 * metrics.inner_offset(landmarks, true).mean(axis=0)
+    result['inner_51_offset_percent'] = {'x': float(offset[0]), 'y': float(offset[1])}
     # Sets labelled in 2D are scored by the inner points, those labelled in 3D by all.
     in_3d = all(a.sample.points_are_3d for a in answers)
     scored = 'nme_68_percent' if in_3d else 'inner_51_interocular_percent'
@@ -124,6 +126,8 @@ def format_report(rows: dict[str, Any]) -> str:
 
 
 def _format_pose(row: dict[str, Any]) -> Iterable[str]:
+    offset = row['inner_51_offset_percent']
+    yield (f'mean offset of the inner 51: x {offset["x"]:+.2f}, y {offset["y"]:+.2f} % of the box')
     if 'nme_68_by_yaw_percent' in row:
         yield '68 points by |yaw|, %: ' + ', '.join(
             f'{name} {value:.2f}' for name, value in row['nme_68_by_yaw_percent'].items())

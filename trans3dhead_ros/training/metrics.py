@@ -62,6 +62,12 @@ def nme_inner_interocular(predicted: Array, true: Array) -> Array:
             / interocular_distance(true))
 
 
+def inner_offset(predicted: Array, true: Array) -> Array:
+    """Return the mean signed offset x, y (..., 2) of points 17…67 over √(w·h) of the true box."""
+    difference = (predicted[..., INNER, :2] - true[..., INNER, :2]).mean(axis=-2)
+    return difference / box_size(true)[..., None]
+
+
 def failure_rate(errors: Array, threshold: float = FAILURE_THRESHOLD) -> float:
     """Return the share of faces whose error is above the threshold."""
     return float((_filled(errors) > threshold).mean())
