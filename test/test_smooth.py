@@ -110,6 +110,16 @@ def test_switched_off_it_changes_nothing():
     np.testing.assert_array_equal(answer_pose.rotation, pose.rotation)
 
 
+def test_the_first_metric_pose_is_not_mixed_with_the_assumed_ones():
+    smoother = HeadSmoother()
+    for i in range(5):
+        found, pose = head()
+        smoother(found, pose, i * PERIOD, Smoothing())
+    metric = replace(pose, translation=2.0 * pose.translation)
+    answer, answer_pose = smoother(found, metric, 5 * PERIOD, Smoothing(), metric=True)
+    np.testing.assert_allclose(answer_pose.translation, metric.translation)
+
+
 def test_rotations_are_smoothed_across_the_fold_of_euler_angles():
     smoothing, of = Smoothing(), RotationFilter()
     for yaw in np.linspace(60.0, 120.0, 60):

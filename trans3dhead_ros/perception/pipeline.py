@@ -142,7 +142,8 @@ class HeadPipeline:
             return []
         poses = pose(found, image, camera, self.config.head_size)
         smoothed = [
-            track.smoother(found[i:i + 1], poses[i:i + 1], stamp, self.config.smoothing)
+            track.smoother(found[i:i + 1], poses[i:i + 1], stamp, self.config.smoothing,
+                           metric=camera is not None)
             for i, track in enumerate(tracks)]
         found = Alignments.join([part for part, _ in smoothed])
         poses = Poses.join([part for _, part in smoothed])

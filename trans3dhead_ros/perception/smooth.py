@@ -107,22 +107,29 @@ class HeadSmoother:
 
     def __init__(self) -> None:
         self._stamp: float | None = None
+        self._metric = False
         self._reset()
 
     def _reset(self) -> None:
         self._points, self._origin, self._scale = (VectorFilter() for _ in range(3))
         self._shape, self._expression = VectorFilter(), VectorFilter()
-        self._ray, self._depth = VectorFilter(), VectorFilter()
-        self._apparent, self._rotation = RotationFilter(), RotationFilter()
+        self._apparent = RotationFilter()
+        self._reset_pose()
+
+    def _reset_pose(self) -> None:
+        self._ray, self._depth, self._rotation = VectorFilter(), VectorFilter(), RotationFilter()
 
     def __call__(
         self, found: Alignments, poses: Poses, stamp: float | None, smoothing: Smoothing,
+        metric: bool = False,
     ) -> tuple[Alignments, Poses]:
         """
         Smooth the alignment and the pose of this head (batches of one).
 
         :param stamp: of the image, s. Without one, or with the last one again, a thirtieth of a
             second is assumed; backwards or more than a second on, smoothing starts afresh.
+        :param metric: whether the pose is in true metres; when that changes, as with the first
+            camera info, the poses before say nothing about those after.
         """
         dt = _NOMINAL_PERIOD
         if stamp is not None and self._stamp is not None and stamp != self._stamp:
@@ -131,6 +138,9 @@ class HeadSmoother:
         if not smoothing.enabled or not 0.0 < dt <= _LONGEST_GAP:
             self._reset()
             dt = _NOMINAL_PERIOD
+        if metric != self._metric:
+            self._metric = metric
+            self._reset_pose()
 
         def smooth(value: Array, of: VectorFilter | RotationFilter, unit: float) -> Array:
             return of(value, unit, dt, smoothing)
