@@ -12,6 +12,7 @@ from trans3dhead_ros.geometry import (
     rotation_from_euler,
     viewing_ray_rotation,
 )
+from trans3dhead_ros.perception.assemble import rays_with_scale
 from trans3dhead_ros.perception.pose import PoseNoise, solve_poses, weak_perspective_poses
 
 K = np.array([[620.0, 0.0, 318.0], [0.0, 615.0, 243.0], [0.0, 0.0, 1.0]])
@@ -152,6 +153,17 @@ def test_evidence_that_carries_no_pose_gives_finite_numbers_and_a_wide_covarianc
     assert found.translation[0, 2] > 0
     # The other head of the batch does not suffer.
     assert geodesic_distance_deg(found.rotation[1], start) < 0.1
+
+
+def test_a_pixel_at_the_edge_of_a_fisheye_is_a_larger_step_of_the_ray():
+    camera = Camera([[200.0, 0, 320], [0, 200.0, 240], [0, 0, 1]], (), (640, 480), 'equidistant')
+    angles = np.deg2rad([0.5, 30.0, 60.0])
+    pixels = np.stack([320 + 200 * angles, np.full(3, 240.0)], axis=1)
+    rays, scale = rays_with_scale(camera, pixels)
+    np.testing.assert_allclose(rays[:, 0], np.tan(angles), rtol=1e-6)
+    # Along the radius d tan(a) / da, across it tan(a) / a.
+    expected = np.sqrt(1 / np.cos(angles) ** 2 * np.tan(angles) / angles) / 200
+    np.testing.assert_allclose(scale, expected, rtol=0.02)
 
 
 def test_no_heads_give_no_poses():

@@ -116,7 +116,7 @@ def test_the_first_metric_pose_is_not_mixed_with_the_assumed_ones():
         found, pose = head()
         smoother(found, pose, i * PERIOD, Smoothing())
     metric = replace(pose, translation=2.0 * pose.translation)
-    answer, answer_pose = smoother(found, metric, 5 * PERIOD, Smoothing(), metric=True)
+    _, answer_pose = smoother(found, metric, 5 * PERIOD, Smoothing(), metric=True)
     np.testing.assert_allclose(answer_pose.translation, metric.translation)
 
 

@@ -53,19 +53,34 @@ def pose(found: Alignments, image: Image, camera: Camera | None, size: HeadSize)
         assumed = Camera.from_fov((width, height), ASSUMED_FIELD_OF_VIEW)
         depth = size.scale * assumed.K[0, 0] / found.scale
         return weak_perspective_poses(found.rotation, assumed.rays(found.origin), depth)
+    rays, ray_per_pixel = rays_with_scale(camera, found.landmarks[..., :2])
     focal = 0.5 * (camera.K[0, 0] + camera.K[1, 1])
     centre = camera.rays(found.centre)
     # Where the lens model cannot be inverted the undistorted ray is the best start there is.
     pinhole = (found.centre - camera.K[:2, 2]) / camera.K[[0, 1], [0, 1]]
     return solve_poses(
         points=size.scale * found.points,
-        rays=camera.rays(found.landmarks[..., :2]),
+        rays=rays,
         # The standard deviation of a Laplace distribution is sqrt(2) times its scale.
-        sigma=np.sqrt(2.0) * found.landmark_scale / focal,
+        sigma=np.sqrt(2.0) * found.landmark_scale * ray_per_pixel,
         rotation=found.rotation,
         centre=np.where(np.isfinite(centre), centre, pinhole),
         depth=size.scale * focal / found.scale,
         noise=PoseNoise(head_size=size.uncertainty))
+
+
+def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
+    """
+    Return the viewing rays (..., 2) of pixels (..., 2), and how far a ray moves a pixel (...).
+
+    In the middle of an image that is one over the focal length; towards the edge of a fisheye's it
+    is several times as much.
+    """
+    steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    rays = camera.rays(pixels[..., None, :] + steps)
+    along_x, along_y = (rays[..., i, :] - rays[..., 0, :] for i in (1, 2))
+    area = along_x[..., 0] * along_y[..., 1] - along_x[..., 1] * along_y[..., 0]
+    return rays[..., 0, :], np.sqrt(np.abs(area))
 
 
 def assemble(
