@@ -9,6 +9,30 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """
+    How strongly faces are disturbed, and which of them are drawn how often.
+
+    :ivar turn_sigma_deg: of the in-plane turn of most pictures. :ivar wide_turn_share: share that
+        is turned evenly up to `wide_turn_deg` instead. :ivar shift_sigma: of the crop's centre, in
+        longer sides of the box. :ivar zoom_sigma: of the log of the crop's size.
+    :ivar photometric: factor on the chances and strengths of changes of light and sharpness.
+    :ivar automatic_share: weight in drawing of a face labelled automatically against one labelled
+        by hand. :ivar yaw_boost_deg: a face at this yaw is drawn twice as often as a frontal one,
+        at twice this yaw five times.
+    """
+
+    turn_sigma_deg: float = 15.0
+    wide_turn_share: float = 0.3
+    wide_turn_deg: float = 80.0
+    shift_sigma: float = 0.06
+    zoom_sigma: float = 0.11
+    photometric: float = 1.0
+    automatic_share: float = 0.25
+    yaw_boost_deg: float = 22.0
+
+
+@dataclass(frozen=True)
 class CropTransform:
     """
     A similarity from face units to crop units, maybe after a mirror.
@@ -47,6 +71,7 @@ def centred_transform(face_units: np.ndarray, crop_scale: float) -> CropTransfor
 
 def random_transform(
     face_units: np.ndarray, mirror: bool, crop_scale: float, generator: np.random.Generator,
+    config: Augmentation = Augmentation(),
 ) -> CropTransform:
     """
     Turn the picture, then take the crop of the turned points' box with a detector's errors.
@@ -54,21 +79,30 @@ def random_transform(
     :param face_units: (P, 2), already mirrored if `mirror`.
     """
     # Mostly people hold their heads up; some lie, and trackers must not lose them on the way.
-    degrees = generator.normal(0, 15) if generator.random() < 0.7 else generator.uniform(-80, 80)
+    if generator.random() < config.wide_turn_share:
+        degrees = generator.uniform(-config.wide_turn_deg, config.wide_turn_deg)
+    else:
+        degrees = generator.normal(0, config.turn_sigma_deg)
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.array([[c, -s], [s, c]])
     turned = face_units @ turn.T
     low, high = turned.min(0), turned.max(0)
     longer = (high - low).max()
-    zoom = float(np.clip(np.exp(generator.normal(0, 0.11)), 0.72, 1.4))
+    zoom = float(np.clip(np.exp(generator.normal(0, config.zoom_sigma)), 0.72, 1.4))
     scale = 2.0 / (crop_scale * longer * zoom)
-    jitter = np.clip(generator.normal(0, 0.06, 2), -0.18, 0.18) * longer
+    jitter = np.clip(generator.normal(0, config.shift_sigma, 2), -0.18, 0.18) * longer
     return CropTransform(mirror, turn, scale, -scale * ((low + high) / 2 + jitter))
 
 
-def photometric(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Change light, colour, sharpness, noise and compression of a crop (S, S, 3) uint8 BGR."""
-    chance = generator.random(8)
+def photometric(
+    crop: np.ndarray, generator: np.random.Generator, strength: float = 1.0,
+) -> np.ndarray:
+    """
+    Change light, colour, sharpness, noise and compression of a crop (S, S, 3) uint8 BGR.
+
+    :param strength: factor on the chances and on the spread of light and colour, 0..1.
+    """
+    chance = generator.random(8) / max(strength, 1e-6)
     size = crop.shape[0]
     if chance[0] < 0.25:  # a small, distant head
         small = int(size * generator.uniform(0.22, 0.7))
@@ -88,8 +122,9 @@ def photometric(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     if chance[2] < 0.15:
         crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     levels = np.arange(256, dtype=np.float32) / 255
-    gamma = np.exp(generator.normal(0, 0.3))
-    gain, bias = np.exp(generator.normal(0, 0.22)), generator.normal(0, 0.07)
+    gamma = np.exp(generator.normal(0, 0.3 * strength))
+    gain = np.exp(generator.normal(0, 0.22 * strength))
+    bias = generator.normal(0, 0.07 * strength)
     tint = np.exp(generator.normal(0, 0.07, 3))
     table = levels[:, None] ** gamma * gain * tint + bias
     crop = cv2.LUT(crop, np.clip(table * 255, 0, 255).astype(np.uint8)[None])

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.dataset import FacesConfig
 from trans3dhead_ros.training.losses import LossWeights
 
@@ -25,6 +26,8 @@ class TrainConfig:
         earlier of the two ends the run, 0 is "no limit".
     :ivar data: folder with labels.csv; '' is the faces of the data folder.
     :ivar bfloat16_backbone: run the convolutions in bfloat16.
+    :ivar late_from: share of the run from which `late_augment` replaces `augment`: the last steps,
+        with small learning rates, see pictures more like those that cameras take.
     :ivar validate_minutes: between validations, each of which writes a checkpoint.
     """
 
@@ -47,6 +50,11 @@ class TrainConfig:
     validate_minutes: float = 4.0
     euler_form: str = 'safe'
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: Augmentation = field(default_factory=Augmentation)
+    late_augment: Augmentation = field(default_factory=lambda: Augmentation(
+        turn_sigma_deg=12.0, wide_turn_share=0.2, shift_sigma=0.045, zoom_sigma=0.08,
+        photometric=0.6, automatic_share=0.15))
+    late_from: float = 0.55
     weights: LossWeights = field(default_factory=LossWeights)
     faces: FacesConfig = field(default_factory=FacesConfig)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.training.augment import (
+    Augmentation,
     CropTransform,
     centred_transform,
     photometric,
@@ -55,19 +56,17 @@ class Batch:
 @dataclass(frozen=True)
 class FacesConfig:
     """
-    Which faces are drawn how often.
+    Which faces make a batch.
 
-    :ivar automatic_share: weight of a face labelled automatically against one labelled by hand,
-        for drawing; its points count half in the losses. :ivar yaw_boost_deg: a face at this yaw
-        is drawn twice as often as a frontal one, at twice this yaw five times.
     :ivar maximum_residual: faces whose fit is worse (of the box) are left out.
     :ivar negative_share: of every batch.
+    :ivar label_offset_px: where the labels lie, right of and below what they mark. Labels count
+        pixels from 1, and so must those of a mirrored picture: else the two contradict each other.
     """
 
-    automatic_share: float = 0.35
-    yaw_boost_deg: float = 22.0
     maximum_residual: float = 0.035
     negative_share: float = 0.2
+    label_offset_px: float = 0.8
 
 
 class Faces:
@@ -103,26 +102,32 @@ class Faces:
         low, high = self.points.min(1), self.points.max(1)
         self.centres, self.sides = (low + high) / 2, (high - low).max(1)
         self.by_hand = np.array([record.source != 'ytf' for record in records])
-        self.chance = self._chances()
+        self._mirror_shift = 4 * config.label_offset_px / self.sides  # there and back, face units
+        self._chances: dict[Augmentation, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def _chances(self) -> np.ndarray:
-        yaw = euler_from_rotation(self.fits['rotation'][:, 0])[:, 0]
-        weight = np.where(self.by_hand, 1.0, self.config.automatic_share)
-        weight = weight * (1.0 + (yaw / self.config.yaw_boost_deg) ** 2)
-        return weight / weight.sum()
+    def _chance(self, config: Augmentation) -> np.ndarray:
+        if config not in self._chances:
+            yaw = euler_from_rotation(self.fits['rotation'][:, 0])[:, 0]
+            weight = np.where(self.by_hand, 1.0, config.automatic_share)
+            weight = weight * (1.0 + (yaw / config.yaw_boost_deg) ** 2)
+            self._chances[config] = weight / weight.sum()
+        return self._chances[config]
 
-    def training_batch(self, count: int, generator: np.random.Generator) -> Batch:
+    def training_batch(
+        self, count: int, generator: np.random.Generator, config: Augmentation | None = None,
+    ) -> Batch:
         """Draw `count` augmented crops, negatives among them."""
+        config = config or Augmentation()
         negatives = int(np.ceil(count * self.config.negative_share))
-        rows = generator.choice(len(self), count, p=self.chance)
+        rows = generator.choice(len(self), count, p=self._chance(config))
         crops, samples = [], []
         for position, row in enumerate(rows):
             mirror = bool(generator.random() < 0.5)
             face = self._face_units(row, mirror)
-            transform = random_transform(face, mirror, self.crop_scale, generator)
+            transform = random_transform(face, mirror, self.crop_scale, generator, config)
             samples.append((row, transform))
             if position < count - negatives:
                 # Always black corners would tell the picture's turn, which no camera does.
@@ -131,7 +136,7 @@ class Faces:
             else:
                 crop = negative_crop(self.images[row], self.points[row], self.size,
                                      self.crop_scale, self.backgrounds, generator)
-            crops.append(photometric(crop, generator))
+            crops.append(photometric(crop, generator, config.photometric))
         is_head = np.arange(count) < count - negatives
         return self._batch(crops, is_head, samples)
 
@@ -159,7 +164,9 @@ class Faces:
 
     def _face_units(self, row: int, mirror: bool) -> np.ndarray:
         face = 2 * (self.points[row] - self.centres[row]) / self.sides[row]
-        return face[MIRROR_68] * [-1.0, 1.0] if mirror else face
+        if not mirror:
+            return face
+        return face[MIRROR_68] * [-1.0, 1.0] + [self._mirror_shift[row], 0.0]
 
     def _crop(self, row: int, transform: CropTransform,
               border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
@@ -177,11 +184,13 @@ class Faces:
         shift = np.stack([transform.shift for _, transform in samples])
         points = np.stack([transform.points(self._face_units(row, transform.mirror))
                            for row, transform in samples])
+        placed = fit['translation'].copy()
+        placed[:, 0] += side * self._mirror_shift[rows]
         spin = np.tile(np.eye(3), (len(rows), 1, 1))
         spin[:, :2, :2] = turn
         arrays = (
             points, np.where(self.by_hand[rows], 1.0, 0.5), spin @ fit['rotation'],
-            scale[:, None] * np.einsum('bij,bj->bi', turn, fit['translation']) + shift,
+            scale[:, None] * np.einsum('bij,bj->bi', turn, placed) + shift,
             fit['log_scale'] + np.log(scale), fit['shape'], fit['expression'])
         stacked = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2)
         return Batch(stacked.float() / 255.0, torch.from_numpy(is_head).float(),
@@ -195,9 +204,14 @@ def _read(path: Path) -> np.ndarray:
     return image
 
 
-def prefetched(faces: Faces, count: int, seed: int, first: int, depth: int = 4) -> Iterator[Batch]:
+def prefetched(
+    faces: Faces, count: int, seed: int, first: int, augmentation: Callable[[int], Augmentation],
+    depth: int = 4,
+) -> Iterator[Batch]:
     """
     Yield training batches made ahead by a thread; batch i depends on (seed, i) alone.
+
+    :param augmentation: what applies to batch i.
 
     OpenCV and NumPy release the interpreter lock in their loops, so one thread is enough.
     """
@@ -209,7 +223,7 @@ def prefetched(faces: Faces, count: int, seed: int, first: int, depth: int = 4) 
         while not stop.is_set():
             try:
                 item: Batch | BaseException = faces.training_batch(
-                    count, np.random.default_rng((seed, index)))
+                    count, np.random.default_rng((seed, index)), augmentation(index))
             except Exception as error:  # carried to the consumer, which raises it
                 item = error
             while not stop.is_set():

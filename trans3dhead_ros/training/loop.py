@@ -18,6 +18,7 @@ from tqdm import tqdm
 from trans3dhead_ros.device import resolve_device
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.config import TrainConfig
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.dataset import Faces, prefetched
@@ -100,11 +101,18 @@ class Run:
         by_steps = self.step / config.steps if config.steps > 0 else 0.0
         return max(by_time, by_steps)
 
+    def augmentation(self, step: int) -> Augmentation:
+        """Return what applies to the batch of a step."""
+        config = self.config
+        progress = step / config.steps if config.steps > 0 else self.progress()
+        return config.augment if progress < config.late_from else config.late_augment
+
     def train(self) -> dict[str, Any]:
         """Train to the end; return the last validation's figures."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / 'config.json').write_text(json.dumps(self.config.to_dict(), indent=2))
-        batches = prefetched(self.training, self.config.batch, self.config.seed, self.step)
+        batches = prefetched(self.training, self.config.batch, self.config.seed, self.step,
+                             self.augmentation)
         bar = tqdm(total=100.0, initial=100 * self.progress(), desc='train', disable=None,
                    bar_format='{l_bar}{bar}| {elapsed} {postfix}')
         since_validation, samples = self.minutes, 0
