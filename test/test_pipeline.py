@@ -233,3 +233,14 @@ def test_no_tensor_is_made_on_a_default_device():
     head = network.head_model
     vertices = head(answer.shape, answer.expression)
     assert head.landmarks(vertices).device == meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@pytest.mark.parametrize('camera', [None, CAMERA], ids=['no camera', 'camera'])
+def test_a_gpu_answers_as_the_processor(pipeline, checkpoint, camera):
+    cuda = HeadPipeline.load(checkpoint, device='cuda')
+    expected = pipeline.align(IMAGE, BOXES, camera=camera)
+    for head, other in zip(cuda.align(IMAGE, BOXES, camera=camera), expected, strict=True):
+        np.testing.assert_allclose(head.landmarks, other.landmarks, atol=0.05)
+        np.testing.assert_allclose(head.vertices_px, other.vertices_px, atol=0.05)
+        assert geodesic_distance_deg(head.rotation, other.rotation) < 0.05

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trans3dhead_ros.device import resolve_device
+from trans3dhead_ros.device import full_precision, resolve_device
 from trans3dhead_ros.geometry import nearest_rotation
 from trans3dhead_ros.head_model import LANDMARK_COUNT, SELLION
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
@@ -153,7 +153,8 @@ class HeadAligner:
     def _decode(self, crops: Image, centres: Array, sides: Array) -> Alignments:
         # Sent as bytes: a quarter of the floats' traffic to an accelerator.
         batch = torch.from_numpy(crops).to(self.device).flip(-1).permute(0, 3, 1, 2)
-        answer = self.network(batch.float() / 255.0)
+        with full_precision(self.device):
+            answer = self.network(batch.float() / 255.0)
         half = 0.5 * sides
         to_px = half[:, None, None]
         xy = _double(answer.landmarks) * to_px + centres[:, None]
