@@ -207,8 +207,10 @@ class HeadTracker(LifecycleNode):
         response.success = isinstance(result, str)
         response.message = result if response.success else (str(result) or type(result).__name__)
         response.version = model_name(answerer.pipeline.aligner)
-        log = self.get_logger().info if response.success else self.get_logger().warning
-        log(f'load_model: {response.message}')
+        if response.success:
+            self.get_logger().info(f'load_model: {response.message}')
+        else:
+            self.get_logger().warning(f'load_model: {response.message}')
         return response
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

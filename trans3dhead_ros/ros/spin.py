@@ -55,7 +55,6 @@ def spin_node(
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
-        # rclpy has no common class for what can be wrong with ROS arguments.
         return _complain(error)
     finish = Finish()
     previous = {number: signal.signal(number, lambda *_: finish(0))
@@ -75,7 +74,11 @@ def refuse_arguments(arguments: Sequence[str] | None, usage: str) -> int | None:
     :param usage: printed for --help.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    rest = remove_ros_args(given)
+    try:
+        rest = remove_ros_args(given)
+    except Exception as error:
+        # rclpy has no common class for what can be wrong with ROS arguments.
+        return _complain(error)
     if not rest:
         return None
     if set(rest) <= {'-h', '--help'}:
