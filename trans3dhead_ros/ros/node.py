@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -72,7 +73,9 @@ class HeadTracker(LifecycleNode):
         self._active_since = 0.0
         self._rejected = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(1.0, self._publish_diagnostics)
+        # Simulated time may stand still, and just then one wants to know.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
         # Loading takes a while; in a group of its own nothing else waits for it.
         self.create_service(LoadModel, '~/load_model', self._load_model,
                             callback_group=ReentrantCallbackGroup())
@@ -110,7 +113,7 @@ class HeadTracker(LifecycleNode):
         camera_info = self.create_subscription(
             CameraInfo, 'camera_info', self._store_camera_info,
             QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
-        poll = self.create_timer(_PUBLISHER_POLL, self._input.update)
+        poll = self.create_timer(_PUBLISHER_POLL, self._input.update, clock=self._steady)
         self._entities = [(self.destroy_subscription, camera_info), (self.destroy_timer, poll)]
         self.get_logger().info(f'listening to {self._input.topic}')
         return result

@@ -1,0 +1,148 @@
+"""The demo: three processes over DDS, from a source to the files of the recorder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from rosbags.rosbag2 import Reader
+
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.perception.render import HeadRenderer, load_head, write_turning_head
+from trans3dhead_ros.ros.bag import typestore
+
+
+def demo(*arguments, timeout=240):
+    return subprocess.run([sys.executable, '-m', 'trans3dhead_ros.ros.demo', *map(str, arguments)],
+                          capture_output=True, text=True, timeout=timeout)
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / 'heads.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """A folder of four pictures; the second one is empty."""
+    folder = tmp_path_factory.mktemp('pictures')
+    renderer, camera = HeadRenderer.of(load_head()), Camera.from_fov((480, 360), 60.0)
+    wall = np.full((360, 480, 3), 120, np.uint8)
+    for index, yaw in enumerate([0.0, None, 4.0, 8.0]):
+        image = wall if yaw is None else renderer.render(
+            wall, camera, rotation_from_euler(np.array([yaw, -3.0, 0.0])), np.array([0, 0, 0.5]))
+        cv2.imwrite(str(folder / f'{index}.png'), image)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def result(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('result')
+    return folder, demo('--source', pictures, '--output', folder)
+
+
+def test_demo_has_one_row_per_frame_also_without_a_head(result):
+    folder, run = result
+    assert run.returncode == 0, run.stderr
+    rows = rows_of(folder)
+    assert [row['frame'] for row in rows] == [0, 1, 2, 3]
+    assert [row['stamp'] for row in rows] == [0.0, 0.1, 0.2, 0.3]
+    assert [len(row['heads']) for row in rows] == [1, 0, 1, 1]
+    head = rows[0]['heads'][0]
+    assert set(head) == {'id', 'score', 'box', 'euler_deg', 'position', 'quaternion', 'landmarks'}
+    assert np.shape(head['landmarks']) == (68, 3)
+
+
+def test_demo_leaves_a_video_and_a_picture(result, pictures):
+    folder, _ = result
+    capture = cv2.VideoCapture(str(folder / 'overlay.mp4'))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 4
+    source = cv2.imread(str(pictures / '0.png'))
+    picture = cv2.imread(str(folder / 'overlay.png'))
+    assert picture.shape == frames[0].shape == source.shape
+    # Something is drawn into it, but most of it is the source.
+    changed = np.abs(frames[0].astype(int) - source).max(axis=-1) > 40
+    assert 0.005 < changed.mean() < 0.5
+
+
+def test_demo_leaves_a_bag_of_what_was_said(result):
+    folder, _ = result
+    types = typestore()
+    with Reader(folder / 'bag') as bag:
+        counts = {c.topic: c.msgcount for c in bag.connections}
+        heads = [types.deserialize_cdr(data, c.msgtype) for c, _, data in bag.messages()
+                 if c.topic == '/heads']
+        images = [types.deserialize_cdr(data, c.msgtype) for c, _, data in bag.messages()
+                  if c.topic == '/image_raw/compressed']
+    assert counts['/heads'] == counts['/image_raw/compressed'] == 4
+    assert counts['/head_pose'] == counts['/tf'] == 3
+    assert [len(message.heads) for message in heads] == [1, 0, 1, 1]
+    assert [m.header.stamp for m in heads] == [m.header.stamp for m in images]
+
+
+def test_demo_prints_its_summary(result):
+    _, run = result
+    assert run.stderr == ''
+    for part in ('frames: 4, with a head: 3, drops: 0', 'fps: ', 'latency: p50 ', 'pose range'):
+        assert part in run.stdout
+    assert 'pose error' not in run.stdout
+
+
+def test_demo_in_real_time_knows_the_truth_and_counts_drops(tmp_path):
+    clip = write_turning_head(tmp_path / 'clip', seconds=1.0)
+    run = demo('--source', clip, '--pace', 'realtime', '--output', tmp_path / 'out')
+    assert run.returncode == 0, run.stderr
+    rows = rows_of(tmp_path / 'out')
+    assert [row['frame'] for row in rows] == list(range(25))
+    assert 'pose error: ' in run.stdout and 'drops: ' in run.stdout
+    with Reader(tmp_path / 'out' / 'bag') as bag:
+        # The camera of a rendered clip is known.
+        assert any(c.topic == '/camera_info' for c in bag.connections)
+
+
+@pytest.mark.parametrize(('arguments', 'word'), [
+    (['--source', '/no/such/clip.mp4'], 'clip.mp4'),
+    (['--source', __file__], 'cannot be read'),
+    (['--pace', 'slow'], 'slow'),
+    (['--sauce', 'x'], '--sauce'),
+])
+def test_user_mistakes_are_one_line_and_code_two(arguments, word, tmp_path):
+    run = demo(*arguments, '--output', tmp_path)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1 and word in run.stderr
+    assert not (tmp_path / 'heads.jsonl').exists()
+
+
+def test_failing_process_ends_the_demo_with_its_reason(pictures, tmp_path):
+    run = demo('--source', pictures, '--output', tmp_path, '--model', '/no/such.safetensors')
+    assert run.returncode == 1
+    assert len(run.stderr.splitlines()) == 1 and 'no such checkpoint' in run.stderr
+
+
+def test_interrupted_demo_leaves_no_process(pictures, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'trans3dhead_ros.ros.demo', '--source', str(pictures), '--output',
+         str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / 'log' / 'image_publisher.log'
+    while not log.exists() and process.poll() is None:
+        time.sleep(0.05)
+    children = [int(pid) for pid in subprocess.run(
+        ['ps', '-o', 'pid=', '--ppid', str(process.pid)], capture_output=True,
+        text=True).stdout.split()]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert 'Traceback' not in process.stderr.read()
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
