@@ -13,6 +13,7 @@ hash is the same. Standard library only: this runs before anything is installed.
 
 import fcntl
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -29,17 +30,21 @@ VENV_PYTHON = VENV / 'bin' / 'python'
 OVERLAY = ROOT / 'scripts' / 'overlay'
 PYTHON_VERSIONS = ((3, 10), (3, 13))
 
-# What a ROS 2 distribution (or apt, through rosdep) already provides, by the module that proves it.
-# Wheels of these would shadow the ones that the distribution's rclpy was built against.
-DISTRIBUTION_MODULES = {
-    'matplotlib': 'matplotlib',
-    'numpy': 'numpy',
-    'opencv-python-headless': 'cv2',
-    'pytest': 'pytest',
-    'pyyaml': 'yaml',
-    'scipy': 'scipy',
-    'tqdm': 'tqdm',
+# Beside a ROS 2 distribution these come from apt, as rosdep has them: wheels would shadow what the
+# distribution's rclpy was built against. Requirement -> the module that proves it, its package.
+APT = {
+    'matplotlib': ('matplotlib', 'python3-matplotlib'),
+    'numpy': ('numpy', 'python3-numpy'),
+    'opencv-python-headless': ('cv2', 'python3-opencv'),
+    'pytest': ('pytest', 'python3-pytest'),
+    'pyyaml': ('yaml', 'python3-yaml'),
+    'scipy': ('scipy', 'python3-scipy'),
+    'tqdm': ('tqdm', 'python3-tqdm'),
 }
+# The cascade files, which apt's OpenCV leaves to a package of their own.
+CASCADES = Path('/usr/share/opencv4/haarcascades')
+# Only compares with another project's network, and wants a newer NumPy than Humble has.
+DISPENSABLE = ('ai-edge-litert',)
 
 
 class SetUpError(Exception):
@@ -155,40 +160,53 @@ def install_requirements(groups: list[str], distribution: str | None) -> None:
     if not todo:
         return
     say('requirements: ' + ', '.join(file.stem for file, _ in todo))
-    # The compiled runtime stays as pinned (or as the distribution has it) whatever comes later.
-    constraints = ROOT / 'requirements' / 'runtime.txt'
     if distribution is None:
-        arguments = ['-c', str(constraints)]
+        # What is compiled stays as runtime.txt has it, whatever another group would like.
+        arguments = ['-c', str(ROOT / 'requirements' / 'runtime.txt')]
         for file, _ in todo:
             arguments += ['-r', str(file)]
-    else:
-        arguments = [line for file, _ in todo for line in lacking_requirements(file)]
-        arguments += [f'numpy=={module_version("numpy")}'] if has_module('numpy') else []
-    if arguments:
-        run([str(VENV_PYTHON), '-m', 'pip', 'install', '--quiet', *arguments])
-    if distribution is None:
+        pip_install(arguments)
         mend_wheel_targets()
+    else:
+        install_beside_distribution([line for file, _ in todo for line in requirements(file)])
     for file, key in todo:
         mark_done(f'requirements-{file.stem}', key)
 
 
-def lacking_requirements(file: Path) -> list[str]:
-    """Lines of a requirement file whose module the sourced distribution does not have."""
-    lines = [line.split('#')[0].strip() for line in file.read_text().splitlines()]
-    return [
-        line for line in lines
-        if line and not has_module(DISTRIBUTION_MODULES.get(re.split(r'[=<>\[]', line)[0], ''))
+def install_beside_distribution(lines: list[str]) -> None:
+    """Install only what neither the sourced distribution nor apt has."""
+    names = {line: re.split(r'[=<>\[]', line)[0] for line in lines}
+    missing = [
+        package for module, package in (APT[name] for name in names.values() if name in APT)
+        if importlib.util.find_spec(module) is None
     ]
+    cv2 = importlib.util.find_spec('cv2')
+    bundled = cv2 is not None and (Path(cv2.origin).parent / 'data').is_dir()
+    if 'opencv-python-headless' in names.values() and not bundled and not CASCADES.is_dir():
+        missing.append('opencv-data')
+    if missing:
+        raise SetUpError(f'missing beside ROS 2: sudo apt install {" ".join(missing)}')
+    # Stays as it is: the distribution's messages were compiled against it.
+    numpy = f'numpy=={importlib.metadata.version("numpy")}'
+    wheels = [line for line in lines if names[line] not in APT]
+    pip_install([line for line in wheels if names[line] not in DISPENSABLE] + [numpy])
+    for line in wheels:
+        if names[line] in DISPENSABLE:
+            try:
+                pip_install([line, numpy])
+            except SetUpError:
+                print(f'set-up: without {line}: the distribution is too old for it', flush=True)
 
 
-def has_module(name: str) -> bool:
-    """Whether this interpreter, with what is sourced, can import a module."""
-    return bool(name) and importlib.util.find_spec(name) is not None
+def requirements(file: Path) -> list[str]:
+    """Lines of a requirement file without comments."""
+    lines = [line.split('#')[0].strip() for line in file.read_text().splitlines()]
+    return [line for line in lines if line]
 
 
-def module_version(name: str) -> str:
-    """Version of a module that this interpreter can import."""
-    return __import__(name).__version__
+def pip_install(arguments: list[str]) -> None:
+    """Install into the venv."""
+    run([str(VENV_PYTHON), '-m', 'pip', 'install', '--quiet', *arguments])
 
 
 def mend_wheel_targets() -> None:
