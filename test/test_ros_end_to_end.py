@@ -16,6 +16,7 @@ from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from ros_graph import BEST_EFFORT, FRAME, Client, TrackerProcess
 from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from trans3dhead.srv import LoadModel
 
@@ -218,11 +219,10 @@ def broken_images(header, image):
     yield changed(step=3 * SIZE[0] - 1), 'step'
     yield changed(width=0), 'width, height'
     yield changed(height=0), 'width, height'
-    yield changed(data=message_data(header, image)[:1000]), 'data'
-
-
-def message_data(header, image):
-    return ros_graph.bgr_image(header, image).data
+    yield changed(data=ros_graph.bgr_image(header, image).data[:1000]), 'data'
+    early = Header(frame_id=FRAME)
+    early.stamp.sec = -5
+    yield changed(header=early), 'Seconds'
 
 
 def test_bad_images_are_counted_and_the_next_good_one_is_answered(client, tracker, rendered):

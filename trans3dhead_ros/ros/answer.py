@@ -64,8 +64,8 @@ class Answerer:
         if not self._is_due(settings.max_rate):
             return
         started = time.perf_counter()
-        stamp = Time.from_msg(message.header.stamp)
         try:
+            stamp = Time.from_msg(message.header.stamp)
             image = decode_image(message) if isinstance(message, Image) \
                 else decode_compressed(message)
             camera = self._camera((image.shape[1], image.shape[0]), settings)
