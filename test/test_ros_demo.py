@@ -1,11 +1,13 @@
 """The demo: three processes over DDS, from a source to the files of the recorder."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +26,17 @@ from trans3dhead_ros.ros.bag import typestore
 def demo(*arguments, timeout=240):
     return subprocess.run([sys.executable, '-m', 'trans3dhead_ros.ros.demo', *map(str, arguments)],
                           capture_output=True, text=True, timeout=timeout)
+
+
+def children_of(parent):
+    # The fourth field, behind the name in brackets, is the parent.
+    children = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            stat = path.read_text()
+            if int(stat.rpartition(')')[2].split()[1]) == parent:
+                children.append(int(stat.split()[0]))
+    return children
 
 
 def rows_of(folder):
@@ -134,12 +147,8 @@ def test_interrupted_demo_leaves_no_process(pictures, tmp_path):
     process = subprocess.Popen(
         [sys.executable, '-m', 'trans3dhead_ros.ros.demo', '--source', str(pictures), '--output',
          str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    log = tmp_path / 'log' / 'image_publisher.log'
-    while not log.exists() and process.poll() is None:
-        time.sleep(0.05)
-    children = [int(pid) for pid in subprocess.run(
-        ['ps', '-o', 'pid=', '--ppid', str(process.pid)], capture_output=True,
-        text=True).stdout.split()]
+    while len(children := children_of(process.pid)) < 3 and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert 'Traceback' not in process.stderr.read()

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,10 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
     logs.mkdir(parents=True)
     _isolate()
     processes: list[Process] = []
+    # From here on a signal must not strike amid a start: the child would belong to nobody.
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
     try:
         processes.append(Process.start(
             'recorder', 'trans3dhead_ros.ros.recorder',
@@ -104,7 +109,7 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
         processes.append(Process.start(
             'image_publisher', 'trans3dhead_ros.ros.image_publisher',
             {'source': source, 'pace': pace, 'wait_for': '[head_tracker, recorder]'}, logs))
-        _wait(processes)
+        _wait(processes, interrupted)
     finally:
         _stop(list(reversed(processes)))
 
@@ -175,10 +180,12 @@ def _isolate() -> None:
         '1' if os.environ.get('ROS_DISTRO') == 'humble' else 'LOCALHOST'
 
 
-def _wait(processes: list[Process]) -> None:
-    """Wait until the recorder has everything."""
+def _wait(processes: list[Process], interrupted: threading.Event) -> None:
+    """Wait until the recorder has everything; `KeyboardInterrupt` when the user has not."""
     recorder = processes[0].popen
     while recorder.poll() is None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         for process in processes:
             process.check()
         time.sleep(0.05)
