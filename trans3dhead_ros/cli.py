@@ -37,6 +37,9 @@ COMMANDS = {
     'prepare clip': Command('commands.clip', 'a head that turns, rendered, with its ground truth'),
     'prepare figures': Command('commands.figures', 'the picture of the head model for the docs'),
     'prepare fits': Command('training.prepare_fits', 'the head model fitted to labelled faces'),
+    'prepare negatives': Command(
+        'training.hard_negatives', 'crops without a head at which detectors fire'),
+    'train score': Command('training.score', "a trained network's head score, once more"),
 }
 
 

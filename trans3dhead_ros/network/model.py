@@ -166,7 +166,7 @@ class Trans3DHead(nn.Module):
             tokens = layer(tokens, self.token_position)
         summary = pooled if self.pool is None else self.pool(features)
         content = self.initial_content(summary).unflatten(1, (-1, self.config.dim))
-        score = self.score_output(pooled + self.score_head(pooled)).squeeze(-1)
+        score = self.head_score(pooled)
 
         if self.config.two_branches:
             parameters = self._estimate_parameters(content[:, LANDMARK_QUERIES:], tokens)
@@ -176,6 +176,14 @@ class Trans3DHead(nn.Module):
             points, parameters, hidden = self._estimate_jointly(content, tokens)
         scale = self.point_log_scale(hidden).squeeze(-1).clamp(-8.0, 2.0).exp() + MINIMUM_SCALE
         return LayerOutputs(points, parameters, scale, score)
+
+    def pooled(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return what the score is read from, (B, C), of crops (B, 3, S, S), RGB in 0..1."""
+        return self._features(crops * 2.0 - 1.0).mean((2, 3))
+
+    def head_score(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B,) of "this is a head" from `pooled` features (B, C)."""
+        return self.score_output(pooled + self.score_head(pooled)).squeeze(-1)
 
     def _features(self, centred: torch.Tensor) -> torch.Tensor:
         if not self.bfloat16_backbone:

@@ -100,10 +100,13 @@ class CascadeDetector:
 
     Permissive: it fires on shirts and shelves. Finds heads to about ±60° of yaw and of tilt. Not
     safe to share between threads.
+
+    :param neighbours: windows that must agree on a head; fewer find more, and more that is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, neighbours: int = _MIN_NEIGHBOURS) -> None:
         folder = _cascade_folder()
+        self._neighbours = neighbours
         self._cascades = {
             name: cv2.CascadeClassifier(str(folder / name))
             for name in {step.cascade for step in _SWEEPS}
@@ -127,7 +130,7 @@ class CascadeDetector:
             view = cv2.flip(view, 1)
         view, back = _turned(view, step.turned_deg) if step.turned_deg else (view, None)
         found, _, weights = self._cascades[step.cascade].detectMultiScale3(
-            view, scaleFactor=1.1, minNeighbors=_MIN_NEIGHBOURS, outputRejectLevels=True)
+            view, scaleFactor=1.1, minNeighbors=self._neighbours, outputRejectLevels=True)
         if len(found) == 0:
             return np.zeros((0, 4)), np.zeros(0)
         low, high = step.weights
