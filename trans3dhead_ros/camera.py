@@ -107,7 +107,9 @@ class Camera:
             return (pixels - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
         flat = pixels.reshape(-1, 1, 2)
         if self.model == 'equidistant':
-            rays = cv2.fisheye.undistortPoints(flat, self.K, self._coefficients, criteria=_CRITERIA)
+            # Its default of ten steps is plenty for a polynomial of one angle, and the only choice
+            # that OpenCV 4.5 leaves.
+            rays = cv2.fisheye.undistortPoints(flat, self.K, self._coefficients)
         else:
             rays = cv2.undistortPointsIter(flat, self.K, self._coefficients, None, None, _CRITERIA)
         rays = rays.reshape(pixels.shape)

@@ -141,7 +141,8 @@ def mirrored(rotation: Array) -> Array:
 def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
     """Return (..., 4) quaternions (x, y, z, w), w >= 0, of (..., 3, 3)."""
     _require_matrices(rotation)
-    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat(canonical=True)
+    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
+    flat = np.where(flat[:, 3:] < 0, -flat, flat)
     return flat.reshape(*rotation.shape[:-2], 4)
 
 
