@@ -140,8 +140,8 @@ def measure_stages(aligner: HeadAligner, rounds: int) -> None:
     for name, time_ms in taken.items():
         print(f'  {name:24s} {time_ms:6.2f} ms')
     print(f'  {"align beside the network":24s} {taken["align, camera"] - taken["network"]:6.2f} ms')
-    full, share = medians(5, aligner.device, lambda: pipeline._detector.detect(image),
-                          lambda: pipeline._detector.detect(image, 0))
+    full, share = medians(5, aligner.device, lambda: pipeline.detector.detect(image),
+                          lambda: pipeline.detector.detect(image, 0))
     print(f'  cascade, full search     {full:6.0f} ms, one share {share:.0f} ms')
 
 

@@ -28,7 +28,7 @@ def heads(pipeline):
     """Return (picture, landmark box, head) of large heads in several poses."""
     found = []
     for name, step in CLIPS.items():
-        following = HeadPipeline(pipeline.aligner, pipeline._detector)
+        following = HeadPipeline(pipeline.aligner, pipeline.detector)
         for i, picture in enumerate(clip(name)):
             for head in following.track(picture, stamp=0.08 * i):
                 if i % step == 0:

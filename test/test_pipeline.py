@@ -208,14 +208,14 @@ def test_a_setting_out_of_range_is_named(settings, values, named):
 
 
 def test_two_cameras_share_a_network_and_not_their_tracks(pipeline):
-    other = HeadPipeline(pipeline.aligner, pipeline._detector)
+    other = HeadPipeline(pipeline.aligner, pipeline.detector)
     assert other.aligner.network is pipeline.aligner.network
     assert other._tracker is not pipeline._tracker
 
 
 def test_the_size_of_heads_scales_the_space_and_not_the_picture(pipeline, checkpoint):
     config = PipelineConfig()
-    child = HeadPipeline(pipeline.aligner, pipeline._detector, dataclasses.replace(
+    child = HeadPipeline(pipeline.aligner, pipeline.detector, dataclasses.replace(
         config, head_size=dataclasses.replace(config.head_size, scale=0.8)))
     for camera in (None, CAMERA):
         adult_head, = pipeline.align(IMAGE, BOXES[:1], camera=camera)

@@ -29,7 +29,7 @@ def pipeline():
 @pytest.fixture
 def tracking(pipeline):
     """Return a pipeline with a state of its own."""
-    return HeadPipeline(pipeline.aligner, pipeline._detector)
+    return HeadPipeline(pipeline.aligner, pipeline.detector)
 
 
 def follow(tracking, frames, start=0, **options):
@@ -61,7 +61,7 @@ def test_a_still_head_is_still(tracking, pipeline):
     answers = follow(tracking, frames)
     assert len(ids(answers)) == 1 and all(len(heads) == 1 for heads in answers)
     assert max(abs(heads[0].euler_deg[0]) for heads in answers) <= 5.0
-    raw = HeadPipeline(pipeline.aligner, pipeline._detector, replace(
+    raw = HeadPipeline(pipeline.aligner, pipeline.detector, replace(
         pipeline.config, smoothing=Smoothing(enabled=False)))
 
     def shake(sequence):
@@ -123,7 +123,7 @@ def test_after_a_reset_the_head_is_a_new_one(tracking):
 
 def test_ids_are_unique_over_all_cameras(pipeline):
     frame = clip(MALE)[0]
-    cameras = [HeadPipeline(pipeline.aligner, pipeline._detector) for _ in range(3)]
+    cameras = [HeadPipeline(pipeline.aligner, pipeline.detector) for _ in range(3)]
     found = [camera.track(frame, stamp=0.0)[0].track_id for camera in cameras]
     assert len(set(found)) == 3
 

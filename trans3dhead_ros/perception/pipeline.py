@@ -52,6 +52,7 @@ class HeadPipeline:
     pipeline each. One pipeline belongs to one thread at a time.
 
     :ivar aligner: the network on its device; may be exchanged between images.
+    :ivar detector: what proposes new heads; may be exchanged between images.
     :ivar config: may be exchanged between images.
     """
 
@@ -60,7 +61,7 @@ class HeadPipeline:
     ) -> None:
         self.aligner = aligner
         self.config = config or PipelineConfig()
-        self._detector = detector
+        self.detector = detector
         self._tracker = Tracker()
 
     @classmethod
@@ -119,7 +120,7 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found = find_heads(image, self.aligner, self._detector, self.config.detect_score)
+        found = find_heads(image, self.aligner, self.detector, self.config.detect_score)
         return [] if found is None else self._heads(found, image, camera)
 
     def track(
@@ -137,7 +138,7 @@ class HeadPipeline:
         _check_camera(camera, image)
         stamp = _checked_stamp(stamp)
         tracks, found = self._tracker.step(
-            image, self.aligner, self._detector, self.config.tracking)
+            image, self.aligner, self.detector, self.config.tracking)
         if found is None:
             return []
         poses = pose(found, image, camera, self.config.head_size)
