@@ -11,6 +11,7 @@ from trans3dhead_ros import Camera, Head, HeadPipeline
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.head_model import SELLION
 from trans3dhead_ros.network.checkpoint import save_checkpoint
+from trans3dhead_ros.perception.align import head_score
 from trans3dhead_ros.perception.pipeline import PipelineConfig
 from trans3dhead_ros.perception.smooth import Smoothing
 from trans3dhead_ros.perception.track import Tracking
@@ -109,6 +110,18 @@ def test_the_depth_of_landmarks_grows_away_from_the_viewer(pipeline):
     relative = (depth - depth[SELLION])
     np.testing.assert_allclose(
         np.corrcoef(relative, head.landmarks[:, 2])[0, 1], 1.0, atol=1e-6)
+
+
+def test_the_score_is_low_when_the_network_or_its_landmarks_say_no():
+    box = np.array([[0.0, 0.0, 100.0, 100.0]])
+
+    def score(logit, scale):
+        return head_score(np.array([logit]), np.full((1, 68), scale), box)[0]
+
+    assert score(8.0, 3.0) > 0.98
+    assert score(-8.0, 3.0) < 0.01
+    assert score(8.0, 10.0) < 0.05
+    assert 0.0 <= score(-1e6, 1e6) < 1e-9 and 0.49 < score(1e6, 7.0) < 0.51
 
 
 def test_moving_the_picture_moves_the_answer(pipeline):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.perception.align import Alignments, HeadAligner
+from trans3dhead_ros.perception.align import Alignments, HeadAligner, uncertainty
 from trans3dhead_ros.perception.detect import Detector, iou
 
 Array = NDArray[np.float64]
@@ -19,11 +19,6 @@ SAME_HEAD_IOU = 0.35
 _MOST_PROPOSALS = 32
 #: Landmark boxes with a longer side below this, px, show no face.
 _SMALLEST_HEAD = 6.0
-#: Where the network cannot tell where the points are, there is no head: a shelf that scores high
-#: has 0.08, heads have 0.02 to 0.04.
-_MOST_UNSURE = 0.06
-#: A head that is followed may become this unsure, in a blur or behind a hand.
-_MOST_UNSURE_FOLLOWED = 0.12
 #: From one crop to the next a head does not change its size by more than this factor.
 _MOST_RESIZED = 2.0
 
@@ -56,8 +51,7 @@ def find_heads(
         return None
     boxes = found[good].boxes
     found = aligner.align(image, boxes)
-    good = (found.score >= score_threshold) & plausible(found, boxes, image)
-    found = found[good & (uncertainty(found) < _MOST_UNSURE)]
+    found = found[(found.score >= score_threshold) & plausible(found, boxes, image)]
     if len(found) == 0:
         return None
     return found[suppress_heads(found)]
@@ -65,8 +59,7 @@ def find_heads(
 
 def plausible(found: Alignments, asked: Array, image: Image) -> NDArray[np.bool_]:
     """
-    (B,) whether a head has its centre in the image, about the size that its crop was made for, and
-    landmarks that the network could place.
+    (B,) whether a head has its centre in the image and about the size that its crop was made for.
 
     :param asked: (B, 4) px, the landmark boxes that the crops were made from.
     """
@@ -76,14 +69,7 @@ def plausible(found: Alignments, asked: Array, image: Image) -> NDArray[np.bool_
     side, expected = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, asked))
     inside = ((centre >= 0.0) & (centre <= [width - 1, height - 1])).all(axis=1)
     fits = (side > expected / _MOST_RESIZED) & (side < expected * _MOST_RESIZED)
-    placed = uncertainty(found) < _MOST_UNSURE_FOLLOWED
-    return inside & fits & placed & (side >= _SMALLEST_HEAD)
-
-
-def uncertainty(found: Alignments) -> Array:
-    """(B,) predicted error of the landmarks relative to the size of their box."""
-    boxes = found.boxes
-    return found.landmark_scale.mean(axis=1) / np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    return inside & fits & (side >= _SMALLEST_HEAD)
 
 
 def suppress_heads(found: Alignments) -> NDArray[np.intp]:
@@ -92,7 +78,7 @@ def suppress_heads(found: Alignments) -> NDArray[np.intp]:
 
     The best is the one whose landmarks are surest: half a face scores as high as a whole one.
     """
-    order = np.argsort(uncertainty(found), kind='stable')
+    order = np.argsort(uncertainty(found.landmark_scale, found.boxes), kind='stable')
     kept: list[int] = []
     overlaps = same_head(found.boxes, found.boxes)
     for i in order:

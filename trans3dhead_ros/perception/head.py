@@ -20,7 +20,7 @@ class Head:
 
     #: (4,) x0 y0 x1 y1 in px, the tight box of `landmarks`.
     box: Array
-    #: Probability 0…1 that the box holds a head.
+    #: Probability 0…1 that the crop shows a head whose landmarks can be placed.
     score: float
     #: Identity over time, unique in the process; None from `align` and `detect`.
     track_id: int | None

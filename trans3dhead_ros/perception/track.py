@@ -45,11 +45,11 @@ class Tracking:
     """
 
     #: Head probability that a new track needs.
-    start_score: float = 0.6
+    start_score: float = 0.7
     #: Head probability below which a frame counts as missed.
-    keep_score: float = 0.4
+    keep_score: float = 0.15
     #: A track ends after this many missed frames in a row.
-    most_missed: int = 3
+    most_missed: int = 4
     #: Frames between searches for new heads while some are tracked.
     search_interval: int = 10
 
@@ -105,10 +105,7 @@ class Tracker:
         """
         seen: dict[int, Alignments] = {}
         if self.tracks:
-            boxes = np.stack([track.box for track in self.tracks])
-            found = aligner.align(image, boxes)
-            good = (found.score >= tracking.keep_score) & plausible(found, boxes, image)
-            seen = {i: found[i:i + 1] for i in np.flatnonzero(good)}
+            seen = self._follow(image, aligner, tracking)
         if not self.tracks or len(seen) < len(self.tracks) \
                 or self._frame % tracking.search_interval == 0:
             self._search_heads(image, aligner, detector, tracking, seen)
@@ -124,6 +121,27 @@ class Tracker:
         joined = Alignments.join([seen[i] for i in sorted(seen)]) if seen else None
         self.tracks = [track for track in self.tracks if track.missed <= tracking.most_missed]
         return answer, joined
+
+    def _follow(
+        self, image: Image, aligner: HeadAligner, tracking: Tracking,
+    ) -> dict[int, Alignments]:
+        """Return the tracks that the network sees where they were, or close by."""
+        boxes = np.stack([track.box for track in self.tracks])
+        which = np.arange(len(boxes))
+        seen: dict[int, Alignments] = {}
+        # A head that moved fast is off-centre in its crop. Doubtful landmarks still point to it,
+        # and a second crop made from them shows whether it is there.
+        for _ in range(2):
+            found = aligner.align(image, boxes)
+            sane = plausible(found, boxes, image)
+            good = sane & (found.score >= tracking.keep_score)
+            seen |= {int(i): found[at:at + 1]
+                     for at, i in enumerate(which) if good[at]}
+            again = sane & ~good
+            which, boxes = which[again], found.boxes[again]
+            if len(which) == 0:
+                break
+        return seen
 
     def _search_heads(
         self, image: Image, aligner: HeadAligner, detector: Detector, tracking: Tracking,

@@ -45,7 +45,7 @@ class ScoreConfig:
     """
 
     batches: int = 60
-    hard_copies: int = 3
+    hard_copies: int = 2
     small_share: float = 0.4
     epochs: int = 60
     learning_rate: float = 1e-3
