@@ -176,7 +176,7 @@ def _refine(
         jacobian = np.where(better[:, None, None, None], trial[2], jacobian)
         damping = np.where(better, 0.1 * damping, 10.0 * damping)
         relative = np.abs(step[:, :3]).max(1) / np.maximum(np.abs(translation[:, 2]), _NEAREST)
-        done = better & (relative < 1e-6) & (np.abs(step[:, 3:]).max(1) < 1e-6)
+        done = better & (relative < 1e-5) & (np.abs(step[:, 3:]).max(1) < 1e-5)
         if (done | (damping > 1e6)).all():
             break
     return _Fit(rotation, translation)
