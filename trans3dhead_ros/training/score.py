@@ -25,6 +25,7 @@ from trans3dhead_ros.device import resolve_device
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.training.augment import Augmentation, photometric
+from trans3dhead_ros.training.config import TrainConfig
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.dataset import Faces
 from trans3dhead_ros.training.negatives import read_backgrounds
@@ -185,13 +186,12 @@ def _face_crops(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return augmented crops as the training draws them, and which of them are heads."""
     faces = Faces(root / 'faces', fits, size, scale, False, backgrounds=backgrounds)
-    milder = Augmentation(turn_sigma_deg=12.0, wide_turn_share=0.2, shift_sigma=0.045,
-                          zoom_sigma=0.08, photometric=0.6)
+    late = TrainConfig().late_augment
     crops: list[np.ndarray] = []
     is_head: list[np.ndarray] = []
     for number in range(config.batches):
         batch = faces.training_batch(_BATCH, np.random.default_rng((config.seed, number)),
-                                     milder if number % 2 else Augmentation())
+                                     late if number % 2 else Augmentation())
         crops += [_bgr(crop) for crop in batch.crops]
         is_head.append(batch.is_head.numpy() > 0.5)
     return crops, np.concatenate(is_head)
