@@ -4,7 +4,9 @@ import numpy as np
 import torch
 from scipy.spatial import ConvexHull
 
-from trans3dhead_ros.head_model import JAW_COUNT, LANDMARK_COUNT, SELLION, HeadModel
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
 
@@ -15,7 +17,7 @@ def small_head_model(seed: int = 0) -> HeadModel:
     """Return an egg of 200 vertices; the 68 landmarks lie on the face's half, one at the origin."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(200, 3))
-    directions[:LANDMARK_COUNT, 0] = np.abs(directions[:LANDMARK_COUNT, 0])
+    directions[:COUNT, 0] = np.abs(directions[:COUNT, 0])
     directions[SELLION] = [1.0, 0.0, 0.4]
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     vertices = directions * [0.095, 0.075, 0.11]
@@ -28,8 +30,13 @@ def small_head_model(seed: int = 0) -> HeadModel:
     identity[:, SELLION] = 0.0
     return HeadModel(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (
         vertices - vertices[SELLION], identity, 0.005 * rng.normal(size=(3, 200, 3)),
-        triangles.astype(np.int64), np.arange(LANDMARK_COUNT),
+        triangles.astype(np.int64), np.arange(COUNT),
         rng.integers(0, 200, (JAW_COUNT, 4)))), EXPRESSIONS)
+
+
+def bundled_head_model() -> HeadModel:
+    """Return the head model of the checkpoint that comes with the package."""
+    return load_checkpoint(bundled_checkpoint(), torch.device('cpu'))[0].head_model
 
 
 def small_network(seed: int = 0) -> Trans3DHead:

@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import small_head_model
+from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
-from trans3dhead_ros.head_model import JAW_COUNT, HeadModel, visible_contour
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.training.fit import box_units, fit_landmarks, measure_offsets
 
 
 @pytest.fixture(scope='module')
 def model() -> HeadModel:
-    path = bundled_checkpoint()
-    if not path.is_file():
-        pytest.skip('no bundled checkpoint yet')
-    return load_checkpoint(path, torch.device('cpu'))[0].head_model
+    return bundled_head_model()
 
 
 def projected(model: HeadModel, count: int, largest_yaw: float, offsets: torch.Tensor | None = None,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from clips import data
-from synthetic import small_head_model
+from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
-from trans3dhead_ros.head_model import SELLION, HeadModel, visible_contour
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.landmarks import SELLION
 from trans3dhead_ros.training.prepare_head_model import (
     build_head_model,
     closest_on_mesh,
@@ -22,10 +22,7 @@ CHIN, NOSE_TIP, RIGHT_EYE, LEFT_EYE = 8, 30, 36, 45
 
 @pytest.fixture(scope='module')
 def bundled() -> HeadModel:
-    path = bundled_checkpoint()
-    if not path.is_file():
-        pytest.skip('no bundled checkpoint yet')
-    return load_checkpoint(path, torch.device('cpu'))[0].head_model
+    return bundled_head_model()
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,7 @@ import torch
 from synthetic import small_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_to_6d
-from trans3dhead_ros.head_model import JAW_COUNT
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.training.dataset import Batch
 from trans3dhead_ros.training.losses import Criterion, LossWeights, euler_loss

@@ -9,7 +9,7 @@ from synthetic import EXPRESSIONS, small_network
 
 from trans3dhead_ros import Camera, Head, HeadPipeline
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
-from trans3dhead_ros.head_model import SELLION
+from trans3dhead_ros.landmarks import SELLION
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.perception.align import head_score
 from trans3dhead_ros.perception.pipeline import PipelineConfig

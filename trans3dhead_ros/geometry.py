@@ -155,6 +155,21 @@ def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
         *quaternion.shape[:-1], 3, 3)
 
 
+def weak_perspective(
+    head: torch.Tensor, rotation: torch.Tensor, log_scale: torch.Tensor, translation: torch.Tensor,
+) -> torch.Tensor:
+    """
+    Project head points: `exp(log_scale) * (rotation @ head)[:2] + translation`.
+
+    :param head: (B, P, 3) m, head frame. :param rotation: (B, 3, 3) head -> camera.
+    :param log_scale: (B,) log of image units per metre, held within -2..6 so that an early
+        training stays finite. :param translation: (B, 2) image units.
+    :return: (B, P, 2).
+    """
+    scale = log_scale.clamp(-2.0, 6.0).exp()[:, None, None]
+    return scale * (head @ rotation[:, :2].mT) + translation[:, None]
+
+
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     """Return the rotation nearest (Frobenius) to (..., 3, 3), by singular values."""
     _require_matrices(matrix, 'matrix')

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-LANDMARK_COUNT = 68
-JAW_COUNT = 17
-SELLION = 27
-"""Index among the 68 landmarks of the sellion, the origin of the head frame."""
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 
 _STATE = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'contour_indices')
 
@@ -51,7 +48,7 @@ class HeadModel(nn.Module):
             'identity': (identity, (identity.shape[0], vertex_count, 3)),
             'expression': (expression, (len(expression_names), vertex_count, 3)),
             'triangles': (triangles, (triangles.shape[0], 3)),
-            'landmark_indices': (landmark_indices, (LANDMARK_COUNT,)),
+            'landmark_indices': (landmark_indices, (COUNT,)),
             'contour_indices': (contour_indices, (JAW_COUNT, *contour_indices.shape[1:])),
         }
         for name, (tensor, shape) in expected.items():

@@ -10,6 +10,9 @@ COUNT = 68
 JAW = slice(0, 17)
 """From the right ear over the chin (8) to the left ear."""
 
+JAW_COUNT = 17
+"""Number of jaw points, first of the 68; sets labelled in 2D have them on the visible contour."""
+
 INNER = slice(17, 68)
 """Brows, nose, eyes and mouth: the 51 points that 2D and 3D label sets agree on."""
 

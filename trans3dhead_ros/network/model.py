@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix
-from trans3dhead_ros.head_model import LANDMARK_COUNT, HeadModel, visible_contour
+from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
+from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_ros.network.attention import (
     DecoderLayer,
     EncoderLayer,
@@ -105,9 +106,10 @@ class Trans3DHead(nn.Module):
         self.initial_content = nn.Linear(summary, (LANDMARK_QUERIES + parameters) * dim)
         self.query_position = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
         self.place_reference = nn.Linear(2, dim)
-        self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
-        self.parameter_decoder = self._decoder(self.layout.families)
-        if not config.two_branches:
+        if config.two_branches:
+            self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
+            self.parameter_decoder = self._decoder(self.layout.families)
+        else:
             self.landmark_decoder = self._decoder(LANDMARK_FAMILIES + self.layout.families)
             self.parameter_decoder = nn.ModuleList()
         self.point_residuals = nn.ModuleList(
@@ -145,7 +147,7 @@ class Trans3DHead(nn.Module):
         points = outputs.points[-1]
         family = self.layout.split(outputs.parameters[-1])
         return Prediction(
-            landmarks=points[:, :LANDMARK_COUNT], contour=points[:, LANDMARK_COUNT:],
+            landmarks=points[:, :COUNT], contour=points[:, COUNT:],
             landmark_scale=outputs.point_scale,
             rotation=rotation_6d_to_matrix(family['rotation']),
             translation=family['translation'], log_scale=family['log_scale'].squeeze(-1),
@@ -244,8 +246,8 @@ class Trans3DHead(nn.Module):
         contour = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
         posed = torch.cat([
             head.mean[head.landmark_indices].expand(len(parameters), -1, -1), contour], dim=1)
-        scale = family['log_scale'].clamp(-2.0, 6.0).exp()[:, None]
-        return scale * (posed @ rotation[:, :2].mT) + family['translation'][:, None]
+        return weak_perspective(posed, rotation, family['log_scale'].squeeze(-1),
+                                family['translation'])
 
 
 class _ResidualHead(nn.Module):

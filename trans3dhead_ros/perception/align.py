@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.device import full_precision, resolve_device
 from trans3dhead_ros.geometry import nearest_rotation
-from trans3dhead_ros.head_model import LANDMARK_COUNT, SELLION
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box
@@ -21,7 +21,6 @@ from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_b
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_JAW = 17
 #: Crops that go through the network at once; bounds the memory of a crowd.
 _BATCH = 32
 #: Natural log of crop units per metre: a head of a tenth to a hundred times the crop.
@@ -161,14 +160,14 @@ class HeadAligner:
         to_px = half[:, None, None]
         xy = _double(answer.landmarks) * to_px + centres[:, None]
         contour = xy.copy()
-        contour[:, :_JAW] = _double(answer.contour) * to_px + centres[:, None]
+        contour[:, :JAW_COUNT] = _double(answer.contour) * to_px + centres[:, None]
         rotation = nearest_rotation(_double(answer.rotation))
         scale = np.exp(np.clip(_double(answer.log_scale), *_LOG_SCALE_RANGE)) * half
         shape, expression = _double(answer.shape), _double(answer.expression)
         coefficients = np.concatenate([shape, expression], axis=1)
-        points = (self._mean + coefficients @ self._basis).reshape(-1, LANDMARK_COUNT, 3)
+        points = (self._mean + coefficients @ self._basis).reshape(-1, COUNT, 3)
         depth = np.einsum('bpi,bi->bp', points - points[:, SELLION:SELLION + 1], rotation[:, 2])
-        landmark_scale = _double(answer.landmark_scale)[:, :LANDMARK_COUNT] * half[:, None]
+        landmark_scale = _double(answer.landmark_scale)[:, :COUNT] * half[:, None]
         return Alignments(
             score=head_score(_double(answer.score), landmark_scale, landmark_box(xy)),
             landmarks=np.concatenate([xy, (depth * scale[:, None])[..., None]], axis=-1),

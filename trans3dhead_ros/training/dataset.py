@@ -14,6 +14,7 @@ import torch
 
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training.augment import (
     Augmentation,
     CropTransform,
@@ -21,7 +22,7 @@ from trans3dhead_ros.training.augment import (
     photometric,
     random_transform,
 )
-from trans3dhead_ros.training.labels import FaceRecord, read_labels
+from trans3dhead_ros.training.labels import NEVER_HELD_OUT, FaceRecord, read_labels
 from trans3dhead_ros.training.negatives import negative_crop
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
@@ -97,11 +98,11 @@ class Faces:
             rows = rows[good]
         self.records: list[FaceRecord] = records
         self.fits = {key: value[rows] for key, value in fits.items()}
-        self.images = [_read(record.path) for record in records]
+        self.images = [read_picture(record.path) for record in records]
         self.points = np.stack([record.points for record in records])
         low, high = self.points.min(1), self.points.max(1)
         self.centres, self.sides = (low + high) / 2, (high - low).max(1)
-        self.by_hand = np.array([record.source != 'ytf' for record in records])
+        self.by_hand = np.array([record.source not in NEVER_HELD_OUT for record in records])
         self._mirror_shift = 4 * config.label_offset_px / self.sides  # there and back, face units
         self._chances: dict[Augmentation, np.ndarray] = {}
 
@@ -195,13 +196,6 @@ class Faces:
         stacked = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2)
         return Batch(stacked.float() / 255.0, torch.from_numpy(is_head).float(),
                      *(torch.from_numpy(array).float() for array in arrays))
-
-
-def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'data: the picture {path} is missing or cannot be read')
-    return image
 
 
 def prefetched(

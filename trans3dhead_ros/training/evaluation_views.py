@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.landmarks import INNER, mirror_points
 from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.perception.detect import iou
 from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training import metrics
 from trans3dhead_ros.training.evaluation_sets import Sample
+from trans3dhead_ros.training.negatives import MAXIMUM_OVERLAP
 from trans3dhead_ros.training.predictors import Alignment, Predictor
 
 Array = NDArray[np.float64]
@@ -112,9 +114,7 @@ def headless_views(image: Image, points: Array) -> list[tuple[Image, Array]]:
     views = []
     for corner in ((0, 0), (width - side, 0), (0, height - side), (width - side, height - side)):
         other = np.array([*corner, corner[0] + side, corner[1] + side])
-        shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
-        union = (box[2:] - box[:2]).prod() + side * side - shared.prod()
-        if shared.prod() < 0.2 * union:
+        if iou(box[None], other[None])[0, 0] < MAXIMUM_OVERLAP:
             views.append((image, other))
     x0, y0 = np.floor(np.clip(box[:2], 0, [width - 9, height - 9])).astype(int)
     x1, y1 = np.ceil(np.clip(box[2:], [x0 + 8, y0 + 8], [width, height])).astype(int)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 import torch
 
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import JAW_COUNT, HeadModel, visible_contour
+from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.landmarks import JAW_COUNT
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from trans3dhead_ros.device import resolve_device
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.training.augment import Augmentation
@@ -40,7 +41,7 @@ def schedule(progress: float, step: int, warmup_steps: int) -> float:
 
 
 class WeightAverage:
-    """An exponential average of a network's weights; its batch statistics are copied."""
+    """An exponential average of a network's weights; batch statistics too."""
 
     def __init__(self, network: Trans3DHead, decay: float) -> None:
         self.network = copy.deepcopy(network).eval()
@@ -222,4 +223,4 @@ def set_means(network: Trans3DHead, faces: Faces, seed: int = 0) -> None:
     mean['log_scale'].fill_(float(batch.log_scale.mean()))
     mean['expression'].copy_(batch.expression.mean(0))
     labels = batch.points.mean(0)
-    network.mean_points.copy_(torch.cat([labels, labels[:17]]))
+    network.mean_points.copy_(torch.cat([labels, labels[:JAW_COUNT]]))

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional
 
-from trans3dhead_ros.geometry import euler_from_rotation, rotation_6d_to_matrix
-from trans3dhead_ros.head_model import JAW_COUNT, HeadModel
+from trans3dhead_ros.geometry import euler_from_rotation, rotation_6d_to_matrix, weak_perspective
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
 from trans3dhead_ros.training.dataset import Batch
@@ -98,7 +99,7 @@ class Criterion:
         """Return the total (scalar) and each weighted term's value."""
         heads = batch.is_head > 0.5
         target_head = self._landmarks(batch.shape[heads], batch.expression[heads])
-        target_jaw = self._project(target_head[:, :JAW_COUNT], batch.rotation[heads],
+        target_jaw = weak_perspective(target_head[:, :JAW_COUNT], batch.rotation[heads],
                                    batch.log_scale[heads], batch.translation[heads])
         labels, trust = batch.points[heads], batch.point_weight[heads]
         # The network's 85 points: jaw of the head (fit), inner points and contour (labels).
@@ -134,7 +135,7 @@ class Criterion:
         shape_target, expression_target = batch.shape[heads], batch.expression[heads]
         head = self._landmarks(family['shape'], family['expression'])
         inner = head[:, JAW_COUNT:] + self.offsets
-        projected = self._project(inner, rotation, log_scale, family['translation'])
+        projected = weak_perspective(inner, rotation, log_scale, family['translation'])
         reprojection = functional.smooth_l1_loss(
             projected, labels[:, JAW_COUNT:], reduction='none', beta=0.02).sum(-1)
         return {
@@ -165,12 +166,6 @@ class Criterion:
 
     def _landmarks(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
         return self.head_model.points_of(self.head_model.landmark_indices, shape, expression)
-
-    @staticmethod
-    def _project(head: torch.Tensor, rotation: torch.Tensor, log_scale: torch.Tensor,
-                 translation: torch.Tensor) -> torch.Tensor:
-        scale = log_scale.clamp(-2.0, 6.0).exp()[:, None, None]
-        return scale * (head @ rotation[:, :2].mT) + translation[:, None]
 
     @staticmethod
     def _add(terms: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> None:

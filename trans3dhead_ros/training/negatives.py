@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from trans3dhead_ros.perception.detect import iou
+
 MAXIMUM_OVERLAP = 0.2
 """A window whose landmark box overlaps the true one by less (IoU) is not that head's."""
 
@@ -72,10 +74,8 @@ def _beside(image: np.ndarray, low: np.ndarray, high: np.ndarray, side: float, s
         box = side * (generator.uniform(0.2, 0.8) if generator.random() < 0.75
                       else generator.uniform(2.4, 4.0))
         centre = generator.random(2) * image.shape[1::-1]
-        overlap = np.clip(np.minimum(high, centre + box / 2)
-                          - np.maximum(low, centre - box / 2), 0, None).prod()
-        union = (high - low).prod() + box * box - overlap
-        if overlap / union < MAXIMUM_OVERLAP:
+        window = np.concatenate([centre - box / 2, centre + box / 2])
+        if iou(window[None], np.concatenate([low, high])[None])[0, 0] < MAXIMUM_OVERLAP:
             break
     return _window(image, centre, crop_scale * box, size, generator)
 

@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.head_model import JAW_COUNT, SELLION, HeadModel
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
 from trans3dhead_ros.training.data_root import data_root
 
 IDENTITY_COUNT = 50

@@ -28,6 +28,7 @@ from trans3dhead_ros.training.augment import Augmentation, photometric
 from trans3dhead_ros.training.config import TrainConfig
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.dataset import Faces
+from trans3dhead_ros.training.metrics import receiver_operating_area
 from trans3dhead_ros.training.negatives import read_backgrounds
 
 _BATCH = 64
@@ -112,7 +113,8 @@ def train_score(
 def measure(network: Trans3DHead, heads: torch.Tensor, negatives: torch.Tensor) -> dict[str, float]:
     """Return the AUC, and what passes a score of 0.5: `heads_percent`, `negatives_percent`."""
     score, other = network.head_score(heads), network.head_score(negatives)
-    return {'auc': float((score[:, None] > other[None]).float().mean()),
+    positive = np.arange(len(score) + len(other)) < len(score)
+    return {'auc': receiver_operating_area(torch.cat([score, other]).cpu().numpy(), positive),
             'heads_percent': 100 * float((score > 0).float().mean()),
             'negatives_percent': 100 * float((other > 0).float().mean())}
 

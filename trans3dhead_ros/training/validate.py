@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from trans3dhead_ros.geometry import geodesic_distance_deg
-from trans3dhead_ros.head_model import JAW_COUNT
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.training.dataset import Faces
+from trans3dhead_ros.training.metrics import nme_68, nme_inner, receiver_operating_area
 
 
 @torch.no_grad()
@@ -27,14 +29,12 @@ def validate(network: Trans3DHead, faces: Faces, device: torch.device) -> dict[s
         heads = batch.is_head > 0.5
         truth = batch.points[heads]
         points = torch.cat([prediction.contour, prediction.landmarks[:, JAW_COUNT:]], 1)[heads]
-        size = (truth.amax(1) - truth.amin(1)).prod(1).sqrt()
-        error = (points - truth).norm(dim=-1) / size[:, None]
-        inner.append(error[:, JAW_COUNT:].mean(1))
-        all_points.append(error.mean(1))
+        points, truth = points.cpu().numpy(), truth.cpu().numpy()
+        inner.append(nme_inner(points, truth))
+        all_points.append(nme_68(points, truth))
         angles.append(geodesic_distance_deg(prediction.rotation[heads], batch.rotation[heads]))
-    score, label = torch.cat(scores), torch.cat(labels) > 0.5
-    # The area under the curve is the chance that a head scores above a negative.
-    auc = (score[label][:, None] > score[~label][None]).float().mean()
-    return {'inner51_percent': 100 * float(torch.cat(inner).mean()),
-            'nme68_percent': 100 * float(torch.cat(all_points).mean()),
-            'rotation_deg': float(torch.cat(angles).median()), 'score_auc': float(auc)}
+    score, label = torch.cat(scores).cpu().numpy(), torch.cat(labels).cpu().numpy() > 0.5
+    return {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
+            'nme68_percent': 100 * float(np.concatenate(all_points).mean()),
+            'rotation_deg': float(torch.cat(angles).median()),
+            'score_auc': receiver_operating_area(score, label)}
