@@ -1,0 +1,1 @@
+"""One sample type, its readers, shards and the manifest of prepared data."""

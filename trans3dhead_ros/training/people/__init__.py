@@ -1,0 +1,1 @@
+"""Synthetic people: skin, hair, eyes and clothes on random identities."""

@@ -1,0 +1,1 @@
+"""Real photographs turned in depth."""

@@ -1,0 +1,1 @@
+"""Synthetic pictures with complete truth: poses, cameras, light, occluders, what cameras do."""
