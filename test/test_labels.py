@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.landmarks import CURVES, MIRROR_68, mirror_points
-from trans3dhead_ros.training.labels import near_duplicates, photo_name, read_labels
+from trans3dhead_ros.training.data.labels import near_duplicates, photo_name, read_labels
 
 FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
 HEADER = ','.join(['file,source,split', *(f'x{i},y{i}' for i in range(68))])

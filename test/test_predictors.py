@@ -12,7 +12,7 @@ from trans3dhead_ros.landmarks import mirror_points
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training import metrics
-from trans3dhead_ros.training.labels import FaceRecord, read_labels
+from trans3dhead_ros.training.data.labels import FaceRecord, read_labels
 from trans3dhead_ros.training.predictors import make_predictor
 
 FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'

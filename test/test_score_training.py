@@ -9,8 +9,8 @@ from synthetic import small_network
 
 from trans3dhead_ros.device import resolve_device
 from trans3dhead_ros.perception.detect import CascadeDetector
+from trans3dhead_ros.training.data.labels import read_labels
 from trans3dhead_ros.training.hard_negatives import PHOTOGRAPH, mine, random_views, rectilinear_view
-from trans3dhead_ros.training.labels import read_labels
 from trans3dhead_ros.training.negatives import read_backgrounds
 from trans3dhead_ros.training.score import (
     ScoreConfig,

@@ -22,7 +22,7 @@ from trans3dhead_ros.training.augment import (
     photometric,
     random_transform,
 )
-from trans3dhead_ros.training.labels import NEVER_HELD_OUT, FaceRecord, read_labels
+from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
 from trans3dhead_ros.training.negatives import negative_crop
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)

@@ -10,7 +10,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from trans3dhead_ros.landmarks import COUNT
-from trans3dhead_ros.training.labels import read_labels
+from trans3dhead_ros.training.data.labels import read_labels
 
 Array = NDArray[np.float64]
 

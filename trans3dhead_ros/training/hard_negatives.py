@@ -20,8 +20,8 @@ from tqdm import tqdm
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.perception.crop import crop_square, crop_window
 from trans3dhead_ros.perception.detect import CascadeDetector, iou
+from trans3dhead_ros.training.data.labels import FaceRecord, read_labels
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.labels import FaceRecord, read_labels
 from trans3dhead_ros.training.negatives import MAXIMUM_OVERLAP, read_backgrounds
 
 PHOTOGRAPH = -1
