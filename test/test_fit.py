@@ -8,7 +8,7 @@ from synthetic import bundled_head_model, small_head_model
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
 from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT
-from trans3dhead_ros.training.fit import box_units, fit_landmarks, measure_offsets
+from trans3dhead_ros.training.fitting.fit import box_units, fit_landmarks, measure_offsets
 
 
 @pytest.fixture(scope='module')

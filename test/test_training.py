@@ -13,11 +13,11 @@ from synthetic import small_head_model
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_ros.training import prepare_fits
 from trans3dhead_ros.training.augment import centred_transform, photometric, random_transform
 from trans3dhead_ros.training.cli_train import main
 from trans3dhead_ros.training.config import load_config
 from trans3dhead_ros.training.dataset import Faces
+from trans3dhead_ros.training.fitting import prepare_fits
 from trans3dhead_ros.training.loop import Run, schedule
 from trans3dhead_ros.training.negatives import negative_crop
 from trans3dhead_ros.training.prepare_head_model import save_head_model

@@ -36,7 +36,8 @@ COMMANDS = {
         'training.prepare_head_model', 'the head model, from a parametric head on disk'),
     'prepare clip': Command('commands.clip', 'a head that turns, rendered, with its ground truth'),
     'prepare figures': Command('commands.figures', 'the picture of the head model for the docs'),
-    'prepare fits': Command('training.prepare_fits', 'the head model fitted to labelled faces'),
+    'prepare fits': Command(
+        'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
     'prepare negatives': Command(
         'training.hard_negatives', 'crops without a head at which detectors fire'),
     'train score': Command('training.score', "a trained network's head score, once more"),
