@@ -122,8 +122,16 @@ def _is_validation(source: str, split: str, group: str) -> bool:
         return False
     if source not in HELD_OUT_SOURCES:
         return split in ('test', 'validation')
+    return split in ('test', 'validation') or is_held_out(group)
+
+
+def is_held_out(group: str) -> bool:
+    """Whether the photographs of this name (`helen/train_100040721`) are among the held-out tenth.
+
+    It depends on the name alone, so that other sets of the same photographs take the same side.
+    """
     fraction = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], 'big') / 2 ** 64
-    return split in ('test', 'validation') or fraction < VALIDATION_SHARE
+    return fraction < VALIDATION_SHARE
 
 
 def _groups(folder: Path, rows: list[list[str]], photos: list[str]) -> dict[str, str]:

@@ -1,0 +1,47 @@
+"""Sets by their name, `FORMAT:PATH`: one reader for each layout that people have on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trans3dhead_ros.training.data.aflw import read_300w_lp, read_aflw
+from trans3dhead_ros.training.data.biwi import read_biwi
+from trans3dhead_ros.training.data.crops import read_crops
+from trans3dhead_ros.training.data.dad_3dheads import read_dad_3dheads
+from trans3dhead_ros.training.data.pts import read_pts
+from trans3dhead_ros.training.data.sample import Sample
+from trans3dhead_ros.training.data.split import SPLITS, takes
+
+Reader = Callable[[Path, str], list[Sample]]
+"""Of a folder and a split; a reader may give more than the split takes where it costs nothing."""
+
+READERS: dict[str, Reader] = {
+    'crops': read_crops,
+    'aflw': read_aflw,
+    '300wlp': read_300w_lp,
+    'biwi': read_biwi,
+    'pts': read_pts,
+    'dad': read_dad_3dheads,
+}
+
+
+def read_samples(data: str, split: str = 'validation') -> list[Sample]:
+    """
+    Read a set.
+
+    :param data: `FORMAT:PATH` with a format of `READERS`.
+    :param split: one of `SPLITS`; each reader says what it holds out.
+    :raises ValueError: unknown format or split, a file that is missing or cannot be read, or no
+        labelled head at all.
+    """
+    form, separator, path = data.partition(':')
+    if not separator or form not in READERS:
+        raise ValueError(f'data: {data!r} is not FORMAT:PATH with FORMAT one of '
+                         + ', '.join(READERS))
+    if split not in SPLITS:
+        raise ValueError(f'split: {split!r} is unknown; use one of {", ".join(SPLITS)}')
+    samples = [sample for sample in READERS[form](Path(path), split)
+               if takes(split, sample.is_validation)]
+    if not samples:
+        raise ValueError(f'data: {data} has no labelled face in the split {split!r}; try --split '
+                         'all')
+    return samples
