@@ -10,7 +10,7 @@ from synthetic import small_head_model
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_to_6d
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
-from trans3dhead_ros.training.dataset import Batch
+from trans3dhead_ros.training.data.batch import Batch
 from trans3dhead_ros.training.losses import Criterion, LossWeights, euler_loss
 
 
@@ -30,7 +30,8 @@ def perfect(count: int = 3) -> tuple[Criterion, LayerOutputs, Batch]:
     head = model.landmarks(model(shape, expression)) @ rotation[:, :2].mT
     points = log_scale.exp()[:, None, None] * head + translation[:, None]
     batch = Batch(torch.zeros(count, 3, 8, 8), torch.ones(count), points, torch.ones(count),
-                  rotation, translation, log_scale, shape, expression)
+                  torch.ones(count), points[:, :JAW_COUNT], rotation, translation, log_scale,
+                  shape, expression)
     parameters = torch.cat([rotation_to_6d(rotation), translation, log_scale[:, None], shape,
                             expression], -1)
     all_points = torch.cat([points, points[:, :JAW_COUNT]], 1)

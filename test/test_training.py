@@ -16,10 +16,12 @@ from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_ros.training.augment import centred_transform, photometric, random_transform
 from trans3dhead_ros.training.cli_train import main
 from trans3dhead_ros.training.config import load_config
-from trans3dhead_ros.training.dataset import Faces
+from trans3dhead_ros.training.data.heads import Heads
+from trans3dhead_ros.training.data.manifest import Manifest
 from trans3dhead_ros.training.fitting import prepare_fits
 from trans3dhead_ros.training.loop import Run, schedule
 from trans3dhead_ros.training.negatives import negative_crop
+from trans3dhead_ros.training.preparation import command as prepare_data
 from trans3dhead_ros.training.prepare_head_model import save_head_model
 
 NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
@@ -53,14 +55,20 @@ def prepared(tmp_path_factory) -> Path:
         csv.writer(file).writerows([header, *rows])
     prepare_fits.main(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
                        '--output', str(root / 'fits.npz')])
+    prepare_data.main(['--data', str(root), '--fits', str(root / 'fits.npz'), '--output',
+                       str(root / 'data'), '--parts', 'photographs', '--workers', '1'])
     return root
 
 
+def read_heads(root: Path, validation: bool = False) -> Heads:
+    return Heads.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
+
+
 def overrides(root: Path, output: Path, steps: int) -> list[str]:
-    return [f'data={root / "faces"}', f'head_model={root / "head_model.npz"}',
-            f'fits={root / "fits.npz"}', f'output={output}', 'minutes=0', f'steps={steps}',
+    return [f'data={root / "data"}', f'head_model={root / "head_model.npz"}',
+            f'output={output}', 'minutes=0', f'steps={steps}',
             'batch=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
-            'faces.maximum_residual=1.0', 'bfloat16_backbone=false', *NETWORK]
+            'bfloat16_backbone=false', *NETWORK]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -104,27 +112,24 @@ def test_resuming_nothing_is_a_clear_error(prepared, tmp_path):
 
 
 def test_batches_depend_on_their_seed_alone(prepared):
-    faces = Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, False)
-    first, second = (faces.training_batch(8, np.random.default_rng(7)) for _ in range(2))
+    heads = read_heads(prepared)
+    first, second = (heads.training_batch(8, np.random.default_rng(7)) for _ in range(2))
     assert torch.equal(first.crops, second.crops)
     assert 1 <= int((first.is_head == 0).sum()) == 2  # a fifth, rounded up
 
 
 def test_no_photograph_is_on_both_sides(prepared):
-    sides = [Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, side)
-             for side in (False, True)]
-    names = [{record.photo for record in side.records} for side in sides]
+    names = [set(read_heads(prepared, side).table.group) for side in (False, True)]
     assert names[0] and names[1] and not names[0] & names[1]
 
 
 def test_fits_land_on_the_labels_after_every_augmentation(prepared):
     """Pose, scale and place are carried through mirror, turn and crop with the points."""
-    faces = Faces(prepared / 'faces', prepared / 'fits.npz', 32, 1.5, False)
     model = small_head_model()
-    batch = faces.training_batch(40, np.random.default_rng(3))
+    batch = read_heads(prepared).training_batch(40, np.random.default_rng(3))
     heads = batch.is_head > 0.5
     inner = model.landmarks(model(batch.shape, batch.expression))[:, 17:]
-    inner = inner + torch.from_numpy(faces.offsets)
+    inner = inner + torch.tensor(Manifest.load(prepared / 'data').offsets)
     projected = (batch.log_scale.exp()[:, None, None] * (inner @ batch.rotation[:, :2].mT)
                  + batch.translation[:, None])
     error = (projected - batch.points[:, 17:]).norm(dim=-1)[heads]

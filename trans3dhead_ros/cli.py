@@ -38,6 +38,8 @@ COMMANDS = {
     'prepare figures': Command('commands.figures', 'the picture of the head model for the docs'),
     'prepare fits': Command(
         'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
+    'prepare data': Command(
+        'training.preparation.command', 'shards of labelled heads to train on'),
     'prepare negatives': Command(
         'training.hard_negatives', 'crops without a head at which detectors fire'),
     'train score': Command('training.score', "a trained network's head score, once more"),

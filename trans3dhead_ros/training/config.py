@@ -12,7 +12,7 @@ import yaml
 
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.training.augment import Augmentation
-from trans3dhead_ros.training.dataset import FacesConfig
+from trans3dhead_ros.training.data.heads import HeadsConfig
 from trans3dhead_ros.training.losses import LossWeights
 
 
@@ -24,16 +24,20 @@ class TrainConfig:
     :ivar minutes: the run's length; the learning rate follows the share of it that has passed, so
         a slow machine ends on the same curve as a fast one. :ivar steps: likewise, in steps; the
         earlier of the two ends the run, 0 is "no limit".
-    :ivar data: folder with labels.csv; '' is the faces of the data folder.
+    :ivar data: folder that `trans3dhead prepare data` filled.
+    :ivar backgrounds: folder of panoramas for crops without a head; '' is that of the data folder,
+        or none where there is none.
+    :ivar start: checkpoint whose weights the run begins with; '' begins with random ones.
     :ivar bfloat16_backbone: run the convolutions in bfloat16.
     :ivar late_from: share of the run from which `late_augment` replaces `augment`: the last steps,
         with small learning rates, see pictures more like those that cameras take.
     :ivar validate_minutes: between validations, each of which writes a checkpoint.
     """
 
-    data: str = ''
+    data: str = 'runs/data'
+    backgrounds: str = ''
     head_model: str = 'runs/head_model.npz'
-    fits: str = 'runs/fits.npz'
+    start: str = ''
     output: str = 'runs/train'
     seed: int = 0
     device: str = 'auto'
@@ -56,7 +60,7 @@ class TrainConfig:
         photometric=0.6, automatic_share=0.15))
     late_from: float = 0.55
     weights: LossWeights = field(default_factory=LossWeights)
-    faces: FacesConfig = field(default_factory=FacesConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:

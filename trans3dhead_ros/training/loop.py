@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,25 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from trans3dhead_ros.device import resolve_device
+from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT
-from trans3dhead_ros.network.checkpoint import save_checkpoint
+from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.config import TrainConfig
+from trans3dhead_ros.training.data.heads import Heads
+from trans3dhead_ros.training.data.manifest import Manifest
+from trans3dhead_ros.training.data.mirror import HeadMirror
+from trans3dhead_ros.training.data.prefetch import prefetched
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.dataset import Faces, prefetched
 from trans3dhead_ros.training.losses import Criterion
 from trans3dhead_ros.training.negatives import read_backgrounds
 from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.validate import validate
 
-TRAINING_DATA = ('HELEN, LFPW, AFW and YouTube Faces photographs with 68 points (research use); '
-                 'HDR environments (CC0); head basis from ICT-FaceKit (MIT)')
-LICENCE = ('Apache-2.0 for the tensors; the photographs that they were trained on are for research '
-           'use, see NOTICE')
+HEAD_MODEL_SOURCE = 'head basis from ICT-FaceKit (MIT)'
+HEADLINE_PART = 'photographs'
+"""The part whose validation error chooses the best checkpoint."""
 
 
 def schedule(progress: float, step: int, warmup_steps: int) -> float:
@@ -72,16 +76,21 @@ class Run:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         head_model = load_head_model(Path(config.head_model))
-        data = Path(config.data) if config.data else data_root() / 'faces'
-        backgrounds = read_backgrounds(data.parent / 'appearance' / 'hdri')
-        size, scale = config.network.input_size, config.network.crop_scale
-        self.training, self.validation = (
-            Faces(data, Path(config.fits), size, scale, held_out, config.faces, backgrounds)
-            for held_out in (False, True))
+        self.manifest = Manifest.load(Path(config.data))
+        self._mirror, self._panoramas = HeadMirror.of(head_model), _backgrounds(config.backgrounds)
+        self.training = self._heads(head_model, config.heads.shares.parts, False)
+        self.validations = {
+            part.name: self._heads(head_model, (part.name,), True)
+            for part in self.manifest.parts if part.validation}
+        if not self.validations:
+            raise ValueError(f'data: {config.data} holds no validation heads')
         network = Trans3DHead(config.network, head_model)
-        set_means(network, self.training)
+        if config.start:
+            start_from(network, Path(config.start))
+        else:
+            set_means(network, self.training)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        offsets = torch.from_numpy(self.training.offsets).float().to(self.device)
+        offsets = torch.tensor(self.manifest.offsets, device=self.device)
         self.criterion = Criterion(self.network.head_model, offsets, config.weights,
                                    config.euler_form)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
@@ -94,6 +103,11 @@ class Run:
         self.step = 0
         self.minutes = 0.0
         self.best = math.inf
+
+    def _heads(self, model: HeadModel, parts: Sequence[str], validation: bool) -> Heads:
+        config = self.config
+        return Heads.read(Path(config.data), model, parts, validation, config.network.input_size,
+                          config.network.crop_scale, config.heads, self._panoramas, self._mirror)
 
     def progress(self) -> float:
         """Return the share of the run that has passed, 0..1."""
@@ -161,7 +175,13 @@ class Run:
         return float(loss.detach()), terms
 
     def _checkpoint(self, loss: float, terms: dict[str, float], rate: float) -> dict[str, Any]:
-        figures = validate(self.average.network, self.validation, self.device)
+        headline = HEADLINE_PART if HEADLINE_PART in self.validations else next(
+            iter(self.validations))
+        figures = validate(self.average.network, self.validations[headline], self.device)
+        for name, heads in self.validations.items():
+            if name != headline:
+                more = validate(self.average.network, heads, self.device, by_yaw=True)
+                figures.update({f'{name}_{key}': value for key, value in more.items()})
         row = {'step': self.step, 'minutes': round(self.minutes, 2), 'images_per_s': round(rate, 1),
                'loss': round(loss, 4), **{k: round(v, 4) for k, v in terms.items()},
                **{f'val_{k}': round(v, 4) for k, v in figures.items()}}
@@ -173,7 +193,9 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
         tqdm.write(' '.join(f'{k}={v}' for k, v in row.items()))
-        metadata = {'training_data': TRAINING_DATA, 'licence': LICENCE,
+        sources, licences = self.manifest.credit(self.config.heads.open_only)
+        metadata = {'training_data': f'{sources}; {HEAD_MODEL_SOURCE}',
+                    'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}',
                     'metrics': {'validation': figures, 'step': self.step}}
         save_checkpoint(self.folder / 'last.safetensors', self.average.network, metadata)
         if figures['inner51_percent'] < self.best:
@@ -212,15 +234,52 @@ class Run:
         torch.set_rng_state(state['random'].cpu())
 
 
-def set_means(network: Trans3DHead, faces: Faces, seed: int = 0) -> None:
-    """Set the network's references Y_0 to the average over plainly cropped training faces."""
-    count = min(len(faces), 1000)
-    chosen = np.random.default_rng(seed).choice(len(faces), count, replace=False)
-    batch = faces.plain_batch([int(row) for row in chosen])
-    layout = network.layout
-    mean = layout.split(network.mean_parameters)
-    mean['translation'].copy_(batch.translation.mean(0))
-    mean['log_scale'].fill_(float(batch.log_scale.mean()))
-    mean['expression'].copy_(batch.expression.mean(0))
+def set_means(network: Trans3DHead, heads: Heads, seed: int = 0) -> None:
+    """Set the network's references Y_0 to the average over plainly cropped training heads."""
+    count = min(len(heads), 1000)
+    chosen = np.random.default_rng(seed).choice(len(heads), count, replace=False)
+    batch = heads.plain_batch([int(row) for row in chosen])
+    mean = network.layout.split(network.mean_parameters)
+    known = batch.has_fit > 0
+    if known.any():
+        mean['translation'].copy_(batch.translation[known].mean(0))
+        mean['log_scale'].fill_(float(batch.log_scale[known].mean()))
+        mean['expression'].copy_(batch.expression[known].mean(0))
+    else:
+        # The landmark box of a facing mean head, as wide as a plain crop shows it.
+        width = np.ptp(network.head_model.mean[network.head_model.landmark_indices, 1].numpy())
+        mean['log_scale'].fill_(float(np.log(2.0 / (network.config.crop_scale * width))))
     labels = batch.points.mean(0)
     network.mean_points.copy_(torch.cat([labels, labels[:JAW_COUNT]]))
+
+
+def start_from(network: Trans3DHead, path: Path) -> None:
+    """
+    Take the weights of a checkpoint of the same network.
+
+    :raises ValueError: it is of another network or another head model.
+    """
+    other, _ = load_checkpoint(path, torch.device('cpu'))
+    if other.config != network.config:
+        raise ValueError(f'start: {path} has another network configuration; give its keys below '
+                         'network: or leave start out')
+    own, state = network.state_dict(), other.state_dict()
+    differing = [name for name, value in state.items()
+                 if name.startswith('head_model.') and not (
+                     own[name].shape == value.shape
+                     and torch.allclose(own[name].float(), value.float(), atol=1e-4))]
+    if differing:
+        raise ValueError(f'start: the head model of {path} is another one ({differing[0]})')
+    # The tensors of the working head model are full precision; a checkpoint rounds them.
+    network.load_state_dict({name: own[name] if name.startswith('head_model.') else value
+                             for name, value in state.items()})
+
+
+def _backgrounds(folder: str) -> list[np.ndarray]:
+    """Return the panoramas of a folder; '' is the data folder's, none where there is none."""
+    if folder:
+        return read_backgrounds(Path(folder))
+    try:
+        return read_backgrounds(data_root() / 'appearance' / 'hdri')
+    except ValueError:
+        return []

@@ -2,7 +2,7 @@
 The criterion: one method a term, a weight table, masks by what a sample knows.
 
 Lengths are in crop units (-1..1 spans the crop) unless a name says otherwise. Every term is a mean
-over the heads of the batch; negatives count in the score alone.
+over the heads of the batch that know its truth; negatives count in the score alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
-from trans3dhead_ros.training.dataset import Batch
+from trans3dhead_ros.training.data.batch import Batch
+from trans3dhead_ros.training.data.heads import jaw_and_inner
 
 EULER_FORMS = ('none', 'plain', 'safe', 'geodesic')
 
@@ -70,6 +71,12 @@ def euler_loss(rotation: torch.Tensor, target: torch.Tensor, form: str = 'safe')
     raise ValueError(f'euler loss: expected one of {EULER_FORMS}, got {form!r}')
 
 
+def masked_mean(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the mean of values where `known` (same shape) is 1; zero where it is nowhere."""
+    # Not by multiplication: what is not known may be infinitely far away.
+    return torch.where(known > 0, values, 0.0).sum() / known.sum().clamp(min=1.0)
+
+
 class Criterion:
     """
     The weighted sum of all terms.
@@ -98,25 +105,26 @@ class Criterion:
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the total (scalar) and each weighted term's value."""
         heads = batch.is_head > 0.5
-        target_head = self._landmarks(batch.shape[heads], batch.expression[heads])
-        target_jaw = weak_perspective(target_head[:, :JAW_COUNT], batch.rotation[heads],
-                                   batch.log_scale[heads], batch.translation[heads])
-        labels, trust = batch.points[heads], batch.point_weight[heads]
-        # The network's 85 points: jaw of the head (fit), inner points and contour (labels).
-        target_points = torch.cat([target_jaw, labels[:, JAW_COUNT:], labels[:, :JAW_COUNT]], 1)
+        labels, trust, fitted = (
+            batch.points[heads], batch.point_weight[heads], batch.has_fit[heads])
+        target_points = jaw_and_inner(batch.jaw[heads], labels)  # (N, 85, 2)
+        # The 3D jaw is known where a fit is, the other points everywhere.
+        certainty = torch.where(
+            torch.arange(target_points.shape[1], device=trust.device) < JAW_COUNT,
+            fitted[:, None], trust[:, None])
 
         terms: dict[str, torch.Tensor] = {}
         layers = len(outputs.points)
         for points in outputs.points:
-            distance = (points[heads] - target_points).abs().sum(-1)  # (B, 85)
+            distance = (points[heads] - target_points).abs().sum(-1)  # (N, 85)
             labelled = (distance[:, JAW_COUNT:] * trust[:, None]).mean()
             self._add(terms, 'landmarks', labelled / layers)
-            self._add(terms, 'jaw_3d', distance[:, :JAW_COUNT].mean() / layers)
+            self._add(terms, 'jaw_3d', masked_mean(distance[:, :JAW_COUNT].mean(1), fitted)
+                      / layers)
         terms['likelihood'] = self.likelihood(outputs.points[-1][heads].detach(), target_points,
-                                              outputs.point_scale[heads])
+                                              outputs.point_scale[heads], (certainty > 0).float())
         for parameters in outputs.parameters:
-            for name, value in self.parameter_terms(parameters[heads], batch, heads, labels,
-                                                    trust).items():
+            for name, value in self.parameter_terms(parameters[heads], batch, heads).items():
                 self._add(terms, name, value / layers)
         terms['score'] = functional.binary_cross_entropy_with_logits(outputs.score, batch.is_head)
         weighted = {name: self.weights[name] * value for name, value in terms.items()}
@@ -124,45 +132,59 @@ class Criterion:
         return total, {name: float(value.detach()) for name, value in weighted.items()}
 
     def parameter_terms(
-        self, parameters: torch.Tensor, batch: Batch, heads: torch.Tensor, labels: torch.Tensor,
-        trust: torch.Tensor,
+        self, parameters: torch.Tensor, batch: Batch, heads: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Return the terms of one layer's parameters (N, P) of the N heads."""
+        """
+        Return the terms of one layer's parameters (N, P) of the N heads.
+
+        Where only points are known the reprojection leads, and the coefficients are drawn to zero.
+        """
         family = self.layout.split(parameters)
         rotation = rotation_6d_to_matrix(family['rotation'])
         log_scale = family['log_scale'].squeeze(-1)
-        target = batch.rotation[heads]
+        target, fitted = batch.rotation[heads], batch.has_fit[heads]
         shape_target, expression_target = batch.shape[heads], batch.expression[heads]
+        labels, trust = batch.points[heads], batch.point_weight[heads]
         head = self._landmarks(family['shape'], family['expression'])
         inner = head[:, JAW_COUNT:] + self.offsets
         projected = weak_perspective(inner, rotation, log_scale, family['translation'])
         reprojection = functional.smooth_l1_loss(
             projected, labels[:, JAW_COUNT:], reduction='none', beta=0.02).sum(-1)
-        return {
-            'rotation': (rotation - target).square().sum((1, 2)).add(1e-6).sqrt().mean(),
-            'euler': euler_loss(rotation, target, self.euler_form).mean(),
-            'placement': (family['translation'] - batch.translation[heads]).abs().sum(-1).mean()
-            + (log_scale - batch.log_scale[heads]).abs().mean(),
-            'shape': (family['shape'] - shape_target).square().mean(),
-            'expression': (family['expression'] - expression_target).abs().mean(),
+        placement = ((family['translation'] - batch.translation[heads]).abs().sum(-1)
+                     + (log_scale - batch.log_scale[heads]).abs())
+        per_head = {
+            'rotation': (rotation - target).square().sum((1, 2)).add(1e-6).sqrt(),
+            'euler': euler_loss(rotation, target, self.euler_form),
+            'placement': placement,
             'vertices': self.vertices(family['shape'] - shape_target,
                                       family['expression'] - expression_target),
+        }
+        return {
+            **{name: masked_mean(value, fitted) for name, value in per_head.items()},
+            'shape': (family['shape'] - shape_target).square().mean(),
+            'expression': (family['expression'] - expression_target).abs().mean(),
             'reprojection': (reprojection * trust[:, None]).mean(),
         }
 
     def vertices(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
-        """Return the mean distance, in decimetres, between unposed heads of these differences."""
+        """Return the mean distance (B,), in decimetres, of unposed heads of these differences."""
         head = self.head_model
         index = self.vertex_indices
         offset = (shape @ head.identity[:, index].flatten(1)
                   + expression @ head.expression[:, index].flatten(1)).unflatten(1, (-1, 3))
-        return 10.0 * (offset.square().sum(-1) + 1e-8).sqrt().mean()
+        return 10.0 * (offset.square().sum(-1) + 1e-8).sqrt().mean(-1)
 
     @staticmethod
-    def likelihood(points: torch.Tensor, target: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Return the mean negative log likelihood of a Laplace law with scale (B, P) per axis."""
+    def likelihood(points: torch.Tensor, target: torch.Tensor, scale: torch.Tensor,
+                   known: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Return the mean negative log likelihood of a Laplace law with scale (B, P) per axis.
+
+        :param known: (B, P) 1 where the target counts; all of them by default.
+        """
         distance = (points - target).abs().sum(-1) / 2
-        return (distance / scale + scale.log()).mean()
+        value = distance / scale + scale.log()
+        return value.mean() if known is None else masked_mean(value, known)
 
     def _landmarks(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
         return self.head_model.points_of(self.head_model.landmark_indices, shape, expression)

@@ -10,6 +10,7 @@ low resolution is drawn for heads and negatives alike, so that it does not tell 
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,13 @@ from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.training.augment import Augmentation, photometric
 from trans3dhead_ros.training.config import TrainConfig
+from trans3dhead_ros.training.data.heads import Heads
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.dataset import Faces
 from trans3dhead_ros.training.metrics import receiver_operating_area
 from trans3dhead_ros.training.negatives import read_backgrounds
+
+PART = 'photographs'
+"""The part of the prepared data whose heads teach the score."""
 
 _BATCH = 64
 _SMALLEST = 12  # px of a crop side: the head of a person at the far end of a room
@@ -124,9 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog='trans3dhead train score', description=__doc__)
     parser.add_argument('--checkpoint', type=Path, required=True, help='of a finished training')
     parser.add_argument('--output', type=Path, required=True, help='where the new one goes')
-    parser.add_argument('--data', type=Path, help='folder with faces/ and appearance/hdri/ '
-                        '(default: data folder)')
-    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--data', type=Path, default=Path('runs/data'),
+                        help='folder that `trans3dhead prepare data` filled')
+    parser.add_argument('--backgrounds', type=Path,
+                        help='folder of panoramas (default: that of the data folder)')
     parser.add_argument('--negatives', type=Path, default=Path('runs/negatives.npz'))
     parser.add_argument('--held-out', type=int, default=0,
                         help='number of the panorama whose views only measure')
@@ -152,20 +157,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(
     network: Trans3DHead, device: torch.device, arguments: argparse.Namespace, config: ScoreConfig,
 ) -> dict[str, dict[str, float]]:
-    root = arguments.data or data_root()
     size, scale = network.config.input_size, network.config.crop_scale
-    backgrounds = read_backgrounds(root / 'appearance' / 'hdri')
+    backgrounds = read_backgrounds(arguments.backgrounds or data_root() / 'appearance' / 'hdri')
     with np.load(arguments.negatives) as archive:
         hard, groups = archive['crops'], archive['groups']
     if hard.shape[1:] != (size, size, 3):
         raise ValueError(f'negatives: crops of {hard.shape[1]} px, the network takes {size} px')
     generator = np.random.default_rng(config.seed)
-    crops, is_head = _face_crops(root, arguments.fits, size, scale, backgrounds, config)
+    training, validation = (
+        Heads.read(arguments.data, copy.deepcopy(network.head_model).cpu(), (PART,), held_out,
+                   size, scale, backgrounds=backgrounds) for held_out in (False, True))
+    crops, is_head = _face_crops(training, config)
     measured = groups == arguments.held_out
     seen = [photometric(crop, generator, 0.7 if copy else 0.0)
             for copy in range(config.hard_copies) for crop in hard[~measured]]
-    faces = Faces(root / 'faces', arguments.fits, size, scale, True)
-    plain = [_bgr(crop) for crop in faces.plain_batch(range(len(faces))).crops]
+    plain = [_bgr(crop) for crop in validation.plain_batch(range(len(validation))).crops]
 
     def features(of: Sequence[np.ndarray], share: float) -> torch.Tensor:
         return pooled_features(network, randomly_reduced(of, share, generator), device)
@@ -182,17 +188,13 @@ def _run(
     return {**figures, **{name: measure(network, of, held_out) for name, of in sets.items()}}
 
 
-def _face_crops(
-    root: Path, fits: Path, size: int, scale: float, backgrounds: Sequence[np.ndarray],
-    config: ScoreConfig,
-) -> tuple[list[np.ndarray], np.ndarray]:
+def _face_crops(heads: Heads, config: ScoreConfig) -> tuple[list[np.ndarray], np.ndarray]:
     """Return augmented crops as the training draws them, and which of them are heads."""
-    faces = Faces(root / 'faces', fits, size, scale, False, backgrounds=backgrounds)
     late = TrainConfig().late_augment
     crops: list[np.ndarray] = []
     is_head: list[np.ndarray] = []
     for number in range(config.batches):
-        batch = faces.training_batch(_BATCH, np.random.default_rng((config.seed, number)),
+        batch = heads.training_batch(_BATCH, np.random.default_rng((config.seed, number)),
                                      late if number % 2 else Augmentation())
         crops += [_bgr(crop) for crop in batch.crops]
         is_head.append(batch.is_head.numpy() > 0.5)

@@ -1,40 +1,61 @@
-"""The few figures that a training watches on faces it does not see."""
+"""The few figures that a training watches on heads it does not learn from."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from trans3dhead_ros.geometry import geodesic_distance_deg
+from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_ros.training.dataset import Faces
-from trans3dhead_ros.training.metrics import nme_68, nme_inner, receiver_operating_area
+from trans3dhead_ros.training.data.heads import Heads
+from trans3dhead_ros.training.metrics import (
+    mean_by_yaw,
+    nme_68,
+    nme_inner,
+    receiver_operating_area,
+)
 
 
 @torch.no_grad()
-def validate(network: Trans3DHead, faces: Faces, device: torch.device) -> dict[str, float]:
+def validate(
+    network: Trans3DHead, heads: Heads, device: torch.device, by_yaw: bool = False,
+) -> dict[str, float]:
     """
-    Return errors over plainly cropped faces: `inner51_percent` and `nme68_percent` (jaw on the
-    contour) of sqrt(w h) of the true box, `rotation_deg` (median geodesic distance to the fits) and
-    `score_auc` against as many negatives.
+    Return errors over plainly cropped heads.
+
+    `inner51_percent` and `nme68_percent` (jaw on the contour) of sqrt(w h) of the true box,
+    `rotation_deg` (median geodesic distance to the known poses) and `score_auc` against as many
+    negatives; if asked, also the mean of the last two measures of points and pose in bins of |yaw|,
+    such as `nme68_60-90` and `rotation_60-90`.
     """
     network.eval()
-    inner, all_points, angles, scores, labels = [], [], [], [], []
-    for batch in faces.validation_batches(32):
+    inner, all_points, angles, yaws, scores, labels = [], [], [], [], [], []
+    for batch in heads.validation_batches(32):
         batch = batch.to(device)
         prediction = network(batch.crops.contiguous(memory_format=torch.channels_last))
         scores.append(prediction.score)
         labels.append(batch.is_head)
-        heads = batch.is_head > 0.5
-        truth = batch.points[heads]
-        points = torch.cat([prediction.contour, prediction.landmarks[:, JAW_COUNT:]], 1)[heads]
-        points, truth = points.cpu().numpy(), truth.cpu().numpy()
+        chosen = batch.is_head > 0.5
+        truth = batch.points[chosen].cpu().numpy()
+        points = torch.cat([prediction.contour, prediction.landmarks[:, JAW_COUNT:]], 1)[chosen]
+        points = points.cpu().numpy()
         inner.append(nme_inner(points, truth))
         all_points.append(nme_68(points, truth))
-        angles.append(geodesic_distance_deg(prediction.rotation[heads], batch.rotation[heads]))
+        known = batch.has_fit[chosen].cpu().numpy() > 0
+        rotation = batch.rotation[chosen].cpu().numpy()
+        angle = geodesic_distance_deg(prediction.rotation[chosen].cpu().numpy(), rotation)
+        angles.append(np.where(known, angle, np.nan))
+        yaws.append(np.where(known, euler_from_rotation(rotation)[:, 0], np.nan))
     score, label = torch.cat(scores).cpu().numpy(), torch.cat(labels).cpu().numpy() > 0.5
-    return {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
-            'nme68_percent': 100 * float(np.concatenate(all_points).mean()),
-            'rotation_deg': float(torch.cat(angles).median()),
-            'score_auc': receiver_operating_area(score, label)}
+    points_error, angle, yaw = (np.concatenate(v) for v in (all_points, angles, yaws))
+    figures = {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
+               'nme68_percent': 100 * float(points_error.mean()),
+               'rotation_deg': float(np.nanmedian(angle)) if np.isfinite(angle).any() else np.nan,
+               'score_auc': receiver_operating_area(score, label)}
+    if by_yaw:
+        known = np.isfinite(angle)
+        for name, values in (('nme68', 100 * points_error), ('rotation', angle)):
+            bins = mean_by_yaw(values[known], yaw[known])
+            figures.update({f'{name}_{key}': value for key, value in bins.items()})
+    return figures

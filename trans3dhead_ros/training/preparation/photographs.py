@@ -1,0 +1,129 @@
+"""The labelled photographs with their fits, as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
+from trans3dhead_ros.training.data.sample import Placement, Sample
+
+AUTOMATIC_TRUST = 0.5
+"""Weight of points that a machine placed."""
+
+
+@dataclass(frozen=True)
+class PhotographMaker:
+    """
+    Labelled faces of a folder with `labels.csv`.
+
+    A face whose fit was rejected keeps its points; where these were placed by a machine as well,
+    nothing about it is certain and it is left out.
+
+    :ivar folder: with `labels.csv`. :ivar fits: the file of `trans3dhead prepare fits`.
+    """
+
+    folder: Path
+    fits: Path
+    name: str = 'photographs'
+    source: str = 'HELEN, LFPW, AFW and YouTube Faces photographs with 68 points'
+    licence: str = 'research use'
+    open: bool = False
+    bytes_each: int = 20_000
+
+    def count(self) -> int:
+        """Return the number of labelled faces."""
+        return len(labelled_faces(self.folder, self.fits)[0])
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the samples depend on."""
+        return {'faces': self.count(), 'fits': fingerprint(self.fits)}
+
+    def samples_per_item(self) -> float:
+        """Return 1: nearly all are kept."""
+        return 1.0
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        """
+        Return the samples of some faces.
+
+        :raises ValueError: a picture is missing or damaged.
+        """
+        records, fits = labelled_faces(self.folder, self.fits)
+        samples = (photograph_sample(records[i], fits, i) for i in range(start, stop))
+        return [sample for sample in samples if sample is not None]
+
+
+@lru_cache(maxsize=2)
+def labelled_faces(folder: Path, fits_path: Path) -> tuple[list[FaceRecord], dict[str, np.ndarray]]:
+    """
+    Read labelled faces and, row by row the same, their fits.
+
+    :return: records, and the arrays of the fits (N, ...) of the faces themselves, not mirrored.
+    :raises ValueError: a file is missing, or the fits are those of other faces.
+    """
+    fits = read_fits(fits_path)
+    records = [record for record in read_labels(folder) if record.points is not None]
+    row_of = {str(file): row for row, file in enumerate(fits.pop('files'))}
+    missing = [record.file for record in records if record.file not in row_of]
+    if missing:
+        raise ValueError(f'fits: {fits_path} lacks {len(missing)} faces, {missing[0]} the first; '
+                         'run `trans3dhead prepare fits` again')
+    rows = [row_of[record.file] for record in records]
+    fits.pop('offsets', None)
+    return records, {key: values[rows, 0] if values.ndim > 1 and values.shape[1] == 2
+                     and key in _MIRRORED else values[rows] for key, values in fits.items()}
+
+
+_MIRRORED = frozenset({'rotation', 'translation', 'log_scale', 'shape', 'expression',
+                       'inner_error'})
+
+
+def read_fits(path: Path) -> dict[str, np.ndarray]:
+    """
+    Read the arrays of `trans3dhead prepare fits`.
+
+    :raises ValueError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f'fits: no file {path}; make it with `trans3dhead prepare fits`')
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def photograph_sample(
+    record: FaceRecord, fits: dict[str, np.ndarray], row: int,
+) -> Sample | None:
+    """Return a face with its fit in px of its picture; None where nothing about it is certain."""
+    automatic = record.source in NEVER_HELD_OUT
+    accepted = bool(fits['accepted'][row]) if 'accepted' in fits else True
+    if automatic and not accepted:
+        return None
+    fitted = {}
+    if accepted:
+        low, high = record.points.min(0), record.points.max(0)
+        half = float((high - low).max()) / 2
+        fitted = {
+            'rotation': fits['rotation'][row],
+            'placement': Placement((low + high) / 2 + half * fits['translation'][row],
+                                   float(fits['log_scale'][row]) + float(np.log(half))),
+            'shape': fits['shape'][row], 'expression': fits['expression'][row]}
+    try:
+        picture = record.path.read_bytes()
+    except OSError as error:
+        raise ValueError(f'data: the picture {record.path} cannot be read '
+                         f'({error.strerror})') from error
+    return Sample(
+        picture=picture, source=record.source, group=record.photo,
+        is_validation=record.is_validation, points=record.points,
+        trust=AUTOMATIC_TRUST if automatic else 1.0, **fitted)
+
+
+def fingerprint(path: Path) -> str:
+    """Return a short name of a file's content."""
+    import hashlib
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

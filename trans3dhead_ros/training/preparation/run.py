@@ -1,0 +1,137 @@
+"""Runs makers in several processes, shard by shard; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trans3dhead_ros.training.data.manifest import Manifest, Part
+from trans3dhead_ros.training.data.shards import SUFFIX, Shard, write_shard
+from trans3dhead_ros.training.preparation.part import Maker
+
+SAMPLES_PER_SHARD = 500
+_SETTINGS = 'settings.json'
+_RESERVE = 1.1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: items start ... stop - 1 of a part."""
+
+    part: str
+    file: str
+    start: int
+    stop: int
+
+
+def jobs_of(maker: Maker) -> list[Job]:
+    """Cut a part into shards of about `SAMPLES_PER_SHARD` samples."""
+    items, step = maker.count(), max(1, round(SAMPLES_PER_SHARD / maker.samples_per_item()))
+    return [Job(maker.name, f'{maker.name}/{number:05d}{SUFFIX}', start, min(start + step, items))
+            for number, start in enumerate(range(0, items, step))]
+
+
+def prepare(
+    makers: Sequence[Maker], output: Path, seed: int, offsets: np.ndarray, workers: int,
+) -> Manifest:
+    """
+    Write the shards that are not there yet, then the manifest.
+
+    :param offsets: (51, 3) m of the fits. :param workers: processes, each with one thread.
+    :raises ValueError: too little disk, a folder that was begun with other settings, an input that
+        is missing or damaged.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    settings = {maker.name: maker.settings() for maker in makers} | {'seed': seed}
+    _same_settings(output, settings)
+    todo = {maker.name: [job for job in jobs_of(maker) if not (output / job.file).is_file()]
+            for maker in makers}
+    _enough_disk(makers, todo, output)
+    by_name = {maker.name: maker for maker in makers}
+    waiting = [(by_name[name], job) for name, jobs in todo.items() for job in jobs]
+    total = sum((job.stop - job.start) * maker.samples_per_item() for maker, job in waiting)
+    with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
+        for count in _made(waiting, output, workers):
+            bar.update(count)
+    manifest = Manifest(seed, settings, np.asarray(offsets, float).tolist(),
+                        tuple(_part(maker, output) for maker in makers))
+    manifest.save(output)
+    return manifest
+
+
+def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> Iterator[int]:
+    """Yield the number of samples of every shard as it is written."""
+    if workers <= 1:
+        for maker, job in waiting:
+            yield make_shard(maker, job, output)
+        return
+    # Not by fork: the threads of torch and OpenCV do not survive it.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+        futures = [pool.submit(make_shard, maker, job, output) for maker, job in waiting]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def make_shard(maker: Maker, job: Job, output: Path) -> int:
+    """Make and write one shard; return its number of samples. An empty one is only marked."""
+    samples = maker.make(job.start, job.stop)
+    path = output / job.file
+    if samples:
+        write_shard(path, samples)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return len(samples)
+
+
+def _same_settings(output: Path, settings: dict[str, Any]) -> None:
+    path, text = output / _SETTINGS, json.dumps(settings, indent=1, sort_keys=True)
+    if path.is_file() and path.read_text() != text:
+        before = json.loads(path.read_text())
+        changed = sorted(key for key in {*before, *settings}
+                         if before.get(key) != json.loads(text).get(key))
+        raise ValueError(f'--output: {output} was begun with other settings of '
+                         f'{", ".join(changed)}; name another folder or remove it')
+    path.write_text(text)
+
+
+def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Path) -> None:
+    needed = sum(maker.bytes_each * maker.samples_per_item() * (job.stop - job.start)
+                 for maker in makers for job in todo[maker.name])
+    free = shutil.disk_usage(output).free
+    print(f'{output}: about {needed / 1e9:.2f} GB to write, {free / 1e9:.1f} GB free')
+    if needed * _RESERVE > free:
+        raise ValueError(f'--output: {output} has {free / 1e9:.1f} GB free and about '
+                         f'{needed / 1e9:.1f} GB are needed; make room or prepare less')
+
+
+def _part(maker: Maker, output: Path) -> Part:
+    shards, validation = {}, 0
+    for job in jobs_of(maker):
+        path = output / job.file
+        if path.stat().st_size:
+            shard = Shard(path)
+            shards[job.file] = len(shard)
+            validation += int((shard.labels['is_validation'] > 0).sum())
+    return Part(maker.name, maker.source, maker.licence, maker.open, shards, validation)
