@@ -1,0 +1,101 @@
+"""The light that a surface sends to the camera: diffuse with a soft terminator, and a highlight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .lighting import harmonics
+
+_BLEED = (1.0, 0.45, 0.3)
+"""How far red, green and blue travel under skin, relative to red."""
+_SHOULDER = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """N samples of surface, one column each; camera frame, linear RGB."""
+
+    albedo: torch.Tensor
+    """(3, N)"""
+    position: torch.Tensor
+    """(3, N) m"""
+    normal: torch.Tensor
+    """(3, N) unit"""
+    occlusion: torch.Tensor | None
+    """(N,) share of the environment that is seen, or None: all of it"""
+    specular: torch.Tensor
+    """(N,)"""
+    roughness: torch.Tensor
+    """(N,)"""
+    wrap: torch.Tensor
+    """(N,)"""
+    shadow: torch.Tensor | None
+    """(N,) share 0..1 of the first light that arrives, or None: all of it"""
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(N,) of (3, N) and (3, N) or (3, 1)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def unit(vector: torch.Tensor) -> torch.Tensor:
+    """(3, N) of length 1; zero stays zero."""
+    return vector / dot(vector, vector).sqrt().clamp(min=1e-20)
+
+
+def shade(
+    surface: Surface, irradiance: torch.Tensor, directions: torch.Tensor, colours: torch.Tensor
+) -> torch.Tensor:
+    """(3, N) linear RGB with a soft shoulder, so that highlights do not clip.
+
+    :param irradiance: (9, 3, N) or (9, 3, 1)
+    :param directions: (L, 3, N) or (L, 3, 1) unit, towards the lights
+    :param colours: (L, 3, N) or (L, 3, 1)
+    """
+    normal, view = surface.normal, unit(-surface.position)
+    facing = dot(normal, view).clamp(min=0)
+    mirrored = normal * (facing * 2) - view
+    bleed = [surface.wrap * share for share in _BLEED]
+
+    # a rough mirror sees the environment about as blurred as the irradiance is
+    fresnel = _fresnel(surface.specular, facing) * (1 - surface.roughness * 0.5)
+    diffuse, glossy = _look_up(irradiance, normal), _look_up(irradiance, mirrored) * fresnel
+    if surface.occlusion is not None:
+        diffuse, glossy = diffuse * surface.occlusion, glossy * surface.occlusion
+
+    width = surface.roughness * surface.roughness
+    width = (width * width).clamp(min=1e-4)
+    for i, (towards, colour) in enumerate(zip(directions, colours, strict=True)):
+        cosine = dot(normal, towards)
+        half = unit(view + towards)
+        light = colour if i or surface.shadow is None else colour * surface.shadow
+        across = dot(half, towards).clamp(min=0)
+        peak = dot(normal, half).clamp(min=0)
+        peak = peak * peak * (width - 1) + 1
+        # GGX with the visibility term of Kelemen and Szirmay-Kalos 2001; pi cancels, see lighting
+        strength = width / (peak * peak) * 0.25 / (across * across).clamp(min=0.05)
+        strength = strength * _fresnel(surface.specular, across) * cosine.clamp(min=0)
+        glossy = glossy + light * strength
+        diffuse = diffuse + light * torch.stack(
+            [((cosine + w) / ((1 + w) * (1 + w))).clamp(min=0) for w in bleed]
+        )
+    linear = surface.albedo * diffuse + glossy
+    over = (linear - _SHOULDER).clamp(min=0) / (1 - _SHOULDER)
+    return linear.clamp(max=_SHOULDER) + over / (1 + over) * (1 - _SHOULDER)
+
+
+def _look_up(irradiance: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    basis = harmonics(direction)
+    result = irradiance[0] * basis[0]
+    for k in range(1, 9):
+        result = result + irradiance[k] * basis[k]
+    return result.clamp(min=0)
+
+
+def _fresnel(at_normal: torch.Tensor, cosine: torch.Tensor) -> torch.Tensor:
+    """Schlick 1994."""
+    rest = 1 - cosine.clamp(max=1)
+    square = rest * rest
+    return at_normal + (1 - at_normal) * (square * square * rest) * (at_normal > 0)
