@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.training.data.readers import READERS, read_samples
+from trans3dhead_ros.training.data.sample import Sample
+from trans3dhead_ros.training.data.split import SPLITS
 from trans3dhead_ros.training.data_root import DEFAULT, VARIABLE
 from trans3dhead_ros.training.evaluation_report import format_report, report
-from trans3dhead_ros.training.evaluation_sets import SPLITS, Sample, read_samples
 from trans3dhead_ros.training.evaluation_views import Answer, ask
 from trans3dhead_ros.training.predictors import make_predictor
 from trans3dhead_ros.training.predictors.interface import PREDICTORS
@@ -28,7 +30,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(
         prog='trans3dhead evaluate', description=__doc__.split(': ', 1)[1])
     parser.add_argument('--data', default=f'crops:{root / "faces"}', metavar='FORMAT:PATH',
-                        help='crops:FOLDER (with labels.csv) or aflw:FOLDER (.jpg + .mat); '
+                        help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); '
                              'default: %(default)s')
     parser.add_argument('--predictor', nargs='+', choices=PREDICTORS, default=['ours'],
                         metavar='NAME', help=f'one or more of {", ".join(PREDICTORS)}')

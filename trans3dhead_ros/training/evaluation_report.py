@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.geometry import (
-    euler_from_rotation,
-    geodesic_distance_deg,
-    rotation_from_euler,
-)
+from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.training import metrics
 from trans3dhead_ros.training.evaluation_views import BOX_JITTER, TURN_DEG, Answer
 
@@ -35,26 +31,13 @@ def report(answers: Sequence[Answer], reference_yaw: Array | None = None) -> dic
 
 
 def _measure(answers: Sequence[Answer], reference_yaw: Array | None) -> dict[str, Any]:
-    true = np.stack([a.sample.points for a in answers])
-    landmarks = np.stack([a.plain.landmarks for a in answers])
-    errors = {
-        'nme_68_percent': metrics.nme_68(landmarks, true),
-        'inner_51_percent': metrics.nme_inner(landmarks, true),
-        'inner_51_interocular_percent': metrics.nme_inner_interocular(landmarks, true),
-    }
-    if all(a.plain.contour is not None for a in answers):
-        contour = np.stack([a.plain.contour for a in answers])
-        errors['nme_68_contour_percent'] = metrics.nme_68(contour, true)
     result: dict[str, Any] = {'faces': len(answers)}
-    result |= {name: 100 * float(values.mean()) for name, values in errors.items()}
-    offset = 100 * metrics.inner_offset(landmarks, true).mean(axis=0)
-    result['inner_51_offset_percent'] = {'x': float(offset[0]), 'y': float(offset[1])}
-    # Sets labelled in 2D are scored by the inner points, those labelled in 3D by all.
-    in_3d = all(a.sample.points_are_3d for a in answers)
-    scored = 'nme_68_percent' if in_3d else 'inner_51_interocular_percent'
-    result['failures_percent'] = 100 * metrics.failure_rate(errors[scored])
-    result['area_under_curve'] = metrics.area_under_curve(errors[scored])
-    result |= _measure_pose(answers, errors['nme_68_percent'])
+    labelled = [a for a in answers if a.sample.points is not None]
+    if labelled:
+        result |= _measure_landmarks(labelled)
+        if len(labelled) < len(answers):
+            result['faces_with_landmarks'] = len(labelled)
+    result |= _measure_pose([a for a in answers if a.sample.rotation is not None])
     result |= _measure_label_free(answers)
     scores = [a.plain.score for a in answers if a.plain.score is not None]
     headless = [score for a in answers for score in a.headless_scores]
@@ -72,27 +55,63 @@ def _measure(answers: Sequence[Answer], reference_yaw: Array | None) -> dict[str
     return result
 
 
-def _measure_pose(answers: Sequence[Answer], nme_68: Array) -> dict[str, Any]:
-    """Errors of the pose where labels and predictor have one, and landmarks by true yaw."""
-    posed = [a for a in answers if a.sample.euler_deg is not None]
-    result: dict[str, Any] = {}
-    if len(posed) == len(answers):
-        yaw = np.array([a.sample.euler_deg[0] for a in answers])
+def _measure_landmarks(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Errors of the points, of samples that all have them; by true yaw where all have a pose."""
+    true = np.stack([a.sample.points for a in answers])
+    landmarks = np.stack([a.plain.landmarks for a in answers])
+    errors = {
+        'nme_68_percent': metrics.nme_68(landmarks, true),
+        'inner_51_percent': metrics.nme_inner(landmarks, true),
+        'inner_51_interocular_percent': metrics.nme_inner_interocular(landmarks, true),
+    }
+    if all(a.plain.contour is not None for a in answers):
+        contour = np.stack([a.plain.contour for a in answers])
+        errors['nme_68_contour_percent'] = metrics.nme_68(contour, true)
+    result: dict[str, Any] = {name: 100 * float(values.mean()) for name, values in errors.items()}
+    offset = 100 * metrics.inner_offset(landmarks, true).mean(axis=0)
+    result['inner_51_offset_percent'] = {'x': float(offset[0]), 'y': float(offset[1])}
+    # Sets labelled in 2D are scored by the inner points, those labelled in 3D by all.
+    in_3d = all(a.sample.points_are_3d for a in answers)
+    scored = 'nme_68_percent' if in_3d else 'inner_51_interocular_percent'
+    result['failures_percent'] = 100 * metrics.failure_rate(errors[scored])
+    result['area_under_curve'] = metrics.area_under_curve(errors[scored])
+    if all(a.sample.rotation is not None for a in answers):
+        yaw = labelled_euler(np.stack([a.sample.rotation for a in answers]))[:, 0]
         result['nme_68_by_yaw_percent'] = {
-            name: 100 * value for name, value in metrics.mean_by_yaw(nme_68, yaw).items()}
-    posed = [a for a in posed if a.plain.rotation is not None]
-    if posed:
-        true = np.stack([a.sample.euler_deg for a in posed])
-        predicted = np.stack([a.plain.rotation for a in posed])
-        error = metrics.pose_absolute_error(euler_from_rotation(predicted), true)
-        if len(error):
-            yaw, pitch, roll = (float(value) for value in error.mean(axis=0))
-            result['pose_error_deg'] = {
-                'faces': len(error), 'yaw': yaw, 'pitch': pitch, 'roll': roll,
-                'mean': (yaw + pitch + roll) / 3}
-        result['geodesic_deg'] = float(
-            geodesic_distance_deg(predicted, rotation_from_euler(true)).mean())
+            name: 100 * value
+            for name, value in metrics.mean_by_yaw(errors['nme_68_percent'], yaw).items()}
     return result
+
+
+def _measure_pose(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Errors of the rotation, of samples that all have one and of a predictor that gives one."""
+    answers = [a for a in answers if a.plain.rotation is not None]
+    if not answers:
+        return {}
+    true = np.stack([a.sample.rotation for a in answers])
+    predicted = np.stack([a.plain.rotation for a in answers])
+    result: dict[str, Any] = {}
+    error = metrics.pose_absolute_error(euler_from_rotation(predicted), labelled_euler(true))
+    if len(error):
+        yaw, pitch, roll = (float(value) for value in error.mean(axis=0))
+        result['pose_error_deg'] = {
+            'faces': len(error), 'yaw': yaw, 'pitch': pitch, 'roll': roll,
+            'mean': (yaw + pitch + roll) / 3}
+    result['geodesic_deg'] = float(geodesic_distance_deg(predicted, true).mean())
+    return result
+
+
+def labelled_euler(rotation: Array) -> Array:
+    """
+    Decode true rotations (N, 3, 3) to the angles (N, 3) in degrees that a labeller would write.
+
+    Beyond ±90° of yaw the plain decode folds to an upside-down head; of the two triples of one
+    rotation this returns the one with the smaller largest angle, so that a label of 95° stays 95°.
+    """
+    plain = euler_from_rotation(rotation)
+    other = (plain * [-1, 1, 1] + 360) % 360 - 180
+    smaller = np.abs(other).max(axis=-1) < np.abs(plain).max(axis=-1)
+    return np.where(smaller[:, None], other, plain)
 
 
 def _measure_label_free(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -115,6 +134,8 @@ def format_report(rows: dict[str, Any]) -> str:
         'inner_51_interocular_percent': ('51/inter-ocular %', '{:.2f}'),
         'failures_percent': ('failures %', '{:.1f}'), 'area_under_curve': ('AUC', '{:.3f}'),
     }
+    columns = {key: column for key, column in columns.items()
+               if any(key in row for row in rows.values())}
     names = [name for name in rows if name != 'all'] + ['all']
     wide = max(len(name) for name in names) + 2
     lines = [' ' * wide + '  '.join(title for title, _ in columns.values())]
@@ -126,8 +147,12 @@ def format_report(rows: dict[str, Any]) -> str:
 
 
 def _format_pose(row: dict[str, Any]) -> Iterable[str]:
-    offset = row['inner_51_offset_percent']
-    yield (f'mean offset of the inner 51: x {offset["x"]:+.2f}, y {offset["y"]:+.2f} % of the box')
+    if 'faces_with_landmarks' in row:
+        yield f'landmarks are labelled on {row["faces_with_landmarks"]} of the faces'
+    if 'inner_51_offset_percent' in row:
+        offset = row['inner_51_offset_percent']
+        yield (f'mean offset of the inner 51: x {offset["x"]:+.2f}, y {offset["y"]:+.2f} % of the '
+               'box')
     if 'nme_68_by_yaw_percent' in row:
         yield '68 points by |yaw|, %: ' + ', '.join(
             f'{name} {value:.2f}' for name, value in row['nme_68_by_yaw_percent'].items())
@@ -136,6 +161,8 @@ def _format_pose(row: dict[str, Any]) -> Iterable[str]:
         yield (f'pose error: yaw {pose["yaw"]:.2f}°, pitch {pose["pitch"]:.2f}°, '
                f'roll {pose["roll"]:.2f}°, mean {pose["mean"]:.2f}° of {pose["faces"]} faces; '
                f'geodesic {row["geodesic_deg"]:.2f}°')
+    elif 'geodesic_deg' in row:
+        yield f'pose error: geodesic {row["geodesic_deg"]:.2f}°'
     words = {
         'turn_deg': f'picture turned by ±{TURN_DEG:.0f}°: rotation error',
         'mirror_deg': 'picture mirrored: rotation error',

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
-from trans3dhead_ros.landmarks import INNER, mirror_points
+from trans3dhead_ros.landmarks import INNER
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detect import iou
-from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training import metrics
-from trans3dhead_ros.training.evaluation_sets import Sample
+from trans3dhead_ros.training.data.sample import Sample
 from trans3dhead_ros.training.negatives import MAXIMUM_OVERLAP
 from trans3dhead_ros.training.predictors import Alignment, Predictor
 
@@ -34,7 +33,7 @@ class Answer:
     turn_deg: tuple[float, ...] = ()
     mirror_deg: float | None = None
     box_deg: tuple[float, ...] = ()
-    #: Change of the inner 51 points under another box, over the size of the true box.
+    #: Change of the inner 51 points under another box, over the size of the face's box.
     box_points: tuple[float, ...] = ()
     #: Scores of views of the same picture that show no head.
     headless_scores: tuple[float, ...] = ()
@@ -53,7 +52,7 @@ def ask(predictor: Predictor, sample: Sample, label_free: bool = True) -> Answer
 
     :raises ValueError: the picture cannot be read.
     """
-    image, points = read_picture(sample.path), sample.points
+    image, points = sample.image(), outline(sample)
     plain = _align(predictor, image, points)
     if not label_free:
         return Answer(sample, plain)
@@ -71,13 +70,27 @@ def ask(predictor: Predictor, sample: Sample, label_free: bool = True) -> Answer
     turned = (_align(predictor, *turn_picture(image, points, angle)).rotation
               for angle in (TURN_DEG, -TURN_DEG))
     mirrored = _align(predictor, np.ascontiguousarray(image[:, ::-1]),
-                      mirror_points(points, image.shape[1])).rotation
+                      np.array([image.shape[1] - 1, 0]) + points * [-1, 1]).rotation
     return Answer(
         sample, plain,
         turn_deg=tuple(float(metrics.turn_error_deg(plain.rotation, rotation, angle))
                        for rotation, angle in zip(turned, (TURN_DEG, -TURN_DEG), strict=True)),
         mirror_deg=float(metrics.mirror_error_deg(plain.rotation, mirrored)),
         box_deg=tuple(box_deg), box_points=tuple(box_points), headless_scores=headless)
+
+
+def outline(sample: Sample) -> Array:
+    """
+    Return points (P, 2) px whose tight box is the face's, in this view and in a turned one.
+
+    These are the labelled points; where a set has only a box, the ellipse that fills it, because
+    the corners of a turned box would make it larger.
+    """
+    if sample.points is not None:
+        return sample.points
+    angle = np.arange(64) * (np.pi / 32)
+    centre, radius = (sample.box[:2] + sample.box[2:]) / 2, (sample.box[2:] - sample.box[:2]) / 2
+    return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 def _align(predictor: Predictor, image: Image, points: Array) -> Alignment:
