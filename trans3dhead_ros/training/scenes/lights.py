@@ -1,0 +1,137 @@
+"""Light on a head: a panorama's, lamps, from the side, from behind, too little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from trans3dhead_ros.training.render.renderer import Lighting, environment_irradiance
+from trans3dhead_ros.training.scenes.environments import Environment, solid_angles, sphere
+
+Array = NDArray[np.float64]
+
+KINDS = ('environment', 'studio', 'side', 'back', 'low')
+
+
+@dataclass(frozen=True)
+class LightDistribution:
+    """
+    What light heads stand in.
+
+    :ivar shares: of the `KINDS`. :ivar exposure: median brightness of white paper that faces the
+        camera, 1 is white; :ivar exposure_sigma: of its logarithm. :ivar low_exposure: the same for
+        the kind 'low', evenly.
+    """
+
+    shares: tuple[float, ...] = (0.44, 0.22, 0.13, 0.10, 0.11)
+    exposure: float = 0.95
+    exposure_sigma: float = 0.22
+    low_exposure: tuple[float, float] = (0.16, 0.45)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLight:
+    """
+    Light of one picture.
+
+    :ivar lighting: for the renderer. :ivar environment: whose light it is.
+    :ivar world_to_camera: (3, 3) how the camera stands in it. :ivar gain: (3,) factor from the
+        environment's linear RGB to the picture's. :ivar kind: one of `KINDS`.
+    """
+
+    lighting: Lighting
+    environment: Environment
+    world_to_camera: Array
+    gain: Array
+    kind: str
+
+
+def draw_light(
+    generator: np.random.Generator, environments: Sequence[Environment],
+    distribution: LightDistribution = LightDistribution(), camera_turn: Array | None = None,
+) -> DrawnLight:
+    """
+    Draw the light of one picture.
+
+    :param camera_turn: (3, 3) how the camera is tilted against a level one; None draws it.
+    """
+    kind = str(generator.choice(KINDS, p=distribution.shares))
+    environment = environments[generator.integers(len(environments))]
+    azimuth = generator.uniform(0, 360)
+    if camera_turn is None:
+        camera_turn = Rotation.from_euler(
+            'xz', [generator.normal(0, 8), generator.normal(0, 5)], degrees=True).as_matrix()
+    world_to_camera = camera_turn @ Rotation.from_euler('y', azimuth, degrees=True).as_matrix()
+    tint = np.exp(generator.normal(0, 0.08, 3))
+    panorama = environment.light(world_to_camera) * tint
+    directions, colours = _lamps(kind, generator)
+    if kind == 'environment' or generator.random() < 0.3:
+        sun = world_to_camera @ environment.sun
+        strength = generator.uniform(0.5, 1.0)
+        directions.insert(0, sun)
+        colours.insert(0, strength * environment.sun_colour * tint)
+    share = {'environment': 1.0, 'studio': 0.5, 'side': 0.22, 'back': 0.4, 'low': 0.6}[kind]
+    panorama = share * generator.uniform(0.6, 1.4) * panorama
+    brightness = _brightness(panorama, directions, colours)
+    if kind == 'low':
+        wanted = generator.uniform(*distribution.low_exposure)
+    else:
+        wanted = distribution.exposure * np.exp(generator.normal(0, distribution.exposure_sigma))
+    if kind == 'back':  # a camera exposes for the bright background
+        wanted *= generator.uniform(0.35, 0.9)
+    gain = wanted / brightness
+    lighting = Lighting(
+        irradiance=environment_irradiance(torch.from_numpy((gain * panorama).astype(np.float32))),
+        directions=torch.from_numpy(np.array(directions).reshape(-1, 3).astype(np.float32)),
+        colours=torch.from_numpy(gain * np.array(colours).reshape(-1, 3)).float(),
+        shadows=len(directions) > 0)
+    return DrawnLight(lighting, environment, world_to_camera, gain * share * tint, kind)
+
+
+def _lamps(kind: str, generator: np.random.Generator) -> tuple[list[Array], list[Array]]:
+    """Return directions and colours of the lamps, the strongest first."""
+    if kind == 'environment':
+        return [], []
+    warmth = generator.normal(0, 0.18)
+    colour = np.array([np.exp(warmth), 1.0, np.exp(-warmth)])
+    if kind == 'side':
+        azimuth = generator.choice([-1, 1]) * generator.uniform(60, 105)
+        elevation, strength = generator.uniform(-20, 40), generator.uniform(1.2, 2.5)
+    elif kind == 'back':
+        azimuth = generator.uniform(130, 230)
+        elevation, strength = generator.uniform(5, 60), generator.uniform(1.5, 4.0)
+    elif kind == 'low':
+        azimuth = generator.uniform(0, 360)
+        elevation, strength = generator.uniform(-30, 70), generator.uniform(0.0, 0.8)
+    else:
+        azimuth = generator.uniform(-70, 70)
+        elevation, strength = generator.uniform(0, 65), generator.uniform(0.3, 1.3)
+    directions, colours = [_towards(azimuth, elevation)], [strength * colour]
+    if kind == 'studio' and generator.random() < 0.6:
+        directions.append(_towards(generator.uniform(-110, 110), generator.uniform(-20, 50)))
+        colours.append(generator.uniform(0.1, 0.6) * np.exp(generator.normal(0, 0.15, 3)))
+    return directions, colours
+
+
+def _towards(azimuth_deg: float, elevation_deg: float) -> Array:
+    """Return the direction to a lamp: 0, 0 is at the camera, azimuth to the right, then up."""
+    azimuth, elevation = np.deg2rad([azimuth_deg, elevation_deg])
+    return np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation),
+                     -np.cos(azimuth) * np.cos(elevation)])
+
+
+def _brightness(panorama: Array, directions: Sequence[Array], colours: Sequence[Array]) -> float:
+    """Return the mean light on what a camera sees of a sphere: radiance of white paper."""
+    faces = sphere((5, 7))[:, [0, 1, 2, 4, 5, 6]].reshape(-1, 3)
+    faces = np.concatenate([faces[faces[:, 2] < -0.3], [[0.0, 0.0, -1.0]]])
+    towards = sphere(panorama.shape[:2]).reshape(-1, 3)
+    weight = (panorama.mean(-1) * solid_angles(panorama.shape[:2])).reshape(-1) / np.pi
+    light = np.clip(faces @ towards.T, 0, None) @ weight
+    for direction, colour in zip(directions, colours, strict=True):
+        light = light + np.clip(faces @ direction, 0, None) * colour.mean()
+    return float(light.mean())
