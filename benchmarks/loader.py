@@ -41,7 +41,8 @@ def main() -> None:
         if number >= 2:  # the first ones warm up
             loading.append(loaded - started)
             eating.append(time.perf_counter() - loaded)
-    ratio = statistics.median(e / l for e, l in zip(eating, loading, strict=True))
+    ratio = statistics.median(
+        step / load for step, load in zip(eating, loading, strict=True))
     print(f'{len(run.training)} heads; loading, one thread: '
           f'{count / statistics.median(loading):.0f} crops/s; training, {torch.get_num_threads()} '
           f'threads: {count / statistics.median(eating):.0f} crops/s; loading is {ratio:.2f} x')
