@@ -8,14 +8,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.training.data.sample import Sample
 from trans3dhead_ros.training.evaluate import main
-from trans3dhead_ros.training.evaluation_report import format_report, report
-from trans3dhead_ros.training.evaluation_sets import Sample, read_samples
-from trans3dhead_ros.training.evaluation_views import Answer, headless_views, turn_picture
+from trans3dhead_ros.training.evaluation_plots import write_plots
+from trans3dhead_ros.training.evaluation_report import format_report, labelled_euler, report
+from trans3dhead_ros.training.evaluation_views import (
+    Answer,
+    ask,
+    headless_views,
+    outline,
+    turn_picture,
+)
 from trans3dhead_ros.training.predictors import Alignment
 
 FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
@@ -23,54 +29,11 @@ BASELINES = FACES.parent.parent / 'baselines'
 POINTS = np.random.default_rng(5).uniform([30, 20], [130, 120], (68, 2))
 
 
-def write_aflw(folder: Path, name: str, euler_rad: tuple[float, float, float]) -> None:
-    """Write a picture and labels as AFLW2000-3D has them; pitch, yaw, roll in radians."""
-    cv2.imwrite(str(folder / f'{name}.jpg'), np.full((160, 160, 3), 99, np.uint8))
-    savemat(folder / f'{name}.mat', {
-        'pt3d_68': np.vstack([POINTS.T, np.zeros(68)]),
-        'Pose_Para': np.array([[*euler_rad, 80.0, 80.0, 0.0, 1e-3]])})
-
-
 def answer(euler_deg: tuple, predicted_deg: tuple, shift: float, source: str = 'set') -> Answer:
-    sample = Sample(Path('face.jpg'), source, POINTS, True, np.array(euler_deg, float))
+    sample = Sample(Path('face.jpg'), source, 'photo', True, points=POINTS, points_are_3d=True,
+                    rotation=rotation_from_euler(np.array(euler_deg, float)))
     return Answer(sample, Alignment(POINTS + np.array([shift, 0.0]), POINTS,
                                     rotation_from_euler(np.array(predicted_deg, float))))
-
-
-def test_the_aflw_layout_is_read_with_its_order_of_angles(tmp_path):
-    write_aflw(tmp_path, 'image00002', (0.1, -0.5, 0.2))
-    (sample,) = read_samples(f'aflw:{tmp_path}')
-    np.testing.assert_allclose(sample.points, POINTS)
-    np.testing.assert_allclose(sample.euler_deg, np.rad2deg([-0.5, 0.1, 0.2]))
-    assert sample.points_are_3d
-
-
-def test_an_aflw_label_without_its_picture_is_named(tmp_path):
-    write_aflw(tmp_path, 'a', (0, 0, 0))
-    (tmp_path / 'a.jpg').unlink()
-    with pytest.raises(ValueError, match=r'a\.mat has no picture a\.jpg'):
-        read_samples(f'aflw:{tmp_path}')
-
-
-def test_a_mat_file_of_something_else_is_named(tmp_path):
-    write_aflw(tmp_path, 'a', (0, 0, 0))
-    (tmp_path / 'a.mat').write_text('not a mat file at all, only text')
-    with pytest.raises(ValueError, match=r'a\.mat has no readable pt3d_68'):
-        read_samples(f'aflw:{tmp_path}')
-
-
-@pytest.mark.parametrize(('data', 'message'), [
-    ('faces', 'not FORMAT:PATH'), ('wflw:faces', 'one of crops, aflw'),
-    ('aflw:nowhere', 'no folder nowhere'), ('crops:nowhere', r'no labels\.csv'),
-])
-def test_an_unknown_set_is_named(data, message):
-    with pytest.raises(ValueError, match=message):
-        read_samples(data)
-
-
-def test_a_set_without_faces_in_its_split_is_named(tmp_path):
-    with pytest.raises(ValueError, match='has no labelled face'):
-        read_samples(f'aflw:{tmp_path}')
 
 
 def test_the_report_has_the_error_of_points_and_pose():
@@ -93,6 +56,71 @@ def test_the_sign_of_yaw_is_counted_where_the_reference_is_sure():
     answers = [answer((0, 0, 0), (yaw, 0, 0), 0) for yaw in (25, -30, 4)]
     sign = report(answers, np.array([30.0, 30.0, 1.0]))['all']['yaw_sign']
     assert sign == {'faces': 2, 'agree_percent': 50.0}
+
+
+def test_a_label_beyond_the_fold_of_the_angles_stays_what_it_was():
+    labels = np.array([[95.0, 10, -5], [-97, -20, 30], [20, 10, 120], [30, -5, 98], [0, 0, 0]])
+    np.testing.assert_allclose(labelled_euler(rotation_from_euler(labels)), labels, atol=1e-9)
+
+
+BOX = np.array([40.0, 30.0, 120.0, 100.0])
+
+
+def posed(folder: Path, euler_deg: tuple = (10, 0, 0), source: str = 'biwi') -> Sample:
+    """A sample of a set that has a pose and a box, and no landmarks."""
+    cv2.imwrite(str(folder / 'head.png'), np.full((160, 200, 3), 99, np.uint8))
+    return Sample(folder / 'head.png', source, 'person', True, given_box=BOX,
+                  rotation=rotation_from_euler(np.array(euler_deg, float)))
+
+
+class Steady:
+    """Answers every box with the same rotation and with points spread over the box."""
+
+    name = 'steady'
+
+    def predict(self, image: np.ndarray, boxes: np.ndarray) -> list[Alignment]:
+        unit = (POINTS - POINTS.min(axis=0)) / np.ptp(POINTS, axis=0)
+        return [Alignment(box[:2] + unit * (box[2:] - box[:2]), score=0.5,
+                          rotation=rotation_from_euler(np.array([12.0, 0, 0]))) for box in boxes]
+
+
+def test_a_set_without_landmarks_is_measured_by_its_pose(tmp_path):
+    given = [ask(Steady(), posed(tmp_path)), ask(Steady(), posed(tmp_path, (14, 0, 0)))]
+    rows = report(given)
+    row = rows['all']
+    assert row['faces'] == 2 and row['pose_error_deg']['yaw'] == pytest.approx(2)
+    assert row['geodesic_deg'] == pytest.approx(2) and row['score']['heads'] == 2
+    assert {'turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent'} <= row.keys()
+    assert not any('nme' in name or 'offset' in name or 'failures' in name for name in row)
+    text = format_report(rows)
+    assert 'pts %' not in text and 'nan' not in text and 'mean 0.67° of 2 faces' in text
+
+
+def test_faces_without_landmarks_leave_the_landmark_figures_of_the_others(tmp_path):
+    with_points = answer((10, 0, 0), (10, 0, 0), 2.0)
+    rows = report([with_points, ask(Steady(), posed(tmp_path), label_free=False)])
+    alone = report([with_points])
+    assert rows['all']['nme_68_percent'] == alone['all']['nme_68_percent']
+    assert rows['all']['faces_with_landmarks'] == 1 and 'nme_68_percent' not in rows['biwi']
+    assert 'landmarks are labelled on 1 of the faces' in format_report(rows)
+
+
+def test_plots_of_a_set_without_landmarks_go_by_the_rotation(tmp_path):
+    given = [ask(Steady(), posed(tmp_path), label_free=False)]
+    no_rotation = [replace(given[0], plain=Alignment(POINTS))]
+    paths = write_plots(tmp_path / 'plots', {'steady': given, 'points_only': no_rotation})
+    assert [path.name for path in paths] == ['cumulative_error.png', 'worst_steady.png']
+    assert all(cv2.imread(str(path)).std() > 1 for path in paths)
+    assert write_plots(tmp_path / 'none', {'points_only': no_rotation}) == []
+
+
+def test_a_box_without_landmarks_keeps_its_size_when_its_picture_turns(tmp_path):
+    sample = replace(posed(tmp_path), given_box=np.array([40.0, 30.0, 110.0, 100.0]))
+    image = sample.image()
+    np.testing.assert_allclose(landmark_box(outline(sample)), sample.box)
+    turned = landmark_box(turn_picture(image, outline(sample), 25.0)[1])
+    np.testing.assert_allclose(turned[2:] - turned[:2], [70, 70], atol=0.3)
+    assert outline(answer((0, 0, 0), (0, 0, 0), 0).sample) is POINTS
 
 
 @pytest.mark.parametrize('degrees', [25.0, -25.0])

@@ -12,7 +12,9 @@ optical frame; a uniform scale in it is divided out. `projection_matrix` gives h
 count upwards from the lower edge: (x / w, height − y / w). Hence
 
     R_camera = D @ model_view[:3, :3] @ A,
-    rotation = viewing_ray_rotation(head).T @ R_camera   where the projection is a perspective one.
+    rotation = viewing_ray_rotation(ray).T @ R_camera   where the projection is a perspective one,
+
+with the ray through the middle of the box, which is what a crop around it shows.
 
 The set's own pose error compares D @ model_view[:3, :3], without the last step.
 
@@ -22,7 +24,7 @@ px by the mesh's mean scale, 0 at the tip of the nose.
 **Points** are None: which vertices of FLAME are the 68 points is not in the annotations, and the
 table of it has a licence of its own.
 
-**Box.** `bbox` is around the whole head. Aligners want the box of the landmarks, so the box is that
+**Box.** `bbox` is the set's box of the head. Aligners want that of the landmarks, so the box is that
 of the projected vertices around the face: within `FACE_LOW`…`FACE_HIGH` of the tip of the nose.
 """
 
@@ -99,18 +101,29 @@ def _read(subset: Path, item: str) -> Sample:
     if (np.abs(clip[:, 3]) < 1e-9).any():
         raise ValueError(f'data: {label} projects vertices to infinity')
     pixels = clip[:, :2] / clip[:, 3:]
-    pixels[:, 1] = _height(picture) - pixels[:, 1]
+    height = _height(picture)
+    pixels[:, 1] = height - pixels[:, 1]
     face = _is_face(vertices)
+    box = landmark_box(pixels[face])
     rotation = _TO_OPTICAL @ nearest_rotation(model_view[:3, :3]) @ _FROM_OUR_HEAD
     if np.abs(projection[3, :3]).max() > 1e-9:
-        ray = _TO_OPTICAL @ camera[face].mean(axis=0)
+        x, y = (box[:2] + box[2:]) / 2
+        ray = _TO_OPTICAL @ _ray(projection, x, height - y)
+        if ray @ (_TO_OPTICAL @ camera[face].mean(axis=0)) < 0:
+            ray = -ray
         if ray[2] <= 0:
             raise ValueError(f'data: {label} puts the head behind the camera')
         rotation = viewing_ray_rotation(ray).T @ rotation
     return Sample(
         picture=picture, source='dad_3dheads', group=f'dad_3dheads/{item}',
         is_validation=SUBSETS[subset.name], rotation=rotation,
-        vertices=_with_depth(vertices, camera, pixels), given_box=landmark_box(pixels[face]))
+        vertices=_with_depth(vertices, camera, pixels), given_box=box)
+
+
+def _ray(projection: Array, x: float, upwards: float) -> Array:
+    """Return the line (3,) of camera points that the projection (4, 4) puts on one pixel."""
+    return np.cross(projection[0, :3] - x * projection[3, :3],
+                    projection[1, :3] - upwards * projection[3, :3])
 
 
 def _is_face(vertices: Array) -> NDArray[np.bool_]:
