@@ -19,6 +19,14 @@ from .textures import encode_srgb
 
 # Band limits of a cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)
+HARMONIC_SCALE = (
+    math.sqrt(1 / math.pi) / 2,
+    *(math.sqrt(3 / math.pi) / 2,) * 3,
+    *(math.sqrt(15 / math.pi) / 2,) * 2,
+    math.sqrt(5 / math.pi) / 4,
+    math.sqrt(15 / math.pi) / 2,
+    math.sqrt(15 / math.pi) / 4,
+)
 _MEASURED_ROWS = 64
 """Irradiance is smooth: the panorama is averaged down to so many rows first."""
 
@@ -26,17 +34,11 @@ _MEASURED_ROWS = 64
 def harmonics(direction: torch.Tensor) -> torch.Tensor:
     """(9, ...) real spherical harmonics up to degree 2 of unit directions (3, ...)."""
     x, y, z = direction
-    return torch.stack([
-        torch.full_like(x, 0.5 * math.sqrt(1 / math.pi)),
-        y * math.sqrt(3 / (4 * math.pi)),
-        z * math.sqrt(3 / (4 * math.pi)),
-        x * math.sqrt(3 / (4 * math.pi)),
-        x * y * (0.5 * math.sqrt(15 / math.pi)),
-        y * z * (0.5 * math.sqrt(15 / math.pi)),
-        (z * z * 3 - 1) * (0.25 * math.sqrt(5 / math.pi)),
-        x * z * (0.5 * math.sqrt(15 / math.pi)),
-        (x * x - y * y) * (0.25 * math.sqrt(15 / math.pi)),
+    basis = torch.stack([
+        torch.ones_like(x), y, z, x, x * y, y * z, z * z * 3 - 1, x * z, x * x - y * y
     ])
+    scale = basis.new_tensor(HARMONIC_SCALE)
+    return basis * scale.view(9, *[1] * (basis.ndim - 1))
 
 
 def constant_irradiance(colour: tuple[float, float, float] | torch.Tensor) -> torch.Tensor:

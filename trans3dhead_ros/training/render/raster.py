@@ -65,28 +65,23 @@ class Fragments:
     """(F,) see `Corners`."""
 
 
-def cull(
-    packed: Pack, screen: torch.Tensor, valid: torch.Tensor, grid: Grid, drawn: torch.Tensor,
-    perspective: bool,
+def face(
+    packed: Pack, screen: torch.Tensor, grid: Grid, drawn: torch.Tensor, perspective: bool
 ) -> Corners:
-    """Leave out what cannot be seen: backs, what is off the screen, what covers no sample.
+    """The triangles that face the viewer, or have two sides.
 
-    :param screen: (3, V) x, y in samples and the height
-    :param valid: (V,) bool; a triangle with an invalid corner is left out
+    :param screen: (3, V) x, y in samples and the height; a triangle with a corner whose x is not a
+        number is left out
     :param drawn: (M,) bool: meshes to draw
     """
-    corners = [screen.index_select(1, packed.triangles[i]) for i in range(3)]
-    (ax, ay, _), (bx, by, _), (cx, cy, _) = corners
+    (ax, ay), (bx, by), (cx, cy) = (
+        screen[:2].index_select(1, packed.triangles[i]) for i in range(3)
+    )
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    two_sided = packed.flag('two_sided').index_select(0, packed.triangle_mesh)
-    low_x, high_x = torch.minimum(torch.minimum(ax, bx), cx), torch.maximum(torch.maximum(ax, bx), cx)
-    low_y, high_y = torch.minimum(torch.minimum(ay, by), cy), torch.maximum(torch.maximum(ay, by), cy)
-    seen = (area < 0) | (two_sided & (area > 0))
-    seen &= (high_y > 0) & (low_y <= grid.height - 1) & (high_x > 0) & (low_x <= grid.width - 1)
-    # the margin: a computed bound of a row may exceed the corners by the last bit
-    seen &= (low_y.ceil() < high_y.ceil()) & ((low_x - 1e-3).ceil() < (high_x + 1e-3).ceil())
-    for i in range(3):
-        seen &= valid.index_select(0, packed.triangles[i])
+    seen = area < 0
+    if any(mesh.material.two_sided for mesh in packed.meshes):
+        two_sided = packed.flag('two_sided').index_select(0, packed.triangle_mesh)
+        seen |= two_sided & (area > 0)
     seen &= drawn.index_select(0, packed.triangle_mesh)
     if any(mesh.material.cutout for mesh in packed.meshes):
         cutout = packed.flag('cutout').index_select(0, packed.triangle_mesh)
@@ -96,9 +91,8 @@ def cull(
     else:
         triangle = seen.nonzero()[:, 0]
         opaque = len(triangle)
-    x, y, height = (
-        torch.stack([corner[k].index_select(0, triangle) for corner in corners]) for k in range(3)
-    )
+    vertices = packed.triangles.index_select(1, triangle)
+    x, y, height = (row.index_select(0, vertices.flatten()).view(3, -1) for row in screen)
     scene = packed.mesh_scene.index_select(0, packed.triangle_mesh.index_select(0, triangle))
     return Corners(
         triangle, scene * grid.samples, x, y, height, area.index_select(0, triangle), opaque,
@@ -118,8 +112,12 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
         (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
     )
 
-    top = y0.ceil().clamp(min=0).long()
-    rows = (y2.ceil().clamp(max=grid.height).long() - top).clamp(min=0)
+    top = y0.ceil().clamp(0, grid.height).long()
+    rows = (y2.ceil().clamp(0, grid.height).long() - top).clamp(min=0)
+    low, high = x.amin(0), x.amax(0)
+    # the margin: a computed bound of a row may exceed the corners by the last bit
+    crossed = (low <= grid.width - 1) & (high > 0) & ((low - 1e-3).ceil() < (high + 1e-3).ceil())
+    rows *= crossed
     of = torch.repeat_interleave(rows)
     row = torch.arange(len(of), device=of.device) + (top - rows.cumsum(0) + rows).index_select(0, of)
     at = row.float()

@@ -16,7 +16,7 @@ import torch
 from .cutout import drop_transparent, texture_place
 from .mesh import Mesh
 from .packing import Pack, pack, vertex_normals
-from .raster import Corners, Fragments, Grid, barycentric, cull, fragments, nearest
+from .raster import Corners, Fragments, Grid, barycentric, face, fragments, nearest
 from .shading import Surface, shade, unit
 from .shadows import ShadowMaps
 from .textures import Atlas, decode_srgb, encode_srgb
@@ -107,7 +107,7 @@ def _draw(
     K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
     background = torch.stack([scene.background.to(device) for scene in scenes])
     samples = len(scenes) * grid.samples
-    light = torch.zeros(samples, 4, device=device)
+    light = torch.zeros(4, samples, device=device)
     part = torch.full((samples,), -1, dtype=torch.int16, device=device)
     depth = torch.full((samples,), float('inf'), device=device)
     if packed.meshes:
@@ -117,15 +117,17 @@ def _draw(
         colour, mesh, z = _colours(
             scenes, packed, corners, atlas, K, grid, times, covered, index, shadow
         )
-        light.index_copy_(0, covered, torch.cat([colour, torch.ones_like(colour[:1])]).T)
-        part.index_copy_(0, covered, packed.mesh_part.index_select(0, mesh))
-        depth.index_copy_(0, covered, z)
-    light = _tent(light.view(len(scenes), grid.height, grid.width, 4), times)
-    image = light[..., :3] + decode_srgb(background) * (1 - light[..., 3:])
+        for i in range(3):
+            light[i].scatter_(0, covered, colour[i])
+        light[3].scatter_(0, covered, 1.0)
+        part.scatter_(0, covered, packed.mesh_part.index_select(0, mesh))
+        depth.scatter_(0, covered, z)
+    light = _tent(light.view(4, len(scenes), grid.height, grid.width), times)
+    image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     centre = slice(times - 1, None, times)
     shape = (len(scenes), grid.height, grid.width)
     return Rendering(
-        encode_srgb(image),
+        encode_srgb(image).permute(1, 2, 3, 0).contiguous(),
         part.view(shape)[:, centre, centre].contiguous(),
         depth.view(shape)[:, centre, centre].contiguous(),
     )
@@ -134,8 +136,7 @@ def _draw(
 def _project(packed: Pack, K: torch.Tensor, grid: Grid, times: int) -> Corners:
     x, y, z = packed.vertices
     K = K if K.shape[2] == 1 else K.index_select(2, packed.vertex_scene)
-    valid = z >= NEAR_M
-    inverse = 1 / torch.where(valid, z, torch.ones_like(z))
+    inverse = 1 / torch.where(z >= NEAR_M, z, torch.nan)
     x, y = x * inverse, y * inverse
     screen = torch.stack([
         (K[0, 0] * x + K[0, 1] * y + K[0, 2]) * times + (times - 1),
@@ -143,7 +144,7 @@ def _project(packed: Pack, K: torch.Tensor, grid: Grid, times: int) -> Corners:
         inverse,
     ])
     drawn = torch.ones(len(packed.meshes), dtype=torch.bool, device=x.device)
-    return cull(packed, screen, valid, grid, drawn, perspective=True)
+    return face(packed, screen, grid, drawn, perspective=True)
 
 
 def _seen(
@@ -268,16 +269,16 @@ def _halvings(packed: Pack, corners: Corners) -> list[int]:
 
 
 def _tent(light: torch.Tensor, times: int) -> torch.Tensor:
-    """(B, H, W, 4) of (B, h, w, 4) samples."""
+    """(..., H, W) of (..., h, w) samples."""
     weights = [min(i + 1, 2 * times - 1 - i) / times**2 for i in range(2 * times - 1)]
-    for axis in (1, 2):
+    for axis in (2, 3):
         size = light.shape[axis] - 2 * (times - 1)
         total = None
         for i, weight in enumerate(weights):
             step = [slice(None)] * 4
             step[axis] = slice(i, i + size, times)
-            share = light[tuple(step)] * (weight)
-            total = share if total is None else total + share
+            share = light[tuple(step)] * weight
+            total = share if total is None else total.add_(share)
         light = total
     return light
 

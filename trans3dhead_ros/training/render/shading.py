@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .lighting import harmonics
+from .lighting import HARMONIC_SCALE
 
 _BLEED = (1.0, 0.45, 0.3)
 """How far red, green and blue travel under skin, relative to red."""
@@ -82,16 +82,20 @@ def shade(
             [((cosine + w) / ((1 + w) * (1 + w))).clamp(min=0) for w in bleed]
         )
     linear = surface.albedo * diffuse + glossy
-    over = (linear - _SHOULDER).clamp(min=0) / (1 - _SHOULDER)
-    return linear.clamp(max=_SHOULDER) + over / (1 + over) * (1 - _SHOULDER)
+    over = (linear - _SHOULDER).clamp_(min=0)
+    # x / (1 + x) in units of what is left above the shoulder
+    return linear.clamp_(max=_SHOULDER).add_(over * (1 - _SHOULDER) / (over + (1 - _SHOULDER)))
 
 
 def _look_up(irradiance: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    basis = harmonics(direction)
-    result = irradiance[0] * basis[0]
-    for k in range(1, 9):
-        result = result + irradiance[k] * basis[k]
-    return result.clamp(min=0)
+    """(3, N): the harmonics of `lighting`, their constants taken into the few coefficients."""
+    x, y, z = direction
+    basis = (y, z, x, x * y, y * z, z * z * 3 - 1, x * z, x * x - y * y)
+    scaled = irradiance * irradiance.new_tensor(HARMONIC_SCALE)[:, None, None]
+    result = scaled[0].expand(3, len(x)).contiguous()
+    for k, value in enumerate(basis):
+        result += scaled[k + 1] * value
+    return result.clamp_(min=0)
 
 
 def _fresnel(at_normal: torch.Tensor, cosine: torch.Tensor) -> torch.Tensor:

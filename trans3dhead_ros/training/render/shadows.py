@@ -8,7 +8,7 @@ import torch
 
 from .cutout import drop_transparent
 from .packing import Pack
-from .raster import Grid, cull, fragments
+from .raster import Grid, face, fragments
 from .shading import dot
 from .textures import Atlas
 
@@ -89,8 +89,7 @@ class ShadowMaps:
             (seen[0] - near[0]) * factor + _MARGIN, (seen[1] - near[1]) * factor + _MARGIN,
             seen[2] - near[2] + 1.0,
         ])
-        valid = torch.ones_like(screen[0], dtype=torch.bool)
-        corners = cull(packed, screen, valid, grid, casts, perspective=False)
+        corners = face(packed, screen, grid, casts, perspective=False)
         depth = torch.full((packed.scenes * grid.samples,), float('inf'), device=screen.device)
         for first, last in ((0, corners.opaque), (corners.opaque, len(corners.triangle))):
             if first == last:

@@ -15,7 +15,8 @@ _LINEAR_STEPS = 65535
 def decode_srgb(codes: torch.Tensor) -> torch.Tensor:
     """Linear light 0..1 of sRGB codes 0..255 (uint8, or float32 between codes)."""
     if codes.dtype == torch.uint8:
-        return _decoding(codes.device)[codes.long() * _PER_CODE]
+        table = _decoding(codes.device)[::_PER_CODE].contiguous()
+        return table.index_select(0, codes.flatten().int()).view(codes.shape)
     steps = (codes * _PER_CODE + 0.5).int()
     return _decoding(codes.device).index_select(0, steps.flatten()).view(codes.shape)
 
