@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from trans3dhead_ros.training.scenes.environments import developed
+from trans3dhead_ros.training.render.textures import encode_srgb
 from trans3dhead_ros.training.scenes.lights import DrawnLight
 
 Image = NDArray[np.uint8]
@@ -29,21 +30,20 @@ def draw_background(
     if kind == 'panorama':
         # Exposed for the head the sky would often be plain white.
         gain = light.gain * np.exp(generator.normal(-0.3, 0.4))
-        linear = gain * light.environment.view(light.world_to_camera, size,
+        linear = gain * light.environment.view(light.panorama_to_camera, size,
                                                generator.uniform(25, 95))
-        image = developed(linear)
     else:
         linear = {'wall': _wall, 'clutter': _clutter, 'noise': _noise}[kind](generator, size)
-        dim = generator.uniform(0.25, 0.7) if light.kind == 'low' else 1.0
-        image = developed(linear * dim)
+        linear = linear * (generator.uniform(0.25, 0.7) if light.kind == 'low' else 1.0)
+    image = encode_srgb(torch.from_numpy(linear.astype(np.float32))).numpy()
     blur = generator.choice([0.0, generator.uniform(0.5, 2.5), generator.uniform(2.5, 9.0)],
                             p=[0.35, 0.35, 0.3]) * max(size) / 256
     return cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.3 else image
 
 
-def _colour(generator: np.random.Generator, saturation: float = 0.35) -> NDArray[np.float32]:
+def _colour(generator: np.random.Generator, saturation: float = 0.2) -> NDArray[np.float32]:
     """Return one linear RGB colour of any brightness, mostly greyish as rooms are."""
-    grey = generator.uniform(0.02, 0.85)
+    grey = generator.uniform(0.05, 0.9) ** 2
     return np.clip(grey * np.exp(generator.normal(0, saturation, 3)), 0, 1).astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def _clutter(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[n
     width, height = size
     image = np.ascontiguousarray(_wall(generator, size))
     for _ in range(int(generator.integers(6, 40))):
-        colour = tuple(float(c) for c in _colour(generator, 0.5))
+        colour = tuple(float(c) for c in _colour(generator, 0.35))
         extent = np.exp(generator.uniform(np.log(0.02), np.log(0.45), 2)) * max(size)
         x, y = generator.uniform(-0.1, 1.1, 2) * size
         kind = generator.integers(4)
@@ -86,7 +86,7 @@ def _clutter(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[n
         else:
             turned = cv2.boxPoints(((x, y), tuple(extent), generator.uniform(0, 180)))
             cv2.fillPoly(image, [turned.round().astype(np.int32)], colour)
-    return image * (1 + _grain(generator, size, 1.0, 0.08))
+    return image * (1 + _grain(generator, size, 1.0, 0.04))
 
 
 def _noise(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -10,12 +10,21 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from trans3dhead_ros.training.render.renderer import Lighting, environment_irradiance
-from trans3dhead_ros.training.scenes.environments import Environment, solid_angles, sphere
+from trans3dhead_ros.training.render.lighting import harmonics, rotate_irradiance
+from trans3dhead_ros.training.render.renderer import Lighting
+from trans3dhead_ros.training.scenes.environments import Environment
 
 Array = NDArray[np.float64]
 
 KINDS = ('environment', 'studio', 'side', 'back', 'low')
+_ENVIRONMENT_SHARE = {'environment': 1.0, 'studio': 0.5, 'side': 0.22, 'back': 0.4, 'low': 0.6}
+
+# Normals over the half of a ball that a camera sees, each for as much of the picture.
+_X, _Y = np.meshgrid(np.linspace(-0.8, 0.8, 5), np.linspace(-0.8, 0.8, 5))
+_FLAT = np.stack([_X, _Y], axis=-1).reshape(-1, 2)
+_FLAT = _FLAT[(_FLAT ** 2).sum(1) < 0.9]
+_SEEN_OF_BALL = np.column_stack([_FLAT, -np.sqrt(1 - (_FLAT ** 2).sum(1))])
+_SEEN_OF_BALL_HARMONICS = harmonics(torch.from_numpy(_SEEN_OF_BALL.T)).T.numpy()
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,13 @@ class DrawnLight:
     Light of one picture.
 
     :ivar lighting: for the renderer. :ivar environment: whose light it is.
-    :ivar world_to_camera: (3, 3) how the camera stands in it. :ivar gain: (3,) factor from the
-        environment's linear RGB to the picture's. :ivar kind: one of `KINDS`.
+    :ivar panorama_to_camera: (3, 3) how the camera stands in it. :ivar gain: (3,) factor from the
+        panorama's linear RGB to the picture's. :ivar kind: one of `KINDS`.
     """
 
     lighting: Lighting
     environment: Environment
-    world_to_camera: Array
+    panorama_to_camera: Array
     gain: Array
     kind: str
 
@@ -66,31 +75,28 @@ def draw_light(
     if camera_turn is None:
         camera_turn = Rotation.from_euler(
             'xz', [generator.normal(0, 8), generator.normal(0, 5)], degrees=True).as_matrix()
-    world_to_camera = camera_turn @ Rotation.from_euler('y', azimuth, degrees=True).as_matrix()
+    turn = camera_turn @ Rotation.from_euler('y', azimuth, degrees=True).as_matrix()
     tint = np.exp(generator.normal(0, 0.08, 3))
-    panorama = environment.light(world_to_camera) * tint
+    share = _ENVIRONMENT_SHARE[kind] * generator.uniform(0.6, 1.4)
+    irradiance = share * tint * rotate_irradiance(
+        environment.irradiance, torch.from_numpy(turn).float()).numpy()
     directions, colours = _lamps(kind, generator)
     if kind == 'environment' or generator.random() < 0.3:
-        sun = world_to_camera @ environment.sun
-        strength = generator.uniform(0.5, 1.0)
-        directions.insert(0, sun)
-        colours.insert(0, strength * environment.sun_colour * tint)
-    share = {'environment': 1.0, 'studio': 0.5, 'side': 0.22, 'back': 0.4, 'low': 0.6}[kind]
-    panorama = share * generator.uniform(0.6, 1.4) * panorama
-    brightness = _brightness(panorama, directions, colours)
+        directions.insert(0, turn @ environment.sun.numpy())
+        colours.insert(0, generator.uniform(0.5, 1.0) * environment.sun_colour.numpy() * tint)
     if kind == 'low':
         wanted = generator.uniform(*distribution.low_exposure)
     else:
         wanted = distribution.exposure * np.exp(generator.normal(0, distribution.exposure_sigma))
     if kind == 'back':  # a camera exposes for the bright background
         wanted *= generator.uniform(0.35, 0.9)
-    gain = wanted / brightness
+    gain = wanted / _brightness(irradiance, directions, colours)
     lighting = Lighting(
-        irradiance=environment_irradiance(torch.from_numpy((gain * panorama).astype(np.float32))),
-        directions=torch.from_numpy(np.array(directions).reshape(-1, 3).astype(np.float32)),
+        irradiance=torch.from_numpy(gain * irradiance).float(),
+        directions=torch.from_numpy(np.array(directions).reshape(-1, 3)).float(),
         colours=torch.from_numpy(gain * np.array(colours).reshape(-1, 3)).float(),
         shadows=len(directions) > 0)
-    return DrawnLight(lighting, environment, world_to_camera, gain * share * tint, kind)
+    return DrawnLight(lighting, environment, turn, gain * share * tint, kind)
 
 
 def _lamps(kind: str, generator: np.random.Generator) -> tuple[list[Array], list[Array]]:
@@ -125,13 +131,9 @@ def _towards(azimuth_deg: float, elevation_deg: float) -> Array:
                      -np.cos(azimuth) * np.cos(elevation)])
 
 
-def _brightness(panorama: Array, directions: Sequence[Array], colours: Sequence[Array]) -> float:
-    """Return the mean light on what a camera sees of a sphere: radiance of white paper."""
-    faces = sphere((5, 7))[:, [0, 1, 2, 4, 5, 6]].reshape(-1, 3)
-    faces = np.concatenate([faces[faces[:, 2] < -0.3], [[0.0, 0.0, -1.0]]])
-    towards = sphere(panorama.shape[:2]).reshape(-1, 3)
-    weight = (panorama.mean(-1) * solid_angles(panorama.shape[:2])).reshape(-1) / np.pi
-    light = np.clip(faces @ towards.T, 0, None) @ weight
+def _brightness(irradiance: Array, directions: Sequence[Array], colours: Sequence[Array]) -> float:
+    """Return the mean light on what a camera sees of a ball: the radiance of white paper."""
+    light = np.clip(_SEEN_OF_BALL_HARMONICS @ irradiance.mean(1), 0, None)
     for direction, colour in zip(directions, colours, strict=True):
-        light = light + np.clip(faces @ direction, 0, None) * colour.mean()
+        light = light + np.clip(_SEEN_OF_BALL @ direction, 0, None) * colour.mean()
     return float(light.mean())

@@ -1,0 +1,95 @@
+"""The outer surface of a person's head by direction: what hats, masks and headphones sit on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.head_model import HeadModel
+
+Array = NDArray[np.float64]
+
+SKULL = np.array([-0.085, 0.0, 0.015])
+"""m, head frame: middle of the skull, from which hats are measured."""
+FACE = np.array([-0.055, 0.0, -0.055])
+"""m, head frame: inside the mouth, from which masks are measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceMap:
+    """
+    Where rays from one inner point leave the head, on a grid of elevation and azimuth.
+
+    The places are points of the model's triangles, so they follow every identity and expression.
+
+    :ivar centre: (3,) m. :ivar corners: (E, A, 3) vertices, :ivar weights: (E, A, 3) of the points.
+        Rows run from -90° (below) to 90°, columns from -180° over 0 (ahead, +x) to 180°; azimuth
+        grows to the person's left.
+    """
+
+    centre: Array
+    corners: NDArray[np.int64]
+    weights: Array
+
+    @classmethod
+    def of(cls, model: HeadModel, centre: Array, shape: tuple[int, int] = (37, 73)) -> SurfaceMap:
+        """Cast the rays on the model's mean; a ray that leaves through the neck ends at the rim."""
+        vertices = model.mean.detach().cpu().numpy().astype(np.float64)
+        triangles = model.triangles.cpu().numpy()
+        elevation, azimuth = np.meshgrid(np.linspace(-90, 90, shape[0]),
+                                         np.linspace(-180, 180, shape[1]), indexing='ij')
+        rays = direction(elevation, azimuth).reshape(-1, 3)
+        corners = vertices[triangles] - centre
+        ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        cross = np.cross(ab, ac)
+        volume = (cross * corners[:, 0]).sum(-1)
+        chosen, weights = np.zeros((len(rays), 3), np.int64), np.zeros((len(rays), 3))
+        for row, ray in enumerate(rays):
+            slope = cross @ ray
+            slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
+            distance = volume / slope
+            # Cramer's rule with the same products for every triangle.
+            turned = np.cross(corners[:, 0], ray)
+            v, w = (turned * ac).sum(-1) / slope, -(turned * ab).sum(-1) / slope
+            hit = np.flatnonzero((v >= -1e-9) & (w >= -1e-9) & (v + w <= 1 + 1e-9) & (distance > 0))
+            if len(hit):
+                best = hit[np.argmax(distance[hit])]
+                chosen[row] = triangles[best]
+                weights[row] = [1 - v[best] - w[best], v[best], w[best]]
+            else:
+                toward = (vertices - centre) @ ray / np.linalg.norm(vertices - centre, axis=1)
+                chosen[row], weights[row] = toward.argmax(), [1.0, 0.0, 0.0]
+        return cls(centre, chosen.reshape(*shape, 3), weights.reshape(*shape, 3))
+
+    def points(self, vertices: Array) -> Array:
+        """Return the surface (E, A, 3) m of a head (V, 3)."""
+        return np.einsum('eak,eakc->eac', self.weights, vertices[self.corners])
+
+
+def direction(elevation_deg: Array, azimuth_deg: Array) -> Array:
+    """Return unit vectors (..., 3) of the head frame."""
+    elevation, azimuth = np.deg2rad(elevation_deg), np.deg2rad(azimuth_deg)
+    return np.stack([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth),
+                     np.sin(elevation)], axis=-1)
+
+
+def sample(grid: Array, elevation_deg: Array, azimuth_deg: Array) -> Array:
+    """Interpolate a grid (E, A, C or nothing) of a `SurfaceMap` at angles (...), held within it."""
+    rows, columns = grid.shape[:2]
+    x = np.clip((np.asarray(azimuth_deg) + 180) / 360, 0, 1) * (columns - 1)
+    y = np.clip((np.asarray(elevation_deg) + 90) / 180, 0, 1) * (rows - 1)
+    flat = cv2.remap(grid.astype(np.float32), x.reshape(1, -1).astype(np.float32),
+                     y.reshape(1, -1).astype(np.float32), cv2.INTER_LINEAR,
+                     borderMode=cv2.BORDER_REPLICATE)
+    return flat.reshape(*x.shape, *grid.shape[2:]).astype(np.float64)
+
+
+def angles_of(points: Array, centre: Array) -> tuple[Array, Array, Array]:
+    """Return elevation and azimuth in degrees, and the distance in m, of points (..., 3)."""
+    offset = points - centre
+    radius = np.linalg.norm(offset, axis=-1)
+    elevation = np.rad2deg(np.arcsin(np.clip(offset[..., 2] / np.maximum(radius, 1e-9), -1, 1)))
+    return elevation, np.rad2deg(np.arctan2(offset[..., 1], offset[..., 0])), radius
