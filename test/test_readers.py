@@ -120,29 +120,45 @@ def test_a_mat_file_of_something_else_is_named(tmp_path):
 
 
 def test_a_mat_file_without_points_or_with_few_is_named(tmp_path):
-    write_mat(tmp_path, 'a')
-    with pytest.raises(ValueError, match=r"a\.mat has no readable pt3d_68 .*'pt2d'"):
-        read_samples(f'aflw:{tmp_path}')
-    write_mat(tmp_path, 'a', pt2d=np.zeros((2, 21)))
-    with pytest.raises(ValueError, match=r'a\.mat does not hold 68 finite points'):
+    for arrays in ({'pt2d': POINTS.T}, {'pt3d_68': POINTS[:67].T}):
+        write_mat(tmp_path, 'a', **arrays)
+        with pytest.raises(ValueError, match=r'a\.mat has no readable pt3d_68 of 68 finite'):
+            read_samples(f'aflw:{tmp_path}')
+    savemat(tmp_path / 'a.mat', {'pt3d_68': POINTS.T})
+    with pytest.raises(ValueError, match=r'a\.mat has no readable Pose_Para'):
         read_samples(f'aflw:{tmp_path}')
 
 
-def test_300w_lp_has_both_jaws_where_its_landmarks_folder_has_them(tmp_path):
-    write_mat(tmp_path / 'AFW', 'AFW_134212_2_5', pt2d=POINTS.T + 7)
-    write_mat(tmp_path / 'AFW_Flip', 'AFW_134212_2_5', pt2d=POINTS.T + 7)
-    (tmp_path / 'landmarks' / 'AFW').mkdir(parents=True)
-    savemat(tmp_path / 'landmarks' / 'AFW' / 'AFW_134212_2_5_pts.mat',
-            {'pts_3d': POINTS, 'pts_2d': POINTS + 3})
-    plain, flipped = read_samples(f'300wlp:{tmp_path}', 'all')
-    np.testing.assert_allclose(plain.points, POINTS)
-    np.testing.assert_allclose(plain.contour, POINTS[:17] + 3)
-    assert plain.points_are_3d and plain.depth is None
-    # A mirrored picture has no file there; its own labels have the jaw on the contour.
-    np.testing.assert_allclose(flipped.points, POINTS + 7)
-    assert not flipped.points_are_3d and flipped.contour is None
-    assert plain.source == flipped.source == '300wlp-afw'
-    assert plain.group == flipped.group == 'afw/train_134212'
+def write_300w_lp(root: Path, part: str, name: str) -> None:
+    """Write a picture whose own labels have the points of another view, as in turned copies."""
+    write_mat(root / part, name, pt2d=POINTS.T + 50)
+    (root / 'landmarks' / part).mkdir(parents=True, exist_ok=True)
+    savemat(root / 'landmarks' / part / f'{name}_pts.mat', {'pts_3d': POINTS, 'pts_2d': POINTS + 3})
+
+
+def test_300w_lp_has_both_jaws_by_its_landmarks_folder(tmp_path):
+    write_300w_lp(tmp_path, 'AFW', 'AFW_134212_2_5')
+    # A mirrored twin has no landmarks of its own; Code holds .mat files that are no labels.
+    write_mat(tmp_path / 'AFW_Flip', 'AFW_134212_2_5', pt2d=POINTS.T)
+    (tmp_path / 'Code').mkdir()
+    savemat(tmp_path / 'Code' / 'Model.mat', {'a': 1})
+    (sample,) = read_samples(f'300wlp:{tmp_path}', 'all')
+    np.testing.assert_allclose(sample.points, POINTS)
+    np.testing.assert_allclose(sample.contour, POINTS[:17] + 3)
+    np.testing.assert_allclose(
+        euler_from_rotation(sample.rotation), np.rad2deg([-0.5, 0.1, 0.2]))
+    assert sample.points_are_3d and sample.depth is None
+    assert (sample.source, sample.group) == ('300wlp-afw', 'afw/train_134212')
+
+
+def test_300w_lp_without_its_landmarks_is_named(tmp_path):
+    write_mat(tmp_path / 'AFW', 'AFW_134212_2_5', pt2d=POINTS.T)
+    with pytest.raises(ValueError, match=r'AFW_134212_2_5\.mat has no landmarks .*_pts\.mat'):
+        read_samples(f'300wlp:{tmp_path}', 'all')
+    write_300w_lp(tmp_path, 'AFW', 'AFW_134212_2_5')
+    savemat(tmp_path / 'landmarks' / 'AFW' / 'AFW_134212_2_5_pts.mat', {'pts_3d': POINTS})
+    with pytest.raises(ValueError, match=r'_pts\.mat has no readable pts_2d'):
+        read_samples(f'300wlp:{tmp_path}', 'all')
 
 
 @pytest.mark.parametrize(('part', 'stem', 'photo'), [
@@ -157,7 +173,7 @@ def test_turned_copies_are_named_as_their_photograph_in_the_table_of_crops(part,
 def test_300w_lp_holds_out_the_photographs_that_the_crops_hold_out(tmp_path):
     for number in range(40):
         for step in range(2):
-            write_mat(tmp_path / 'HELEN', f'HELEN_{number}_1_{step}', pt2d=POINTS.T)
+            write_300w_lp(tmp_path, 'HELEN', f'HELEN_{number}_1_{step}')
     held_out = [s.group for s in read_samples(f'300wlp:{tmp_path}', 'validation')]
     trained = [s.group for s in read_samples(f'300wlp:{tmp_path}', 'train')]
     assert sorted(held_out) == sorted(2 * [

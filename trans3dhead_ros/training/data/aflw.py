@@ -6,10 +6,10 @@ Readers of AFLW2000-3D and 300W-LP (Zhu et al., CVPR 2016): a `.mat` beside ever
   belong to the origin of the sets' own head model and are not read.
 * `pt3d_68` (AFLW2000-3D): x, y px and z of the 68 points fixed on the head. Their z grows towards
   the camera and has its zero elsewhere: the depth here is its negative, 0 at the sellion.
-* `pt2d` (300W-LP): x, y px of 68 points with the jaw on the visible contour. (In AFLW2000-3D it has
-  21 points of another definition, which are not read.)
-* `landmarks/<folder>/<name>_pts.mat` (300W-LP): `pts_3d` and `pts_2d`, both definitions. Where it
-  is absent, as for mirrored pictures, `pt2d` is what there is.
+* `landmarks/<folder>/<name>_pts.mat` (300W-LP): `pts_3d` and `pts_2d`, the points fixed on the head
+  and those with the jaw on the visible contour.
+* `pt2d` is not read: in 300W-LP all turned copies have that of the photograph they were made from,
+  in AFLW2000-3D it has 21 points of another definition.
 * `Shape_Para` and `Exp_Para` are coefficients of that other model: of no use to ours, not read.
   `roi` is the place of the face in a picture that the sets do not hold: not read either.
 
@@ -36,10 +36,7 @@ from trans3dhead_ros.training.data.split import takes
 Array = NDArray[np.float64]
 
 PARTS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
-"""Folders of 300W-LP; each may have a mirrored twin `<part>_Flip`."""
-
-_FLIP = '_Flip'
-_LABELS = 'pt3d_68 (or pt2d) and Pose_Para'
+"""Folders of 300W-LP."""
 
 
 def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
@@ -58,26 +55,28 @@ def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
 
 def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
     """
-    Read the folders AFW, HELEN, IBUG, LFPW and their `_Flip` twins.
+    Read the folders AFW, HELEN, IBUG, LFPW, and landmarks, which belongs to them.
+
+    The mirrored twins `<part>_Flip` have no landmarks of their own and are left out; training
+    mirrors by itself.
 
     A tenth of the photographs is held out, by the same hash of the same names as in `labels.csv`:
-    what is held out there is held out here in all its turned and mirrored copies. (Near-duplicates
-    of lfpw, which only that reader looks for, may part.)
+    what is held out there is held out here in all its turned copies. (Near-duplicates of lfpw,
+    which only that reader looks for, may part.)
 
-    :raises ValueError: no such folders, a label without its picture, or a .mat of something else.
+    :raises ValueError: no such folders, a label without its picture or landmarks, or a .mat of
+        something else.
     """
-    parts = [path for name in PARTS for path in (folder / name, folder / f'{name}{_FLIP}')
-             if path.is_dir()]
+    parts = [name for name in PARTS if (folder / name).is_dir()]
     if not parts:
         raise ValueError(f'data: {folder} has none of the folders {", ".join(PARTS)} of 300W-LP; '
                          'use aflw:PATH for a flat folder of .jpg + .mat')
     found = []
     for part in parts:
-        name = part.name.removesuffix(_FLIP)
-        for label in sorted(part.glob('*.mat')):
-            group = photograph(name, label.stem)
+        for label in sorted((folder / part).glob('*.mat')):
+            group = photograph(part, label.stem)
             if takes(split, is_held_out(group)):
-                found.append((label, f'300wlp-{name.lower()}', group))
+                found.append((label, f'300wlp-{part.lower()}', group))
     return [_read(label, source, group, is_held_out(group),
                   folder / 'landmarks' / label.parent.name / f'{label.stem}_pts.mat')
             for label, source, group in _progress(found)]
@@ -100,44 +99,44 @@ def photograph(part: str, stem: str) -> str:
 def _read(label: Path, source: str, group: str, is_validation: bool,
           landmarks: Path | None = None) -> Sample:
     picture = label.with_suffix('.jpg')
+    if landmarks is not None and not landmarks.is_file():
+        raise ValueError(f'data: {label} has no landmarks {landmarks}; the folder landmarks/ comes '
+                         'with 300W-LP and belongs beside AFW, HELEN …')
     if not picture.is_file():
         raise ValueError(f'data: {label} has no picture {picture.name} beside it')
-    content = _load(label, ('Pose_Para', 'pt3d_68', 'pt2d'), _LABELS)
-    contour = None
-    try:
-        pitch, yaw, roll = np.rad2deg(np.asarray(content['Pose_Para'], float).ravel()[:3])
-        if 'pt3d_68' in content:
-            points, are_3d = _checked(np.asarray(content['pt3d_68'], float).T, label), True
-        elif landmarks is not None and landmarks.is_file():
-            both = _load(landmarks, ('pts_3d', 'pts_2d'), 'pts_3d and pts_2d')
-            points, are_3d = _checked(np.asarray(both['pts_3d'], float), landmarks), True
-            contour = _checked(np.asarray(both['pts_2d'], float), landmarks)[JAW, :2]
-        else:
-            points, are_3d = _checked(np.asarray(content['pt2d'], float).T, label), False
-    except (LookupError, TypeError) as error:
-        raise ValueError(f'data: {label} has no readable {_LABELS}, or the file in landmarks/ has '
-                         f'no pts_3d and pts_2d ({error})') from error
-    if not np.isfinite([yaw, pitch, roll]).all():
-        raise ValueError(f'data: {label} does not hold a finite pose')
+    content, contour = _load(label, ('Pose_Para', 'pt3d_68')), None
+    pose = np.asarray(content.get('Pose_Para', []), float).ravel()
+    if len(pose) < 3 or not np.isfinite(pose[:3]).all():
+        raise ValueError(f'data: {label} has no readable Pose_Para of three finite angles')
+    pitch, yaw, roll = np.rad2deg(pose[:3])
+    if landmarks is None:
+        points = _points(content, 'pt3d_68', label)
+    else:
+        both = _load(landmarks, ('pts_3d', 'pts_2d'))
+        points = _points(both, 'pts_3d', landmarks)
+        contour = _points(both, 'pts_2d', landmarks)[JAW, :2]
     depth = points[SELLION, 2] - points[:, 2] if points.shape[1] == 3 else None
     return Sample(picture=picture, source=source, group=group, is_validation=is_validation,
-                  points=points[:, :2], points_are_3d=are_3d, depth=depth, contour=contour,
+                  points=points[:, :2], points_are_3d=True, depth=depth, contour=contour,
                   rotation=rotation_from_euler(np.array([yaw, pitch, roll])))
 
 
-def _load(path: Path, keys: tuple[str, ...], what: str) -> dict[str, Any]:
+def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         return loadmat(path, variable_names=keys)
     except (LookupError, TypeError, ValueError, OSError, MatReadError,
             NotImplementedError) as error:
-        raise ValueError(f'data: {path} has no readable {what}; it is damaged or no .mat file '
-                         f'({error})') from error
+        raise ValueError(f'data: {path} has no readable {" and ".join(keys[::-1])}: it is damaged '
+                         f'or no .mat file ({error})') from error
 
 
-def _checked(points: Array, path: Path) -> Array:
+def _points(content: dict[str, Any], key: str, path: Path) -> Array:
+    """Return (68, 2 or 3), whether they stand in rows or in columns."""
+    points = np.asarray(content.get(key, []), float)
+    if points.ndim == 2 and len(points) in (2, 3):
+        points = points.T
     if points.shape not in ((COUNT, 2), (COUNT, 3)) or not np.isfinite(points).all():
-        raise ValueError(f'data: {path} does not hold {COUNT} finite points, but an array of '
-                         f'shape {points.shape}')
+        raise ValueError(f'data: {path} has no readable {key} of {COUNT} finite points')
     return points
 
 
