@@ -24,8 +24,8 @@ px by the mesh's mean scale, 0 at the tip of the nose.
 **Points** are None: which vertices of FLAME are the 68 points is not in the annotations, and the
 table of it has a licence of its own.
 
-**Box.** `bbox` is the set's box of the head. Aligners want that of the landmarks, so the box is that
-of the projected vertices around the face: within `FACE_LOW`…`FACE_HIGH` of the tip of the nose.
+**Box.** `bbox` is the set's box of the head. Aligners want that of the landmarks, so the box is
+that of the projected vertices around the face: within `FACE_LOW`…`FACE_HIGH` of the tip of the nose.
 """
 
 import json
