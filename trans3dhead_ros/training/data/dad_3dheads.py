@@ -25,7 +25,8 @@ px by the mesh's mean scale, 0 at the tip of the nose.
 table of it has a licence of its own.
 
 **Box.** `bbox` is the set's box of the head. Aligners want that of the landmarks, so the box is
-that of the projected vertices around the face: within `FACE_LOW`…`FACE_HIGH` of the tip of the nose.
+that of the projected vertices around the face: those within `FACE_LOW`…`FACE_HIGH` of the tip of
+the nose.
 """
 
 import json
