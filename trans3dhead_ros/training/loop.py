@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,11 @@ class Run:
 
     def _heads(self, model: HeadModel, parts: Sequence[str], validation: bool) -> Heads:
         config = self.config
+        # Validation measures against all that is known, whatever the training may use.
+        heads = (replace(config.heads, use_fits=True, open_only=False) if validation
+                 else config.heads)
         return Heads.read(Path(config.data), model, parts, validation, config.network.input_size,
-                          config.network.crop_scale, config.heads, self._panoramas, self._mirror)
+                          config.network.crop_scale, heads, self._panoramas, self._mirror)
 
     def progress(self) -> float:
         """Return the share of the run that has passed, 0..1."""

@@ -25,8 +25,8 @@ def validate(
     Return errors over plainly cropped heads.
 
     `inner51_percent` and `nme68_percent` (jaw on the contour) of sqrt(w h) of the true box,
-    `rotation_deg` (median geodesic distance to the known poses) and `score_auc` against as many
-    negatives; if asked, also the mean of the last two measures of points and pose in bins of |yaw|,
+    `rotation_deg` (median geodesic distance to the known poses; absent where none is known) and
+    `score_auc` against as many negatives; if asked, also the mean of the last two measures of points and pose in bins of |yaw|,
     such as `nme68_60-90` and `rotation_60-90`.
     """
     network.eval()
@@ -51,10 +51,11 @@ def validate(
     points_error, angle, yaw = (np.concatenate(v) for v in (all_points, angles, yaws))
     figures = {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
                'nme68_percent': 100 * float(points_error.mean()),
-               'rotation_deg': float(np.nanmedian(angle)) if np.isfinite(angle).any() else np.nan,
                'score_auc': receiver_operating_area(score, label)}
+    known = np.isfinite(angle)
+    if known.any():
+        figures['rotation_deg'] = float(np.median(angle[known]))
     if by_yaw:
-        known = np.isfinite(angle)
         for name, values in (('nme68', 100 * points_error), ('rotation', angle)):
             bins = mean_by_yaw(values[known], yaw[known])
             figures.update({f'{name}_{key}': value for key, value in bins.items()})

@@ -98,7 +98,7 @@ class Heads:
 
         :param model: on the CPU. :param mirror: of that model, where it was measured before.
         """
-        table = read_table(folder, model, parts, validation, config.open_only and not validation,
+        table = read_table(folder, model, parts, validation, config.open_only,
                            config.label_offset)
         return cls(table, mirror or HeadMirror.of(model), size, crop_scale, config, backgrounds)
 
