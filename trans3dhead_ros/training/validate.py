@@ -26,8 +26,8 @@ def validate(
 
     `inner51_percent` and `nme68_percent` (jaw on the contour) of sqrt(w h) of the true box,
     `rotation_deg` (median geodesic distance to the known poses; absent where none is known) and
-    `score_auc` against as many negatives; if asked, also the mean of the last two measures of points and pose in bins of |yaw|,
-    such as `nme68_60-90` and `rotation_60-90`.
+    `score_auc` against as many negatives; if asked, also the means of points and pose in bins of
+    |yaw|, such as `nme68_60-90` and `rotation_60-90`.
     """
     network.eval()
     inner, all_points, angles, yaws, scores, labels = [], [], [], [], [], []
