@@ -29,13 +29,10 @@ def drop_transparent(
     mesh = packed.triangle_mesh.index_select(0, triangle)
     u, v = texture_place(packed, triangle, weights)
     alpha = atlas.alpha(mesh, u, v)
-    first = packed.scene_triangle.index_select(0, packed.mesh_scene.index_select(0, mesh))
-    kept = (alpha > _threshold(row, column, triangle - first)).nonzero()[:, 0]
-    return Fragments(
-        found.sample.index_select(0, kept),
-        found.index.index_select(0, kept),
-        found.height.index_select(0, kept),
-    )
+    if packed.scenes > 1:
+        scene = packed.mesh_scene.index_select(0, mesh)
+        triangle = triangle - packed.scene_triangle.index_select(0, scene)
+    return found.some(alpha > _threshold(row, column, triangle))
 
 
 def texture_place(
@@ -56,9 +53,8 @@ def _threshold(row: torch.Tensor, column: torch.Tensor, triangle: torch.Tensor) 
     """(N,) in 0..1, strictly between."""
     # the constants of a common spatial hash (Teschner et al. 2003), then mixed
     mixed = ((row >> 1) * 73856093) ^ ((column >> 1) * 19349663) ^ (triangle * 83492791)
-    mixed = mixed & 0x7FFFFFFF
-    mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & 0x7FFFFFFF
+    mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D
     mixed = mixed ^ (mixed >> 12)
-    odd_row, odd_column = row & 1, column & 1
-    rank = (odd_row ^ odd_column) * 2 + odd_row
-    return (((mixed + (rank << 14)) & 0xFFFF).float() + 0.5) / 65536
+    odd_row = row & 1
+    rank = (((odd_row ^ column) & 1) << 1) + odd_row
+    return (((mixed + (rank << 14)) & 0xFFFF).float() + 0.5) * (1 / 65536)

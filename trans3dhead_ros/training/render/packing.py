@@ -14,7 +14,8 @@ from .mesh import Mesh
 class Pack:
     """B scenes of M meshes with V vertices and T triangles in all; one column each.
 
-    Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows.
+    Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows. Indices
+    are int32: a CPU's vectors hold twice as many, and convert them to float.
     """
 
     vertices: torch.Tensor
@@ -22,19 +23,19 @@ class Pack:
     occlusion: torch.Tensor | None
     """(V,) or None where no mesh has one."""
     triangles: torch.Tensor
-    """(3, T) int64 into the vertices."""
+    """(3, T) int32 into the vertices."""
     uv: torch.Tensor
     """(6, T): u0 v0 u1 v1 u2 v2."""
     vertex_scene: torch.Tensor
-    """(V,) int64."""
+    """(V,) int32."""
     triangle_mesh: torch.Tensor
-    """(T,) int64 into the M meshes."""
+    """(T,) int32 into the M meshes."""
     mesh_scene: torch.Tensor
-    """(M,) int64."""
+    """(M,) int32."""
     mesh_part: torch.Tensor
     """(M,) int16: index of the mesh in its scene."""
     scene_triangle: torch.Tensor
-    """(B,) int64: the first triangle of each scene."""
+    """(B,) int32: the first triangle of each scene."""
     meshes: tuple[Mesh, ...]
     scenes: int
 
@@ -60,7 +61,7 @@ def pack(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -> Pack:
 
     def spread(values: list[int], counts: list[int]) -> torch.Tensor:
         return torch.repeat_interleave(
-            torch.tensor(values, dtype=torch.int64, device=device),
+            torch.tensor(values, dtype=torch.int32, device=device),
             torch.tensor(counts, dtype=torch.int64, device=device),
             output_size=sum(counts),
         )
@@ -73,19 +74,19 @@ def pack(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -> Pack:
         vertices=_columns([mesh.vertices for mesh in meshes], (3, 0), torch.float32, device),
         occlusion=_occlusion(meshes, device),
         triangles=_columns(
-            [mesh.triangles + first_vertex[i] for i, mesh in enumerate(meshes)],
+            [mesh.triangles.int() + first_vertex[i] for i, mesh in enumerate(meshes)],
             (3, 0),
-            torch.int64,
+            torch.int32,
             device,
         ),
         uv=_columns([mesh.uv.flatten(1) for mesh in meshes], (6, 0), torch.float32, device),
         vertex_scene=spread(mesh_scene, vertex_counts),
         triangle_mesh=spread(list(range(len(meshes))), triangle_counts),
-        mesh_scene=torch.tensor(mesh_scene, dtype=torch.int64, device=device),
+        mesh_scene=torch.tensor(mesh_scene, dtype=torch.int32, device=device),
         mesh_part=torch.tensor(
             [i for scene in scenes for i in range(len(scene))], dtype=torch.int16, device=device
         ),
-        scene_triangle=torch.tensor(scene_triangle, dtype=torch.int64, device=device),
+        scene_triangle=torch.tensor(scene_triangle, dtype=torch.int32, device=device),
         meshes=meshes,
         scenes=len(scenes),
     )

@@ -1,7 +1,7 @@
 """
 Which triangle is seen at each sample of an image: scan lines, all triangles at once.
 
-A triangle becomes rows, a row becomes samples; both expansions are one `repeat_interleave`, so that
+A triangle becomes rows, a row becomes samples; neither loops, so that
 nothing is done twice and no sample outside a triangle is touched. The bounds of a row come from the
 edges alone, always computed from an edge's upper end: two triangles that share an edge get the same
 number to the last bit, so between them no sample is missed and none is drawn twice.
@@ -36,9 +36,9 @@ class Corners:
     """The N triangles that may be seen, on the sample grid; one column each."""
 
     triangle: torch.Tensor
-    """(N,) int64 into the triangles of the pack."""
+    """(N,) int32 into the triangles of the pack."""
     origin: torch.Tensor
-    """(N,) int64: the first sample of the scene's image."""
+    """(N,) int32: the first sample of the scene's image."""
     x: torch.Tensor
     """(3, N) samples."""
     y: torch.Tensor
@@ -58,11 +58,20 @@ class Fragments:
     """F samples that triangles cover."""
 
     sample: torch.Tensor
-    """(F,) int64 over all images."""
+    """(F,) int32 over all images."""
     index: torch.Tensor
-    """(F,) int64 into the corners."""
+    """(F,) int32 into the corners."""
     height: torch.Tensor
     """(F,) see `Corners`."""
+
+    def some(self, kept: torch.Tensor) -> Fragments:
+        """Those for which (F,) flags are true."""
+        kept = places(kept)
+        return Fragments(
+            self.sample.index_select(0, kept),
+            self.index.index_select(0, kept),
+            self.height.index_select(0, kept),
+        )
 
 
 def face(
@@ -85,11 +94,11 @@ def face(
     seen &= drawn.index_select(0, packed.triangle_mesh)
     if any(mesh.material.cutout for mesh in packed.meshes):
         cutout = packed.flag('cutout').index_select(0, packed.triangle_mesh)
-        solid = (seen & ~cutout).nonzero()[:, 0]
-        triangle = torch.cat([solid, (seen & cutout).nonzero()[:, 0]])
+        solid = places(seen & ~cutout)
+        triangle = torch.cat([solid, places(seen & cutout)])
         opaque = len(solid)
     else:
-        triangle = seen.nonzero()[:, 0]
+        triangle = places(seen)
         opaque = len(triangle)
     vertices = packed.triangles.index_select(1, triangle)
     x, y, height = (row.index_select(0, vertices.flatten()).view(3, -1) for row in screen)
@@ -112,14 +121,14 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
         (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
     )
 
-    top = y0.ceil().clamp(0, grid.height).long()
-    rows = (y2.ceil().clamp(0, grid.height).long() - top).clamp(min=0)
+    top = y0.ceil().clamp(0, grid.height).int()
+    rows = (y2.ceil().clamp(0, grid.height).int() - top).clamp(min=0)
     low, high = x.amin(0), x.amax(0)
     # the margin: a computed bound of a row may exceed the corners by the last bit
     crossed = (low <= grid.width - 1) & (high > 0) & ((low - 1e-3).ceil() < (high + 1e-3).ceil())
     rows *= crossed
-    of = torch.repeat_interleave(rows)
-    row = torch.arange(len(of), device=of.device) + (top - rows.cumsum(0) + rows).index_select(0, of)
+    of = _owners(rows)
+    row = _count(of) + (top - _before(rows)).index_select(0, of)
     at = row.float()
     table = torch.stack([x0, y0, long, x1, y1, upper, lower, x[0], y[0], height[0], slope_x, slope_y])
     x0, y0, long, x1, y1, upper, lower, ax, ay, value, slope_x, slope_y = table.index_select(1, of)
@@ -129,11 +138,11 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
     right = torch.maximum(one, other).ceil().clamp(0, grid.width)
     value = value + (at - ay) * slope_y + (left - ax) * slope_x
 
-    left = left.long()
-    columns = right.long() - left
-    start = columns.cumsum(0) - columns
-    at_row = torch.repeat_interleave(columns)
-    along = torch.arange(len(at_row), device=of.device)
+    left = left.int()
+    columns = right.int() - left
+    start = _before(columns)
+    at_row = _owners(columns)
+    along = _count(at_row)
     origin = corners.origin[first:last].index_select(0, of) + row * grid.width + left - start
     value, slope = torch.stack([value, slope_x]).index_select(1, at_row)
     column = (along - start.index_select(0, at_row)).float()
@@ -149,15 +158,15 @@ def nearest(found: Fragments, depth: torch.Tensor, samples: int) -> tuple[torch.
 
     :param depth: (F,) positive float32
     :param samples: of all images
-    :returns: (N,) samples that are covered, ascending; (N,) int64 the triangle's index there
+    :returns: (N,) int32 samples that are covered, ascending; (N,) int32 the triangle's index
     """
     # the bits of a positive float ascend as its value: depth and triangle become one number
     key = (depth.view(torch.int32).long() << 32) | found.index
     empty = torch.iinfo(torch.int64).max
     best = torch.full((samples,), empty, dtype=torch.int64, device=depth.device)
-    best.scatter_reduce_(0, found.sample, key, 'amin')
-    covered = (best != empty).nonzero()[:, 0]
-    return covered, best.index_select(0, covered) & 0xFFFFFFFF
+    best.scatter_reduce_(0, found.sample.long(), key, 'amin')
+    covered = places(best != empty)
+    return covered, best.index_select(0, covered).int()
 
 
 def barycentric(
@@ -183,6 +192,29 @@ def barycentric(
     weights = weights.clamp_(min=0)
     height = weights[0] + weights[1] + weights[2]
     return weights / height, height
+
+
+def places(flags: torch.Tensor) -> torch.Tensor:
+    """(N,) int32: where (F,) flags are true."""
+    return flags.nonzero()[:, 0].int()
+
+
+def _count(like: torch.Tensor) -> torch.Tensor:
+    return torch.arange(len(like), dtype=torch.int32, device=like.device)
+
+
+def _owners(counts: torch.Tensor) -> torch.Tensor:
+    """As `torch.repeat_interleave(counts)`, three times as fast: step up where an owner ends."""
+    ends = counts.cumsum(0, dtype=torch.int32)
+    total = int(ends[-1]) if len(ends) else 0
+    steps = torch.zeros(total + 1, dtype=torch.int32, device=counts.device)
+    steps.index_add_(0, ends, torch.ones_like(ends))
+    return steps[:-1].cumsum(0, dtype=torch.int32)
+
+
+def _before(counts: torch.Tensor) -> torch.Tensor:
+    """The sum of what comes before each."""
+    return counts.cumsum(0, dtype=torch.int32) - counts
 
 
 def _inverse_area(area: torch.Tensor) -> torch.Tensor:

@@ -117,11 +117,12 @@ def _draw(
         colour, mesh, z = _colours(
             scenes, packed, corners, atlas, K, grid, times, covered, index, shadow
         )
+        place = covered.long()
         for i in range(3):
-            light[i].scatter_(0, covered, colour[i])
-        light[3].scatter_(0, covered, 1.0)
-        part.scatter_(0, covered, packed.mesh_part.index_select(0, mesh))
-        depth.scatter_(0, covered, z)
+            light[i].scatter_(0, place, colour[i])
+        light[3].scatter_(0, place, 1.0)
+        part.scatter_(0, place, packed.mesh_part.index_select(0, mesh))
+        depth.scatter_(0, place, z)
     light = _tent(light.view(4, len(scenes), grid.height, grid.width), times)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     centre = slice(times - 1, None, times)
@@ -150,15 +151,19 @@ def _project(packed: Pack, K: torch.Tensor, grid: Grid, times: int) -> Corners:
 def _seen(
     packed: Pack, corners: Corners, atlas: Atlas, grid: Grid, samples: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    parts = [fragments(corners, grid, 0, corners.opaque)]
+    found = fragments(corners, grid, 0, corners.opaque)
     if corners.opaque < len(corners.triangle):
+        # what lies behind something solid need not be tested
+        solid = torch.zeros(samples, device=found.height.device)
+        solid.scatter_reduce_(0, found.sample.long(), found.height, 'amax')
         hazy = fragments(corners, grid, corners.opaque, len(corners.triangle))
-        parts.append(drop_transparent(hazy, corners, packed, atlas, grid))
-    found = Fragments(
-        torch.cat([part.sample for part in parts]),
-        torch.cat([part.index for part in parts]),
-        torch.cat([part.height for part in parts]),
-    )
+        hazy = hazy.some(hazy.height >= solid.index_select(0, hazy.sample))
+        hazy = drop_transparent(hazy, corners, packed, atlas, grid)
+        found = Fragments(
+            torch.cat([found.sample, hazy.sample]),
+            torch.cat([found.index, hazy.index]),
+            torch.cat([found.height, hazy.height]),
+        )
     return nearest(found, 1 / found.height.clamp(min=1e-6), samples)
 
 
@@ -254,8 +259,10 @@ def _halvings(packed: Pack, corners: Corners) -> list[int]:
     texture_area = (
         (uv[2] - uv[0]) * (uv[5] - uv[1]) - (uv[3] - uv[1]) * (uv[4] - uv[0])
     ).abs()
-    areas = torch.zeros(2, len(packed.meshes), device=uv.device)
-    areas.index_add_(1, mesh, torch.stack([texture_area, corners.area.abs()]))
+    areas = torch.stack([
+        torch.zeros(len(packed.meshes), device=uv.device).index_add_(0, mesh, area)
+        for area in (texture_area, corners.area.abs())
+    ])
     result = []
     for item, on_texture, on_screen in zip(packed.meshes, *areas.tolist(), strict=True):
         height, width = item.texture.shape[:2]

@@ -58,29 +58,29 @@ def shade(
     facing = dot(normal, view).clamp(min=0)
     mirrored = normal * (facing * 2) - view
     bleed = [surface.wrap * share for share in _BLEED]
+    calm = [1 / ((1 + w) * (1 + w)) for w in bleed]
 
-    # a rough mirror sees the environment about as blurred as the irradiance is
-    fresnel = _fresnel(surface.specular, facing) * (1 - surface.roughness * 0.5)
+    # what is rough shows no mirror image at a grazing angle either
+    smooth = (1 - surface.roughness) * (1 - surface.roughness)
+    fresnel = surface.specular + (_fresnel(surface.specular, facing) - surface.specular) * smooth
     diffuse, glossy = _look_up(irradiance, normal), _look_up(irradiance, mirrored) * fresnel
     if surface.occlusion is not None:
         diffuse, glossy = diffuse * surface.occlusion, glossy * surface.occlusion
 
     width = surface.roughness * surface.roughness
-    width = (width * width).clamp(min=1e-4)
+    width = (width * width).clamp_(min=1e-4)
     for i, (towards, colour) in enumerate(zip(directions, colours, strict=True)):
-        cosine = dot(normal, towards)
-        half = unit(view + towards)
+        cosine, between = dot(normal, towards), dot(view, towards)
         light = colour if i or surface.shadow is None else colour * surface.shadow
-        across = dot(half, towards).clamp(min=0)
-        peak = dot(normal, half).clamp(min=0)
-        peak = peak * peak * (width - 1) + 1
+        # of the half vector h only squares are needed: (l h)^2 and (n h)^2
+        across = ((1 + between) * 0.5).clamp_(min=0.05)
+        peak = (cosine + facing).clamp_(min=0)
+        peak = peak * peak / (across * 4) * (width - 1) + 1
         # GGX with the visibility term of Kelemen and Szirmay-Kalos 2001; pi cancels, see lighting
-        strength = width / (peak * peak) * 0.25 / (across * across).clamp(min=0.05)
-        strength = strength * _fresnel(surface.specular, across) * cosine.clamp(min=0)
-        glossy = glossy + light * strength
-        diffuse = diffuse + light * torch.stack(
-            [((cosine + w) / ((1 + w) * (1 + w))).clamp(min=0) for w in bleed]
-        )
+        strength = width * _fresnel(surface.specular, across.sqrt()) / (peak * peak * across * 4)
+        glossy += light * (strength * cosine.clamp(min=0))
+        for k, w in enumerate(bleed):
+            diffuse[k] += light[k] * ((cosine + w) * calm[k]).clamp_(min=0)
     linear = surface.albedo * diffuse + glossy
     over = (linear - _SHOULDER).clamp_(min=0)
     # x / (1 + x) in units of what is left above the shoulder
@@ -102,4 +102,5 @@ def _fresnel(at_normal: torch.Tensor, cosine: torch.Tensor) -> torch.Tensor:
     """Schlick 1994."""
     rest = 1 - cosine.clamp(max=1)
     square = rest * rest
-    return at_normal + (1 - at_normal) * (square * square * rest) * (at_normal > 0)
+    # a specular of 0 asks for no highlight at all
+    return at_normal + (at_normal * 20).clamp_(max=1) * (1 - at_normal) * (square * square * rest)

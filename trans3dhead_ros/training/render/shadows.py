@@ -36,7 +36,7 @@ class ShadowMaps:
     ) -> torch.Tensor:
         """(N,) share 0..1 of the light that arrives, soft over two texels.
 
-        :param scene: (N,) int64; None: there is one scene
+        :param scene: (N,) int32; None: there is one scene
         :param position: (3, N) m camera frame, normal: (3, N)
         """
         axes, low, scale = (
@@ -50,7 +50,7 @@ class ShadowMaps:
             1, self.size - 2)
         column, row = x.round(), y.round()
         across, down = _spread(x - column), _spread(y - row)
-        place = row.long() * self.size + column.long()
+        place = row.int() * self.size + column.int()
         if scene is not None:
             place = place + scene * (self.size * self.size)
         limit = z - _BIAS_M
@@ -97,7 +97,7 @@ class ShadowMaps:
             found = fragments(corners, grid, first, last)
             if first:
                 found = drop_transparent(found, corners, packed, atlas, grid)
-            depth.scatter_reduce_(0, found.sample, found.height - 1.0, 'amin')
+            depth.scatter_reduce_(0, found.sample.long(), found.height - 1.0, 'amin')
         return cls(depth, axes, low, scale, size)
 
 
@@ -118,7 +118,7 @@ def _bounds(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     counts = torch.tensor([len(mesh.vertices) for mesh in packed.meshes], device=seen.device)
     used = torch.repeat_interleave(casts, counts, output_size=seen.shape[1])
-    scene = packed.vertex_scene.expand(3, -1)
+    scene = packed.vertex_scene.long().expand(3, -1)
     shape = (3, packed.scenes)
     low = seen.new_full(shape, float('inf')).scatter_reduce(
         1, scene, torch.where(used, seen, float('inf')), 'amin')

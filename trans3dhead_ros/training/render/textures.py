@@ -50,11 +50,11 @@ class Atlas:
     texels: torch.Tensor
     """(N,) int32: RGBA, red in the lowest byte."""
     first: torch.Tensor
-    """(M,) int64."""
+    """(M,) int32."""
     width: torch.Tensor
-    """(M,) int64 texels."""
+    """(M,) int32 texels."""
     height: torch.Tensor
-    """(M,) int64 texels."""
+    """(M,) int32 texels."""
 
     @classmethod
     def of(cls, textures: Sequence[torch.Tensor], halvings: Sequence[int]) -> Atlas:
@@ -76,43 +76,44 @@ class Atlas:
                 end += reduced.numel()
             places.append(kept[key])
         device = textures[0].device
-        first, width, height = torch.tensor(places, dtype=torch.int64, device=device).T.contiguous()
+        first, width, height = torch.tensor(places, dtype=torch.int32, device=device).T.contiguous()
         return cls(rows[0] if len(rows) == 1 else torch.cat(rows), first, width, height)
 
     def colour(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """(3, N) sRGB codes 0..255 as float32, bilinear.
 
-        :param mesh: (N,) int64, u: (N,) 0..1, v: (N,) 0..1
+        :param mesh: (N,) int32, u: (N,) 0..1, v: (N,) 0..1
         """
-        return self._bilinear(mesh, u, v, (0, 1, 2))
-
-    def alpha(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """(N,) opacity 0..1, bilinear."""
-        return self._bilinear(mesh, u, v, (3,))[0] / 255
-
-    def _bilinear(
-        self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor, channels: tuple[int, ...]
-    ) -> torch.Tensor:
-        first, width, height = torch.stack([self.first, self.width, self.height]).index_select(1, mesh)
+        first, width, height = self._places(mesh)
         left, right, x = _neighbours(u, width)
         upper, lower, y = _neighbours(v, height)
         upper, lower = first + upper * width, first + lower * width
-        weights = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
-        result = [torch.zeros_like(u) for _ in channels]
-        for place, weight in zip(
-            (upper + left, upper + right, lower + left, lower + right), weights, strict=True
-        ):
-            tap = self.texels.index_select(0, place).view(torch.uint8).view(-1, 4)
-            for i, channel in enumerate(channels):
-                result[i] += tap[:, channel].float() * weight
-        return torch.stack(result)
+        result = None
+        for row, share in ((upper, 1 - y), (lower, y)):
+            for column, part in ((left, 1 - x), (right, x)):
+                tap = self.texels.index_select(0, row + column)
+                codes = torch.stack([tap & 255, (tap >> 8) & 255, (tap >> 16) & 255]).float()
+                codes *= share * part
+                result = codes if result is None else result.add_(codes)
+        return result
+
+    def alpha(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """(N,) opacity 0..1 of the nearest texel: it is sampled often enough to need no more."""
+        first, width, height = self._places(mesh)
+        column = torch.minimum((u * width).int().clamp_(min=0), width - 1)
+        row = torch.minimum((v * height).int().clamp_(min=0), height - 1)
+        tap = self.texels.index_select(0, first + row * width + column)
+        return ((tap >> 24) & 255).float() / 255
+
+    def _places(self, mesh: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(row.index_select(0, mesh) for row in (self.first, self.width, self.height))
 
 
 def _neighbours(u: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    at = (u * size - 0.5).clamp(min=0)
-    at = torch.minimum(at, (size - 1).float())
-    first = at.long()
-    return first, torch.minimum(first + 1, size - 1), at - first
+    last = size - 1
+    at = torch.minimum((u * size - 0.5).clamp_(min=0), last)
+    first = at.int()
+    return first, torch.minimum(first + 1, last), at - first
 
 
 def _texels(texture: torch.Tensor) -> torch.Tensor:
