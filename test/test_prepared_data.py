@@ -17,6 +17,7 @@ from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.data.heads import Heads, HeadsConfig, Shares
 from trans3dhead_ros.training.data.manifest import NAME, Manifest, Part
 from trans3dhead_ros.training.data.mirror import HeadMirror
+from trans3dhead_ros.training.data.readers import read_samples
 from trans3dhead_ros.training.data.sample import Placement, Sample
 from trans3dhead_ros.training.data.shards import Shard, read_shards, write_shard
 from trans3dhead_ros.training.preparation.run import prepare
@@ -91,7 +92,7 @@ def test_a_shard_gives_back_what_was_written(tmp_path):
     assert shard.sample(0).placement.log_scale == pytest.approx(6.0)
     assert shard.sample(1).placement is None
     assert shard.sample(2).trust == 0.25
-    assert len(read_shards(tmp_path)) == 3
+    assert len(read_samples(f'shards:{tmp_path}', 'all')) == 3
 
 
 def test_the_same_samples_are_the_same_bytes(tmp_path):

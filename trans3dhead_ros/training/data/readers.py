@@ -9,6 +9,7 @@ from trans3dhead_ros.training.data.crops import read_crops
 from trans3dhead_ros.training.data.dad_3dheads import read_dad_3dheads
 from trans3dhead_ros.training.data.pts import read_pts
 from trans3dhead_ros.training.data.sample import Sample
+from trans3dhead_ros.training.data.shards import read_shards
 from trans3dhead_ros.training.data.split import SPLITS, takes
 
 Reader = Callable[[Path, str], list[Sample]]
@@ -21,6 +22,7 @@ READERS: dict[str, Reader] = {
     'biwi': read_biwi,
     'pts': read_pts,
     'dad': read_dad_3dheads,
+    'shards': read_shards,
 }
 
 

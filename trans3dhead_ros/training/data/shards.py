@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.data.split import takes
 
 VERSION = 1
 SUFFIX = '.safetensors'
@@ -139,15 +140,17 @@ class Shard:
             expression=known['expression'], given_box=known['box'])
 
 
-def read_shards(folder: Path) -> list[Sample]:
+def read_shards(folder: Path, split: str = 'all') -> list[Sample]:
     """
-    Read every sample of a folder of shards (or of one shard), pictures included.
+    Read the samples of a folder of shards (or of one shard), pictures included.
 
+    :param split: of these, the ones that it takes (`SPLITS`).
     :raises ValueError: there is none, or one is damaged.
     """
     folder = Path(folder)
     paths = [folder] if folder.is_file() else sorted(folder.rglob(f'*{SUFFIX}'))
     if not paths:
         raise ValueError(f'data: no shards in {folder}; make them with `trans3dhead prepare data`')
-    shards = [Shard(path) for path in paths]
-    return [shard.sample(row) for shard in shards for row in range(len(shard))]
+    shards = [Shard(path) for path in paths if path.stat().st_size]
+    return [shard.sample(row) for shard in shards for row in range(len(shard))
+            if takes(split, bool(shard.labels['is_validation'][row]))]
