@@ -159,6 +159,20 @@ def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int 
 
     :raises ValueError: when the file is missing or is another kind of file.
     """
+    return sample_head(source, skin_vertices, eye_vertices)[0]
+
+
+def sample_head(
+    source: Path, skin_vertices: int = 3200, eye_vertices: int = 120,
+) -> tuple[HeadModel, Resampling]:
+    """
+    Prepare the head model and return it with its sampling of the source's mesh.
+
+    The sampling, applied to another head of the source's topology, gives that head's vertices
+    in the order of the model: truth for heads that its modes cannot reach.
+
+    :raises ValueError: when the file is missing or is another kind of file.
+    """
     if not source.is_file():
         raise ValueError(f'head model source: no file {source}; set TRANS3DHEAD_DATA or --source')
     with np.load(source, allow_pickle=False) as archive:
@@ -196,11 +210,12 @@ def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int 
     contour = contour_candidates(
         mean_head[:len(parts[0].corners)] - mean_head[sellion], landmark_indices)
     tensors = (mean_head - mean_head[sellion], identity - identity[:, sellion, None], expression)
-    return HeadModel(
+    model = HeadModel(
         *(torch.from_numpy(array).float() for array in tensors),
         torch.from_numpy(sampling.triangles), torch.from_numpy(landmark_indices).long(),
         torch.from_numpy(contour),
         [names[i] for i in documented])
+    return model, sampling
 
 
 def save_head_model(model: HeadModel, path: Path) -> None:
