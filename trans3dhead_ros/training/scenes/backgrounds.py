@@ -14,7 +14,7 @@ from trans3dhead_ros.training.scenes.lights import DrawnLight
 Image = NDArray[np.uint8]
 
 KINDS = ('panorama', 'wall', 'clutter', 'noise')
-_SHARES = (0.5, 0.18, 0.24, 0.08)
+_SHARES = (0.56, 0.20, 0.20, 0.04)
 
 
 def draw_background(
@@ -92,7 +92,7 @@ def _clutter(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[n
 def _noise(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
     coarse = int(generator.integers(3, 40))
     rough = generator.random((coarse, coarse, 3), dtype=np.float32)
-    tint = generator.uniform(0.1, 1.0)
+    tint = generator.uniform(0.0, 0.5)
     rough = tint * rough + (1 - tint) * rough.mean(-1, keepdims=True)
     return np.clip(cv2.resize(rough, size, interpolation=cv2.INTER_CUBIC), 0, 1) ** 2
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.training.people.person import LOOK_DEG
+
 Array = NDArray[np.float64]
 
-GAZE_LIMIT_DEG = (32.0, 22.0)
-"""How far eyes turn sideways and up or down."""
-_GAZE_FULL_DEG = 30.0
 _LARGEST = {'jawOpen': 1.0, 'mouthClose': 0.6, 'jawLeft': 0.6, 'jawRight': 0.6}
-
-
-@dataclass(frozen=True, eq=False)
-class Expression:
-    """One moment of a face."""
-
-    #: (53,) coefficients 0…1 in the order of the names given.
-    coefficients: Array
-    #: (2,) degrees the eyes are turned: to the person's left, up.
-    gaze_deg: Array
 
 
 def named(weights: Mapping[str, float], names: Sequence[str]) -> Array:
@@ -39,18 +27,18 @@ def named(weights: Mapping[str, float], names: Sequence[str]) -> Array:
                      for name in names])
 
 
-def lids_of_gaze(gaze_deg: Array) -> dict[str, float]:
-    """Return the coefficients of the lids that go with a gaze (2,) degrees: left, up."""
-    left, up = gaze_deg / _GAZE_FULL_DEG
-    weights = {'eyeLookOut_L': max(left, 0), 'eyeLookIn_R': max(left, 0),
-               'eyeLookIn_L': max(-left, 0), 'eyeLookOut_R': max(-left, 0)}
+def looking(left_deg: float, up_deg: float) -> dict[str, float]:
+    """Return the coefficients of eyes and lids that look to the person's left and up."""
+    left = left_deg / LOOK_DEG['Out']
+    weights = {'eyeLookOut_L': max(left, 0.0), 'eyeLookIn_R': max(left, 0.0),
+               'eyeLookIn_L': max(-left, 0.0), 'eyeLookOut_R': max(-left, 0.0)}
     for side in 'LR':
-        weights[f'eyeLookUp_{side}'] = max(up, 0)
-        weights[f'eyeLookDown_{side}'] = max(-up, 0)
+        weights[f'eyeLookUp_{side}'] = max(up_deg / LOOK_DEG['Up'], 0.0)
+        weights[f'eyeLookDown_{side}'] = max(-up_deg / LOOK_DEG['Down'], 0.0)
     return weights
 
 
-def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Expression:
+def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Array:
     """
     Draw a face: eyes, mouth and brows each on their own, most of them moderately.
 
@@ -58,11 +46,9 @@ def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Exp
     learn from.
 
     :param names: the documented expressions in the order that the coefficients are wanted.
+    :return: (53,) coefficients 0…1.
     """
-    gaze = np.clip(generator.normal(0, 9.0, 2), [-32.0, -22.0], GAZE_LIMIT_DEG)
-    if generator.random() < 0.4:
-        gaze = np.zeros(2)
-    weights = lids_of_gaze(gaze)
+    weights = {} if generator.random() < 0.4 else looking(*generator.normal(0, [11.0, 7.0]))
     for part in (_draw_eyes, _draw_mouth, _draw_brows):
         for name, value in part(generator).items():
             weights[name] = weights.get(name, 0.0) + value
@@ -70,7 +56,7 @@ def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Exp
     for name in names:
         if not name.startswith('eye') and generator.random() < 0.15:
             weights[name] = weights.get(name, 0.0) + abs(generator.normal(0, 0.08))
-    return Expression(named(weights, names), gaze)
+    return named(weights, names)
 
 
 def _both(name: str, value: float, generator: np.random.Generator) -> dict[str, float]:

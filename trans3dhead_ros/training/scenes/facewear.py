@@ -159,19 +159,21 @@ def draw_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]:
     high = chin + generator.choice([generator.uniform(-0.035, -0.005), generator.uniform(0, 0.055)],
                                    p=[0.7, 0.3])
     covers = high > chin - 0.004
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)[None, :]
+    down = np.linspace(0, 1, 18)[:, None]
+    # Diagonal folds, as cloth wound round has them, each its own depth.
+    folds = sum(generator.uniform(0.15, 1.0) * np.sin(
+        turns * angle + generator.uniform(8, 26) * down + generator.uniform(0, 6.28))
+        for turns in (1, -2, 3, 2))
+    reach = (0.103 if covers else 0.076) + generator.uniform(0, 0.014)
+    bulge = generator.uniform(0.018, 0.034) * np.sin(np.pi * np.clip(down, 0.0, 0.75)) ** 0.7
+    radius = reach + bulge + 0.02 * down + 0.0042 * folds * np.clip(6 * down, 0.1, 1)
+    length = generator.uniform(0.075, 0.12)
+    dip = 0.014 * np.cos(angle) * generator.uniform(-0.6, 1.0)
+    points = np.stack([-0.106 + radius * np.cos(angle), 0.94 * radius * np.sin(angle),
+                       np.broadcast_to(high - length * down - dip, radius.shape)], axis=-1)
+    lining = np.stack([points[0] * [1, 0.86, 1] - [0.012, 0, 0.035], points[0]])
     cloth = solids.draw_cloth(generator)
     material = replace(solids.CLOTH, roughness=1.0)
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    meshes = []
-    for fold in range(3):
-        z = high - 0.028 - 0.033 * fold
-        reach = (0.112 if covers else 0.082) + 0.010 * fold + generator.uniform(0, 0.012)
-        wave = sum(generator.normal(0, 0.005 / k) * np.cos(k * angle + generator.uniform(0, 6.28))
-                   for k in (1, 2, 3, 4))
-        path = np.stack([-0.108 + (reach + wave) * np.cos(angle),
-                         0.92 * (reach + wave) * np.sin(angle),
-                         z - 0.012 * np.cos(angle) * generator.uniform(-0.5, 1.0) + 1.2 * wave], -1)
-        path = np.concatenate([path, path[:2]])
-        meshes.append(solids.tube(path, generator.uniform(0.02, 0.03), cloth, material, 'scarf', 9,
-                                  1.0, np.array([0.0, 0.0, 1.0])))
-    return meshes
+    return [solids.sheet(points, cloth, material, 'scarf', closed=True),
+            solids.sheet(lining, cloth, material, 'scarf', closed=True)]
