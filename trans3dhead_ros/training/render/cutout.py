@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 
 from .packing import Pack
-from .raster import Corners, Fragments, Grid, barycentric
+from .raster import Corners, Fragments, barycentric
+from .sampling import Grid
 from .textures import Atlas
 
 
@@ -22,10 +23,9 @@ def drop_transparent(
     The same sample of the same triangle of a scene gets the same answer in any batch.
     """
     sample = found.sample - corners.origin.index_select(0, found.index)
-    row = sample // grid.width
-    column = sample - row * grid.width
+    row, column = grid.place(sample)
     triangle = corners.triangle.index_select(0, found.index)
-    weights, _ = barycentric(corners, found.index, column.float(), row.float())
+    weights, _ = barycentric(corners, found.index, (column + grid.shift(row)).float(), row.float())
     mesh = packed.triangle_mesh.index_select(0, triangle)
     u, v = texture_place(packed, triangle, weights)
     alpha = atlas.alpha(mesh, u, v)

@@ -1,12 +1,12 @@
 """
 Which triangle is seen at each sample of an image: scan lines, all triangles at once.
 
-A triangle becomes rows, a row becomes samples; neither loops, so that
-nothing is done twice and no sample outside a triangle is touched. The bounds of a row come from the
-edges alone, always computed from an edge's upper end: two triangles that share an edge get the same
+A triangle becomes rows, a row becomes samples, without a loop and without touching a sample outside
+the triangle. The bounds of a row come from the edges alone, always computed from an edge's upper end: two triangles that share an edge get the same
 number to the last bit, so between them no sample is missed and none is drawn twice.
 
-Screen coordinates are in samples: x right, y down, sample centres at integers.
+Screen coordinates are in samples: x right, y down; rows at integers, and samples too but for the
+stagger of the grid.
 """
 
 from __future__ import annotations
@@ -16,19 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from .packing import Pack
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The samples of one image; the images of several scenes lie one after the other."""
-
-    height: int
-    width: int
-
-    @property
-    def samples(self) -> int:
-        """How many there are."""
-        return self.height * self.width
+from .sampling import Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +113,9 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
     rows = (y2.ceil().clamp(0, grid.height).int() - top).clamp(min=0)
     low, high = x.amin(0), x.amax(0)
     # the margin: a computed bound of a row may exceed the corners by the last bit
-    crossed = (low <= grid.width - 1) & (high > 0) & ((low - 1e-3).ceil() < (high + 1e-3).ceil())
+    crossed = (low <= grid.width) & (high > 0)
+    if not grid.stagger:
+        crossed &= (low - 1e-3).ceil() < (high + 1e-3).ceil()
     rows *= crossed
     of = _owners(rows)
     row = _count(of) + (top - _before(rows)).index_select(0, of)
@@ -134,9 +124,10 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
     x0, y0, long, x1, y1, upper, lower, ax, ay, value, slope_x, slope_y = table.index_select(1, of)
     one = x0 + (at - y0) * long
     other = torch.where(at < y1, x0 + (at - y0) * upper, x1 + (at - y1) * lower)
-    left = torch.minimum(one, other).ceil().clamp(0, grid.width)
-    right = torch.maximum(one, other).ceil().clamp(0, grid.width)
-    value = value + (at - ay) * slope_y + (left - ax) * slope_x
+    shift = grid.shift(row)
+    left = (torch.minimum(one, other) - shift).ceil().clamp(0, grid.width)
+    right = (torch.maximum(one, other) - shift).ceil().clamp(0, grid.width)
+    value = value + (at - ay) * slope_y + (left + shift - ax) * slope_x
 
     left = left.int()
     columns = right.int() - left

@@ -1,9 +1,8 @@
 """
 Pictures of scenes: packed over scenes, in plain torch, the same code on CPU and CUDA.
 
-Samples lie `oversampling` to a pixel with one of them on every pixel centre; a picture is their tent
-of radius one pixel in linear light (for 2: weights 1 2 1), so that what `part` and `depth` say of a
-pixel's centre is of the very samples that made its colour.
+One sample lies on every pixel's centre (`sampling` tells the others): what `part` and `depth` say there
+is of the very samples that made the colour.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import torch
 from .cutout import drop_transparent, texture_place
 from .mesh import Mesh
 from .packing import Pack, pack, vertex_normals
-from .raster import Corners, Fragments, Grid, barycentric, face, fragments, nearest
+from .raster import Corners, Fragments, barycentric, face, fragments, nearest
+from .sampling import Grid
 from .shading import Surface, shade, unit
 from .shadows import ShadowMaps
 from .textures import Atlas, decode_srgb, encode_srgb
@@ -79,7 +79,7 @@ def render(
     The CPU gives the same bytes for any number of threads, any `at_once` and any company in the
     batch. On CUDA sums of floats are unordered: normals may differ in their last bits.
 
-    :param oversampling: samples per pixel along x and along y, 1..8
+    :param oversampling: 1..8; 1: no antialiasing, 2: two samples to a pixel, n > 2: n x n; `sampling`
     :param shadow_size: side of the shadow maps, texels
     :param at_once: scenes that are drawn together; a bound on memory
     :raises ValueError: no scene, pictures of different sizes, a tensor of the wrong shape
@@ -100,10 +100,10 @@ def render(
 
 
 def _draw(
-    scenes: Sequence[Scene], height: int, width: int, times: int, device: torch.device, shadow: int
+    scenes: Sequence[Scene], height: int, width: int, oversampling: int, device: torch.device, shadow: int
 ) -> Rendering:
     packed = pack([scene.meshes for scene in scenes], device)
-    grid = Grid(times * height + times - 1, times * width + times - 1)
+    grid = Grid.of(height, width, oversampling)
     K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
     background = torch.stack([scene.background.to(device) for scene in scenes])
     samples = len(scenes) * grid.samples
@@ -111,11 +111,11 @@ def _draw(
     part = torch.full((samples,), -1, dtype=torch.int16, device=device)
     depth = torch.full((samples,), float('inf'), device=device)
     if packed.meshes:
-        corners = _project(packed, K, grid, times)
+        corners = _project(packed, K, grid)
         atlas = Atlas.of([mesh.texture for mesh in packed.meshes], _halvings(packed, corners))
         covered, index = _seen(packed, corners, atlas, grid, samples)
         colour, mesh, z = _colours(
-            scenes, packed, corners, atlas, K, grid, times, covered, index, shadow
+            scenes, packed, corners, atlas, K, grid, covered, index, shadow
         )
         place = covered.long()
         for i in range(3):
@@ -123,25 +123,23 @@ def _draw(
         light[3].scatter_(0, place, 1.0)
         part.scatter_(0, place, packed.mesh_part.index_select(0, mesh))
         depth.scatter_(0, place, z)
-    light = _tent(light.view(4, len(scenes), grid.height, grid.width), times)
+    light = grid.pixels(light)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
-    centre = slice(times - 1, None, times)
-    shape = (len(scenes), grid.height, grid.width)
     return Rendering(
         encode_srgb(image).permute(1, 2, 3, 0).contiguous(),
-        part.view(shape)[:, centre, centre].contiguous(),
-        depth.view(shape)[:, centre, centre].contiguous(),
+        grid.centres(part),
+        grid.centres(depth),
     )
 
 
-def _project(packed: Pack, K: torch.Tensor, grid: Grid, times: int) -> Corners:
+def _project(packed: Pack, K: torch.Tensor, grid: Grid) -> Corners:
     x, y, z = packed.vertices
     K = K if K.shape[2] == 1 else K.index_select(2, packed.vertex_scene)
     inverse = 1 / torch.where(z >= NEAR_M, z, torch.nan)
     x, y = x * inverse, y * inverse
     screen = torch.stack([
-        (K[0, 0] * x + K[0, 1] * y + K[0, 2]) * times + (times - 1),
-        (K[1, 1] * y + K[1, 2]) * times + (times - 1),
+        (K[0, 0] * x + K[0, 1] * y + K[0, 2]) * grid.across + grid.first[0],
+        (K[1, 1] * y + K[1, 2]) * grid.down + grid.first[1],
         inverse,
     ])
     drawn = torch.ones(len(packed.meshes), dtype=torch.bool, device=x.device)
@@ -169,15 +167,15 @@ def _seen(
 
 def _colours(
     scenes: Sequence[Scene], packed: Pack, corners: Corners, atlas: Atlas, K: torch.Tensor,
-    grid: Grid, times: int, covered: torch.Tensor, index: torch.Tensor, shadow_size: int,
+    grid: Grid, covered: torch.Tensor, index: torch.Tensor, shadow_size: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(3, N) linear RGB, (N,) mesh and (N,) depth of the samples that something covers."""
     one = len(scenes) == 1
     scene = None if one else covered // grid.samples
     sample = covered if scene is None else covered - scene * grid.samples
-    row = sample // grid.width
-    x, y = (sample - row * grid.width).float(), row.float()
-    weights, inverse = barycentric(corners, index, x, y)
+    row, column = grid.place(sample)
+    x, y = column + grid.shift(row), row.float()
+    weights, inverse = barycentric(corners, index, x.float(), y)
     triangle = corners.triangle.index_select(0, index)
     mesh = packed.triangle_mesh.index_select(0, triangle)
     albedo = decode_srgb(atlas.colour(mesh, *texture_place(packed, triangle, weights)))
@@ -186,8 +184,8 @@ def _colours(
         return albedo, mesh, depth
 
     K = K if scene is None else K.index_select(2, scene)
-    down = ((y - (times - 1)) / times - K[1, 2]) / K[1, 1]
-    across = ((x - (times - 1)) / times - K[0, 2] - K[0, 1] * down) / K[0, 0]
+    down = ((y - grid.first[1]) / grid.down - K[1, 2]) / K[1, 1]
+    across = ((x - grid.first[0]) / grid.across - K[0, 2] - K[0, 1] * down) / K[0, 0]
     position = torch.stack([across * depth, down * depth, depth])
 
     at_vertices = vertex_normals(packed)
@@ -273,21 +271,6 @@ def _halvings(packed: Pack, corners: Corners) -> list[int]:
             halvings += 1
         result.append(halvings)
     return result
-
-
-def _tent(light: torch.Tensor, times: int) -> torch.Tensor:
-    """(..., H, W) of (..., h, w) samples."""
-    weights = [min(i + 1, 2 * times - 1 - i) / times**2 for i in range(2 * times - 1)]
-    for axis in (2, 3):
-        size = light.shape[axis] - 2 * (times - 1)
-        total = None
-        for i, weight in enumerate(weights):
-            step = [slice(None)] * 4
-            step[axis] = slice(i, i + size, times)
-            share = light[tuple(step)] * weight
-            total = share if total is None else total.add_(share)
-        light = total
-    return light
 
 
 def _checked(scenes: Sequence[Scene], oversampling: int) -> tuple[int, int]:

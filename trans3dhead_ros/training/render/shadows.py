@@ -8,7 +8,8 @@ import torch
 
 from .cutout import drop_transparent
 from .packing import Pack
-from .raster import Grid, face, fragments
+from .raster import face, fragments
+from .sampling import Grid
 from .shading import dot
 from .textures import Atlas
 
