@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
+from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.training.fitting.solver import FitConfig, Solution, solve
@@ -65,9 +67,31 @@ def box_units(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
     return 2 * (points - centre[:, None]) / side[:, None, None], centre, side
 
 
+def towards_box(
+    points: torch.Tensor, camera: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Return the points as a camera at the same place sees them that looks at their box's middle.
+
+    Off the axis of a wide lens a head is drawn out, and no head model should have to explain that.
+
+    :param points: (N, 68, 2) px, free of lens distortion. :param camera: (N, 3, 3) its intrinsics.
+    :return: (N, 68, 2) px with the principal point at 0, and the focal length (N,) px, the same.
+    """
+    rays = torch.cat([points, torch.ones_like(points[..., :1])], -1).double()
+    rays = rays @ torch.linalg.inv(camera.double()).mT
+    low, high = rays.amin(1), rays.amax(1)
+    turn = np.stack([viewing_ray_rotation(ray) for ray in ((low + high) / 2).numpy()])
+    rays = rays @ torch.from_numpy(turn)  # the inverse rotation, of rows
+    focal = camera[:, 0, 0]
+    seen = rays[..., :2] / rays[..., 2:]
+    return (focal[:, None, None] * seen).to(points.dtype), focal.to(points.dtype)
+
+
 def fit_landmarks(
     model: HeadModel, points: torch.Tensor, config: FitConfig | None = None,
     offsets: torch.Tensor | None = None, trust: torch.Tensor | None = None,
+    focal_px: torch.Tensor | None = None,
 ) -> Fit:
     """
     Fit to 2D points whose jaw lies on the visible contour.
@@ -77,6 +101,8 @@ def fit_landmarks(
         model's landmarks (`measure_offsets`).
     :param trust: (N, 68) factor of each point's weight, 0 leaves it out of the fit (not of the
         box and of `inner_error`); all 1 by default.
+    :param focal_px: (N,) focal length of the camera that looks at the middle of the box, where it
+        is known: that of `towards_box`.
     :raises ValueError: for another shape or points not finite.
     """
     if points.ndim != 3 or tuple(points.shape[1:]) != (COUNT, 2) or not points.isfinite().all():
@@ -88,8 +114,11 @@ def fit_landmarks(
         trust = points.new_ones(points.shape[:2])
     if trust.shape != points.shape[:2]:
         raise ValueError(f'trust: expected {tuple(points.shape[:2])}, got {tuple(trust.shape)}')
-    parts = [_fit_batch(model, batch, config, offsets, weight) for batch, weight in
-             zip(points.float().split(config.batch), trust.float().split(config.batch),
+    focal = points.new_full(points.shape[:1], float('nan')) if focal_px is None else focal_px
+    parts = [_fit_batch(model, batch, config, offsets, weight,
+                        None if focal_px is None else lengths)
+             for batch, weight, lengths in zip(
+                 *(tensor.float().split(config.batch) for tensor in (points, trust, focal)),
                  strict=True)]
     return Fit(*(torch.cat([getattr(part, field.name) for part in parts])
                  for field in fields(Fit)))
@@ -121,9 +150,11 @@ def measure_offsets(
 
 def _fit_batch(
     model: HeadModel, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
-    trust: torch.Tensor,
+    trust: torch.Tensor, focal_px: torch.Tensor | None,
 ) -> Fit:
-    found = solve(model, box_units(points)[0], config, offsets, trust)
+    target, _, side = box_units(points)
+    found = solve(model, target, config, offsets, trust,
+                  None if focal_px is None else 2 * focal_px / side)
     box = points.amax(1) - points.amin(1)
     half_side = box.amax(1) / 2
     error = found.residual[:, JAW_COUNT:].norm(dim=-1).mean(1) * half_side / box.prod(1).sqrt()

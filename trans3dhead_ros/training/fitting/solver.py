@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import torch
 
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import HeadModel, visible_contour
-from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
 
 _POSE = 7
 """Rotation about the camera's axes (3), log scale, translation (2), log inverse distance."""
+_LOG_INVERSE = (-4.0, math.log(4.0))
+"""Nearer than 0.25 m nobody is photographed; beyond 50 m perspective is gone."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +28,25 @@ class FitConfig:
     """
     Weights of the fit; lengths are fractions of half the landmark box's longer side.
 
-    :ivar landmark_sigma: expected error of an inner point. :ivar jaw_sigma: of a contour point.
+    :ivar landmark_sigma: expected error of an inner point, each coordinate.
+    :ivar jaw_sigma: of a contour point across the contour. :ivar jaw_slide_sigma: along it.
     :ivar shape_sigma: prior of identity coefficients. :ivar expression_sigma: of expressions.
     :ivar gaze_sigma: of eye directions, which landmarks of the lids hardly tell.
     :ivar distance_m: usual distance of a head. :ivar distance_sigma: of its logarithm.
+    :ivar focal_sigma: of the logarithm of a focal length that is given.
     :ivar wild: from how many sigmas on a point counts as wrong.
     :ivar pose_iterations: the first ones, which leave the mean face as it is.
     """
 
     landmark_sigma: float = 0.014
-    jaw_sigma: float = 0.06
+    jaw_sigma: float = 0.04
+    jaw_slide_sigma: float = 0.08
     shape_sigma: float = 1.0
     expression_sigma: float = 0.3
     gaze_sigma: float = 0.05
     distance_m: float = 0.8
     distance_sigma: float = 0.6
+    focal_sigma: float = 0.02
     wild: float = 3.0
     pose_iterations: int = 4
     iterations: int = 12
@@ -64,6 +70,54 @@ class Solution:
     residual: torch.Tensor
 
 
+@dataclass(frozen=True)
+class _Camera:
+    """The perspective camera of `Fit` for B faces, its distance by the logarithm of 1/m."""
+
+    rotation: torch.Tensor
+    log_scale: torch.Tensor
+    translation: torch.Tensor
+    log_inverse: torch.Tensor
+
+    def project(
+        self, turned: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Project points (B, P, 3) that are turned to the camera's axes.
+
+        :return: where they are seen (B, P, 2), the sellion's distance over theirs (B, P, 1), and
+            where they would be seen at the sellion's distance (B, P, 2).
+        """
+        near = 1.0 / (1.0 + self.log_inverse.exp()[:, None, None] * turned[..., 2:])
+        flat = (self.log_scale.exp()[:, None, None] * turned[..., :2] + self.translation[:, None])
+        return flat * near, near, flat
+
+    def jacobian(
+        self, turned: torch.Tensor, near: torch.Tensor, flat: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the derivatives by pose (B, P, 2, 7) and by a point's place (B, P, 2, 3)."""
+        a, b, c = turned.unbind(-1)
+        near, (flat_x, flat_y) = near[..., 0], flat.unbind(-1)
+        inverse, s = self.log_inverse.exp()[:, None], self.log_scale.exp()[:, None] * near
+        zero = torch.zeros_like(a)
+        down_x, down_y = -inverse * near ** 2 * flat_x, -inverse * near ** 2 * flat_y
+        place = torch.stack([torch.stack([s, zero, down_x], -1),
+                             torch.stack([zero, s, down_y], -1)], dim=2)
+        # What a turn about the camera's axes does to a point: minus its cross product matrix.
+        turn = torch.stack([torch.stack([zero, c, -b], -1), torch.stack([-c, zero, a], -1),
+                            torch.stack([b, -a, zero], -1)], dim=2)
+        rest = torch.stack([torch.stack([s * a, near, zero, down_x * c], -1),
+                            torch.stack([s * b, zero, near, down_y * c], -1)], dim=2)
+        return torch.cat([place @ turn, rest], dim=-1), place
+
+    def moved(self, step: torch.Tensor) -> _Camera:
+        """Return the camera after a step (B, 7), cut to what a linear model can be trusted with."""
+        return _Camera(
+            _exp(step[:, :3].clamp(-0.5, 0.5)) @ self.rotation,
+            self.log_scale + step[:, 3].clamp(-0.3, 0.3), self.translation + step[:, 4:6],
+            (self.log_inverse + step[:, 6].clamp(-0.5, 0.5)).clamp(*_LOG_INVERSE))
+
+
 class _Points:
     """The vertices that can be landmarks, one contiguous row a point: gathering stays cheap."""
 
@@ -78,112 +132,84 @@ class _Points:
         self.inner = torch.arange(JAW_COUNT * self.slots, len(used), device=used.device)
 
     def __call__(
-        self, coefficients: torch.Tensor, rotation: torch.Tensor,
+        self, coefficients: torch.Tensor, camera: _Camera,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the 68 points (B, 68, 3) m, head frame, and their rows in `basis` (B, 68)."""
         head = self.mean + (self.basis.flatten(0, 1) @ coefficients.mT).mT.unflatten(1, (-1, 3))
-        candidates = head[:, :JAW_COUNT * self.slots].unflatten(1, (JAW_COUNT, self.slots))
-        jaw = self.first_slot + visible_contour(candidates, rotation)
+        seen = camera.project(head[:, :JAW_COUNT * self.slots] @ camera.rotation.mT)[0]
+        jaw = self.first_slot + _outermost(
+            seen.unflatten(1, (JAW_COUNT, self.slots)), camera.rotation)
         index = torch.cat([jaw, self.inner.expand(len(head), -1)], dim=1)
         return head.take_along_dim(index[..., None], dim=1), index
 
 
 def solve(
     model: HeadModel, target: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
-    trust: torch.Tensor,
+    trust: torch.Tensor, focal: torch.Tensor | None = None,
 ) -> Solution:
     """
     Fit to points in box units.
 
     :param target: (B, 68, 2). :param offsets: (51, 3) m. :param trust: (B, 68) factor of weights.
+    :param focal: (B,) focal lengths in box units, None where nobody knows them.
     """
     count, shapes = len(target), model.shape_count
     points = _Points(model, offsets)
     # The tight box of a facing mean head has about this extent: a start, nothing more.
     extent = model.mean[model.landmark_indices, 1]
-    log_scale = torch.log(2.0 / (extent.max() - extent.min())).repeat(count)
-    rotation = _start_rotation(model, target)
-    translation = target[:, 27].clone()
     usual = -math.log(config.distance_m)
-    log_inverse = target.new_full((count,), usual)
+    camera = _Camera(
+        _start_rotation(model, target),
+        torch.log(2.0 / (extent.max() - extent.min())).repeat(count),
+        target[:, SELLION].clone(), target.new_full((count,), usual))
     coefficients = target.new_zeros(count, shapes + model.expression_count)
-
-    sigma = target.new_full((COUNT,), config.landmark_sigma)
-    sigma[:JAW_COUNT] = config.jaw_sigma
+    whitening = _whitening(target, config)
     prior = target.new_tensor(_prior_precision(model.expression_names, shapes, config))
     distance_prior = config.distance_sigma ** -2
     damping = torch.cat([target.new_full((_POSE,), 1e-3), prior])
     damping[_POSE - 1] += distance_prior
+    direction = target.new_tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, -1.0]) / config.focal_sigma
+    focal_normal = torch.outer(direction, direction)
 
     for iteration in range(config.iterations):
-        head, index = points(coefficients, rotation)
-        turned = head @ rotation.mT
-        residual, near, flat = _residual(turned, target, log_scale, translation, log_inverse.exp())
+        head, index = points(coefficients, camera)
+        turned = head @ camera.rotation.mT
+        seen, near, flat = camera.project(turned)
+        residual = (whitening @ (seen - target)[..., None]).squeeze(-1)
         # Cauchy weights: a wrong point must not bend the face.
-        distance = (residual / sigma[:, None]).square().sum(-1)
-        weight = trust / (sigma.square() * (1.0 + distance / config.wild ** 2))
-        pose, toward = _pose_jacobian(turned, near, flat, log_scale, log_inverse.exp())
+        weight = trust / (1.0 + residual.square().sum(-1) / config.wild ** 2)
+        pose, place = camera.jacobian(turned, near, flat)
         if iteration < config.pose_iterations:
             # Pose first, so that identity does not explain a wrong rotation.
-            jacobian = pose
+            jacobian = whitening @ pose
         else:
-            jacobian = torch.cat([pose, (toward @ rotation[:, None]) @ points.basis[index]], dim=-1)
+            by_point = place @ camera.rotation[:, None]
+            jacobian = whitening @ torch.cat([pose, by_point @ points.basis[index]], dim=-1)
         jacobian = jacobian.flatten(1, 2)
         weighted = (jacobian * weight.repeat_interleave(2, dim=1)[..., None]).mT
-        normal = weighted @ jacobian
+        normal = weighted @ jacobian + torch.diag(damping[:jacobian.shape[-1]])
         gradient = (weighted @ residual.flatten(1)[..., None]).squeeze(-1)
-        gradient[:, _POSE - 1] += distance_prior * (log_inverse - usual)
-        full = normal + torch.diag(damping[:jacobian.shape[-1]])
-        if iteration >= config.pose_iterations:
-            gradient[:, _POSE:] += prior * coefficients
-            step = _bounded_step(full, gradient, coefficients[:, shapes:])
-        else:
-            step = _solve(full, -gradient)
-        rotation = _exp(step[:, :3].clamp(-0.5, 0.5)) @ rotation
-        log_scale = log_scale + step[:, 3].clamp(-0.3, 0.3)
-        translation = translation + step[:, 4:6]
-        # Nearer than 0.25 m nobody is photographed.
-        log_inverse = (log_inverse + step[:, 6].clamp(-0.5, 0.5)).clamp(-4.0, math.log(4.0))
-        if iteration >= config.pose_iterations:
-            coefficients = coefficients + step[:, _POSE:]
-            coefficients[:, shapes:] = coefficients[:, shapes:].clamp(0.0, 1.0)
+        gradient[:, _POSE - 1] += distance_prior * (camera.log_inverse - usual)
+        if focal is not None:
+            # Scale and distance are one unknown then: focal = exp(log_scale - log_inverse).
+            error = camera.log_scale - camera.log_inverse - focal.log()
+            normal[:, :_POSE, :_POSE] += focal_normal
+            gradient[:, 3] += error * config.focal_sigma ** -2
+            gradient[:, 6] -= error * config.focal_sigma ** -2
+        if iteration < config.pose_iterations:
+            camera = camera.moved(_solve(normal, -gradient))
+            continue
+        gradient[:, _POSE:] += prior * coefficients
+        step = _bounded_step(normal, gradient, coefficients[:, shapes:])
+        camera = camera.moved(step[:, :_POSE])
+        coefficients = coefficients + step[:, _POSE:]
+        coefficients[:, shapes:] = coefficients[:, shapes:].clamp(0.0, 1.0)
 
-    head, _ = points(coefficients, rotation)
-    residual, _, _ = _residual(head @ rotation.mT, target, log_scale, translation,
-                               log_inverse.exp())
-    return Solution(rotation, translation, log_scale, log_inverse.exp(),
-                    coefficients[:, :shapes], coefficients[:, shapes:], residual)
-
-
-def _residual(
-    turned: torch.Tensor, target: torch.Tensor, log_scale: torch.Tensor,
-    translation: torch.Tensor, inverse_distance: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return residual (B, 68, 2), 1 / relative distance (B, 68, 1), points before it (B, 68, 2)."""
-    near = 1.0 / (1.0 + inverse_distance[:, None, None] * turned[..., 2:])
-    flat = log_scale.exp()[:, None, None] * turned[..., :2] + translation[:, None]
-    return flat * near - target, near, flat
-
-
-def _pose_jacobian(
-    turned: torch.Tensor, near: torch.Tensor, flat: torch.Tensor, log_scale: torch.Tensor,
-    inverse_distance: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the derivatives by pose (B, 68, 2, 7), and by a point in the camera (B, 68, 2, 3)."""
-    scale, inverse = log_scale.exp()[:, None], inverse_distance[:, None]
-    a, b, c = turned.unbind(-1)
-    near, (flat_x, flat_y) = near[..., 0], flat.unbind(-1)
-    zero = torch.zeros_like(a)
-    down_x, down_y = -inverse * near ** 2 * flat_x, -inverse * near ** 2 * flat_y
-    s = scale * near
-    toward = torch.stack([torch.stack([s, zero, down_x], -1), torch.stack([zero, s, down_y], -1)],
-                         dim=2)
-    # A turn about the camera's axes moves a point by (b, c swapped and signed) below.
-    turn = torch.stack([torch.stack([zero, c, -b], -1), torch.stack([-c, zero, a], -1),
-                        torch.stack([b, -a, zero], -1)], dim=2)
-    rows_x = torch.stack([s * a, near, zero, down_x * c], -1)
-    rows_y = torch.stack([s * b, zero, near, down_y * c], -1)
-    return torch.cat([toward @ turn, torch.stack([rows_x, rows_y], dim=2)], dim=-1), toward
+    head, _ = points(coefficients, camera)
+    residual = camera.project(head @ camera.rotation.mT)[0] - target
+    return Solution(camera.rotation, camera.translation, camera.log_scale,
+                    camera.log_inverse.exp(), coefficients[:, :shapes], coefficients[:, shapes:],
+                    residual)
 
 
 def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> list[float]:
@@ -203,6 +229,38 @@ def _start_rotation(model: HeadModel, target: torch.Tensor) -> torch.Tensor:
     rotation = torch.cat([rows, torch.linalg.cross(rows[:, 0], rows[:, 1])[:, None]], dim=1)
     towards_camera = rotation[:, 2, 0] < 0
     return torch.where(towards_camera[:, None, None], rotation, target.new_tensor(FACING_CAMERA))
+
+
+def _whitening(target: torch.Tensor, config: FitConfig) -> torch.Tensor:
+    """
+    Return (B, 68, 2, 2): takes an error of a point to standard deviations.
+
+    Labellers put a jaw point well onto the outline but anywhere along it.
+    """
+    whitening = torch.eye(2, device=target.device).repeat(*target.shape[:2], 1, 1)
+    whitening = whitening / config.landmark_sigma
+    before = target[:, [0, *range(JAW_COUNT - 1)]]
+    after = target[:, [*range(1, JAW_COUNT), JAW_COUNT - 1]]
+    along = torch.nn.functional.normalize(after - before, dim=-1)
+    across = torch.stack([-along[..., 1], along[..., 0]], dim=-1)
+    whitening[:, :JAW_COUNT, 0] = across / config.jaw_sigma
+    whitening[:, :JAW_COUNT, 1] = along / config.jaw_slide_sigma
+    return whitening
+
+
+def _outermost(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """
+    Return (B, 17): which of the candidates (B, 17, K, 2), as seen, is the jaw's visible contour.
+
+    `visible_contour` with a camera that is near: cheeks cover more of the jaw.
+    """
+    up = rotation[:, :2, 2]
+    across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)
+    outwards = (candidates * across[:, None, None]).sum(-1)
+    outwards[:, :JAW_COUNT // 2] *= -1.0
+    chosen = outwards.argmax(dim=-1)
+    chosen[:, JAW_COUNT // 2] = 0
+    return chosen
 
 
 def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,7 @@ class TruthConfig:
 
     noise: float = 0.01
     sliding: float = 0.01
-    displacement_m: float = 0.001
+    displacement_m: float = 0.0005
     fov_deg: tuple[float, float] = (25.0, 100.0)
     fill: tuple[float, float] = (0.1, 0.4)
     off_centre: float = 0.12
@@ -55,14 +55,15 @@ class TrueHeads:
     :ivar points: (N, 68, 2) px, jaw on the visible contour. :ivar rotation: (N, 3, 3) apparent, of
         the ray through the middle of the landmark box, which is the middle of a crop.
     :ivar inverse_distance: (N,) 1/m, of the sellion along that ray.
-    :ivar head: (N, 68, 3) m, head frame, the 3D definition. :ivar fov_deg: (N,).
+    :ivar head: (N, 68, 3) m, head frame, the 3D definition.
+    :ivar focal_px: (N,), of a camera whose principal point is (0, 0).
     """
 
     points: Array
     rotation: Array
     inverse_distance: Array
     head: Array
-    fov_deg: Array
+    focal_px: Array
 
     @property
     def yaw_deg(self) -> Array:
@@ -160,7 +161,7 @@ class TruthSource:
         depth = (towards.T @ ray)[2] * distance / np.linalg.norm(ray)
         points += config.noise * box * generator.normal(size=points.shape)
         return (points, towards.T @ in_camera, np.array(1 / depth), vertices[self.landmarks],
-                np.array(fov))
+                np.array(1000.0 * focal))
 
     def _silhouette(self, image: Array, up: Array, slide: Array) -> Array:
         """Return (17, 2) px: where the face's outline crosses the height of each jaw point."""
