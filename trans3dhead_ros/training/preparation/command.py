@@ -1,9 +1,15 @@
-"""`trans3dhead prepare data`: shards of labelled heads, from raw folders."""
+"""
+`trans3dhead prepare data`: shards of labelled heads to train on, from raw folders.
+
+Photographs as they are, photographs turned in depth, portraits with a teacher's points, and
+synthetic people. Goes on where it was interrupted; the same seed gives the same bytes.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +20,49 @@ from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.preparation.part import Maker
 from trans3dhead_ros.training.preparation.photographs import PhotographMaker, read_fits
 from trans3dhead_ros.training.preparation.run import prepare
+from trans3dhead_ros.training.preparation.synthetic import SyntheticMaker
+from trans3dhead_ros.training.preparation.turned import TurnedMaker
 
-PARTS = ('photographs',)
+MAKERS: dict[str, Callable[[argparse.Namespace, Path], Maker]] = {
+    'photographs': lambda options, root: PhotographMaker(root / 'faces', options.fits),
+    'turned': lambda options, root: TurnedMaker(
+        root / 'faces', options.fits, options.head_model, options.turns, options.seed),
+    'synthetic': lambda options, root: SyntheticMaker(
+        root, options.cache, options.head_model, options.people, options.seed),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead prepare data`; `ValueError` for a user's mistake."""
     parser = ArgumentParser(prog='trans3dhead prepare data', description=__doc__)
     parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
-    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
     parser.add_argument('--output', type=Path, default=Path('runs/data'))
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS)
+    parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(MAKERS))
+    parser.add_argument('--open', action='store_true',
+                        help='only parts that are free for any use')
+    parser.add_argument('--people', type=int, default=3600,
+                        help='synthetic people, eight pictures each (default: %(default)s)')
+    parser.add_argument('--turns', type=float, default=5.0,
+                        help='turned pictures of a photograph, on average (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--cache', type=Path, default=Path('runs/people'),
+                        help='where the registered assets of people are kept')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='processes (default: one a core)')
-    arguments = parser.parse_args(argv)
-    root = arguments.data or data_root()
-    makers: list[Maker] = []
-    if 'photographs' in arguments.parts:
-        makers.append(PhotographMaker(root / 'faces', arguments.fits))
-    offsets = read_fits(arguments.fits)['offsets'] if makers else np.zeros((51, 3))
-    manifest = prepare(makers, arguments.output, arguments.seed, offsets, arguments.workers)
+    options = parser.parse_args(argv)
+    if options.people < 1 or options.turns <= 0 or options.workers < 1:
+        raise ValueError('--people, --turns, --workers: expected more than 0')
+    root = options.data or data_root()
+    makers = [MAKERS[name](options, root) for name in MAKERS if name in options.parts]
+    if options.open:
+        makers = [maker for maker in makers if maker.open]
+    if not makers:
+        raise ValueError('--open: none of the chosen parts is free for any use')
+    # Without fits nobody has placed points by hand, and none are displaced.
+    offsets = read_fits(options.fits)['offsets'] if options.fits.is_file() else np.zeros((51, 3))
+    manifest = prepare(makers, options.output, options.seed, offsets, options.workers)
     print(summary(manifest))
     return 0
 

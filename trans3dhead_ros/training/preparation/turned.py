@@ -1,0 +1,131 @@
+"""Labelled photographs turned in depth, so that large poses are as frequent as small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trans3dhead_ros.geometry import euler_from_rotation
+from trans3dhead_ros.perception.source import read_picture
+from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT
+from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.prepare_head_model import load_head_model
+from trans3dhead_ros.training.preparation.encode import encoded
+from trans3dhead_ros.training.preparation.photographs import (
+    AUTOMATIC_TRUST,
+    fingerprint,
+    labelled_faces,
+    read_fits,
+)
+from trans3dhead_ros.training.rotation.photograph import FaceFit, RejectedError
+from trans3dhead_ros.training.rotation.plan import draw_turns, plan_turns
+from trans3dhead_ros.training.rotation.surface import HeadSurface
+from trans3dhead_ros.training.rotation.turn import TurnedFace
+
+
+@dataclass(frozen=True)
+class TurnedMaker:
+    """
+    Turned photographs; an item is one photograph in several poses.
+
+    :ivar folder: with `labels.csv`. :ivar fits: the file of `trans3dhead prepare fits`.
+    :ivar head_model: that of the fits. :ivar per_photo: pictures of one photograph, on average.
+    """
+
+    folder: Path
+    fits: Path
+    head_model: Path
+    per_photo: float
+    seed: int
+    name: str = 'turned'
+    source: str = 'HELEN, LFPW, AFW and YouTube Faces photographs, turned in depth'
+    licence: str = 'research use'
+    open: bool = False
+    bytes_each: int = 16_000
+
+    def count(self) -> int:
+        """Return the number of photographs that may be turned."""
+        return len(self._plan())
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the samples depend on."""
+        return {'per_photo': self.per_photo, 'fits': fingerprint(self.fits),
+                'head_model': fingerprint(self.head_model)}
+
+    def samples_per_item(self) -> float:
+        """Return the mean number of pictures of a photograph."""
+        return self.per_photo
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        """
+        Return the turned pictures of some photographs.
+
+        :raises ValueError: a picture is missing or damaged.
+        """
+        return [sample for row, yaws in self._plan()[start:stop] for sample in
+                self._turned(row, yaws)]
+
+    def _plan(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        return planned(self.folder, self.fits, self.per_photo, self.seed)
+
+    def _turned(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
+        records, fits = labelled_faces(self.folder, self.fits)
+        record = records[row]
+        fit = FaceFit(
+            **{name: np.asarray(fits[name][row], dtype=float)
+               for name in ('rotation', 'translation', 'shape', 'expression')},
+            log_scale=float(fits['log_scale'][row]), inner_error=float(fits['inner_error'][row]),
+            offsets=offsets(self.fits))
+        automatic = record.source in NEVER_HELD_OUT
+        try:
+            for image, truth in draw_turns(
+                    read_picture(record.path), record.points, fit, surface(self.head_model),
+                    np.random.default_rng((self.seed, row)), yaws):
+                yield turned_sample(image, truth, record.source, record.photo,
+                                    record.is_validation, AUTOMATIC_TRUST if automatic else 1.0)
+        except RejectedError:
+            return
+
+
+@lru_cache(maxsize=1)
+def planned(
+    folder: Path, fits_path: Path, per_photo: float, seed: int,
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Return (row of `labelled_faces`, yaws in degrees) of every photograph that is turned."""
+    _, fits = labelled_faces(folder, fits_path)
+    accepted = fits.get('accepted', np.ones(len(fits['rotation']), bool)).astype(bool)
+    rows = np.flatnonzero(accepted)
+    yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
+    plan = plan_turns(yaw, per_photo, np.random.default_rng(seed))
+    return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True)
+                 if len(yaws))
+
+
+@lru_cache(maxsize=1)
+def surface(head_model: Path) -> HeadSurface:
+    """Return the surface on which photographs are laid, made once a process."""
+    return HeadSurface.of(load_head_model(head_model))
+
+
+@lru_cache(maxsize=1)
+def offsets(fits_path: Path) -> np.ndarray:
+    """Return (51, 3) m: where labellers put the inner points, seen from the model's."""
+    return np.asarray(read_fits(fits_path)['offsets'], dtype=float)
+
+
+def turned_sample(
+    image: np.ndarray, truth: TurnedFace, source: str, group: str, is_validation: bool,
+    trust: float,
+) -> Sample:
+    """Return one turned picture (H, W, 3) BGR and its truth."""
+    return Sample(
+        picture=encoded(image), source=source, group=group, is_validation=is_validation,
+        points=truth.landmarks[:, :2], points_are_3d=True, trust=trust,
+        depth=truth.landmarks[:, 2], contour=truth.contour, visible=truth.visible,
+        rotation=truth.rotation, placement=Placement(truth.translation, truth.log_scale),
+        shape=truth.shape, expression=truth.expression)
