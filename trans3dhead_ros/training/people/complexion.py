@@ -34,7 +34,7 @@ class Complexion:
 
     :ivar tone: place on `TONES`. :ivar undertone: reddish (+1) or yellowish (-1).
     :ivar contrast: of the skin's own detail, about 1; more looks older.
-    :ivar hair: (3,) sRGB of scalp hair, brows and beard, 0..255.
+    :ivar hair: (3,) sRGB of the scalp's hair, 0..255. :ivar brow_hair: of brows and beard.
     :ivar scalp: opacity of hair painted on the scalp. :ivar bald_top: how much of the top is bare.
     :ivar lip_colour: (3,) sRGB. :ivar shadow_colour: (3,) sRGB of the lids' make-up.
     """
@@ -47,6 +47,7 @@ class Complexion:
     freckles: float
     moles: int
     hair: tuple[float, float, float]
+    brow_hair: tuple[float, float, float]
     brows: float
     beard: float
     scalp: float
@@ -84,7 +85,7 @@ def paint_skin(
 
     # Blood shows where the skin is thin; less through a dark skin.
     red = (look.blush * (0.9 * layout.cheeks + 0.6 * layout.nose + 0.5 * layout.ears)
-           + look.blotches * 0.35 * coarse)
+           + look.blotches * 0.25 * np.maximum(coarse, -0.6))
     red *= 0.16 * (0.35 + 0.65 * light)
     shade = 1 + 0.020 * middle + 0.012 * fine
     skin[..., 0] *= shade * (1 + 0.15 * red)
@@ -104,16 +105,17 @@ def paint_skin(
     if look.shadow > 0:
         _tint(skin, layout.lids * look.shadow * 0.8, look.shadow_colour)
 
-    hair = np.array(look.hair)
+    hair, brow_hair = np.array(look.hair), np.array(look.brow_hair)
     stubble = np.clip(0.62 + 0.34 * fine + 0.16 * middle, 0, 1)
     if look.beard > 0:
-        _blend(skin, layout.beard * look.beard * (0.25 + 0.75 * stubble), hair * 0.9 + 8)
+        _blend(skin, layout.beard * look.beard * (0.25 + 0.75 * stubble), brow_hair * 0.9 + 6)
     if look.scalp > 0:
         z, x = layout.position[..., 2], layout.position[..., 0]
         top = np.clip((z - 0.030 + 0.25 * (x + 0.05)) / 0.03, 0, 1)
         amount = layout.scalp * (1 - look.bald_top * top) * look.scalp
-        _blend(skin, amount * (0.45 + 0.55 * stubble), hair)
-    _blend(skin, brow.astype(np.float32) * (look.brows / 255), hair * 0.8)
+        _blend(skin, np.clip(amount * (0.35 + 0.75 * stubble) + 0.35 * (
+            amount - 0.5) * (amount > 0.5), 0, 1), hair * 0.85)
+    _blend(skin, brow.astype(np.float32) * (look.brows / 255), brow_hair * 0.75)
     return np.clip(skin, 0, 255).astype(np.uint8)
 
 

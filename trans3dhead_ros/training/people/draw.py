@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,8 +19,9 @@ from trans3dhead_ros.training.people.complexion import (
     tone_colour,
 )
 from trans3dhead_ros.training.people.eyes import lash_texture, painted_eye
-from trans3dhead_ros.training.people.face_kit import Part
+from trans3dhead_ros.training.people.face_kit import Part, light_of_depth
 from trans3dhead_ros.training.people.hair import tinted
+from trans3dhead_ros.training.people.lids import EYES, Lid
 from trans3dhead_ros.training.people.person import Bumps, Person, Worn, body_share, neutral
 from trans3dhead_ros.training.people.surface import vertex_normals
 from trans3dhead_ros.training.people.torso import (
@@ -79,15 +80,20 @@ def draw_person(
 
     bodies = {'skin': _mesh('skin', wardrobe.parts['skin'], _opaque(skin), people.SKIN)}
     eye = _eye_texture(wardrobe, draft, generator)
-    for name in ('eye_left', 'eye_right'):
+    for name in EYES:
         bodies[name] = _mesh(name, wardrobe.parts[name], eye, people.EYE)
     flesh = _flesh_colours(look, generator)
     for name, material in (('teeth', people.TOOTH), ('gums', people.FLESH),
                            ('sockets', people.FLESH)):
-        bodies[name] = _mesh(name, wardrobe.parts[name], _plain(flesh[name]), material)
+        bodies[name] = replace(
+            _mesh(name, wardrobe.parts[name], _shaded(flesh[name]), material),
+            occlusion=torch.from_numpy(light_of_depth(wardrobe.parts[name].mean)))
     lash = lash_texture(generator, generator.uniform(0, 0.5 if draft.male else 1.0))
     bodies['lashes'] = _mesh('lashes', wardrobe.parts['lashes'], lash, people.LASH)
 
+    lids = {name: Lid.of(wardrobe.parts, shapes, name) for name in EYES}
+    for name in EYES:
+        shapes[name] = lids[name].flattened(shapes[name])
     displacement = shapes['skin'] - wardrobe.parts['skin'].mean
     worn = []
     if draft.hair_style in wardrobe.hair:
@@ -106,7 +112,7 @@ def draw_person(
         sources.append(MAKEHUMAN_SOURCE.format(f'hair {draft.hair_style.split()[0]}'))
     return Person(
         identity, bumps, looks, tuple(sources), wardrobe.parts, wardrobe.head,
-        shapes, body_share(wardrobe.parts['skin'].mean), bodies, tuple(worn),
+        shapes, lids, body_share(wardrobe.parts['skin'].mean), bodies, tuple(worn),
         wardrobe.expression_names)
 
 
@@ -175,7 +181,7 @@ def _complexion(draft: _Draft, generator: np.random.Generator) -> Complexion:
         float(uniform(0.9, 1.15) * (1.2 if draft.old else 1.0)), float(uniform(0, 1) ** 1.5),
         float(uniform(0.2, 1.0)),
         float(uniform(0.4, 1) if draft.tone < 0.4 and uniform() < 0.2 else 0.0),
-        int(generator.integers(0, 7)), tuple(brow_hair), float(uniform(0.65, 1.0)),
+        int(generator.integers(0, 7)), tuple(hair), tuple(brow_hair), float(uniform(0.65, 1.0)),
         min(beard, 1.0), scalp, 1.0 if draft.hair_style == 'balding' else 0.0,
         float(uniform(0.3, 0.8)) if made_up else 0.0, tuple(lip),
         float(uniform(0.2, 0.8)) if made_up and uniform() < 0.7 else 0.0, tuple(shadow),
@@ -222,7 +228,7 @@ def _eye_texture(wardrobe: Wardrobe, draft: _Draft, generator: np.random.Generat
     else:
         colour = np.array(colour) * generator.uniform(0.8, 1.2)
     return painted_eye(iris, colour, generator.uniform(0.24, 0.5), generator.uniform(0.88, 1.04),
-                       generator.uniform(0, 1) ** 2)
+                       0.6 * generator.uniform(0, 1) ** 2)
 
 
 def _flesh_colours(look: Complexion, generator: np.random.Generator) -> dict[str, NDArray]:
@@ -238,9 +244,7 @@ def _hair(
     generator: np.random.Generator,
 ) -> Worn:
     style = wardrobe.hair[name]
-    colour = np.array(HAIR_COLOURS['black'], dtype=float)
-    colour = np.array(look.hair) if look.hair is not None else colour
-    texture = tinted(style.grey, colour, float(generator.uniform(0, 0.6)))
+    texture = tinted(style.grey, np.array(look.hair), float(generator.uniform(0, 0.6)))
     bound = style.binding
     # Fuller or flatter: offsets from the skin that carries a vertex, scaled.
     anchor = np.einsum('nkc,nk->nc', wardrobe.parts['skin'].mean[bound.skin], bound.weights)
@@ -263,9 +267,11 @@ def _opaque(rgb: Picture) -> Picture:
     return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
 
 
-def _plain(colour: NDArray[np.floating]) -> Picture:
-    texel = np.append(np.clip(colour, 0, 255), 255).astype(np.uint8)
-    return np.tile(texel, (4, 4, 1))
+def _shaded(colour: NDArray[np.floating]) -> Picture:
+    """Return (4, 32, 4): dark on the left, which `face_kit` lays out as the depth of the mouth."""
+    light = np.linspace(0.03, 1.0, 32)[:, None] ** 1.3
+    row = np.concatenate([np.clip(colour * light, 0, 255), np.full((32, 1), 255.0)], 1)
+    return np.tile(row.astype(np.uint8), (4, 1, 1))
 
 
 def _mesh(name: str, part: Part, texture: Picture, material: Material) -> Mesh:

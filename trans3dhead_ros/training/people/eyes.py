@@ -20,7 +20,7 @@ Picture = NDArray[np.uint8]
 TEXTURE = 192
 EDGE_DEG = 100.0
 """Angle from the axis of gaze at the border of the texture; what lies farther back is unseen."""
-IRIS_DEG = 22.0
+IRIS_DEG = 20.5
 # In MakeHuman's picture, px of 512: the centre of one eyeball, radii of its iris and its white.
 SOURCE_CENTRE, SOURCE_IRIS, SOURCE_WHITE = (360.5, 150.0), 59.0, 145.0
 

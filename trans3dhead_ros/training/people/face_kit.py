@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +91,14 @@ def load_face_kit(path: Path) -> FaceKit:
     lash_uv = uv[of(LASHES)]
     lash_uv[..., 0] %= 1.0
     parts['lashes'] = fields.subset(triangles[of(LASHES)], lash_uv)
+    teeth = of(TEETH) & _is_crown(data['mean'][triangles].mean(1))
+    parts['teeth'] = fields.subset(triangles[teeth], uv[teeth])
     for name, chosen, count in (
-            ('teeth', of(TEETH), 1100), ('gums', of(GUMS), 500),
+            ('gums', of(GUMS), 500),
             ('sockets', of(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700)):
         parts[name] = fields.simplified(triangles[chosen], count)
+    for name in ('teeth', 'gums', 'sockets'):
+        parts[name] = _by_depth(parts[name])
     return FaceKit(data['mean'], triangles, data['landmarks68'].astype(np.int64), parts)
 
 
@@ -124,6 +128,26 @@ def _fields(data: dict[str, NDArray]) -> Fields:
                   if str(name) not in UNDOCUMENTED_EXPRESSIONS]
     return Fields(data['mean'], data['identity'], data['expression'][documented],
                   int(data['landmarks68'][SELLION_LANDMARK]))
+
+
+def _by_depth(part: Part) -> Part:
+    """Lay a part of the mouth or an eye socket out by how deep it lies: u is 0 in the depth."""
+    light = light_of_depth(part.mean)[part.triangles]
+    return replace(part, uv=np.stack([light, np.full_like(light, 0.5)], -1))
+
+
+def light_of_depth(points: Float) -> Float:
+    """Return how much light (P,) 0..1 reaches points (P, 3) m in the mouth or an eye socket."""
+    return np.clip((points[:, 0] + 0.055) / 0.06, 0, 1).astype(np.float32)
+
+
+def _is_crown(centre_cm: Float) -> NDArray[np.bool_]:
+    """Return which triangles of teeth can be seen: crowns, down to the first molars."""
+    height = centre_cm[:, 1]
+    upper = (height < -1.75) & (height > -3.25)
+    # Upper and lower teeth overlap in height where the front ones bite.
+    lower = (height < -3.0) & (height > -4.75)
+    return (centre_cm[:, 2] > 7.0) & (upper | lower)
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ def lay_out(kit: FaceKit, texels: Texels) -> Layout:
 
     ears = _ears(kit)
     hairline = np.interp(angle, *np.array(HAIRLINE).T)
-    scalp = smooth_step(z - hairline, -0.004, 0.006) * (1 - ears)
+    scalp = smooth_step(z - hairline + _ragged(), -0.006, 0.010) * (1 - ears)
     beard_top = np.interp(angle, *np.array(BEARD_TOP).T)
     beard = smooth_step(beard_top - z, -0.002, 0.008) * smooth_step(z, -0.145, -0.115)
     under_jaw = smooth_step(x, -0.085, -0.06)
@@ -110,6 +110,13 @@ def grow(values: Array, covered: NDArray[np.bool_], steps: int = 12) -> Array:
         values[fresh] = spread[fresh]
         known[fresh] = 1.0
     return values
+
+
+def _ragged() -> Float:
+    """Return a few millimetres of noise: no hairline is drawn with a ruler."""
+    field = np.random.default_rng(3).standard_normal(SIZE[::-1]).astype(np.float32)
+    field = cv2.GaussianBlur(field, (0, 0), 2.5)
+    return 0.0025 * field / field.std()
 
 
 def _grown(points: Array, factor: float, lift: float) -> Array:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from trans3dhead_ros.training.people.eyes import centre_of
 from trans3dhead_ros.training.people.face_kit import Part
 from trans3dhead_ros.training.people.layout import smooth_step
+from trans3dhead_ros.training.people.lids import Lid
 from trans3dhead_ros.training.render.mesh import Material, Mesh
 
 Float = NDArray[np.float32]
@@ -97,6 +97,7 @@ class Person:
     parts: Mapping[str, Part]
     head: Part
     neutral: Mapping[str, Float]
+    lids: Mapping[str, Lid]
     skin_share: Float
     bodies: Mapping[str, Mesh]
     worn: tuple[Worn, ...]
@@ -126,6 +127,8 @@ class Person:
             if name.startswith('eye_'):
                 vertices = self._looking(vertices, name, coefficients, gaze_deg)
             elif name == 'skin':
+                for lid in self.lids.values():
+                    vertices = lid.kept_outside(vertices)
                 vertices = turned(vertices, self.skin_share, turn)
             meshes.append(mesh.with_vertices(torch.from_numpy(vertices)))
         for item in self.worn:
@@ -166,14 +169,8 @@ class Person:
         yaw = float(gaze_deg[0]) + (outward if side == 'L' else -outward)
         pitch = float(gaze_deg[1]) + ask('Up') - ask('Down')
         turn = Rotation.from_euler('ZY', [yaw, -pitch], degrees=True).as_matrix()
-        centre = self.eye_centres[name]
+        centre = self.lids[name].centre
         return ((vertices - centre) @ turn.T + centre).astype(np.float32)
-
-    @property
-    def eye_centres(self) -> dict[str, Float]:
-        """Centres (3,) of the eyeballs."""
-        return {name: centre_of(self.neutral[name]).astype(np.float32)
-                for name in ('eye_left', 'eye_right')}
 
 
 def turned(vertices: Float, share: Float, rotation: NDArray[np.float64] | None) -> Float:
@@ -194,9 +191,9 @@ def turned(vertices: Float, share: Float, rotation: NDArray[np.float64] | None) 
 
 
 SKIN = Material(specular=0.035, roughness=0.45, wrap=0.3)
-EYE = Material(specular=0.06, roughness=0.12)
+EYE = Material(specular=0.03, roughness=0.12)
 LASH = Material(specular=0.0, roughness=0.9, two_sided=True, cutout=True)
 TOOTH = Material(specular=0.05, roughness=0.25)
-FLESH = Material(specular=0.05, roughness=0.3, wrap=0.3, two_sided=True)
-HAIR = Material(specular=0.06, roughness=0.4, two_sided=True, cutout=True)
+FLESH = Material(specular=0.03, roughness=0.4, wrap=0.3, two_sided=True)
+HAIR = Material(specular=0.025, roughness=0.5, two_sided=True, cutout=True)
 CLOTH = Material(specular=0.01, roughness=0.9, two_sided=True)

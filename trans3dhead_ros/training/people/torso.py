@@ -20,7 +20,9 @@ Picture = NDArray[np.uint8]
 
 TEXTURE = 256
 PUFF_M = 0.010
-ARM_DM = 2.6
+SHOULDER_Y, SHOULDER_Z = 0.125, -0.215
+"""Where the arms are turned down, m beside the middle and below the sellion."""
+ARM_DM = 3.4
 """Arms are cut at this distance from the middle of the base body."""
 COLUMNS = 48
 # Collars as rings from the top: height (m), gap to the neck (m); the last joins the cloth.
@@ -140,7 +142,7 @@ def make_torso(kit: FaceKit, body: BaseBody) -> Garment:
     skin = kit.parts['skin']
     mean = skin.mean.astype(float)
     normals = vertex_normals(body.bent, body.triangles)[used]
-    points = body.bent[used]
+    points = _arms_down(body.bent[used])
     away = np.clip((below_neckline(points, 'crew') - 0.02) / 0.06, 0, 1)
     points = points + PUFF_M * away[:, None] * normals
     shoulders = skin.triangles[(mean[skin.triangles][:, :, 2] < -0.10).all(1)]
@@ -160,6 +162,23 @@ def make_torso(kit: FaceKit, body: BaseBody) -> Garment:
                    + 0.001 * found.carry(skin_normals, shoulders))[rim]
     return Garment(bind(points, skin.mean), triangles,
                    cloth_uv(points)[triangles].astype(np.float32))
+
+
+def _arms_down(points: Array) -> Array:
+    """Turn the arms, which the base body spreads, down beside the chest."""
+    # Broad, square shoulders look like armour under cloth.
+    points = points * [1.0, 0.94, 1.0]
+    points[:, 2] -= 0.28 * np.clip(np.abs(points[:, 1]) - 0.06, 0, 0.11)
+    side = np.abs(points[:, 1])
+    angle = np.radians(48.0) * np.clip((side - SHOULDER_Y) / 0.09, 0, 1)
+    across, up = side - SHOULDER_Y, points[:, 2] - SHOULDER_Z
+    result = points.copy()
+    outer = side > SHOULDER_Y
+    result[:, 1] = np.sign(points[:, 1]) * np.where(
+        outer, SHOULDER_Y + across * np.cos(angle) + up * np.sin(angle), side)
+    result[:, 2] = np.where(outer, SHOULDER_Z - across * np.sin(angle) + up * np.cos(angle),
+                            points[:, 2])
+    return result
 
 
 def _border(triangles: Index) -> Index:

@@ -1,0 +1,62 @@
+"""Eyelids that never let the eyeball through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.training.people.eyes import centre_of
+from trans3dhead_ros.training.people.face_kit import Part
+
+Float = NDArray[np.float32]
+
+EYES = ('eye_left', 'eye_right')
+REACH_M = 0.021
+LID_M = 0.0004
+"""A lid lies at least so far outside the eyeball's sphere."""
+BULGE = 1.025
+"""The cornea stands out of the sphere, as a share of its radius, at most about so far."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lid:
+    """
+    The skin about one eyeball.
+
+    :ivar vertices: (L,) skin vertices in front of it. :ivar centre: (3,) m. :ivar radius: m.
+    """
+
+    vertices: NDArray[np.int64]
+    centre: Float
+    radius: float
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Part], shapes: Mapping[str, Float], eye: str) -> Lid:
+        """Measure one eye of a person with neutral vertices `shapes`."""
+        mean_centre = centre_of(parts[eye].mean)
+        away = parts['skin'].mean - mean_centre
+        near = np.flatnonzero((np.linalg.norm(away, axis=1) < REACH_M) & (away[:, 0] > 0.002))
+        centre = centre_of(shapes[eye])
+        radius = float(np.median(np.linalg.norm(shapes[eye] - centre, axis=1)))
+        return cls(near, centre.astype(np.float32), radius)
+
+    def flattened(self, eyeball: Float) -> Float:
+        """Return the eyeball (V, 3) with a flatter cornea, over which a lid can close."""
+        away = eyeball - self.centre
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        limit = BULGE * self.radius
+        flat = np.where(distance > limit, limit + 0.2 * (distance - limit), distance)
+        return (self.centre + away * (flat / distance)).astype(np.float32)
+
+    def kept_outside(self, skin: Float) -> Float:
+        """Return the skin (S, 3) with the vertices that lie in the eyeball moved before it."""
+        away = skin[self.vertices] - self.centre
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        # Only the front: behind, the skin of the lids' edges lies inside by design.
+        limit = self.radius * (1 + 0.045 * np.clip(away[:, :1] / distance - 0.5, 0, 0.5)) + LID_M
+        result = skin.copy()
+        result[self.vertices] = self.centre + away * np.maximum(limit / distance, 1.0)
+        return result
