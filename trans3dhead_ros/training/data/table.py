@@ -30,9 +30,10 @@ class HeadTable:
     """
     N labelled heads, px of their pictures, one convention for all.
 
-    Labellers count pixels from 1, so that their points lie right of and below what they mark, and a
-    network learns that from most of its data. The points and translations of exact parts are moved
-    by the same amount, so that one network is not taught two conventions.
+    Labellers do not mean quite the points of the head model (the manifest's `offsets`), and count
+    pixels from 1, so that their points lie right of and below what they mark; a network learns that
+    from most of its data. The points of exact parts are moved likewise, so that one network is not
+    taught two conventions.
 
     :ivar shards: files. :ivar shard: (N,) which of them. :ivar row: (N,) where in it.
     :ivar part: (N,) index into `part_names`. :ivar source: (N,) str. :ivar group: (N,) str.
@@ -91,7 +92,8 @@ def read_table(
     :raises ValueError: nothing is left, or a shard is missing or damaged.
     """
     folder = Path(folder)
-    chosen = [part for part in Manifest.load(folder).chosen(open_only) if part.name in parts]
+    manifest = Manifest.load(folder)
+    chosen = [part for part in manifest.chosen(open_only) if part.name in parts]
     files = [(part, Shard(folder / name)) for part in chosen for name in part.shards]
     for (part, shard) in files:
         if len(shard) != part.shards[str(shard.path.relative_to(folder).as_posix())]:
@@ -119,6 +121,8 @@ def read_table(
     side = np.ptp(points, axis=1).max(-1)
     exact = np.isin([chosen[number].name for number in part], sorted(EXACT_PARTS))
     moved = np.where(exact, label_offset * side, 0.0)
+    displaced = np.einsum('nij,pj->npi', label['rotation'][:, :2], np.array(manifest.offsets))
+    points[exact, JAW_COUNT:] += (np.exp(label['log_scale'])[:, None, None] * displaced)[exact]
     return HeadTable(
         shards=tuple(shard for _, shard in files), part_names=tuple(p.name for p in chosen),
         shard=np.repeat(np.arange(len(files)), counts), row=np.concatenate(kept), part=part,

@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         makers = [maker for maker in makers if maker.open]
     if not makers:
         raise ValueError('--open: none of the chosen parts is free for any use')
-    # Without fits nobody has placed points by hand, and none are displaced.
-    offsets = read_fits(options.fits)['offsets'] if options.fits.is_file() else np.zeros((51, 3))
+    # Where nobody has placed points by hand, none are displaced.
+    by_hand = any(maker.name in ('photographs', 'turned') for maker in makers)
+    offsets = read_fits(options.fits)['offsets'] if by_hand else np.zeros((51, 3))
     manifest = prepare(makers, options.output, options.seed, offsets, options.workers)
     print(summary(manifest))
     return 0

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from trans3dhead_ros.training.data.sample import Placement, Sample
-from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.preparation.encode import encoded
 from trans3dhead_ros.training.preparation.photographs import fingerprint
+from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.scenes.generate import PICTURES_PER_PERSON, Studio, draw_crops
 from trans3dhead_ros.training.scenes.truth import SyntheticHead
 

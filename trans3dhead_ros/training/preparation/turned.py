@@ -14,7 +14,6 @@ from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT
 from trans3dhead_ros.training.data.sample import Placement, Sample
-from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.preparation.encode import encoded
 from trans3dhead_ros.training.preparation.photographs import (
     AUTOMATIC_TRUST,
@@ -22,6 +21,7 @@ from trans3dhead_ros.training.preparation.photographs import (
     labelled_faces,
     read_fits,
 )
+from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.rotation.photograph import FaceFit, RejectedError
 from trans3dhead_ros.training.rotation.plan import draw_turns, plan_turns
 from trans3dhead_ros.training.rotation.surface import HeadSurface
