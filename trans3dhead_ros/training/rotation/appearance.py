@@ -27,8 +27,9 @@ _BLEND = 0.25
 _MOUTH_PX = 8
 _MOUTH_LIGHT = 0.55, 0.12
 """Of the inner lips' colour, at the lips and deep in an opened mouth."""
-_HAIR_CONTRAST, _HAIR_MOST = 0.5, 8.0
-"""Strands in hair that is not in the photograph: of the deviation of what is; grey levels."""
+_HAIR_CONTRAST, _HAIR_MOST, _HAIR_SPREAD = 0.5, 8.0, 55.0
+"""Strands in hair that is not in the photograph: of the deviation of what is; grey levels;
+and how far colours of hair lie from their median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +136,26 @@ def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) ->
     """Return (h, w, 3) BGR: skin from skin, hair from hair, over the whole head."""
     chart = surface.chart
     layers = chart.carry(np.column_stack([pixels, trust, surface.hair]))
-    trust, hair = layers[..., 2], layers[..., 3]
+    # Softened inwards, so that a doubtful vertex leaves no spot with an edge.
+    trust = cv2.GaussianBlur(cv2.erode(layers[..., 2], np.ones((3, 3))), (0, 0), 1.5)
+    trust, hair = np.minimum(trust, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    skin, hairy = fill(colours, trust * (hair < 0.5)), fill(colours, trust * (hair > 0.99))
     known = trust * (hair > 0.99)
-    brightness = colours.mean(2)
-    mean = (known * brightness).sum() / max(known.sum(), 1e-6)
-    deviation = np.sqrt((known * (brightness - mean) ** 2).sum() / max(known.sum(), 1e-6))
+    usual, deviation = _usual_colour(colours, known)
+    # What differs from most of the hair is background or forehead as likely as hair.
+    alike = np.exp(-(((colours - usual) / _HAIR_SPREAD) ** 2).sum(2))
+    hairy = fill(colours, known * np.maximum(alike, 0.02))
     hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * strands(chart)
+    skin = fill(colours, trust * (hair < 0.5))
     whole = skin + chart.hair * (hairy - skin)
     return np.clip(whole + trust[..., None] * (colours - whole), 0, 255).astype(np.uint8)
+
+
+def _usual_colour(colours: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[Array, float]:
+    """Return the median colour (3,) where the weight (H, W) is high, and its deviation in grey."""
+    sure = colours[weight > 0.5 * weight.max()] if weight.max() > 0 else colours[:0]
+    if len(sure) == 0:
+        return np.full(3, 128.0), 0.0
+    usual = np.median(sure, axis=0)
+    return usual, float(np.median(np.abs(sure.mean(1) - usual.mean())) * 1.5)

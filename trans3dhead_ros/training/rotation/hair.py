@@ -12,7 +12,7 @@ from trans3dhead_ros.training.rotation.surface import HeadSurface
 Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]
 
-_SIDE_PX = 112
+_SIDE_PX = 90
 _STEP_M, _STEPS = 0.002, 22
 _THINNEST_M, _THICKEST_M = 0.004, 0.036
 _CHART, _COARSER = (48, 24), 8
@@ -45,7 +45,8 @@ def person_mask(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> Mask
     cv2.setRNGSeed(0)  # OpenCV starts the colour clusters at random
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, label, None, *models, 2, cv2.GC_INIT_WITH_MASK)
-    person = cv2.medianBlur((label & 1).astype(np.uint8), 3)
+    person = cv2.morphologyEx((label & 1).astype(np.uint8), cv2.MORPH_CLOSE, near(0.010))
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, near(0.005))
     return cv2.resize(person, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 

@@ -21,7 +21,7 @@ from trans3dhead_ros.training.rotation.background import without_head
 from trans3dhead_ros.training.rotation.hair import hair_thickness, person_mask
 from trans3dhead_ros.training.rotation.surface import (
     HeadSurface,
-    control_weights,
+    spread,
     vertex_normals,
 )
 
@@ -196,7 +196,7 @@ def _onto_labels(
     jaw = missing[:JAW_COUNT]
     jaw -= (jaw * along).sum(1, keepdims=True) * along
     displaced = missing @ fit.rotation[:2] / scale
-    field = control_weights(head, np.concatenate([contour, landmarks[JAW_COUNT:]])) @ displaced
+    field = spread(head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced)
     return field, control[JAW_COUNT:] + displaced[JAW_COUNT:]
 
 

@@ -26,6 +26,7 @@ class TurnConfig:
 
     :ivar largest_yaw_deg: of a turned picture, to either side.
     :ivar largest_pitch_deg: of a turned picture. :ivar pitch_sigma_deg: of the change of pitch.
+    :ivar largest_lift_deg: of the chin, under which no photograph shows the neck.
     :ivar roll_sigma_deg: of the roll in the plane that is added.
     :ivar two_sided_deg: a head within this yaw shows both cheeks, and may turn to either side.
     :ivar back_deg: how far a head may turn back towards the camera.
@@ -35,7 +36,8 @@ class TurnConfig:
 
     largest_yaw_deg: float = 90.0
     largest_pitch_deg: float = 40.0
-    pitch_sigma_deg: float = 12.0
+    pitch_sigma_deg: float = 14.0
+    largest_lift_deg: float = 25.0
     roll_sigma_deg: float = 3.0
     two_sided_deg: float = 10.0
     back_deg: float = 4.0
@@ -95,8 +97,9 @@ def draw_turn(
     """Return a turn to this yaw in degrees with random pitch, roll and expression."""
     _, pitch, roll = euler_from_rotation(photograph.rotation)
     chance = generator.random(6)
-    pitch = float(np.clip(pitch + generator.normal(0, config.pitch_sigma_deg),
-                          -config.largest_pitch_deg, config.largest_pitch_deg))
+    nod = np.clip(generator.normal(0, config.pitch_sigma_deg),
+                  -config.largest_pitch_deg, config.largest_lift_deg)
+    pitch = float(np.clip(pitch + nod, -config.largest_pitch_deg, config.largest_pitch_deg))
     # Roll about the nose is a lean towards the camera in profile: it fades.
     roll *= np.cos(np.deg2rad(yaw))
     roll = float(roll + generator.normal(0, config.roll_sigma_deg))

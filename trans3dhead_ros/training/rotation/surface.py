@@ -187,11 +187,11 @@ def _eyeballs(triangles: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     return label != np.bincount(label).argmax()
 
 
-def control_weights(
-    places: Array, points: Array, reach_m: float = 0.03, noise: float = 0.03,
+def spread(
+    places: Array, points: Array, displacements: Array, reach_m: float = 0.03, noise: float = 0.03,
 ) -> Array:
     """
-    Return (V, P) weights that spread displacements at points (P, 3) smoothly over places (V, 3).
+    Return (V, C): displacements (P, C) at points (P, 3) spread smoothly over places (V, 3), m.
 
     A Gaussian process with a Matérn 3/2 kernel: near a point its displacement, far away none.
     """
@@ -201,7 +201,7 @@ def control_weights(
         return (1 + r) * np.exp(-r)
 
     inner = kernel(points, points) + noise * np.eye(len(points))
-    return np.linalg.solve(inner, kernel(points, places)).T
+    return kernel(places, points) @ np.linalg.solve(inner, displacements)
 
 
 def named(names: Sequence[str], *wanted: str) -> list[int]:
