@@ -75,12 +75,8 @@ def labelled_faces(folder: Path, fits_path: Path) -> tuple[list[FaceRecord], dic
                          'run `trans3dhead prepare fits` again')
     rows = [row_of[record.file] for record in records]
     fits.pop('offsets', None)
-    return records, {key: values[rows, 0] if values.ndim > 1 and values.shape[1] == 2
-                     and key in _MIRRORED else values[rows] for key, values in fits.items()}
-
-
-_MIRRORED = frozenset({'rotation', 'translation', 'log_scale', 'shape', 'expression',
-                       'inner_error'})
+    # Beside each face lies the fit of its mirror image.
+    return records, {key: values[rows, 0] for key, values in fits.items()}
 
 
 def read_fits(path: Path) -> dict[str, np.ndarray]:
