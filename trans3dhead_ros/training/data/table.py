@@ -109,6 +109,14 @@ def read_table(
         return np.concatenate([shard.labels[name][rows]
                                for (_, shard), rows in zip(files, kept, strict=True)])
 
+    for _, shard in files:  # where a shard knows no coefficients at all it has no columns for them
+        for name, size in (('shape', model.shape_count), ('expression', model.expression_count)):
+            if not shard.labels[name].size:
+                shard.labels[name] = np.full((len(shard), size), np.nan, np.float32)
+            if shard.labels[name].shape[1] != size:
+                raise ValueError(f'shard: {shard.path} is for a head model of '
+                                 f'{shard.labels[name].shape[1]}, not {size} {name} coefficients; '
+                                 'prepare the data with the same head model')
     counts = [len(rows) for rows in kept]
     part = np.repeat([chosen.index(part) for part, _ in files], counts)
     label = {name: gathered(name).astype(float) for name in (
