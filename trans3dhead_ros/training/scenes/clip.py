@@ -15,10 +15,10 @@ from scipy.spatial.transform import Rotation
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
 from trans3dhead_ros.perception.truth import Truth, bundled_clip, write_truth
-from trans3dhead_ros.training.people.draw import draw_person
-from trans3dhead_ros.training.people.person import Person
+from trans3dhead_ros.training.render.lighting import rotate_irradiance
 from trans3dhead_ros.training.render.mesh import Mesh
 from trans3dhead_ros.training.render.renderer import Lighting, Scene, render
+from trans3dhead_ros.training.render.textures import encode_srgb
 from trans3dhead_ros.training.scenes.effects import sensor_noise
 from trans3dhead_ros.training.scenes.expressions import looking, named
 from trans3dhead_ros.training.scenes.generate import Studio, placed
@@ -55,7 +55,7 @@ class Actor:
     def pose(self, seconds: float) -> tuple[Array, Array]:
         """Return rotation (3, 3) and translation (3,) m, head → camera optical frame."""
         turn = 2 * np.pi * seconds / SECONDS + self.phase
-        euler_deg = np.array([50 * np.sin(turn) + 10 * np.sin(3 * turn + self.phase),
+        euler_deg = np.array([52 * np.sin(turn) + 8 * np.sin(3 * turn + self.phase),
                               9 * np.sin(2 * turn + 1) + 4 * np.sin(5 * turn),
                               9 * np.sin(2 * turn + 2.4 * self.phase)])
         rotation = rotation_from_euler(euler_deg)
@@ -93,8 +93,8 @@ class Actor:
 
 
 ACTORS = (
-    Actor(11, (-0.165, 0.115, 0.86), -12.0, 0.4, (1.2, 4.1, 6.3, 8.8), (0.8, 4.2), False),
-    Actor(23, (0.165, 0.135, 0.93), 12.0, 3.6, (0.7, 2.9, 5.6, 7.4, 9.3), (4.8, 8.2), True),
+    Actor(36, (-0.150, 0.100, 0.72), -12.0, 0.4, (1.2, 4.1, 6.3, 8.8), (0.8, 4.2), False),
+    Actor(14, (0.150, 0.115, 0.78), 12.0, 3.6, (0.7, 2.9, 5.6, 7.4, 9.3), (4.8, 8.2), True),
 )
 
 
@@ -147,7 +147,7 @@ def write_clip(
 
 def _prepared(studio: Studio, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
     """Return what gives an actor's meshes, head frame, at a time in seconds, shoulders turned."""
-    person: Person = draw_person(studio.wardrobe, np.random.default_rng(actor.seed))
+    person = studio.draw(np.random.default_rng(actor.seed))
     names = studio.labeller.model.expression_names
     wear = only(glasses=1.0 if actor.glasses else 0.0)
 
@@ -165,8 +165,6 @@ def _set(studio: Studio) -> tuple[torch.Tensor, Lighting]:
     """Return the background (H, W, 3) sRGB and the light: an evening square, and a lamp."""
     environment = next((e for e in studio.environments if e.name == _ENVIRONMENT),
                        studio.environments[0])
-    from trans3dhead_ros.training.render.lighting import rotate_irradiance
-    from trans3dhead_ros.training.render.textures import encode_srgb
     turn = Rotation.from_euler('y', -190, degrees=True).as_matrix()
     view = 0.55 * environment.view(turn, SIZE, 75.0)
     picture = encode_srgb(torch.from_numpy(view)).numpy()

@@ -62,10 +62,11 @@ def draw_glasses(
                               material, 'glasses', 6))
     for points, side, ear in zip(placed, (-1.0, 1.0), landmarks[[0, 16]], strict=True):
         hinge = points[np.argmax(side * points[:, 1] + 0.4 * points[:, 2])]
-        out = side * max(abs(ear[1]) + 0.003, abs(hinge[1]) + 0.002)
-        path = np.array([hinge, [hinge[0] - 0.012, out, hinge[2]],
-                         [ear[0] - 0.004, out, max(ear[2] + 0.018, hinge[2] - 0.022)],
-                         [ear[0] - 0.022, out - side * 0.003, ear[2] - 0.004]])
+        ear_y = side * max(abs(ear[1]) + 0.003, abs(hinge[1]) + 0.002)
+        corner = hinge + np.array([-0.008, side * 0.004, 0.0])
+        over = np.array([ear[0] - 0.004, ear_y, max(ear[2] + 0.018, hinge[2] - 0.022)])
+        path = np.stack([hinge, corner, 0.5 * (corner + over) + [0, side * 0.002, 0.001], over,
+                         [ear[0] - 0.022, ear_y - side * 0.003, ear[2] - 0.004]])
         meshes.append(solids.tube(path, generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018),
                                   texture, material, 'glasses', 6, 0.45,
                                   np.array([0.0, 0.0, 1.0])))
@@ -92,17 +93,19 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
         colour = ((14, 14, 16), (42, 26, 14), solids.draw_colour(generator) * 0.5)[tint]
         texture[..., :3] = np.clip(colour, 0, 255)
         fade = generator.uniform(0, 0.45) * (generator.random() < 0.4)
-        texture[..., 3] = 255 * np.clip(generator.uniform(0.82, 1.0) - fade * down, 0, 1)
+        # Half transparent glass is drawn grainy, so most of it lets nothing through.
+        opacity = 1.0 if generator.random() < 0.7 else generator.uniform(0.88, 1.0) - fade * down
+        texture[..., 3] = np.broadcast_to(255 * np.clip(opacity, 0, 1), (32, 32))
         return texture
-    if generator.random() < 0.6:
+    if generator.random() < 0.75:
         return None
     # Clear glass is seen by what it mirrors: a window's bright patch, or a coating's tint.
     texture[..., :3] = np.clip(solids.draw_colour(generator) * 0.3 + 175, 0, 255)
     patch = np.zeros((32, 32), np.float32)
     corner = generator.uniform(2, 20, 2)
     quad = corner + np.array([[0, 0], [10, 1], [9, 9], [-2, 8]]) * generator.uniform(0.4, 1.3)
-    cv2.fillPoly(patch, [quad.round().astype(np.int32)], float(generator.uniform(0.3, 0.9)))
-    texture[..., 3] = 255 * np.clip(generator.uniform(0.0, 0.08) + patch, 0, 1)
+    cv2.fillPoly(patch, [quad.round().astype(np.int32)], float(generator.uniform(0.2, 0.6)))
+    texture[..., 3] = 255 * np.clip(generator.uniform(0.0, 0.05) + patch, 0, 1)
     return texture
 
 
@@ -128,7 +131,9 @@ def draw_mask(generator: np.random.Generator, surface: Array, landmarks: Array) 
     elevation = upper * (1 - share) + lower * share
     azimuth = np.broadcast_to(half * across, elevation.shape)
     radius = np.linalg.norm(surface - FACE, axis=-1).astype(np.float32)
-    taut = np.maximum(cv2.GaussianBlur(radius, (0, 0), 2.2), radius) + 0.002
+    # Wide enough for lips and nose between the places of the grid.
+    radius = cv2.dilate(radius, np.ones((3, 3)))
+    taut = np.maximum(cv2.GaussianBlur(radius, (0, 0), 2.2), radius) + 0.0025
     drawn = sample(taut.astype(np.float64), elevation, azimuth)
     # Cloth spans hollows: each row no nearer than the chord of its neighbours.
     drawn = np.maximum(drawn, cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 2.0))

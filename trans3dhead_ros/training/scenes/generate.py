@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ Image = NDArray[np.uint8]
 CROP_SIZE = 256
 PICTURES_PER_PERSON = 8
 MAXIMUM_HEADS = 8
+HEAD_PARTS = ('skin', 'eye', 'lashes', 'teeth', 'gums', 'sockets', 'brows')
+"""Beginnings of the names of meshes that belong to the head itself."""
 _BODY_WIDTH = 0.42
 """m: two heads nearer than that would share a shoulder."""
 
@@ -55,10 +58,10 @@ class Studio:
     """
     All that pictures are made with: people, light, wear, and the head model that labels are for.
 
-    :ivar wardrobe: for `draw_person`.
+    :ivar draw: returns a person.
     """
 
-    wardrobe: Wardrobe
+    draw: Callable[[np.random.Generator], Person]
     environments: tuple[Environment, ...]
     room: FittingRoom
     labeller: Labeller
@@ -74,7 +77,7 @@ class Studio:
         :param model: on the CPU, of the documented expressions and the first identity modes.
         :raises ValueError: for a missing or damaged input.
         """
-        return cls(Wardrobe.load(data_root, cache),
+        return cls(partial(draw_person, Wardrobe.load(data_root, cache)),
                    read_environments(data_root / 'appearance' / 'hdri'),
                    FittingRoom.of(model), Labeller.of(model), recipe)
 
@@ -114,7 +117,7 @@ def draw_crops(
     :param size: px, side of the pictures; twice the longer side of the landmark box.
     :return: (size, size, 3) uint8 BGR and the truth of each.
     """
-    person = draw_person(studio.wardrobe, generator)
+    person = studio.draw(generator)
     names = studio.labeller.model.expression_names
     landmarks = studio.labeller.model.landmark_indices.numpy()
     drawn: list[tuple[Sitter, View, DrawnLight, Scene]] = []
@@ -132,13 +135,14 @@ def draw_crops(
         drawn.append((sitter, view, light, scene))
     rendering = render([scene for *_, scene in drawn])
     pictures = []
-    for index, (sitter, view, light, _) in enumerate(drawn):
+    for index, (sitter, view, light, scene) in enumerate(drawn):
         image = np.ascontiguousarray(rendering.image[index].numpy()[..., ::-1])
         image = apply_effects(image, generator, studio.recipe.effects, view.magnification,
                               darkness=0.7 if light.kind == 'low' else 0.0)
         truth = studio.labeller.label(
             sitter.vertices, view.rotation, view.translation, view.intrinsics, sitter.shape,
-            sitter.expression, rendering.depth[index].numpy())
+            sitter.expression, rendering.depth[index].numpy(),
+            covered(rendering.part[index].numpy(), scene))
         pictures.append((image, truth))
     return pictures
 
@@ -169,6 +173,12 @@ def placed(meshes: Sequence[Mesh], rotation: Array, translation: Array) -> tuple
     return tuple(mesh.moved(turn, shift) for mesh in meshes)
 
 
+def covered(part: NDArray[np.int16], scene: Scene) -> NDArray[np.bool_]:
+    """Return where a rendering's parts (H, W) are no part of a head but worn, held or hair."""
+    own = [mesh.name.startswith(HEAD_PARTS) for mesh in scene.meshes]
+    return ~np.array([*own, True])[part]
+
+
 def draw_scene(
     studio: Studio, generator: np.random.Generator, size: tuple[int, int] = (640, 480),
     heads: int | None = None,
@@ -192,7 +202,7 @@ def draw_scene(
     meshes: list[Mesh] = []
     sitters = []
     for place in sorted(_places(generator, camera, heads), key=lambda place: place[2]):
-        person = draw_person(studio.wardrobe, generator)
+        person = studio.draw(generator)
         rotation = viewing_ray_rotation(place) @ studio.recipe.poses.draw(generator)
         sitter = sit(studio, generator, person, draw_expression(generator, names),
                      draw_body(generator, rotation))
@@ -204,10 +214,10 @@ def draw_scene(
     image = np.ascontiguousarray(rendering.image[0].numpy()[..., ::-1])
     image = apply_effects(image, generator, studio.recipe.effects,
                           darkness=0.7 if light.kind == 'low' else 0.0)
-    depth = rendering.depth[0].numpy()
+    depth, cover = rendering.depth[0].numpy(), covered(rendering.part[0].numpy(), scene)
     return image, [
         studio.labeller.label(sitter.vertices, rotation, place, camera.K, sitter.shape,
-                              sitter.expression, depth)
+                              sitter.expression, depth, cover)
         for sitter, rotation, place in sitters]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from trans3dhead_ros.head_model import HeadModel
 
@@ -16,6 +17,8 @@ SKULL = np.array([-0.085, 0.0, 0.015])
 """m, head frame: middle of the skull, from which hats are measured."""
 FACE = np.array([-0.055, 0.0, -0.055])
 """m, head frame: inside the mouth, from which masks are measured."""
+
+_TRIED = 96  # triangles nearest to a ray
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +46,28 @@ class SurfaceMap:
                                          np.linspace(-180, 180, shape[1]), indexing='ij')
         rays = direction(elevation, azimuth).reshape(-1, 3)
         corners = vertices[triangles] - centre
-        ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        # A ray meets only triangles that lie about its direction.
+        middle = corners.mean(1)
+        tree = cKDTree(middle / np.linalg.norm(middle, axis=1, keepdims=True))
+        _, near = tree.query(rays, k=min(_TRIED, len(triangles)))
+        a, ab, ac = (corners[near][:, :, 0], corners[near][:, :, 1] - corners[near][:, :, 0],
+                     corners[near][:, :, 2] - corners[near][:, :, 0])
         cross = np.cross(ab, ac)
-        volume = (cross * corners[:, 0]).sum(-1)
-        chosen, weights = np.zeros((len(rays), 3), np.int64), np.zeros((len(rays), 3))
-        for row, ray in enumerate(rays):
-            slope = cross @ ray
-            slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
-            distance = volume / slope
-            # Cramer's rule with the same products for every triangle.
-            turned = np.cross(corners[:, 0], ray)
-            v, w = (turned * ac).sum(-1) / slope, -(turned * ab).sum(-1) / slope
-            hit = np.flatnonzero((v >= -1e-9) & (w >= -1e-9) & (v + w <= 1 + 1e-9) & (distance > 0))
-            if len(hit):
-                best = hit[np.argmax(distance[hit])]
-                chosen[row] = triangles[best]
-                weights[row] = [1 - v[best] - w[best], v[best], w[best]]
-            else:
-                toward = (vertices - centre) @ ray / np.linalg.norm(vertices - centre, axis=1)
-                chosen[row], weights[row] = toward.argmax(), [1.0, 0.0, 0.0]
+        slope = (cross * rays[:, None]).sum(-1)
+        slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
+        # Cramer's rule, with the same products for all three unknowns.
+        turned = np.cross(a, rays[:, None])
+        distance = (cross * a).sum(-1) / slope
+        v, w = (turned * ac).sum(-1) / slope, -(turned * ab).sum(-1) / slope
+        hit = (v >= -1e-9) & (w >= -1e-9) & (v + w <= 1 + 1e-9) & (distance > 0)
+        best = np.where(hit, distance, -1.0).argmax(1)
+        row = np.arange(len(rays))
+        chosen = triangles[near[row, best]]
+        weights = np.stack([1 - v - w, v, w], axis=-1)[row, best]
+        missed = ~hit.any(1)
+        toward = (vertices - centre) / np.linalg.norm(vertices - centre, axis=1, keepdims=True)
+        chosen[missed] = (rays[missed] @ toward.T).argmax(1)[:, None]
+        weights[missed] = [1.0, 0.0, 0.0]
         return cls(centre, chosen.reshape(*shape, 3), weights.reshape(*shape, 3))
 
     def points(self, vertices: Array) -> Array:

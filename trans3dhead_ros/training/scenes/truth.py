@@ -20,8 +20,8 @@ from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 Array = NDArray[np.float64]
 
 VISIBLE_TOLERANCE = 0.008
-"""m by which something may lie before a landmark that still counts as seen: lashes, stubble, the
-curve of the skin within a pixel."""
+"""m by which the head's own surface may lie before a landmark that still counts as seen: lashes,
+the curve of the skin within a pixel. What is worn or held has no such allowance."""
 
 _MIDDLE = JAW_COUNT // 2
 
@@ -154,6 +154,7 @@ class Labeller:
     def label(
         self, vertices: Array, rotation: Array, translation: Array, intrinsics: Array,
         shape: Array, expression: Array, depth: NDArray[np.float32] | None = None,
+        cover: NDArray[np.bool_] | None = None,
     ) -> SyntheticHead:
         """
         Return the truth of one head.
@@ -163,7 +164,8 @@ class Labeller:
             lies before the camera. :param intrinsics: (3, 3) px.
         :param shape: (I,) of our model. :param expression: (E,) of our model.
         :param depth: (H, W) m, what the picture shows at each pixel centre, inf where nothing; None
-            leaves every point visible.
+            leaves every point visible. :param cover: (H, W) where that is no part of a head: hair,
+            cloth, glasses, things.
         :raises ValueError: for a head that is not wholly before the camera.
         """
         camera = vertices @ rotation.T + translation
@@ -179,7 +181,7 @@ class Labeller:
         local_depth = np.exp(log_scale) * (vertices @ apparent.T)[:, 2]
         visible = np.ones(COUNT, bool)
         if depth is not None:
-            visible = seen(points, camera[indices, 2], depth)
+            visible = seen(points, camera[indices, 2], depth, cover)
         return SyntheticHead(
             box=box, rotation_camera=rotation, translation_camera=translation, rotation=apparent,
             translation=placed, log_scale=log_scale,
@@ -228,7 +230,9 @@ def place(vertices: Array, rotation: Array, pixels: Array) -> tuple[Array, float
     return target - scale * middle, float(np.log(scale))
 
 
-def seen(points: Array, z: Array, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+def seen(
+    points: Array, z: Array, depth: NDArray[np.float32], cover: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
     """
     Tell which points nothing hides, from the picture's depth.
 
@@ -236,14 +240,16 @@ def seen(points: Array, z: Array, depth: NDArray[np.float32]) -> NDArray[np.bool
     between pixels, and clear glass leaves only some samples.
 
     :param points: (P, 2) px. :param z: (P,) m. :param depth: (H, W) m, inf where nothing is.
+    :param cover: (H, W) where the picture shows no part of a head.
     :return: (P,) bool; False outside the picture.
     """
     height, width = depth.shape
+    reach = depth if cover is None else np.where(cover, depth - VISIBLE_TOLERANCE, depth)
     column, row = np.round(points).astype(int).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     farthest = np.full(len(points), -np.inf)
     for right in (-1, 0, 1):
         for down in (-1, 0, 1):
-            near = depth[np.clip(row + down, 0, height - 1), np.clip(column + right, 0, width - 1)]
+            near = reach[np.clip(row + down, 0, height - 1), np.clip(column + right, 0, width - 1)]
             farthest = np.maximum(farthest, near)
     return inside & (farthest > z - VISIBLE_TOLERANCE)
