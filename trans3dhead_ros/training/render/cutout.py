@@ -1,11 +1,14 @@
 """
-Transparency that needs no order: a sample is there or not, as often as the texture is opaque.
+Transparency: what share of a sample a texture's opacity covers.
 
-The threshold is a hash of the place and the triangle, stratified over 2 x 2 samples, so that a
-pixel shows a quarter's steps of opacity and the noise averages out between pixels.
+The nearest sheet is blended by its opacity. What lies behind it needs no order: a sheet there covers
+a sample or does not, as often as it is opaque. The threshold is a low-discrepancy sequence over the
+samples, with a phase of its own for each few triangles, so that sheets are independent.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 
@@ -15,24 +18,37 @@ from .sampling import Grid
 from .textures import Atlas
 
 
-def drop_transparent(
+@dataclass(frozen=True, eq=False)
+class Hazy:
+    """Fragments of cutout meshes."""
+
+    found: Fragments
+    alpha: torch.Tensor
+    """(F,) opacity 0..1."""
+    chance: torch.Tensor
+    """(F,) bool: there, as often as it is opaque; any number behind each other need no order."""
+
+
+def hazy_fragments(
     found: Fragments, corners: Corners, packed: Pack, atlas: Atlas, grid: Grid
-) -> Fragments:
-    """The fragments that are there.
+) -> Hazy:
+    """Look the opacity of fragments up.
 
     The same sample of the same triangle of a scene gets the same answer in any batch.
     """
     sample = found.sample - corners.origin.index_select(0, found.index)
     row, column = grid.place(sample)
     triangle = corners.triangle.index_select(0, found.index)
-    weights, _ = barycentric(corners, found.index, (column + grid.shift(row)).float(), row.float())
+    weights, _ = barycentric(
+        corners, found.index, (column + grid.shift(row)).float(), row.float()
+    )
     mesh = packed.triangle_mesh.index_select(0, triangle)
     u, v = texture_place(packed, triangle, weights)
     alpha = atlas.alpha(mesh, u, v)
     if packed.scenes > 1:
         scene = packed.mesh_scene.index_select(0, mesh)
         triangle = triangle - packed.scene_triangle.index_select(0, scene)
-    return found.some(alpha > _threshold(row, column, triangle))
+    return Hazy(found, alpha, alpha > _threshold(row, column, triangle))
 
 
 def texture_place(
@@ -50,11 +66,10 @@ def texture_place(
 
 
 def _threshold(row: torch.Tensor, column: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:
-    """(N,) in 0..1, strictly between."""
-    # the constants of a common spatial hash (Teschner et al. 2003), then mixed
-    mixed = ((row >> 1) * 73856093) ^ ((column >> 1) * 19349663) ^ (triangle * 83492791)
-    mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D
-    mixed = mixed ^ (mixed >> 12)
-    odd_row = row & 1
-    rank = (((odd_row ^ column) & 1) << 1) + odd_row
-    return (((mixed + (rank << 14)) & 0xFFFF).float() + 0.5) * (1 / 65536)
+    """(N,) strictly within 0..1."""
+    # neighbours in a mesh share a phase: a lash of many small triangles is dithered as one
+    phase = (triangle >> 3) * 0x2C1B3C6D
+    phase = phase ^ (phase >> 15)
+    # the additive recurrence of the plastic number (Roberts 2018), in 16 bits
+    place = row * 49472 + column * 37345
+    return (((place + phase) & 0xFFFF).float() + 0.5) * (1 / 65536)

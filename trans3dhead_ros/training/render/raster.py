@@ -145,14 +145,14 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
 
 
 def nearest(found: Fragments, depth: torch.Tensor, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest fragment of every sample; among equals the first triangle.
+    """The nearest fragment of every sample; among equals the first.
 
     :param depth: (F,) positive float32
     :param samples: of all images
-    :returns: (N,) int32 samples that are covered, ascending; (N,) int32 the triangle's index
+    :returns: (N,) int32 samples that are covered, ascending; (N,) int32 which fragment it is
     """
-    # the bits of a positive float ascend as its value: depth and triangle become one number
-    key = (depth.view(torch.int32).long() << 32) | found.index
+    # the bits of a positive float ascend as its value: depth and number become one
+    key = (depth.view(torch.int32).long() << 32) | _count(depth)
     empty = torch.iinfo(torch.int64).max
     best = torch.full((samples,), empty, dtype=torch.int64, device=depth.device)
     best.scatter_reduce_(0, found.sample.long(), key, 'amin')

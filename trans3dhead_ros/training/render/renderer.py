@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from .cutout import drop_transparent, texture_place
+from .cutout import texture_place
+from .layers import visible_layers
 from .mesh import Mesh
 from .packing import Pack, pack, vertex_normals
-from .raster import Corners, Fragments, barycentric, face, fragments, nearest
+from .raster import Corners, barycentric, face
 from .sampling import Grid
 from .shading import Surface, shade, unit
 from .shadows import ShadowMaps
@@ -62,7 +63,8 @@ class Rendering:
     image: torch.Tensor
     """(B, H, W, 3) uint8 sRGB RGB, antialiased, over the background."""
     part: torch.Tensor
-    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background."""
+    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background. What is cut
+    out is seen where it is at least half opaque."""
     depth: torch.Tensor
     """(B, H, W) float32 m along the camera's z; infinite where the background is."""
 
@@ -106,23 +108,36 @@ def _draw(
     grid = Grid.of(height, width, oversampling)
     K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
     background = torch.stack([scene.background.to(device) for scene in scenes])
-    samples = len(scenes) * grid.samples
+    samples = packed.scenes * grid.samples
     light = torch.zeros(4, samples, device=device)
     part = torch.full((samples,), -1, dtype=torch.int16, device=device)
     depth = torch.full((samples,), float('inf'), device=device)
     if packed.meshes:
         corners = _project(packed, K, grid)
         atlas = Atlas.of([mesh.texture for mesh in packed.meshes], _halvings(packed, corners))
-        covered, index = _seen(packed, corners, atlas, grid, samples)
-        colour, mesh, z = _colours(
-            scenes, packed, corners, atlas, K, grid, covered, index, shadow
-        )
-        place = covered.long()
+        solid, veil = visible_layers(packed, corners, atlas, grid)
+        covered, index = solid.sample, solid.index
+        if veil is not None:
+            covered = torch.cat([covered, veil.sample])
+            index = torch.cat([index, veil.index])
+        colour, mesh, z = _colours(scenes, packed, corners, atlas, K, grid, covered, index, shadow)
+        which = packed.mesh_part.index_select(0, mesh)
+        first = len(solid.sample)
+        place = solid.sample.long()
         for i in range(3):
-            light[i].scatter_(0, place, colour[i])
+            light[i].scatter_(0, place, colour[i, :first])
         light[3].scatter_(0, place, 1.0)
-        part.scatter_(0, place, packed.mesh_part.index_select(0, mesh))
-        depth.scatter_(0, place, z)
+        part.scatter_(0, place, which[:first])
+        depth.scatter_(0, place, z[:first])
+        if veil is not None:
+            place = veil.sample.long()
+            over = torch.cat([colour[:, first:], torch.ones_like(z[None, first:])])
+            for i in range(4):
+                behind = light[i].index_select(0, place)
+                light[i].scatter_(0, place, behind + (over[i] - behind) * veil.alpha)
+            thick = veil.alpha >= 0.5
+            part.scatter_(0, place[thick], which[first:][thick])
+            depth.scatter_(0, place[thick], z[first:][thick])
     light = grid.pixels(light)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     return Rendering(
@@ -144,25 +159,6 @@ def _project(packed: Pack, K: torch.Tensor, grid: Grid) -> Corners:
     ])
     drawn = torch.ones(len(packed.meshes), dtype=torch.bool, device=x.device)
     return face(packed, screen, grid, drawn, perspective=True)
-
-
-def _seen(
-    packed: Pack, corners: Corners, atlas: Atlas, grid: Grid, samples: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    found = fragments(corners, grid, 0, corners.opaque)
-    if corners.opaque < len(corners.triangle):
-        # what lies behind something solid need not be tested
-        solid = torch.zeros(samples, device=found.height.device)
-        solid.scatter_reduce_(0, found.sample.long(), found.height, 'amax')
-        hazy = fragments(corners, grid, corners.opaque, len(corners.triangle))
-        hazy = hazy.some(hazy.height >= solid.index_select(0, hazy.sample))
-        hazy = drop_transparent(hazy, corners, packed, atlas, grid)
-        found = Fragments(
-            torch.cat([found.sample, hazy.sample]),
-            torch.cat([found.index, hazy.index]),
-            torch.cat([found.height, hazy.height]),
-        )
-    return nearest(found, 1 / found.height.clamp(min=1e-6), samples)
 
 
 def _colours(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .cutout import drop_transparent
+from .cutout import hazy_fragments
 from .packing import Pack
 from .raster import face, fragments
 from .sampling import Grid
@@ -97,7 +97,8 @@ class ShadowMaps:
                 continue
             found = fragments(corners, grid, first, last)
             if first:
-                found = drop_transparent(found, corners, packed, atlas, grid)
+                hazy = hazy_fragments(found, corners, packed, atlas, grid)
+                found = found.some(hazy.chance)
             depth.scatter_reduce_(0, found.sample.long(), found.height - 1.0, 'amin')
         return cls(depth, axes, low, scale, size)
 
