@@ -1,14 +1,21 @@
-"""A small head model and network for tests that need no trained weights."""
+"""A small head model, network and clip for tests that need no trained weights."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 from scipy.spatial import ConvexHull
 
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.perception.render import HeadRenderer
+from trans3dhead_ros.perception.truth import Truth, write_truth
 
 EXPRESSIONS = ('jawOpen', 'eyeBlink_L', 'eyeBlink_R')
 
@@ -48,3 +55,20 @@ def small_network(seed: int = 0) -> Trans3DHead:
         # About the size of a head in its crop; training sets this average.
         network.mean_parameters[8] = 2.0
     return network
+
+
+def write_turning_head(folder: Path, model: HeadModel, frames: int = 10) -> Path:
+    """Render a clip of one head that turns 30 degrees, with its truth, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, size = folder / 'turning_head.mp4', (480, 360)
+    camera, renderer = Camera.from_fov(size, 60.0), HeadRenderer.of(model)
+    yaw = np.linspace(-15, 15, frames)
+    rotation = rotation_from_euler(np.stack([yaw, 0 * yaw, 0 * yaw], axis=-1))
+    translation = np.tile([0.02, -0.02, 0.5], (frames, 1))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25.0, size)
+    wall = np.full((size[1], size[0], 3), 120, np.uint8)
+    for index in range(frames):
+        writer.write(renderer.render(wall, camera, rotation[index], translation[index]))
+    writer.release()
+    write_truth(path, Truth(rotation[:, None], translation[:, None], camera.K, size, 25.0))
+    return path

@@ -72,8 +72,8 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
 
 def test_pose_error_against_truth(tmp_path):
     yaws = [0.0, 10.0, 20.0]
-    truth = Truth(np.stack([rotation_from_euler(np.array([yaw, 0, 0])) for yaw in yaws]),
-                  np.tile([0.0, 0, 0.6], (3, 1)), CAMERA.K, (320, 240), 25.0)
+    truth = Truth(np.stack([rotation_from_euler(np.array([[yaw, 0, 0]])) for yaw in yaws]),
+                  np.tile([0.0, 0, 0.6], (3, 1, 1)), CAMERA.K, (320, 240), 25.0)
     write_truth(tmp_path / 'clip.mp4', truth)
     off = make_head((13.0, 0.0, 0.0), (0.0, 0.01, 0.6))
     other = make_head((80.0, 0.0, 0.0), (0.5, 0.0, 1.6))
@@ -82,7 +82,19 @@ def test_pose_error_against_truth(tmp_path):
     error = pose_error(records, read_truth(tmp_path / 'clip.mp4'))
     assert error.rotation_deg == pytest.approx([0.0, 3.0], abs=1e-3)
     assert error.position_m == pytest.approx([0.0, 0.01])
-    assert error.missed == 1 and '2 of 3 frames' in str(error)
+    assert error.missed == 1 and '2 of 3 true heads found' in str(error)
+
+
+def test_each_true_head_has_an_answer_of_its_own():
+    places = np.array([[[-0.2, 0, 0.8], [0.2, 0, 0.8]]] * 2)
+    truth = Truth(rotation_from_euler(np.array([[[-10.0, 0, 0], [30.0, 0, 0]]] * 2)), places,
+                  CAMERA.K, (320, 240), 25.0)
+    left, right = (make_head((yaw, 0.0, 0.0), place)
+                   for yaw, place in ((-12.0, (-0.2, 0, 0.8)), (31.0, (0.1, 0, 0.8))))
+    # The second frame lacks the left head; its truth must not be compared with the right one.
+    error = pose_error([frame_record(0, 0.0, [right, left]), frame_record(1, 0.04, [right])], truth)
+    assert error.rotation_deg == pytest.approx([2.0, 1.0, 1.0], abs=1e-3)
+    assert error.missed == 1
 
 
 def test_axes_end_where_the_camera_sees_them():

@@ -16,10 +16,11 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from rosbags.rosbag2 import Reader
+from synthetic import write_turning_head
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.perception.render import HeadRenderer, load_head, write_turning_head
+from trans3dhead_ros.perception.render import HeadRenderer, load_head
 from trans3dhead_ros.ros.bag import typestore
 
 
@@ -113,7 +114,7 @@ def test_demo_prints_its_summary(result):
 
 
 def test_demo_in_real_time_knows_the_truth_and_counts_drops(tmp_path):
-    clip = write_turning_head(tmp_path / 'clip', seconds=1.0)
+    clip = write_turning_head(tmp_path / 'clip', load_head(), frames=25)
     run = demo('--source', clip, '--pace', 'realtime', '--output', tmp_path / 'out')
     assert run.returncode == 0, run.stderr
     rows = rows_of(tmp_path / 'out')

@@ -59,11 +59,11 @@ def test_a_video_gives_every_frame_with_its_time_and_can_be_read_again(tmp_path)
 def test_a_clip_brings_its_truth_and_its_camera(tmp_path):
     write_clip(tmp_path / 'clip.mp4', 2)
     intrinsics = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])
-    write_truth(tmp_path / 'clip.mp4', Truth(np.stack([np.eye(3)] * 2), np.ones((2, 3)), intrinsics,
-                                             (64, 48), 20.0))
+    write_truth(tmp_path / 'clip.mp4', Truth(np.tile(np.eye(3), (2, 3, 1, 1)), np.ones((2, 3, 3)),
+                                             intrinsics, (64, 48), 20.0))
     source = open_source(tmp_path / 'clip.mp4')
     np.testing.assert_array_equal(source.truth.intrinsics, intrinsics)
-    assert source.truth.rotation.shape == (2, 3, 3)
+    assert source.truth.rotation.shape == (2, 3, 3, 3)
 
 
 def test_a_broken_truth_file_is_named(tmp_path):

@@ -34,7 +34,8 @@ COMMANDS = {
     'train': Command('training.cli_train', 'train a network'),
     'prepare head-model': Command(
         'training.prepare_head_model', 'the head model, from a parametric head on disk'),
-    'prepare clip': Command('commands.clip', 'a head that turns, rendered, with its ground truth'),
+    'prepare clip': Command(
+        'commands.clip', 'two synthetic people turning their heads, with ground truth'),
     'prepare figures': Command('commands.figures', 'the picture of the head model for the docs'),
     'prepare fits': Command(
         'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),

@@ -1,4 +1,4 @@
-"""`trans3dhead prepare clip`: a head that turns, rendered, with its ground truth."""
+"""`trans3dhead prepare clip`: two synthetic people turning their heads, with ground truth."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog='trans3dhead prepare clip', description=__doc__.split(': ', 1)[1])
     parser.add_argument('folder', nargs='?', type=Path, default=Path('out/clip'),
                         help='where the clip and its truth go (default: %(default)s)')
+    parser.add_argument('--data', type=Path,
+                        help='folder of the data (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--people', type=Path, default=Path('runs/people'),
+                        help='where prepared people are kept (default: %(default)s)')
     parser.add_argument('--model', type=Path,
-                        help='checkpoint whose head is rendered (default: the bundled one)')
+                        help='checkpoint whose head model fits the wear (default: the bundled one)')
     options = parser.parse_args(argv)
-    from trans3dhead_ros.perception.render import load_head, write_turning_head
+    from tqdm import tqdm
+
+    from trans3dhead_ros.perception.render import load_head
     from trans3dhead_ros.perception.truth import truth_path
-    clip = write_turning_head(options.folder, load_head(options.model))
+    from trans3dhead_ros.training.data_root import data_root
+    from trans3dhead_ros.training.scenes.clip import write_clip
+    from trans3dhead_ros.training.scenes.generate import Studio
+    studio = Studio.load(options.data or data_root(), options.people,
+                         load_head(options.model).cpu())
+    clip = write_clip(studio, options.folder,
+                      progress=lambda frames: tqdm(frames, unit='frame', disable=None))
     print(f'{clip} and {truth_path(clip)}')
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.geometry import (
     geodesic_distance_deg,
@@ -98,44 +99,44 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class PoseError:
-    """How far the heads of a clip are from its truth; frames without a head do not count."""
+    """How far the heads of a clip are from its truth; heads that were not found do not count."""
 
-    #: (N,) degrees, the geodesic distance of every frame that has a head.
+    #: (N,) degrees, the geodesic distance of every true head that was found.
     rotation_deg: NDArray[np.float64]
     #: (N,) m, the distance of the sellion.
     position_m: NDArray[np.float64]
-    #: How many frames of the truth have no head.
+    #: How many heads of the truth, over all frames, were not found.
     missed: int
 
     def __str__(self) -> str:
         """Return one line for a summary."""
         count = len(self.rotation_deg) + self.missed
         if not len(self.rotation_deg):
-            return f'no head in any of {count} frames'
+            return f'none of {count} true heads found'
         return (f'mean {self.rotation_deg.mean():.2f}°, '
                 f'median {np.median(self.rotation_deg):.2f}°, '
                 f'p95 {np.percentile(self.rotation_deg, 95):.2f}°; '
                 f'position {1000 * self.position_m.mean():.0f} mm; '
-                f'{len(self.rotation_deg)} of {count} frames')
+                f'{len(self.rotation_deg)} of {count} true heads found')
 
 
 def pose_error(records: Iterable[dict[str, Any]], truth: Truth) -> PoseError:
     """
-    Compare the head of every frame with the truth of the same frame number.
+    Compare the heads of every frame with the truth of the same frame number.
 
-    Where a frame has several heads, the one nearest in position counts: truth knows one head.
+    Each true head is compared with the answer nearest in position, no answer with two: together
+    the distances are the least. Answers beyond the number of true heads do not count.
     """
     by_frame = {record['frame']: record['heads'] for record in records}
     rotation, position = [], []
     for index, (true_rotation, true_position) in enumerate(
             zip(truth.rotation, truth.translation, strict=True)):
-        heads = by_frame.get(index)
-        if not heads:
-            continue
-        distance = [float(np.linalg.norm(np.array(h['position']) - true_position)) for h in heads]
-        nearest = heads[int(np.argmin(distance))]
-        rotation.append(geodesic_distance_deg(
-            rotation_from_quaternion(np.array(nearest['quaternion'])), true_rotation))
-        position.append(min(distance))
+        heads = by_frame.get(index) or []
+        places = np.array([head['position'] for head in heads], float).reshape(-1, 3)
+        distance = np.linalg.norm(true_position[:, None] - places, axis=-1)
+        for true, answer in zip(*linear_sum_assignment(distance), strict=True):
+            answered = rotation_from_quaternion(np.array(heads[answer]['quaternion']))
+            rotation.append(geodesic_distance_deg(answered, true_rotation[true]))
+            position.append(distance[true, answer])
     return PoseError(np.array(rotation, float), np.array(position, float),
-                     missed=len(truth.rotation) - len(rotation))
+                     missed=truth.rotation.shape[0] * truth.rotation.shape[1] - len(rotation))

@@ -1,4 +1,4 @@
-"""Ground truth of a rendered clip, kept beside it as ``<clip>.truth.json``."""
+"""Ground truth of a synthetic clip, kept beside it as ``<clip>.truth.json``."""
 
 import json
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_VERSION = 1
+_VERSION = 2
+_DIGITS = 6  # a micrometre
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is known about the head and the camera of every frame of a clip."""
+    """What is known about the N heads and the camera of every one of F frames of a clip."""
 
-    #: (F, 3, 3) head frame → camera optical frame.
+    #: (F, N, 3, 3) head frame → camera optical frame; a head keeps its place in the row.
     rotation: Array
-    #: (F, 3) m, the sellion in the camera optical frame.
+    #: (F, N, 3) m, the sellion in the camera optical frame.
     translation: Array
     #: (3, 3) px, pinhole intrinsics of an undistorted camera.
     intrinsics: Array
@@ -26,6 +27,11 @@ class Truth:
     size: tuple[int, int]
     #: frames a second.
     fps: float
+
+
+def bundled_clip() -> Path:
+    """Where the project's own clip lies: two synthetic people, with their truth beside it."""
+    return Path(__file__).resolve().parents[1] / 'clips' / 'two_people.mp4'
 
 
 def truth_path(clip: str | Path) -> Path:
@@ -43,9 +49,11 @@ def write_truth(clip: str | Path, truth: Truth) -> Path:
         'size': list(truth.size),
         'intrinsics': truth.intrinsics.tolist(),
         'frames': [
-            {'frame': index, 'rotation': rotation.tolist(), 'translation': translation.tolist()}
-            for index, (rotation, translation) in enumerate(
-                zip(truth.rotation, truth.translation, strict=True))
+            {'frame': index, 'heads': [
+                {'rotation': np.round(rotation, _DIGITS).tolist(),
+                 'translation': np.round(translation, _DIGITS).tolist()}
+                for rotation, translation in zip(*heads, strict=True)]}
+            for index, heads in enumerate(zip(truth.rotation, truth.translation, strict=True))
         ],
     }) + '\n')
     return path
@@ -65,9 +73,13 @@ def read_truth(clip: str | Path) -> Truth | None:
         if data['version'] != _VERSION:
             raise ValueError(f'version {data["version"]}, not {_VERSION}')
         width, height = data['size']
+        frames = [frame['heads'] for frame in data['frames']]
+        shape = (len(frames), len(frames[0]) if frames else 0, 3)
+        rotation = [[head['rotation'] for head in heads] for heads in frames]
+        translation = [[head['translation'] for head in heads] for heads in frames]
         return Truth(
-            rotation=np.array([f['rotation'] for f in data['frames']], float).reshape(-1, 3, 3),
-            translation=np.array([f['translation'] for f in data['frames']], float).reshape(-1, 3),
+            rotation=np.array(rotation, float).reshape(*shape, 3),
+            translation=np.array(translation, float).reshape(shape),
             intrinsics=np.array(data['intrinsics'], float).reshape(3, 3),
             size=(int(width), int(height)),
             fps=float(data['fps']),

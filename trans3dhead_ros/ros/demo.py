@@ -21,6 +21,7 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.perception.source import open_source
+from trans3dhead_ros.perception.truth import bundled_clip
 
 _PACES = ('lockstep', 'realtime')
 _STOP_TIMEOUT = 20.0  # s
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     parser = ArgumentParser(prog='demo', description='image publisher → head_tracker → recorder')
     parser.add_argument('--source', default='', help='picture, folder, GIF, video, stream URL or '
-                        'camera index (default: a render of the head model)')
+                        'camera index (default: the clip that comes with the package)')
     parser.add_argument('--pace', default='', help='lockstep: the next frame after the answer; '
                         'realtime: at the rate of the source (default: lockstep)')
     parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder for results')
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pace = options.pace or _PACES[0]
         if pace not in _PACES:
             raise ValueError(f'pace: {pace!r} is unknown, use {" or ".join(_PACES)}')
-        source = options.source or rendered_clip(options.output, options.model)
+        source = options.source or str(bundled_clip())
         run(source, pace, options.output, options.model, options.device)
     except ValueError as error:
         print(f'demo: error: {error}', file=sys.stderr)
@@ -150,25 +151,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f'results: {options.output}/' + '{overlay.mp4,overlay.png,heads.jsonl,bag}')
     return 0
-
-
-def rendered_clip(output: str | Path, model: str = '') -> str:
-    """
-    Return the project's own clip, a render of the head model turning with its truth.
-
-    :param output: folder to keep it in.
-    :param model: checkpoint with the head model; empty is the bundled one.
-    """
-    from trans3dhead_ros.perception.align import HeadAligner
-    from trans3dhead_ros.perception.render import CLIP_NAME, write_turning_head
-    from trans3dhead_ros.perception.truth import truth_path
-    clip = Path(output) / CLIP_NAME
-    # The truth is written last, so where it is there the clip is whole.
-    if clip.exists() and truth_path(clip).exists():
-        return str(clip)
-    print('rendering the head model …', flush=True)
-    head = HeadAligner.load(model or None).network.head_model
-    return str(write_turning_head(output, head))
 
 
 def _isolate() -> None:

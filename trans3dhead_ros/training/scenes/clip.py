@@ -138,7 +138,7 @@ def write_clip(
                                  truth.translation[index, number])
             picture = render([Scene(tuple(meshes), intrinsics, lighting, backdrop)]).image[0]
             image = np.ascontiguousarray(picture.numpy()[..., ::-1])
-            writer.write(sensor_noise(image, noise, 1.0))
+            writer.write(sensor_noise(image, noise, 0.5))
     finally:
         writer.release()
     write_truth(path, truth)
