@@ -33,7 +33,8 @@ class BaseBody:
     :ivar bent: (N, 3) m, head frame, bent besides; helper vertices are merely `moved`.
     :ivar triangles: (T, 3) of the upper body. :ivar uv: (T, 3, 2) of the cropped skins, 0..1.
     :ivar has_skin: (T,) head triangles whose uv lie in the crop.
-    :ivar rotation: :ivar shift: :ivar scale: the similarity, base dm to source cm about the sellion.
+    :ivar rotation: :ivar shift: :ivar scale: the similarity, base dm -> source cm about the
+        sellion.
     """
 
     base: Array

@@ -27,9 +27,7 @@ from trans3dhead_ros.training.people.surface import vertex_normals
 from trans3dhead_ros.training.people.torso import (
     NECKLINES,
     Garment,
-    below_neckline,
     cloth_texture,
-    cloth_uv,
 )
 from trans3dhead_ros.training.people.wardrobe import ICT_SOURCE, MAKEHUMAN_SOURCE, Wardrobe
 from trans3dhead_ros.training.render.mesh import Material, Mesh
@@ -50,6 +48,7 @@ class _Draft:
 
     male: bool
     old: bool
+    dark: bool
     tone: float
     skin: int
     hair_name: str
@@ -76,18 +75,19 @@ def draw_person(
                       wardrobe.brows[brow], wardrobe.layout, generator)
     cut = str(generator.choice(list(NECKLINES), p=[0.26, 0.14, 0.10, 0.16, 0.10, 0.08, 0.16]))
     cloth = cloth_texture(generator)
-    skin = _dressed(skin, wardrobe, cloth, cut)
+    skin = wardrobe.painted[cut].put_on(skin, cloth)
 
-    bodies = {'skin': _mesh('skin', wardrobe.parts['skin'], _opaque(skin), people.SKIN)}
+    bodies = {'skin': _mesh('skin', wardrobe.parts['skin'], _opaque(skin), people.SKIN,
+                            wardrobe.openness['skin'])}
     eye = _eye_texture(wardrobe, draft, generator)
     for name in EYES:
-        bodies[name] = _mesh(name, wardrobe.parts[name], eye, people.EYE)
+        bodies[name] = _mesh(name, wardrobe.parts[name], eye, people.EYE,
+                             wardrobe.openness[name])
     flesh = _flesh_colours(look, generator)
     for name, material in (('teeth', people.TOOTH), ('gums', people.FLESH),
                            ('sockets', people.FLESH)):
-        bodies[name] = replace(
-            _mesh(name, wardrobe.parts[name], _shaded(flesh[name]), material),
-            occlusion=torch.from_numpy(light_of_depth(wardrobe.parts[name].mean)))
+        bodies[name] = _mesh(name, wardrobe.parts[name], _shaded(flesh[name]), material,
+                             light_of_depth(wardrobe.parts[name].mean))
     lash = lash_texture(generator, generator.uniform(0, 0.5 if draft.male else 1.0))
     bodies['lashes'] = _mesh('lashes', wardrobe.parts['lashes'], lash, people.LASH)
 
@@ -147,6 +147,8 @@ def _draft(wardrobe: Wardrobe, generator: np.random.Generator) -> _Draft:
                   **dict.fromkeys(LONG_STYLES, 0.15), 'bob01': 0.06, 'long01': 0.22,
                   'ponytail01': 0.22, **dict.fromkeys(SHORT_STYLES, 0.05)}
     style = _choice(generator, styles)
+    if style == 'afro01' and names.keys() & {'blond', 'blue'}:
+        names = {'black': 3, 'soft black': 3, 'dark brown': 1, 'auburn': 0.2}
     if style in wardrobe.hair and generator.uniform() < 0.5:
         style += ' mirrored'
     if tone > 0.5:
@@ -154,7 +156,7 @@ def _draft(wardrobe: Wardrobe, generator: np.random.Generator) -> _Draft:
     else:
         irises = {'dark brown': 1.5, 'brown': 2, 'hazel': 1, 'amber': 0.4, 'green': 0.7,
                   'blue': 1.5, 'grey': 0.7, 'ice': 0.4}
-    return _Draft(male, bool(old), tone, skin, _choice(generator, names), style,
+    return _Draft(male, bool(old), bool(dark), tone, skin, _choice(generator, names), style,
                   _choice(generator, irises))
 
 
@@ -178,7 +180,8 @@ def _complexion(draft: _Draft, generator: np.random.Generator) -> Complexion:
         np.array(HAIR_COLOURS['dark brown'], dtype=float))
     return Complexion(
         draft.tone, float(np.clip(generator.normal(0, 0.9), -2, 2)),
-        float(uniform(0.9, 1.15) * (1.2 if draft.old else 1.0)), float(uniform(0, 1) ** 1.5),
+        float(uniform(0.9, 1.15) * (0.85 if draft.dark else 1.15 if draft.old else 1.0)),
+        float(uniform(0, 1) ** 1.5),
         float(uniform(0.2, 1.0)),
         float(uniform(0.4, 1) if draft.tone < 0.4 and uniform() < 0.2 else 0.0),
         int(generator.integers(0, 7)), tuple(hair), tuple(brow_hair), float(uniform(0.65, 1.0)),
@@ -194,23 +197,6 @@ def _bumps(generator: np.random.Generator) -> Bumps:
     centres = generator.uniform([-0.12, -0.08, -0.12], [0.02, 0.08, 0.08], (count, 3))
     return Bumps(centres, generator.uniform(0.02, 0.045, count),
                  generator.normal(0, 0.0006, (count, 3)))
-
-
-def _dressed(skin: Picture, wardrobe: Wardrobe, cloth: Picture, cut: str) -> Picture:
-    """Paint the cloth over the neck and shoulders of the skin's texture, under its neckline."""
-    position = wardrobe.layout.position
-    low = position[..., 2].min(1) < -0.09
-    first = int(np.flatnonzero(low)[0])
-    here = position[first:]
-    at = (cloth_uv(here) * cloth.shape[0] - 0.5).astype(np.float32)
-    painted = cv2.remap(cloth[..., :3], at[..., 0], at[..., 1], cv2.INTER_LINEAR,
-                        borderMode=cv2.BORDER_REFLECT)
-    cover = np.clip(0.5 + below_neckline(here, cut) / 0.0012, 0, 1)[..., None]
-    # The edge of the cloth throws a thin shadow and shows its hem.
-    edge = np.exp(-((below_neckline(here, cut) + 0.0015) / 0.002) ** 2)[..., None]
-    result = skin.copy()
-    result[first:] = skin[first:] * (1 - 0.35 * edge) * (1 - cover) + painted * cover
-    return result
 
 
 def _eye_texture(wardrobe: Wardrobe, draft: _Draft, generator: np.random.Generator) -> Picture:
@@ -264,18 +250,21 @@ def _garment(name: str, garment: Garment, displacement: Float, cloth: Picture) -
 
 
 def _opaque(rgb: Picture) -> Picture:
-    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
 
 
 def _shaded(colour: NDArray[np.floating]) -> Picture:
     """Return (4, 32, 4): dark on the left, which `face_kit` lays out as the depth of the mouth."""
-    light = np.linspace(0.03, 1.0, 32)[:, None] ** 1.3
+    light = np.linspace(0.25, 1.0, 32)[:, None]
     row = np.concatenate([np.clip(colour * light, 0, 255), np.full((32, 1), 255.0)], 1)
     return np.tile(row.astype(np.uint8), (4, 1, 1))
 
 
-def _mesh(name: str, part: Part, texture: Picture, material: Material) -> Mesh:
-    return _built(name, part.mean, part.triangles, part.uv, texture, material)
+def _mesh(
+    name: str, part: Part, texture: Picture, material: Material, openness: Float | None = None,
+) -> Mesh:
+    mesh = _built(name, part.mean, part.triangles, part.uv, texture, material)
+    return mesh if openness is None else replace(mesh, occlusion=torch.from_numpy(openness))
 
 
 def _built(

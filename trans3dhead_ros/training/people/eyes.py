@@ -103,7 +103,9 @@ def painted_eye(
                     cv2.INTER_LINEAR).astype(np.float32)
     ring = np.clip((1.03 - share) / 0.06, 0, 1)[..., None]
     if colour is not None:
-        bright = eye.mean(-1, keepdims=True) / 105
+        bright = eye.mean(-1, keepdims=True)
+        coloured = (share > pupil + 0.1) & (share < 0.9)
+        bright = bright / max(float(bright[coloured].mean()), 1.0)
         eye = eye * (1 - ring) + ring * np.clip(bright * colour, 0, 255)
     hole = np.clip((pupil - share) / 0.06 + 0.5, 0, 1)[..., None]
     limbus = np.exp(-((share - 1.0) / 0.10) ** 2)[..., None]
@@ -118,7 +120,7 @@ def painted_eye(
 
 def lay_out_lashes(part: Part, skin: Float) -> tuple[Index, Index, Float]:
     """
-    Return one of the three layers of the lashes: used vertices, triangles, uv with v = 0 at the lid.
+    Return one of the three layers of the lashes: used vertices, triangles, uv (v = 0 at the lid).
 
     :param skin: (S, 3) m of the mean head.
     """

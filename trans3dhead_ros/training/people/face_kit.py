@@ -138,7 +138,7 @@ def _by_depth(part: Part) -> Part:
 
 def light_of_depth(points: Float) -> Float:
     """Return how much light (P,) 0..1 reaches points (P, 3) m in the mouth or an eye socket."""
-    return np.clip((points[:, 0] + 0.055) / 0.06, 0, 1).astype(np.float32)
+    return np.clip((points[:, 0] + 0.07) / 0.065, 0.08, 1).astype(np.float32)
 
 
 def _is_crown(centre_cm: Float) -> NDArray[np.bool_]:
@@ -160,6 +160,7 @@ class Fields:
     sellion: int
 
     def part(self, vertices: Index, triangles: Index, uv: Float) -> Part:
+        """Take vertices (V,) of the source."""
         return self._part(lambda field: field[..., vertices, :], triangles, uv)
 
     def subset(self, triangles: Index, uv: Float) -> Part:

@@ -21,6 +21,8 @@ Picture = NDArray[np.uint8]
 TEXTURE = 512
 FOLLOWED = 40
 MEAN_GREY = 110
+CARDS_BELOW = 0.685
+"""Where the texture of the style without a picture shows tufts, as a share of its height."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +89,9 @@ def tinted(grey: Picture, colour: NDArray[np.floating], gloss: float) -> Picture
     level = np.arange(256) / MEAN_GREY
     table = colour * level[:, None] ** 0.85
     table += gloss * 60 * np.clip(level[:, None] - 1.2, 0, 1)
-    rgb = np.clip(table, 0, 255).astype(np.uint8)[grey[..., 0]]
-    return np.concatenate([rgb, grey[..., 1:]], -1)
+    table = np.clip(table, 0, 255).astype(np.uint8)[None]
+    rgb = cv2.LUT(cv2.merge([grey[..., 0]] * 3), table)
+    return cv2.merge([*cv2.split(rgb), grey[..., 1]])
 
 
 def _grey(picture: Picture) -> Picture:
@@ -107,10 +110,15 @@ def _noise(generator: np.random.Generator, blur: tuple[float, float]) -> Float:
 
 
 def _curls() -> Picture:
+    """Return tight curls: a cap above, and below it the tufts on cards, each ragged at its rim."""
     generator = np.random.default_rng(1)
     field = _noise(generator, (2, 2)) * 0.6 + _noise(generator, (1, 1)) * 0.5
     level = np.clip(MEAN_GREY + 32 * field, 15, 255)
-    opacity = np.where(_noise(generator, (2, 2)) > -1.6, 255, 0)
+    y, x = (np.mgrid[:TEXTURE, :TEXTURE] + 0.5) / TEXTURE
+    card = y > CARDS_BELOW
+    rim = np.minimum(np.minimum(x, 1 - x) / 0.16, np.minimum(1 - y, y - CARDS_BELOW) / 0.07)
+    tuft = _noise(generator, (5, 5)) + 2.2 * np.clip(rim, 0, 1) - 1.3
+    opacity = np.where(card & (tuft < 0), 0, 255)
     return np.dstack([level, opacity]).astype(np.uint8)
 
 

@@ -32,6 +32,7 @@ class Layout:
     Regions of the skin's texture, (512, 1024) each, 0..1, soft at their edges.
 
     :ivar covered: texels under the mesh. :ivar position: (512, 1024, 3) m on the mean head.
+    :ivar grain: standard normal noise, a supply that drawing shifts about.
     """
 
     covered: NDArray[np.bool_]
@@ -43,6 +44,7 @@ class Layout:
     cheeks: Float
     nose: Float
     ears: Float
+    grain: Float
 
 
 def smooth_step(value: Array, low: float, high: float) -> Array:
@@ -85,8 +87,11 @@ def lay_out(kit: FaceKit, texels: Texels) -> Layout:
     nose = np.linalg.norm(position - [0.020, 0, -0.036], axis=-1)
     cheeks, nose = np.exp(-(cheek / 0.020) ** 2), np.exp(-(nose / 0.014) ** 2)
     beard = beard * (1 - _polygon(_grown(uv[48:60], 1.12, 0.0), 2.0))
+    grain = np.random.default_rng(11).standard_normal(SIZE[::-1])
     return Layout(covered, position.astype(np.float32), *(
-        mask.astype(np.float32) for mask in (scalp, beard, lips, lids, cheeks, nose, ears)))
+        mask.astype(np.float32) for mask in (
+            np.where(scalp > 0.004, scalp, 0), np.where(beard > 0.004, beard, 0), lips, lids,
+            cheeks, nose, ears, grain)))
 
 
 def landmark_pixels(kit: FaceKit) -> Array:

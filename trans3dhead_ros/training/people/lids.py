@@ -27,11 +27,13 @@ class Lid:
     The skin about one eyeball.
 
     :ivar vertices: (L,) skin vertices in front of it. :ivar centre: (3,) m. :ivar radius: m.
+    :ivar floor: (L,) m: nearer to the centre a vertex may not come.
     """
 
     vertices: NDArray[np.int64]
     centre: Float
     radius: float
+    floor: Float
 
     @classmethod
     def of(cls, parts: Mapping[str, Part], shapes: Mapping[str, Float], eye: str) -> Lid:
@@ -41,7 +43,11 @@ class Lid:
         near = np.flatnonzero((np.linalg.norm(away, axis=1) < REACH_M) & (away[:, 0] > 0.002))
         centre = centre_of(shapes[eye])
         radius = float(np.median(np.linalg.norm(shapes[eye] - centre, axis=1)))
-        return cls(near, centre.astype(np.float32), radius)
+        rest = shapes['skin'][near] - centre
+        distance = np.linalg.norm(rest, axis=1)
+        # The lids' inner edges lie inside by design, hidden: they come no deeper than at rest.
+        floor = np.minimum(distance, radius * BULGE + LID_M)
+        return cls(near, centre.astype(np.float32), radius, floor.astype(np.float32))
 
     def flattened(self, eyeball: Float) -> Float:
         """Return the eyeball (V, 3) with a flatter cornea, over which a lid can close."""
@@ -55,8 +61,7 @@ class Lid:
         """Return the skin (S, 3) with the vertices that lie in the eyeball moved before it."""
         away = skin[self.vertices] - self.centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
-        # Only the front: behind, the skin of the lids' edges lies inside by design.
-        limit = self.radius * (1 + 0.045 * np.clip(away[:, :1] / distance - 0.5, 0, 0.5)) + LID_M
         result = skin.copy()
-        result[self.vertices] = self.centre + away * np.maximum(limit / distance, 1.0)
+        result[self.vertices] = self.centre + away * np.maximum(
+            self.floor[:, None] / distance, 1.0)
         return result

@@ -41,7 +41,9 @@ class Bumps:
         return (self._at(points) - self._at(np.zeros((1, 3)))).astype(np.float32)
 
     def _at(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        gap = ((points[:, None] - self.centres) ** 2).sum(-1)
+        # |p - c|^2 multiplied out: a matrix product instead of (P, K, 3) differences.
+        gap = (points ** 2).sum(1)[:, None] - 2 * points @ self.centres.T + (
+            self.centres ** 2).sum(1)
         return np.exp(-0.5 * gap / self.widths ** 2) @ self.shifts
 
 
@@ -190,7 +192,7 @@ def turned(vertices: Float, share: Float, rotation: NDArray[np.float64] | None) 
     return result
 
 
-SKIN = Material(specular=0.035, roughness=0.45, wrap=0.3)
+SKIN = Material(specular=0.03, roughness=0.6, wrap=0.3)
 EYE = Material(specular=0.03, roughness=0.12)
 LASH = Material(specular=0.0, roughness=0.9, two_sided=True, cutout=True)
 TOOTH = Material(specular=0.05, roughness=0.25)

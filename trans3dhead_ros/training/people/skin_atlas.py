@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -54,7 +55,10 @@ class SkinCarrier:
         self._map[texels.row, texels.column] = at * CROP_SIZE - 0.5
         missing = np.zeros(SIZE[::-1], np.float32)
         missing[texels.row, texels.column] = found.distance > FAR_M
-        missing = cv2.dilate(missing, np.ones((5, 5), np.uint8))
+        # The atlases are outlined where the head ends: its rim counts as missing on the neck.
+        neck = layout.position[..., 2] < -0.080
+        missing = np.where(neck, cv2.dilate(missing, np.ones((45, 45), np.uint8)),
+                           cv2.dilate(missing, np.ones((5, 5), np.uint8)))
         hair = (layout.scalp > 0.02) & (layout.position[..., 2] > -0.09)
         self._fill = cv2.GaussianBlur(np.maximum(missing, cv2.dilate(
             hair.astype(np.float32), np.ones((17, 17), np.uint8))), (0, 0), 3.0)
@@ -86,7 +90,9 @@ class SkinCarrier:
         skin = seen * (1 - fill) + filled * fill
         return np.clip(grow(skin, self._layout.covered), 0, 255).astype(np.uint8)
 
-    def _harmonic(self, uv: NDArray[np.float32]):  # noqa: ANN202
+    def _harmonic(
+        self, uv: NDArray[np.float32],
+    ) -> tuple[Callable[[Array], Array], NDArray[np.bool_], NDArray[np.int64]]:
         """Return a solver that spreads known vertex colours smoothly over the whole skin."""
         count = int(self._triangles.max()) + 1
         at = np.zeros((count, 2), dtype=np.int64)
@@ -97,7 +103,8 @@ class SkinCarrier:
         known &= self._map[at[:, 1], at[:, 0], 0] >= 0
         smooth = laplacian(count, self._triangles)
         keep = sparse.diags(known.astype(float))
-        factor = splu((keep + sparse.diags(1.0 - known) @ smooth + 1e-9 * sparse.eye(count)).tocsc())
+        spread = sparse.diags(1.0 - known) @ smooth
+        factor = splu((keep + spread + 1e-9 * sparse.eye(count)).tocsc())
 
         def solve(colour: Array) -> Array:
             return factor.solve(colour * known[:, None])

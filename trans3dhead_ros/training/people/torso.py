@@ -38,7 +38,7 @@ NECKLINES = {'crew': -0.137, 'wide': -0.150, 'high': -0.126, 'vee': -0.140, 'rol
 SLOPE = 0.33
 NECK_AXIS_X = -0.075
 CLOTH_SCALE_M = 0.60
-"""The cloth's texture repeats, mirrored, after this length."""
+"""Length of cloth that the texture shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,8 @@ class Garment:
 def cloth_uv(points: Array) -> Array:
     """Return where points (..., 3) m lie on the cloth, (..., 2): draped down from the shoulders."""
     across = 0.5 + points[..., 1] / CLOTH_SCALE_M
-    down = 0.1 - (points[..., 2] + 0.10 - 0.3 * np.abs(points[..., 0] - NECK_AXIS_X)) / CLOTH_SCALE_M
+    depth = points[..., 2] + 0.10 - 0.3 * np.abs(points[..., 0] - NECK_AXIS_X)
+    down = 0.1 - depth / CLOTH_SCALE_M
     return np.clip(np.stack([across, down], -1), 0, 1)
 
 
@@ -68,6 +69,46 @@ def below_neckline(points: Array, cut: str) -> Array:
         front = np.clip((points[..., 0] - NECK_AXIS_X) / 0.03, 0, 1)
         height = height - front * 0.9 * np.clip(0.040 - np.abs(points[..., 1]), 0, None)
     return height - points[..., 2]
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedCloth:
+    """
+    What a garment covers of the skin's texture.
+
+    :ivar texel: (N,) row * width + column. :ivar cover: (N,) 0..1.
+    :ivar edge: (N,) 0..1, where the hem throws its shadow. :ivar cloth: (N,) texel of the cloth.
+    """
+
+    texel: NDArray[np.int32]
+    cover: Float
+    edge: Float
+    cloth: NDArray[np.int32]
+
+    def put_on(self, skin: Picture, cloth: Picture) -> Picture:
+        """Return the skin (512, 1024, 3) with the cloth (256, 256, 4) painted over it."""
+        result = skin.reshape(-1, 3).copy()
+        colour = cloth[..., :3].reshape(-1, 3)[self.cloth]
+        whole = self.cover >= 1
+        result[self.texel[whole]] = colour[whole]
+        part = ~whole
+        under = result[self.texel[part]] * (1 - 0.35 * self.edge[part, None])
+        cover = self.cover[part, None]
+        result[self.texel[part]] = (under * (1 - cover) + colour[part] * cover).astype(np.uint8)
+        return result.reshape(skin.shape)
+
+
+def paint_under(position: Float, cut: str) -> PaintedCloth:
+    """Find what a neckline covers, from the place (512, 1024, 3) m of each texel."""
+    points = position.reshape(-1, 3)
+    below = below_neckline(points, cut)
+    texel = np.flatnonzero(below > -0.008)
+    points, below = points[texel], below[texel]
+    at = np.clip(cloth_uv(points) * TEXTURE, 0, TEXTURE - 1).astype(np.int32)
+    return PaintedCloth(
+        texel.astype(np.int32), np.clip(0.5 + below / 0.0012, 0, 1).astype(np.float32),
+        np.exp(-((below + 0.0015) / 0.002) ** 2).astype(np.float32),
+        at[:, 1] * TEXTURE + at[:, 0])
 
 
 def rings_about_neck(kit: FaceKit, heights: Array, gap: Array) -> Array:
@@ -208,17 +249,18 @@ def cloth_texture(generator: np.random.Generator) -> Picture:
         mix = (np.hypot((x * count) % 1 - 0.5, (y * count) % 1 - 0.5) < 0.5 * share).astype(
             np.float32)
     elif pattern == 'flecks':
-        field = generator.standard_normal((size, size)).astype(np.float32)
+        field = generator.standard_normal((size, size), dtype=np.float32)
         field = cv2.GaussianBlur(field, (0, 0), generator.uniform(1.0, 8.0))
         mix = 1 / (1 + np.exp(-3 * field / field.std()))
     else:
         mix = np.zeros((size, size), np.float32)
-    cloth = first * (1 - mix[..., None]) + second * mix[..., None]
-    weave = generator.standard_normal((size, size)).astype(np.float32)
-    folds = cv2.GaussianBlur(generator.standard_normal((size, size)).astype(np.float32), (0, 0), 14)
-    shade = 1 + 0.04 * weave + 0.10 * folds / folds.std()
-    rgb = np.clip(cloth * shade[..., None], 0, 255)
-    return np.dstack([rgb, np.full((size, size), 255.0)]).astype(np.uint8)
+    cloth = (first + (second - first) * mix[..., None]).astype(np.float32)
+    weave = generator.standard_normal((size, size), dtype=np.float32)
+    folds = generator.standard_normal((size // 16, size // 16), dtype=np.float32)
+    folds = cv2.resize(folds, (size, size), interpolation=cv2.INTER_CUBIC)
+    shade = 1 + 0.04 * weave + 0.09 * folds
+    rgb = np.clip(cloth * shade[..., None], 0, 255).astype(np.uint8)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
 
 
 def _cloth_colour(generator: np.random.Generator) -> Array:

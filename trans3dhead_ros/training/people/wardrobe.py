@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.training.people.ambient import openness
 from trans3dhead_ros.training.people.assets import existing
 from trans3dhead_ros.training.people.base_body import load_base_body
 from trans3dhead_ros.training.people.binding import Binding, bind
@@ -21,13 +22,22 @@ from trans3dhead_ros.training.people.face_kit import FaceKit, Part, load_face_ki
 from trans3dhead_ros.training.people.hair import HairStyle, load_hair
 from trans3dhead_ros.training.people.layout import Layout, lay_out, skin_texels
 from trans3dhead_ros.training.people.skin_atlas import SkinCarrier, skin_files
-from trans3dhead_ros.training.people.torso import COLLARS, Garment, make_collar, make_torso
+from trans3dhead_ros.training.people.surface import vertex_normals
+from trans3dhead_ros.training.people.torso import (
+    COLLARS,
+    NECKLINES,
+    Garment,
+    PaintedCloth,
+    make_collar,
+    make_torso,
+    paint_under,
+)
 from trans3dhead_ros.training.prepare_head_model import sample_head
 
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-VERSION = 5
+VERSION = 8
 """Raised when what the cache holds, or how it is made, changes."""
 CACHE_NAME = 'wardrobe.npz'
 FACE_KIT = Path('head_model/ict_facekit.npz')
@@ -48,6 +58,8 @@ class Wardrobe:
     :ivar skin_means: (S, 3) mean colour of the face.
     :ivar brows: (B, 512, 1024) opacity. :ivar irises: (I, 192, 192, 3).
     :ivar hair: styles, and their mirror images. :ivar torso: :ivar collars: by their names.
+    :ivar painted: by the name of the neckline.
+    :ivar openness: (V,) of some parts: share of the surroundings that a vertex sees.
     :ivar expression_names: (53,) in the order of our head model.
     """
 
@@ -63,6 +75,8 @@ class Wardrobe:
     hair: Mapping[str, HairStyle]
     torso: Garment
     collars: Mapping[str, Garment]
+    painted: Mapping[str, PaintedCloth]
+    openness: Mapping[str, Float]
     expression_names: tuple[str, ...]
 
     @classmethod
@@ -117,15 +131,17 @@ def build(data_root: Path) -> Wardrobe:
         hair[style.name + ' mirrored'] = _mirrored(style, kit.parts['skin'].mean)
     middle = skins[:, 100:330, 130:382].reshape(len(skins), -1, 3)
     head, expression_names = _head(data_root / FACE_KIT)
+    parts = _trimmed(kit)
     return Wardrobe(
-        _trimmed(kit), head, layout, skins,
+        parts, head, layout, skins,
         tuple(file.stem for file in files), middle.mean(1),
         np.stack([brow_opacity(folder, kit, body)
                   for folder in _listed(human / 'eyebrows', '*', 'eyebrows')]),
         np.stack([iris_texture(file) for file in irises]),
         tuple(file.stem for file in irises), hair, make_torso(kit, body),
         {name: make_collar(kit, name) for name in COLLARS},
-        expression_names)
+        {cut: paint_under(layout.position, cut) for cut in NECKLINES},
+        _openness(parts), expression_names)
 
 
 def _listed(folder: Path, pattern: str, what: str) -> list[Path]:
@@ -153,6 +169,17 @@ def _trimmed(kit: FaceKit) -> dict[str, Part]:
     parts['lashes'] = _subset(parts['lashes'],
                               *lay_out_lashes(parts['lashes'], parts['skin'].mean))
     return parts
+
+
+def _openness(parts: Mapping[str, Part]) -> dict[str, Float]:
+    """Measure what each vertex of skin and eyes sees past skin and eyes."""
+    names = ('skin', 'eye_left', 'eye_right')
+    offsets = np.cumsum([0] + [len(parts[name].mean) for name in names])
+    vertices = np.concatenate([parts[name].mean for name in names]).astype(float)
+    triangles = np.concatenate([parts[name].triangles + offset
+                                for name, offset in zip(names, offsets, strict=False)])
+    open_ = openness(vertices, vertex_normals(vertices, triangles), vertices, triangles)
+    return {name: open_[offsets[i]:offsets[i + 1]] for i, name in enumerate(names)}
 
 
 def _subset(part: Part, used: NDArray[np.int64], triangles: NDArray[np.int64], uv: Float) -> Part:
@@ -210,4 +237,6 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> Wardrobe:
         iris_names=tuple(str(name) for name in arrays['iris_names']),
         expression_names=tuple(str(name) for name in arrays['expression_names']), hair=hair,
         torso=garment('torso/'),
-        collars={name: garment(f'collars/{name}/') for name in names('collars/')})
+        collars={name: garment(f'collars/{name}/') for name in names('collars/')},
+        openness={name: arrays[f'openness/{name}'] for name in names('openness/')},
+        painted={name: make(PaintedCloth, f'painted/{name}/') for name in names('painted/')})
