@@ -27,9 +27,10 @@ _BLEND = 0.25
 _MOUTH_PX = 8
 _MOUTH_LIGHT = 0.55, 0.12
 """Of the inner lips' colour, at the lips and deep in an opened mouth."""
-_HAIR_CONTRAST, _HAIR_MOST, _HAIR_SPREAD = 0.5, 8.0, 55.0
-"""Strands in hair that is not in the photograph: of the deviation of what is; grey levels;
-and how far colours of hair lie from their median."""
+_HAIR_CONTRAST, _HAIR_MOST = 0.5, 8.0
+"""Strands in hair that is not in the photograph: of the deviation of what is; grey levels."""
+_APART = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
+"""Lightness tells skin from other things less than its hue does, for there are shadows; CIELAB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +142,32 @@ def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) ->
     trust, hair = np.minimum(trust, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    known = trust * (hair > 0.99)
-    usual, deviation = _usual_colour(colours, known)
-    # What differs from most of the hair is background or forehead as likely as hair.
-    alike = np.exp(-(((colours - usual) / _HAIR_SPREAD) ** 2).sum(2))
-    hairy = fill(colours, known * np.maximum(alike, 0.02))
+    hairy, deviation = _spread_usual(colours, trust * (hair > 0.99))
     hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * strands(chart)
-    skin = fill(colours, trust * (hair < 0.5))
+    skin, _ = _spread_usual(colours, trust * (hair < 0.5))
     whole = skin + chart.hair * (hairy - skin)
     return np.clip(whole + trust[..., None] * (colours - whole), 0, 255).astype(np.uint8)
 
 
-def _usual_colour(colours: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[Array, float]:
-    """Return the median colour (3,) where the weight (H, W) is high, and its deviation in grey."""
-    sure = colours[weight > 0.5 * weight.max()] if weight.max() > 0 else colours[:0]
+def _spread_usual(
+    colours: NDArray[np.float32], known: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], float]:
+    """
+    Fill (H, W, 3) from what is known of it and looks like most of it.
+
+    The rest of hair or skin is background, collar, earring: it must not spread.
+
+    :return: the filled chart, and the deviation of what is known in grey levels.
+    """
+    sure = colours[known > 0.5 * known.max()] if known.max() > 0 else colours[:0]
     if len(sure) == 0:
-        return np.full(3, 128.0), 0.0
+        return fill(colours, known), 0.0
     usual = np.median(sure, axis=0)
-    return usual, float(np.median(np.abs(sure.mean(1) - usual.mean())) * 1.5)
+    apart = (_lab(colours) - _lab(np.float32(usual)[None, None])) * _APART
+    alike = np.clip(2 - np.linalg.norm(apart, axis=2), 0, 1)
+    deviation = 1.5 * float(np.median(np.abs(sure.mean(1) - usual.mean())))
+    return fill(colours, known * alike, usual), deviation
+
+
+def _lab(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.cvtColor(colours / np.float32(255), cv2.COLOR_BGR2LAB)

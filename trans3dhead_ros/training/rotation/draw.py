@@ -86,7 +86,7 @@ def _scene(posed: Posed, size: int) -> Scene:
     uv = ((posed.uv + 0.5) / texture.shape[1::-1]).astype(np.float32)
     rgba = np.full((*texture.shape[:2], 4), 255, np.uint8)
     rgba[..., :3] = texture[..., ::-1]
-    material = Material(unlit=True, two_sided=True)
+    material = Material(unlit=True)
     meshes = tuple(Mesh(vertices, torch.from_numpy(surface.triangles[part]),
                         torch.from_numpy(uv[part]), torch.from_numpy(rgba), material, name)
                    for part, name in zip(surface.parts, ('head', 'neck'), strict=True))

@@ -9,17 +9,20 @@ from numpy.typing import NDArray
 Picture = NDArray[np.float32]
 
 
-def fill(picture: Picture, known: Picture) -> Picture:
+def fill(
+    picture: Picture, known: Picture, otherwise: float | NDArray[np.floating] = 128.0,
+) -> Picture:
     """
     Fill what is unknown from coarser and coarser means of what is known (pull-push).
 
     :param picture: (H, W, C) float32. :param known: (H, W) float32 in 0..1, trust in a pixel.
-    :return: (H, W, C): the picture where fully known; grey 128 where nothing is known at all.
+    :param otherwise: the colour where nothing is known at all.
+    :return: (H, W, C): the picture where fully known.
     """
     height, width = known.shape
     if min(height, width) <= 2:
         total = known.sum()
-        mean = (picture * known[..., None]).sum((0, 1)) / total if total > 1e-3 else 128.0
+        mean = (picture * known[..., None]).sum((0, 1)) / total if total > 1e-3 else otherwise
         coarse = np.broadcast_to(np.float32(mean), picture.shape)
     else:
         size = ((width + 1) // 2, (height + 1) // 2)
@@ -27,6 +30,6 @@ def fill(picture: Picture, known: Picture) -> Picture:
         small = cv2.resize(picture * known[..., None], size, interpolation=cv2.INTER_AREA)
         small /= np.maximum(weight, 1e-6)[..., None]
         # A few known pixels speak for their whole neighbourhood.
-        coarse = cv2.resize(fill(small, np.minimum(4 * weight, 1.0)), (width, height),
+        coarse = cv2.resize(fill(small, np.minimum(4 * weight, 1.0), otherwise), (width, height),
                             interpolation=cv2.INTER_LINEAR)
     return picture * known[..., None] + coarse * (1 - known[..., None])

@@ -48,7 +48,7 @@ class PhotographConfig:
     """
 
     largest_yaw_deg: float = 50.0
-    largest_residual: float = 0.025
+    largest_residual: float = 0.02
     smallest_box_px: float = 60.0
 
 
