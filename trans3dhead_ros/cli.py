@@ -36,7 +36,7 @@ COMMANDS = {
         'training.prepare_head_model', 'the head model, from a parametric head on disk'),
     'prepare clip': Command(
         'commands.clip', 'two synthetic people turning their heads, with ground truth'),
-    'prepare figures': Command('commands.figures', 'the picture of the head model for the docs'),
+    'prepare figures': Command('commands.figures', 'the pictures of the docs'),
     'prepare fits': Command(
         'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
     'prepare data': Command(

@@ -1,6 +1,7 @@
-"""`trans3dhead prepare figures`: the picture of the head model for the documentation."""
+"""`trans3dhead prepare figures`: the head model, and synthetic people with their labels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.camera import Camera
+
+Image = NDArray[np.uint8]
 
 _TILE = (300, 340)
 _FOV_DEG = 24.0
@@ -26,6 +29,10 @@ _TILES = (
     (((25, 0, 0), {}, {0: 2.2}), ((25, 0, 0), {}, {0: -2.2}), ((25, 0, 0), {}, {1: 2.2, 3: 1.5}),
      ((25, 0, 0), {}, {2: 2.2, 4: -2.0})),
 )
+_YAWS = (-150, -90, -60, -30, 0, 30, 60, 90, 150)
+_PEOPLE_ROWS = 3
+_PEOPLE_TILE = 160
+_SEEN, _HIDDEN, _CONTOUR = (80, 230, 80), (60, 60, 235), (240, 220, 60)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,19 +40,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog='trans3dhead prepare figures',
                             description=__doc__.split(': ', 1)[1])
     parser.add_argument('folder', nargs='?', type=Path, default=Path('docs'),
-                        help='where head_model.png goes (default: %(default)s)')
+                        help='where they go (default: %(default)s)')
     parser.add_argument('--model', type=Path,
                         help='checkpoint whose head is rendered (default: the bundled one)')
+    parser.add_argument('--data', type=Path,
+                        help='folder of the data, for the people (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--people', type=Path, default=Path('runs/people'),
+                        help='where prepared people are kept (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the people (default: %(default)s)')
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
-    path = options.folder / 'head_model.png'
-    if not cv2.imwrite(str(path), head_sheet(options.model)):
-        raise ValueError(f'folder: {path} cannot be written')
-    print(path)
+    _write(options.folder / 'head_model.png', head_sheet(options.model))
+    from trans3dhead_ros.training.data_root import data_root
+    _write(options.folder / 'synthetic_people.jpg', people_sheet(
+        options.data or data_root(), options.people, options.model, options.seed))
     return 0
 
 
-def head_sheet(model: Path | None) -> NDArray[np.uint8]:
+def _write(path: Path, picture: Image) -> None:
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 82]):
+        raise ValueError(f'folder: {path} cannot be written')
+    print(path)
+
+
+def head_sheet(model: Path | None) -> Image:
     """Return the head from several sides, with expressions, and as several people."""
     from trans3dhead_ros.geometry import rotation_from_euler
     from trans3dhead_ros.perception.render import HeadRenderer, load_head
@@ -65,3 +83,44 @@ def head_sheet(model: Path | None) -> NDArray[np.uint8]:
                                          shape))
         rows.append(np.hstack(tiles))
     return np.vstack(rows)
+
+
+def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Image:
+    """
+    Return synthetic people at every yaw, below each the same picture with its labels.
+
+    :raises ValueError: for missing or damaged data.
+    """
+    from trans3dhead_ros.geometry import rotation_from_euler
+    from trans3dhead_ros.perception.render import load_head
+    from trans3dhead_ros.training.scenes.generate import Studio, draw_crops
+    from trans3dhead_ros.training.scenes.poses import HeldPose
+    studio = Studio.load(data, cache, load_head(model).cpu())
+    rows = []
+    for row in range(_PEOPLE_ROWS):
+        plain, labelled = [], []
+        for column, yaw in enumerate(_YAWS):
+            generator = np.random.default_rng((seed, row, column))
+            pose = rotation_from_euler(np.array([yaw, *generator.uniform(-15, 15, 2)]))
+            held = replace(studio, recipe=replace(studio.recipe, poses=HeldPose(pose)))
+            (image, truth), = draw_crops(held, generator, 1)
+            plain.append(cv2.resize(image, (_PEOPLE_TILE, _PEOPLE_TILE),
+                                    interpolation=cv2.INTER_AREA))
+            labelled.append(cv2.resize(_labelled(image, truth), (_PEOPLE_TILE, _PEOPLE_TILE),
+                                       interpolation=cv2.INTER_AREA))
+        rows += [np.hstack(plain), np.hstack(labelled)]
+    return np.vstack(rows)
+
+
+def _labelled(image: Image, truth: 'SyntheticHead') -> Image:  # noqa: F821
+    """Draw the 68 points, green where they are seen and red where hidden, and the contour."""
+    picture = image.copy()
+    for x, y in truth.contour:
+        _dot(picture, x, y, _CONTOUR)
+    for (x, y, _), visible in zip(truth.landmarks, truth.visible, strict=True):
+        _dot(picture, x, y, _SEEN if visible else _HIDDEN)
+    return picture
+
+
+def _dot(picture: Image, x: float, y: float, colour: tuple[int, int, int]) -> None:
+    cv2.circle(picture, (round(x * 16), round(y * 16)), 26, colour, -1, cv2.LINE_AA, 4)

@@ -90,7 +90,7 @@ def _clutter(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[n
 
 
 def _noise(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    coarse = int(generator.integers(3, 40))
+    coarse = int(generator.integers(3, 24))
     rough = generator.random((coarse, coarse, 3), dtype=np.float32)
     tint = generator.uniform(0.0, 0.5)
     rough = tint * rough + (1 - tint) * rough.mean(-1, keepdims=True)

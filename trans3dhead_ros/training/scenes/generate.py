@@ -26,7 +26,7 @@ from trans3dhead_ros.training.scenes.environments import Environment, read_envir
 from trans3dhead_ros.training.scenes.expressions import draw_expression
 from trans3dhead_ros.training.scenes.lights import DrawnLight, LightDistribution, draw_light
 from trans3dhead_ros.training.scenes.occluders import FittingRoom, OccluderDistribution
-from trans3dhead_ros.training.scenes.poses import PoseDistribution
+from trans3dhead_ros.training.scenes.poses import HeldPose, PoseDistribution
 from trans3dhead_ros.training.scenes.posture import draw_body
 from trans3dhead_ros.training.scenes.truth import Labeller, SyntheticHead
 
@@ -46,7 +46,7 @@ _BODY_WIDTH = 0.42
 class Recipe:
     """What is drawn; the defaults are the training set."""
 
-    poses: PoseDistribution = field(default_factory=PoseDistribution)
+    poses: PoseDistribution | HeldPose = field(default_factory=PoseDistribution)
     cameras: CameraDistribution = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     occluders: OccluderDistribution = field(default_factory=OccluderDistribution)

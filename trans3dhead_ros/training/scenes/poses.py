@@ -76,6 +76,21 @@ class PoseDistribution:
         return before, after
 
 
+@dataclass(frozen=True, eq=False)
+class HeldPose:
+    """
+    One rotation for every head, in place of a `PoseDistribution`: for figures.
+
+    :ivar rotation: (3, 3) apparent, head → camera optical frame.
+    """
+
+    rotation: Array
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """Return the rotation; nothing is drawn."""
+        return self.rotation
+
+
 def _turned(turn: float) -> Array:
     """Return a head that faces the camera after a turn of yaw `turn` rad about its vertical."""
     return FACING_CAMERA @ Rotation.from_euler('z', -turn).as_matrix()
