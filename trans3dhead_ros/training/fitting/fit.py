@@ -16,7 +16,7 @@ import torch
 from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
-from trans3dhead_ros.training.fitting.solver import FitConfig, Solution, solve
+from trans3dhead_ros.training.fitting.solver import FitConfig, Solution, outermost, solve
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,40 @@ def fit_landmarks(
                  strict=True)]
     return Fit(*(torch.cat([getattr(part, field.name) for part in parts])
                  for field in fields(Fit)))
+
+
+def fitted_points(
+    model: HeadModel, fit: Fit, offsets: torch.Tensor,
+) -> torch.Tensor:
+    """Return (N, 68, 2) box units: where the fit has the labels, jaw on the visible contour."""
+    slots = model.contour_indices.shape[1]
+    candidates = fit.project(
+        model.points_of(model.contour_indices.flatten(), fit.shape, fit.expression))
+    candidates = candidates.unflatten(1, (JAW_COUNT, slots))
+    chosen = outermost(candidates, fit.rotation)
+    jaw = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+    inner = model.points_of(model.landmark_indices[JAW_COUNT:], fit.shape, fit.expression)
+    return torch.cat([jaw, fit.project(inner + offsets)], dim=1)
+
+
+def left_out_errors(
+    model: HeadModel, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
+    config: FitConfig | None = None, left_out: int = 5,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Fit without some points of each face, and see where the fit expects them.
+
+    :param points: (N, 68, 2) px.
+    :return: which were left out (N, left_out), and how far off they are (N, left_out), of
+        sqrt(w h) of the landmark box.
+    """
+    chosen = torch.from_numpy(np.stack([generator.permutation(COUNT)[:left_out] for _ in points]))
+    trust = points.new_ones(points.shape[:2]).scatter(1, chosen, 0.0)
+    fit = fit_landmarks(model, points, config, offsets, trust)
+    target, _, side = box_units(points)
+    away = (fitted_points(model, fit, offsets) - target).norm(dim=-1) * side[:, None] / 2
+    box = (points.amax(1) - points.amin(1)).prod(1).sqrt()
+    return chosen, (away / box[:, None]).gather(1, chosen)
 
 
 def measure_offsets(

@@ -137,7 +137,7 @@ class _Points:
         """Return the 68 points (B, 68, 3) m, head frame, and their rows in `basis` (B, 68)."""
         head = self.mean + (self.basis.flatten(0, 1) @ coefficients.mT).mT.unflatten(1, (-1, 3))
         seen = camera.project(head[:, :JAW_COUNT * self.slots] @ camera.rotation.mT)[0]
-        jaw = self.first_slot + _outermost(
+        jaw = self.first_slot + outermost(
             seen.unflatten(1, (JAW_COUNT, self.slots)), camera.rotation)
         index = torch.cat([jaw, self.inner.expand(len(head), -1)], dim=1)
         return head.take_along_dim(index[..., None], dim=1), index
@@ -248,11 +248,13 @@ def _whitening(target: torch.Tensor, config: FitConfig) -> torch.Tensor:
     return whitening
 
 
-def _outermost(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+def outermost(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     """
-    Return (B, 17): which of the candidates (B, 17, K, 2), as seen, is the jaw's visible contour.
+    Return (B, 17): which of the candidates is the jaw's visible contour.
 
     `visible_contour` with a camera that is near: cheeks cover more of the jaw.
+
+    :param candidates: (B, 17, K, 2) as seen. :param rotation: (B, 3, 3) head -> camera.
     """
     up = rotation[:, :2, 2]
     across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)
