@@ -14,7 +14,7 @@ from trans3dhead_ros.training.scenes.head_surface import FACE, direction, sample
 
 Array = NDArray[np.float64]
 
-_GLASS = Material(specular=0.35, roughness=0.08, two_sided=True, cutout=True)
+_GLASS = Material(specular=0.12, roughness=0.08, two_sided=True, cutout=True)
 _METAL = Material(specular=0.5, roughness=0.3, two_sided=True)
 _CURVE = 3.2
 """Bend of spectacles about the face: x falls by this times y squared, 1/m."""

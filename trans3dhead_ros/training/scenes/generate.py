@@ -20,6 +20,7 @@ from trans3dhead_ros.training.people.wardrobe import Wardrobe
 from trans3dhead_ros.training.render.mesh import Mesh
 from trans3dhead_ros.training.render.renderer import Scene, render
 from trans3dhead_ros.training.scenes.backgrounds import draw_background
+from trans3dhead_ros.training.scenes.bodies import draw_lower_body
 from trans3dhead_ros.training.scenes.cameras import CameraDistribution, View, draw_view
 from trans3dhead_ros.training.scenes.effects import Effects, apply_effects
 from trans3dhead_ros.training.scenes.environments import Environment, read_environments
@@ -40,13 +41,20 @@ HEAD_PARTS = ('skin', 'eye', 'lashes', 'teeth', 'gums', 'sockets', 'brows')
 """Beginnings of the names of meshes that belong to the head itself."""
 _BODY_WIDTH = 0.42
 """m: two heads nearer than that would share a shoulder."""
+UPRIGHT = PoseDistribution(behind_share=0.2, nod_deg=18.0, wide_nod_share=0.08, tilt_sigma_deg=6.0,
+                           elevation_sigma_deg=6.0, turn_sigma_deg=3.0, wide_turn_share=0.02)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is drawn; the defaults are the training set."""
+    """
+    What is drawn; the defaults are the training set.
+
+    :ivar poses: of heads in crops. :ivar standing: of people in frames, who hardly lie or lean.
+    """
 
     poses: PoseDistribution | HeldPose = field(default_factory=PoseDistribution)
+    standing: PoseDistribution = field(default_factory=lambda: UPRIGHT)
     cameras: CameraDistribution = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     occluders: OccluderDistribution = field(default_factory=OccluderDistribution)
@@ -203,10 +211,11 @@ def draw_scene(
     sitters = []
     for place in sorted(_places(generator, camera, heads), key=lambda place: place[2]):
         person = studio.draw(generator)
-        rotation = viewing_ray_rotation(place) @ studio.recipe.poses.draw(generator)
-        sitter = sit(studio, generator, person, draw_expression(generator, names),
-                     draw_body(generator, rotation))
-        meshes += placed(sitter.meshes, rotation, place)
+        rotation = viewing_ray_rotation(place) @ studio.recipe.standing.draw(generator)
+        body = draw_body(generator, rotation)
+        sitter = sit(studio, generator, person, draw_expression(generator, names), body)
+        below = draw_lower_body(generator, sitter.meshes, body)
+        meshes += placed([*sitter.meshes, *below], rotation, place)
         sitters.append((sitter, rotation, place))
     scene = Scene(tuple(meshes), torch.tensor(camera.K, dtype=torch.float32), light.lighting,
                   torch.from_numpy(background))

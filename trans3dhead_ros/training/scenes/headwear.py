@@ -65,7 +65,7 @@ def fit_crown(surface: Array, front_deg: float, back_deg: float, thickness: floa
     radius = np.linalg.norm(surface - SKULL, axis=-1).astype(np.float32)
     smooth = cv2.GaussianBlur(cv2.copyMakeBorder(radius, 6, 6, 6, 6, cv2.BORDER_WRAP), (0, 0), 2.5)
     smooth = np.maximum(smooth[6:-6, 6:-6], radius) + thickness
-    up = np.clip(np.linspace(-1, 1, len(radius)), 0, 1)[:, None] ** 2
+    up = np.sin(np.linspace(0, np.pi / 2, len(radius)))[:, None]
     return Crown(edge, (smooth + peak * up).astype(np.float64))
 
 
@@ -81,12 +81,12 @@ def draw_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh]
     cloth = solids.draw_cloth(generator)
     if kind == 0:
         crown = fit_crown(surface, front, generator.uniform(-30, -5), generator.uniform(.006, .012),
-                          generator.uniform(0.0, 0.03))
+                          generator.uniform(0.0, 0.018))
         fold = crown.points()
         rim = solids.sheet(SKULL + (fold[:3] - SKULL) * 1.045, cloth, solids.CLOTH, 'hat', True)
         return [solids.sheet(fold, cloth, solids.CLOTH, 'hat', True), rim], crown
     crown = fit_crown(surface, front, generator.uniform(-8, 12), generator.uniform(0.008, 0.013),
-                      generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.04))
+                      generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03))
     meshes = [solids.sheet(crown.points(), cloth, solids.CLOTH, 'hat', True)]
     edge = crown.points()[0]
     azimuth = _AZIMUTH[:-1]
