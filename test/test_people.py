@@ -183,9 +183,9 @@ def test_the_same_seed_gives_the_same_person(wardrobe):
 def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
     module = 'trans3dhead_ros.training.people.wardrobe'
-    monkeypatch.setattr(f'{module}.build', lambda _: wardrobe)
+    monkeypatch.setattr(f'{module}.build', lambda *_: wardrobe)
     Wardrobe.load(root, tmp_path)  # writes
-    monkeypatch.setattr(f'{module}.build', lambda _: pytest.fail('the cache was not used'))
+    monkeypatch.setattr(f'{module}.build', lambda *_: pytest.fail('the cache was not used'))
     again = Wardrobe.load(root, tmp_path)
     for seed in (0, 1):
         persons = [draw_person(w, np.random.default_rng(seed)) for w in (wardrobe, again)]
@@ -198,7 +198,7 @@ def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch
 def test_a_damaged_cache_is_made_again(wardrobe, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
     (tmp_path / 'wardrobe.npz').write_bytes(b'PK half a file')
-    monkeypatch.setattr('trans3dhead_ros.training.people.wardrobe.build', lambda _: wardrobe)
+    monkeypatch.setattr('trans3dhead_ros.training.people.wardrobe.build', lambda *_: wardrobe)
     assert Wardrobe.load(root, tmp_path) is wardrobe
     assert (tmp_path / 'wardrobe.npz').stat().st_size > 1e6
 

@@ -29,13 +29,20 @@ from trans3dhead_ros.training.people.torso import (
     Garment,
     cloth_texture,
 )
-from trans3dhead_ros.training.people.wardrobe import ICT_SOURCE, MAKEHUMAN_SOURCE, Wardrobe
+from trans3dhead_ros.training.people.wardrobe import (
+    ICT_SOURCE,
+    MAKEHUMAN_SOURCE,
+    PORTRAIT_SOURCE,
+    Wardrobe,
+)
 from trans3dhead_ros.training.render.mesh import Material, Mesh
 
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 IDENTITY_SPREAD = 0.95
+PORTRAIT_SHARE = 0.4
+"""Of people whose skin is a portrait's, where there are portraits."""
 LONG_STYLES = ('bob01', 'bob02', 'braid01', 'long01', 'ponytail01')
 SHORT_STYLES = ('short01', 'short02', 'short03', 'short04')
 IRIS_COLOURS = {'dark brown': (62, 40, 26), 'brown': (98, 64, 38), 'hazel': (118, 96, 56),
@@ -51,6 +58,7 @@ class _Draft:
     dark: bool
     tone: float
     skin: int
+    portrait: int | None
     hair_name: str
     hair_style: str
     iris: str
@@ -71,7 +79,9 @@ def draw_person(
     shapes = {name: neutral(part, identity, bumps) for name, part in wardrobe.parts.items()}
     look = _complexion(draft, generator)
     brow = int(generator.integers(len(wardrobe.brows)))
-    skin = paint_skin(wardrobe.skins[draft.skin], wardrobe.skin_means[draft.skin], look,
+    bare = (wardrobe.skins[draft.skin] if draft.portrait is None
+            else wardrobe.portraits.whole(draft.portrait, wardrobe.skins))
+    skin = paint_skin(bare, wardrobe.skin_means[draft.skin], look,
                       wardrobe.brows[brow], wardrobe.layout, generator)
     cut = str(generator.choice(list(NECKLINES), p=[0.26, 0.14, 0.10, 0.16, 0.10, 0.08, 0.16]))
     cloth = cloth_texture(generator)
@@ -108,6 +118,9 @@ def draw_person(
              'brows': str(brow + 1)}
     sources = [ICT_SOURCE, MAKEHUMAN_SOURCE.format(f'skin {looks["skin"]}'),
                MAKEHUMAN_SOURCE.format('base body, eyebrows, eyes')]
+    if draft.portrait is not None:
+        looks['portrait'] = wardrobe.portraits.names[draft.portrait]
+        sources.append(PORTRAIT_SOURCE.format(looks['portrait']))
     if draft.hair_style in wardrobe.hair:
         sources.append(MAKEHUMAN_SOURCE.format(f'hair {draft.hair_style.split()[0]}'))
     return Person(
@@ -124,10 +137,15 @@ def _choice(generator: np.random.Generator, weights: dict[str, float]) -> str:
 def _draft(wardrobe: Wardrobe, generator: np.random.Generator) -> _Draft:
     male = bool(generator.uniform() < 0.5)
     tone = float(generator.uniform())
-    dark = generator.uniform() < np.clip((tone - 0.38) / 0.3, 0, 1)
+    dark = bool(generator.uniform() < np.clip((tone - 0.38) / 0.3, 0, 1))
     fitting = [i for i, name in enumerate(wardrobe.skin_names)
                if ('darkskinned' in name) == dark and ('female' in name) != male]
-    skin = int(generator.choice(fitting))
+    skin, portrait = int(generator.choice(fitting)), None
+    likely = [i for i, base in enumerate(wardrobe.portraits.bases)
+              if ('darkskinned' in wardrobe.skin_names[base]) == dark]
+    if likely and generator.uniform() < PORTRAIT_SHARE:
+        portrait = int(generator.choice(likely))
+        skin = int(wardrobe.portraits.bases[portrait])
     old = 'old' in wardrobe.skin_names[skin].split('_')[0] or generator.uniform() < 0.15
     if generator.uniform() < 0.07:
         names = {'blue': 1, 'pink': 1, 'purple': 1, 'green': 0.5, 'red': 1}
@@ -156,7 +174,7 @@ def _draft(wardrobe: Wardrobe, generator: np.random.Generator) -> _Draft:
     else:
         irises = {'dark brown': 1.5, 'brown': 2, 'hazel': 1, 'amber': 0.4, 'green': 0.7,
                   'blue': 1.5, 'grey': 0.7, 'ice': 0.4}
-    return _Draft(male, bool(old), bool(dark), tone, skin, _choice(generator, names), style,
+    return _Draft(male, bool(old), dark, tone, skin, portrait, _choice(generator, names), style,
                   _choice(generator, irises))
 
 
@@ -165,12 +183,13 @@ def _complexion(draft: _Draft, generator: np.random.Generator) -> Complexion:
     hair = np.clip(np.array(HAIR_COLOURS[draft.hair_name]) * uniform(0.85, 1.15)
                    + generator.normal(0, 4, 3), 5, 240)
     beard = 0.0
-    if draft.male:
+    if draft.male and draft.portrait is None:
         beard = float(_choice(generator, {'0': 0.3, '0.15': 0.25, '0.35': 0.2, '0.6': 0.15,
                                           '0.85': 0.1})) * uniform(0.8, 1.1)
     scalp = {'bald': 0.0, 'shaved': uniform(0.35, 0.8), 'balding': uniform(0.4, 0.8)}.get(
         draft.hair_style, 0.92)
     made_up = not draft.male and uniform() < 0.55
+    brows = uniform(0.65, 1.0) if draft.portrait is None else uniform(0.1, 0.4)  # it has its own
     lip_colours = ((176, 60, 66), (196, 84, 92), (150, 44, 58), (188, 108, 98), (120, 40, 60),
                    (206, 98, 118))
     shadows = ((92, 66, 60), (60, 52, 62), (120, 82, 92), (66, 76, 96), (40, 34, 34))
@@ -178,13 +197,16 @@ def _complexion(draft: _Draft, generator: np.random.Generator) -> Complexion:
     shadow = np.array(shadows[generator.integers(len(shadows))]) * (1 - 0.45 * draft.tone)
     brow_hair = hair if draft.hair_name not in ('blue', 'pink', 'purple', 'green') else (
         np.array(HAIR_COLOURS['dark brown'], dtype=float))
+    # A portrait's detail is a photograph's own.
+    contrast = (0.85 if draft.dark or draft.portrait is not None
+                else 1.15 if draft.old else 1.0)
     return Complexion(
         draft.tone, float(np.clip(generator.normal(0, 0.9), -2, 2)),
-        float(uniform(0.9, 1.15) * (0.85 if draft.dark else 1.15 if draft.old else 1.0)),
+        float(uniform(0.9, 1.15) * contrast),
         float(uniform(0, 1) ** 1.5),
         float(uniform(0.2, 1.0)),
         float(uniform(0.4, 1) if draft.tone < 0.4 and uniform() < 0.2 else 0.0),
-        int(generator.integers(0, 7)), tuple(hair), tuple(brow_hair), float(uniform(0.65, 1.0)),
+        int(generator.integers(0, 7)), tuple(hair), tuple(brow_hair), float(brows),
         min(beard, 1.0), scalp, 1.0 if draft.hair_style == 'balding' else 0.0,
         float(uniform(0.3, 0.8)) if made_up else 0.0, tuple(lip),
         float(uniform(0.2, 0.8)) if made_up and uniform() < 0.7 else 0.0, tuple(shadow),
@@ -218,7 +240,7 @@ def _eye_texture(wardrobe: Wardrobe, draft: _Draft, generator: np.random.Generat
 
 
 def _flesh_colours(look: Complexion, generator: np.random.Generator) -> dict[str, NDArray]:
-    tooth = np.array([226, 216, 196]) * generator.uniform(0.82, 1.04) - [
+    tooth = np.array([200, 189, 168]) * generator.uniform(0.82, 1.04) - [
         0, 0, generator.uniform(0, 26)]
     gums = np.array([150, 78, 80]) * (1 - 0.35 * look.tone) * generator.uniform(0.85, 1.1)
     return {'teeth': tooth, 'gums': gums,

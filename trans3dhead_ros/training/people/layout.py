@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from trans3dhead_ros.training.people.face_kit import FaceKit
 from trans3dhead_ros.training.people.surface import Texels, covered_texels
@@ -105,16 +106,10 @@ def landmark_pixels(kit: FaceKit) -> Array:
     return pixels[kit.landmarks]
 
 
-def grow(values: Array, covered: NDArray[np.bool_], steps: int = 12) -> Array:
+def grow(values: Array, covered: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Carry values (H, W, C) beyond the covered texels, so that filtering at seams finds some."""
-    values, known = values.astype(np.float32).copy(), covered.astype(np.float32)
-    for _ in range(steps):
-        weight = cv2.blur(known, (3, 3))
-        spread = cv2.blur(values * known[..., None], (3, 3)) / np.maximum(weight, 1e-6)[..., None]
-        fresh = (known == 0) & (weight > 1e-6)
-        values[fresh] = spread[fresh]
-        known[fresh] = 1.0
-    return values
+    row, column = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return values[row, column].astype(np.float32)
 
 
 def _ragged() -> Float:

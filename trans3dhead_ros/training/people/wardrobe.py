@@ -21,6 +21,7 @@ from trans3dhead_ros.training.people.eyes import iris_texture, lay_out_eyeball, 
 from trans3dhead_ros.training.people.face_kit import FaceKit, Part, load_face_kit, load_fields
 from trans3dhead_ros.training.people.hair import HairStyle, load_hair
 from trans3dhead_ros.training.people.layout import Layout, lay_out, skin_texels
+from trans3dhead_ros.training.people.portrait import PortraitSkins, load_portraits
 from trans3dhead_ros.training.people.skin_atlas import SkinCarrier, skin_files
 from trans3dhead_ros.training.people.surface import vertex_normals
 from trans3dhead_ros.training.people.torso import (
@@ -37,12 +38,14 @@ from trans3dhead_ros.training.prepare_head_model import sample_head
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-VERSION = 8
+VERSION = 10
 """Raised when what the cache holds, or how it is made, changes."""
 CACHE_NAME = 'wardrobe.npz'
 FACE_KIT = Path('head_model/ict_facekit.npz')
 MAKEHUMAN = Path('appearance/makehuman')
 ICT_SOURCE = 'ICT-FaceKit head model: MIT, (c) 2020 USC Institute for Creative Technologies'
+PORTRAIT_FITS = 'portrait_fits.npz'
+PORTRAIT_SOURCE = 'portrait {}: official portrait of the United States Congress, public domain'
 MAKEHUMAN_SOURCE = 'MakeHuman {}: CC0, (c) 2020 Data Collection AB, J. Palmius, J. Hauquier'
 
 
@@ -60,6 +63,7 @@ class Wardrobe:
     :ivar hair: styles, and their mirror images. :ivar torso: :ivar collars: by their names.
     :ivar painted: by the name of the neckline.
     :ivar openness: (V,) of some parts: share of the surroundings that a vertex sees.
+    :ivar portraits: skins of portraits; none without their fits.
     :ivar expression_names: (53,) in the order of our head model.
     """
 
@@ -77,18 +81,26 @@ class Wardrobe:
     collars: Mapping[str, Garment]
     painted: Mapping[str, PaintedCloth]
     openness: Mapping[str, Float]
+    portraits: PortraitSkins
     expression_names: tuple[str, ...]
 
     @classmethod
-    def load(cls, data_root: Path, cache: Path) -> Wardrobe:
+    def load(
+        cls, data_root: Path, cache: Path, portrait_fits: Path | None = None,
+    ) -> Wardrobe:
         """
         Return the wardrobe from the folder `cache`, made from the data when it is not there.
 
-        :param data_root: folder of the data, with head_model/ and appearance/.
+        :param data_root: folder of the data, with head_model/, appearance/ and faces/.
+        :param portrait_fits: what `prepare fits --portraits` wrote, for more skins; by default
+            portrait_fits.npz beside the folder `cache`, if it is there.
         :raises ValueError: when an input is missing or damaged.
         """
         file = Path(cache) / CACHE_NAME
-        stamp = _fingerprint(Path(data_root))
+        if portrait_fits is None:
+            beside = Path(cache).parent / PORTRAIT_FITS
+            portrait_fits = beside if beside.is_file() else None
+        stamp = _fingerprint(Path(data_root), portrait_fits)
         if file.is_file():
             try:
                 with np.load(file, allow_pickle=False) as archive:
@@ -96,7 +108,7 @@ class Wardrobe:
                         return _unpacked({key: archive[key] for key in archive.files})
             except (KeyError, OSError, ValueError, zipfile.BadZipFile):
                 pass  # a cache is made again, whatever is wrong with it
-        wardrobe = build(Path(data_root))
+        wardrobe = build(Path(data_root), portrait_fits)
         file.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may build at once: each renames a whole file into place.
         part = file.with_name(f'{file.stem}.{os.getpid()}.npz')
@@ -104,12 +116,8 @@ class Wardrobe:
         os.replace(part, file)
         return wardrobe
 
-    def skin_mean(self, picture: Picture) -> NDArray[np.float64]:
-        """Return the mean colour (3,) of a skin (512, 1024, 3) over the middle of the face."""
-        return picture[100:330, 130:382].reshape(-1, 3).mean(0)
 
-
-def build(data_root: Path) -> Wardrobe:
+def build(data_root: Path, portrait_fits: Path | None = None) -> Wardrobe:
     """
     Register and carry everything; some twenty seconds.
 
@@ -132,16 +140,22 @@ def build(data_root: Path) -> Wardrobe:
     middle = skins[:, 100:330, 130:382].reshape(len(skins), -1, 3)
     head, expression_names = _head(data_root / FACE_KIT)
     parts = _trimmed(kit)
+    means = middle.mean(1)
+    if portrait_fits is None:
+        portraits = PortraitSkins(np.zeros((0, 512, 512, 3), np.uint8), np.zeros(0, np.int64), ())
+    else:
+        portraits = load_portraits(data_root / 'faces', portrait_fits, skins, means,
+                                   parts['skin'], texels, layout)
     return Wardrobe(
         parts, head, layout, skins,
-        tuple(file.stem for file in files), middle.mean(1),
+        tuple(file.stem for file in files), means,
         np.stack([brow_opacity(folder, kit, body)
                   for folder in _listed(human / 'eyebrows', '*', 'eyebrows')]),
         np.stack([iris_texture(file) for file in irises]),
         tuple(file.stem for file in irises), hair, make_torso(kit, body),
         {name: make_collar(kit, name) for name in COLLARS},
         {cut: paint_under(layout.position, cut) for cut in NECKLINES},
-        _openness(parts), expression_names)
+        _openness(parts), portraits, expression_names)
 
 
 def _listed(folder: Path, pattern: str, what: str) -> list[Path]:
@@ -151,13 +165,15 @@ def _listed(folder: Path, pattern: str, what: str) -> list[Path]:
     return found
 
 
-def _fingerprint(data_root: Path) -> str:
+def _fingerprint(data_root: Path, portrait_fits: Path | None) -> str:
     """Return what the cache depends on: the version, and names and sizes of the inputs."""
     existing(data_root / FACE_KIT, 'parametric head')
     human = data_root / MAKEHUMAN
     existing(human / 'base.obj', 'mesh')
     files = [data_root / FACE_KIT, *sorted(path for path in human.rglob('*') if path.is_file())]
     sizes = ' '.join(f'{path.relative_to(data_root)}:{path.stat().st_size}' for path in files)
+    if portrait_fits is not None:
+        sizes += f' portraits:{existing(portrait_fits, "portrait fits").stat().st_size}'
     return f'{VERSION} {sizes}'
 
 
@@ -238,5 +254,7 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> Wardrobe:
         expression_names=tuple(str(name) for name in arrays['expression_names']), hair=hair,
         torso=garment('torso/'),
         collars={name: garment(f'collars/{name}/') for name in names('collars/')},
+        portraits=make(PortraitSkins, 'portraits/',
+                       names=tuple(str(name) for name in arrays['portraits/names'])),
         openness={name: arrays[f'openness/{name}'] for name in names('openness/')},
         painted={name: make(PaintedCloth, f'painted/{name}/') for name in names('painted/')})
