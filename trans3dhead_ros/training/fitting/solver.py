@@ -16,11 +16,7 @@ import torch
 from trans3dhead_ros.geometry import FACING_CAMERA
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
-
-_POSE = 7
-"""Rotation about the camera's axes (3), log scale, translation (2), log inverse distance."""
-_LOG_INVERSE = (-4.0, math.log(4.0))
-"""Nearer than 0.25 m nobody is photographed; beyond 50 m perspective is gone."""
+from trans3dhead_ros.training.fitting.camera import POSE, PerspectiveCamera
 
 
 @dataclass(frozen=True)
@@ -70,54 +66,6 @@ class Solution:
     residual: torch.Tensor
 
 
-@dataclass(frozen=True)
-class _Camera:
-    """The perspective camera of `Fit` for B faces, its distance by the logarithm of 1/m."""
-
-    rotation: torch.Tensor
-    log_scale: torch.Tensor
-    translation: torch.Tensor
-    log_inverse: torch.Tensor
-
-    def project(
-        self, turned: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """
-        Project points (B, P, 3) that are turned to the camera's axes.
-
-        :return: where they are seen (B, P, 2), the sellion's distance over theirs (B, P, 1), and
-            where they would be seen at the sellion's distance (B, P, 2).
-        """
-        near = 1.0 / (1.0 + self.log_inverse.exp()[:, None, None] * turned[..., 2:])
-        flat = (self.log_scale.exp()[:, None, None] * turned[..., :2] + self.translation[:, None])
-        return flat * near, near, flat
-
-    def jacobian(
-        self, turned: torch.Tensor, near: torch.Tensor, flat: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the derivatives by pose (B, P, 2, 7) and by a point's place (B, P, 2, 3)."""
-        a, b, c = turned.unbind(-1)
-        near, (flat_x, flat_y) = near[..., 0], flat.unbind(-1)
-        inverse, s = self.log_inverse.exp()[:, None], self.log_scale.exp()[:, None] * near
-        zero = torch.zeros_like(a)
-        down_x, down_y = -inverse * near ** 2 * flat_x, -inverse * near ** 2 * flat_y
-        place = torch.stack([torch.stack([s, zero, down_x], -1),
-                             torch.stack([zero, s, down_y], -1)], dim=2)
-        # What a turn about the camera's axes does to a point: minus its cross product matrix.
-        turn = torch.stack([torch.stack([zero, c, -b], -1), torch.stack([-c, zero, a], -1),
-                            torch.stack([b, -a, zero], -1)], dim=2)
-        rest = torch.stack([torch.stack([s * a, near, zero, down_x * c], -1),
-                            torch.stack([s * b, zero, near, down_y * c], -1)], dim=2)
-        return torch.cat([place @ turn, rest], dim=-1), place
-
-    def moved(self, step: torch.Tensor) -> _Camera:
-        """Return the camera after a step (B, 7), cut to what a linear model can be trusted with."""
-        return _Camera(
-            _exp(step[:, :3].clamp(-0.5, 0.5)) @ self.rotation,
-            self.log_scale + step[:, 3].clamp(-0.3, 0.3), self.translation + step[:, 4:6],
-            (self.log_inverse + step[:, 6].clamp(-0.5, 0.5)).clamp(*_LOG_INVERSE))
-
-
 class _Points:
     """The vertices that can be landmarks, one contiguous row a point: gathering stays cheap."""
 
@@ -132,7 +80,7 @@ class _Points:
         self.inner = torch.arange(JAW_COUNT * self.slots, len(used), device=used.device)
 
     def __call__(
-        self, coefficients: torch.Tensor, camera: _Camera,
+        self, coefficients: torch.Tensor, camera: PerspectiveCamera,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the 68 points (B, 68, 3) m, head frame, and their rows in `basis` (B, 68)."""
         head = self.mean + (self.basis.flatten(0, 1) @ coefficients.mT).mT.unflatten(1, (-1, 3))
@@ -158,7 +106,7 @@ def solve(
     # The tight box of a facing mean head has about this extent: a start, nothing more.
     extent = model.mean[model.landmark_indices, 1]
     usual = -math.log(config.distance_m)
-    camera = _Camera(
+    camera = PerspectiveCamera(
         _start_rotation(model, target),
         torch.log(2.0 / (extent.max() - extent.min())).repeat(count),
         target[:, SELLION].clone(), target.new_full((count,), usual))
@@ -166,8 +114,8 @@ def solve(
     whitening = _whitening(target, config)
     prior = target.new_tensor(_prior_precision(model.expression_names, shapes, config))
     distance_prior = config.distance_sigma ** -2
-    damping = torch.cat([target.new_full((_POSE,), 1e-3), prior])
-    damping[_POSE - 1] += distance_prior
+    damping = torch.cat([target.new_full((POSE,), 1e-3), prior])
+    damping[POSE - 1] += distance_prior
     direction = target.new_tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, -1.0]) / config.focal_sigma
     focal_normal = torch.outer(direction, direction)
 
@@ -189,20 +137,20 @@ def solve(
         weighted = (jacobian * weight.repeat_interleave(2, dim=1)[..., None]).mT
         normal = weighted @ jacobian + torch.diag(damping[:jacobian.shape[-1]])
         gradient = (weighted @ residual.flatten(1)[..., None]).squeeze(-1)
-        gradient[:, _POSE - 1] += distance_prior * (camera.log_inverse - usual)
+        gradient[:, POSE - 1] += distance_prior * (camera.log_inverse - usual)
         if focal is not None:
             # Scale and distance are one unknown then: focal = exp(log_scale - log_inverse).
             error = camera.log_scale - camera.log_inverse - focal.log()
-            normal[:, :_POSE, :_POSE] += focal_normal
+            normal[:, :POSE, :POSE] += focal_normal
             gradient[:, 3] += error * config.focal_sigma ** -2
             gradient[:, 6] -= error * config.focal_sigma ** -2
         if iteration < config.pose_iterations:
             camera = camera.moved(_solve(normal, -gradient))
             continue
-        gradient[:, _POSE:] += prior * coefficients
+        gradient[:, POSE:] += prior * coefficients
         step = _bounded_step(normal, gradient, coefficients[:, shapes:])
-        camera = camera.moved(step[:, :_POSE])
-        coefficients = coefficients + step[:, _POSE:]
+        camera = camera.moved(step[:, :POSE])
+        coefficients = coefficients + step[:, POSE:]
         coefficients[:, shapes:] = coefficients[:, shapes:].clamp(0.0, 1.0)
 
     head, _ = points(coefficients, camera)
@@ -295,11 +243,3 @@ def _bounded_step(
         reduced = normal * free[:, None] * free[:, :, None] + torch.diag_embed(1 - free)
         step = _solve(reduced, answer) + shift
     return step
-
-
-def _exp(rotation_vector: torch.Tensor) -> torch.Tensor:
-    """Return the rotations (B, 3, 3) of rotation vectors (B, 3)."""
-    x, y, z = rotation_vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(skew)
