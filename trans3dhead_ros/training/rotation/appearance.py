@@ -55,11 +55,13 @@ class Texture:
     :ivar image: (h, w, 3) BGR; the photograph lies at its upper left.
     :ivar uv: (T, 3, 2) px of it, pixel centres at integers.
     :ivar opened: (T, 3, 2) the same with the inside of a mouth that was closed.
+    :ivar eyes_at: (x, y) px, where the part without eyes begins.
     """
 
     image: Image
     uv: Array
     opened: Array
+    eyes_at: tuple[int, int]
 
 
 def see(
@@ -103,26 +105,33 @@ def without_background(
     return Sight(sight.facing * (inwards >= edge * metre_px), sight.head, sight.neck)
 
 
-def texture_of(picture: Image, pixels: Array, sight: Sight, surface: HeadSurface) -> Texture:
+def texture_of(
+    picture: Image, pixels: Array, sight: Sight, eyeless: Image, surface: HeadSurface,
+) -> Texture:
     """
     Give every triangle its texture.
 
     :param picture: (H, W, 3) BGR. :param pixels: (vertices, 2) px, the posed head in it.
+    :param eyeless: (h, w, 3) BGR, kept for eyes that close.
     """
     height, width = picture.shape[:2]
     least = LEAST_FACING + _HAIR_DOUBT * surface.hair
     # Where the chart has the detail, it takes over softly before the photograph ends.
     needed = least[surface.triangles] + _BLEND * surface.chart.held[:, None]
-    shown = ((sight.facing[surface.triangles] > needed).all(1) | surface.pocket | surface.lid)
+    shown = ((sight.facing[surface.triangles] > needed).all(1) | surface.pocket
+             | surface.lids.any(0))
     chart = _chart(picture, pixels, np.clip((sight.facing - least) / _BLEND, 0, 1), surface)
     chart_height, chart_width = chart.shape[:2]
-    image = np.zeros((height + chart_height, max(width, chart_width + _MOUTH_PX), 3), np.uint8)
+    bottom = height + chart_height
+    image = np.zeros((bottom + len(eyeless), max(width, chart_width + _MOUTH_PX, eyeless.shape[1]),
+                      3), np.uint8)
     image[:height, :width] = picture
     image[:height, width:] = picture[:, -1:]
-    image[height:, :chart_width] = chart
+    image[height:bottom, :chart_width] = chart
+    image[bottom:, :eyeless.shape[1]] = eyeless
     lips = np.clip(np.round(pixels[surface.lips]), 0, [width - 1, height - 1]).astype(int)
     colour = np.median(picture[lips[:, 1], lips[:, 0]], axis=0) if len(lips) else np.zeros(3)
-    image[height:, chart_width:chart_width + _MOUTH_PX] = np.linspace(
+    image[height:bottom, chart_width:chart_width + _MOUTH_PX] = np.linspace(
         *_MOUTH_LIGHT, _MOUTH_PX)[:, None] * colour
     uv = np.where(shown[:, None, None], pixels[surface.triangles],
                   np.add(surface.chart.corners, [0, height]))
@@ -130,7 +139,7 @@ def texture_of(picture: Image, pixels: Array, sight: Sight, surface: HeadSurface
         chart_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
         np.full(len(pixels), height + chart_height / 2)], axis=1)
     opened = np.where(surface.pocket[:, None, None], dark[surface.triangles], uv)
-    return Texture(image, uv, opened)
+    return Texture(image, uv, opened, (0, bottom))
 
 
 def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) -> Image:

@@ -82,7 +82,7 @@ def _scene(posed: Posed, size: int) -> Scene:
     # Spread with depth, so that the perspective camera shows exactly the parallel projection.
     placed = np.column_stack([(posed.vertices[:, :2] - middle) * (z / focal)[:, None], z])
     vertices = torch.from_numpy(placed.astype(np.float32))
-    surface, texture = posed.photograph.surface, posed.photograph.texture.image
+    surface, texture = posed.photograph.surface, posed.texture
     uv = ((posed.uv + 0.5) / texture.shape[1::-1]).astype(np.float32)
     rgba = np.full((*texture.shape[:2], 4), 255, np.uint8)
     rgba[..., :3] = texture[..., ::-1]

@@ -19,6 +19,7 @@ from trans3dhead_ros.training.rotation.appearance import (
 )
 from trans3dhead_ros.training.rotation.background import without_head
 from trans3dhead_ros.training.rotation.hair import hair_thickness, person_mask
+from trans3dhead_ros.training.rotation.lids import Eyeless, without_eyes
 from trans3dhead_ros.training.rotation.surface import (
     HeadSurface,
     spread,
@@ -94,7 +95,7 @@ class Photograph:
         (E,). :ivar field: (V, 3) m, head frame: what moves the model onto the labels.
     :ivar inner: (51, 3) m, head frame: the labelled points 17-67.
     :ivar thickness: (vertices,) m of the hair.
-    :ivar texture: of the head with that hair.
+    :ivar texture: of the head with that hair. :ivar eyeless: the photograph without its eyes.
     :ivar backgrounds: (H, W, 3) BGR, the photograph with its head painted over, for a head that
         turns to its left (yaw < 0) and to its right.
     """
@@ -109,6 +110,7 @@ class Photograph:
     inner: Array
     thickness: Array
     texture: Texture
+    eyeless: Eyeless
     backgrounds: tuple[Image, Image]
 
     def project(self, points: Array) -> Array:
@@ -144,14 +146,15 @@ def prepare(
     turned = surface.with_hair(bare, thickness)
     pixels = scale * turned[:, :2] + translation
     sight = see(pixels, turned, surface, picture.shape)
+    eyeless = without_eyes(picture, points, scale)
     texture = texture_of(picture, pixels, without_background(
-        sight, pixels, person, surface, scale), surface)
+        sight, pixels, person, surface, scale), eyeless.image, surface)
     middle, chin = (scale * fit.rotation[:2] @ place + translation for place in (_MIDDLE, _CHIN))
     left, up = scale * fit.rotation[:2, 1:].T
     backgrounds = (without_head(picture, sight.head, person, left, up, middle, chin),
                    without_head(picture, sight.head, person, -left, up, middle, chin))
     return Photograph(surface, fit.rotation, translation, scale, fit.shape, fit.expression, field,
-                      inner, thickness, texture, backgrounds)
+                      inner, thickness, texture, eyeless, backgrounds)
 
 
 def _hair(

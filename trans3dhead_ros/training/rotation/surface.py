@@ -17,6 +17,10 @@ from trans3dhead_ros.training.rotation.chart import Chart, angle_from_front, hai
 
 Array = NDArray[np.float64]
 
+SIDES = ('R', 'L')
+"""The person's right and left, as names of expressions end."""
+
+_LID_MOVES = 0.1
 _NECK_END, _NECK_FADE = -0.145, 0.02
 _INNER_LIPS = slice(60, 68)
 _MOUTH_RINGS = ((0.55, 0.008), (0.0, 0.014))
@@ -34,11 +38,12 @@ class HeadSurface:
     :ivar triangles: (T, 3) counter-clockwise from outside.
     :ivar pocket: (T,) of the mouth's inside.
     :ivar chart: of its skin. :ivar hair: (vertices,) 0 (skin) .. 1.
+    :ivar above_neck: (vertices,) 0 where the mesh ends .. 1 on the head.
     :ivar depth_in_mouth: (vertices,) 0 at the lips .. 1.
-    :ivar eyeball: (vertices,) of the two eyeballs. :ivar lid: (T,) what moves in a blink.
+    :ivar eyeball: (vertices,) of the two eyeballs. :ivar lids: (2, T) what moves in a blink of
+        the `SIDES`. :ivar balls: (2, T) the eyeballs of the `SIDES`.
     :ivar expressions: (E, V, 3) the model's. :ivar lips: vertices around the mouth's hole.
-    :ivar parts: which triangles never fade, and which
-        fade where the neck ends.
+    :ivar parts: which triangles never fade, and which fade where the neck ends.
     """
 
     model: HeadModel
@@ -48,7 +53,8 @@ class HeadSurface:
     hair: Array
     above_neck: Array
     eyeball: NDArray[np.bool_]
-    lid: NDArray[np.bool_]
+    lids: NDArray[np.bool_]
+    balls: NDArray[np.bool_]
     depth_in_mouth: Array
     expressions: Array
     parts: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -70,10 +76,13 @@ class HeadSurface:
         hair[:len(mean)] = hair_share(angle_from_front(mean), mean[:, 2])
         expressions = model.expression.double().cpu().numpy()
         above = above_neck(placed[:, 2])
+        side = placed[everything][..., 1].mean(1)
+        on_ball = eyeball[everything].all(1)
         solid = (above[everything] == 1).all(1)
         return cls(model, everything, pocket, Chart.of(placed, everything),
                    hair * ~eyeball, above, eyeball,
                    _lids(expressions, model.expression_names, everything),
+                   np.stack([on_ball & (side < 0), on_ball & (side > 0)]),
                    _depth_in_mouth(len(mean), len(placed)), expressions,
                    (np.flatnonzero(solid), np.flatnonzero(~solid)), lips)
 
@@ -164,11 +173,12 @@ def _pocket_triangles(lips: NDArray[np.int64], first: int) -> NDArray[np.int64]:
 def _lids(
     expressions: Array, names: Sequence[str], triangles: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    moves = np.zeros(int(triangles.max()) + 1, dtype=bool)
-    for place in named(names, 'eyeBlink_L', 'eyeBlink_R'):
-        distance = np.linalg.norm(expressions[place], axis=1)
-        moves[:len(distance)] |= distance > 0.1 * distance.max()
-    return moves[triangles].any(1)
+    moves = np.zeros((len(SIDES), int(triangles.max()) + 1), dtype=bool)
+    for row, side in enumerate(SIDES):
+        if f'eyeBlink_{side}' in names:
+            distance = np.linalg.norm(expressions[names.index(f'eyeBlink_{side}')], axis=1)
+            moves[row, :len(distance)] = distance > _LID_MOVES * distance.max()
+    return moves[:, triangles].any(2)
 
 
 def _depth_in_mouth(model_count: int, count: int) -> Array:
@@ -202,9 +212,3 @@ def spread(
 
     inner = kernel(points, points) + noise * np.eye(len(points))
     return kernel(places, points) @ np.linalg.solve(inner, displacements)
-
-
-def named(names: Sequence[str], *wanted: str) -> list[int]:
-    """Return where expressions stand, those that the model lacks left out."""
-    return [list(names).index(name) for name in wanted if name in names]
-

@@ -73,7 +73,8 @@ class Posed:
     """
     What a picture shows, before it is drawn.
 
-    :ivar vertices: (vertices, 3) px, px, m. :ivar uv: (T, 3, 2) px of the photograph's texture.
+    :ivar vertices: (vertices, 3) px, px, m. :ivar uv: (T, 3, 2) px of
+    :ivar texture: (h, w, 3) BGR.
     :ivar background: (size, size, 3) BGR. :ivar truth: all landmarks still count as seen.
     :ivar landmark_depth: (68,) m, as those of `vertices`.
     """
@@ -81,6 +82,7 @@ class Posed:
     photograph: Photograph
     vertices: Array
     uv: Array
+    texture: Image
     background: Image
     truth: TurnedFace
     landmark_depth: Array
@@ -123,7 +125,7 @@ def pose(photograph: Photograph, turn: Turn, size: int = 256) -> Posed:
     placed = surface.with_hair(surface.vertices(head), photograph.thickness) @ rotation.T
     vertices = np.column_stack([scale * placed[:, :2] + translation, placed[:, 2]])
     background = _background(photograph, turn, zoom, shift, size)
-    return Posed(photograph, vertices, changed.uv, background, truth, depth)
+    return Posed(photograph, vertices, changed.uv, changed.texture, background, truth, depth)
 
 
 def _background(
