@@ -188,6 +188,24 @@ def test_cutout_shows_as_much_as_the_texture_is_opaque() -> None:
     assert (render([scene(solid)]).image == 255).all()
 
 
+def test_the_nearest_sheet_is_blended_smoothly() -> None:
+    veil = flat(-1, -1, 50, 50, 1.0, one_colour(255, 255, 255, 128),
+                Material(unlit=True, cutout=True))
+    picture = render([scene(flat(-1, -1, 50, 50, 2.0, RED), veil)])
+    red, white = decode_srgb(RED[0, 0, :3]), torch.ones(3)
+    expected = encode_srgb(red + (white - red) * (128 / 255)).long()
+    assert (picture.image.long() - expected).abs().max() <= 1
+    assert (picture.part == 1).all() and (picture.depth - 1).abs().max() < 1e-5
+
+
+def test_many_sheets_cover_as_much_as_they_let_through_together() -> None:
+    hair = Material(unlit=True, cutout=True)
+    veils = [flat(-1, -1, 50, 50, z, one_colour(255, 255, 255, 85), hair) for z in (1, 1.2, 1.4)]
+    linear = decode_srgb(render([scene(*veils)]).image[..., 0])
+    grey = float(decode_srgb(torch.tensor([float(GREY)])))
+    assert abs(float(linear.mean() - grey) / (1 - grey) - (1 - (2 / 3) ** 3)) < 0.03
+
+
 def test_what_lies_behind_shows_through_a_cutout_hole() -> None:
     texture = WHITE.repeat(2, 2, 1)
     texture[:, 0, 3] = 0
@@ -207,12 +225,14 @@ def test_no_cracks_and_no_double_cover_along_shared_edges(angle: float) -> None:
     turn = torch.tensor([[math.cos(angle), -math.sin(angle), 0],
                          [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
     i = torch.arange(n * (n - 1)).view(n - 1, n)[:, :-1].flatten()
-    triangles = torch.cat([torch.stack([i, i + 1 + n, i + n], 1), torch.stack([i, i + 1, i + 1 + n], 1)])
+    triangles = torch.cat(
+        [torch.stack([i, i + 1 + n, i + n], 1), torch.stack([i, i + 1, i + 1 + n], 1)])
     triangles = triangles[:, [0, 2, 1]]
-    mesh = Mesh(grid.view(-1, 3) @ turn.T, triangles, torch.full((len(triangles), 3, 2), 0.5), WHITE,
-                replace(UNLIT, two_sided=True))
-    picture = render([scene(mesh)], 3)
-    assert (picture.image == 255).all() and (picture.part == 0).all()
+    uv = torch.full((len(triangles), 3, 2), 0.5)
+    mesh = Mesh(grid.view(-1, 3) @ turn.T, triangles, uv, WHITE, replace(UNLIT, two_sided=True))
+    for oversampling in (2, 3):
+        picture = render([scene(mesh)], oversampling)
+        assert (picture.image == 255).all() and (picture.part == 0).all()
 
 
 def test_a_batch_equals_single_renderings_to_the_last_bit() -> None:
@@ -345,7 +365,7 @@ def test_a_bright_place_lights_what_faces_it_and_is_seen_there() -> None:
     y = harmonics(torch.tensor([1.0, 0.0, 0.0]))
     whole = float(((environment_irradiance(rest)[:, 0]) * y).sum() + colour[0])
     assert abs(whole - right) < 0.15 * right
-    quarter = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # +x comes to lie before the camera
+    quarter = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # +x comes before us
     view = environment_view(panorama, intrinsics(), (SIZE, SIZE), quarter)
     assert view.shape == (SIZE, SIZE, 3) and (view[23:25, 23:25] == 255).all()
     assert view[0].max() < 80

@@ -1,9 +1,9 @@
 """
 Transparency: what share of a sample a texture's opacity covers.
 
-The nearest sheet is blended by its opacity. What lies behind it needs no order: a sheet there covers
-a sample or does not, as often as it is opaque. The threshold is a low-discrepancy sequence over the
-samples, with a phase of its own for each few triangles, so that sheets are independent.
+The nearest sheet is blended by its opacity. What lies behind it needs no order: a sheet there
+covers a sample or does not, as often as it is opaque. The threshold is a low-discrepancy sequence
+over the samples with a phase of its own for each triangle, so that sheets are independent.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def texture_place(
 
 def _threshold(row: torch.Tensor, column: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:
     """(N,) strictly within 0..1."""
-    # neighbours in a mesh share a phase: a lash of many small triangles is dithered as one
-    phase = (triangle >> 3) * 0x2C1B3C6D
+    phase = triangle * 0x2C1B3C6D
     phase = phase ^ (phase >> 15)
     # the additive recurrence of the plastic number (Roberts 2018), in 16 bits
     place = row * 49472 + column * 37345

@@ -8,7 +8,7 @@ import torch
 
 from .cutout import hazy_fragments
 from .packing import Pack
-from .raster import Corners, Fragments, fragments, nearest
+from .raster import Corners, Fragments, fragments, nearest, places
 from .sampling import Grid
 from .textures import Atlas
 
@@ -39,11 +39,12 @@ def visible_layers(
     wall = torch.zeros(samples, device=found.height.device)
     wall.scatter_reduce_(0, found.sample.long(), found.height, 'amax')
     sheets = fragments(corners, grid, corners.opaque, len(corners.triangle))
-    sheets = sheets.some(sheets.height >= wall.index_select(0, sheets.sample))
+    sheets = sheets.some(places(sheets.height >= wall.index_select(0, sheets.sample)))
     hazy = hazy_fragments(sheets, corners, packed, atlas, grid)
 
-    seen = hazy.alpha > _CLEAR
-    sheets, alpha, chance = sheets.some(seen), hazy.alpha[seen], hazy.chance[seen]
+    seen = places(hazy.alpha > _CLEAR)
+    sheets = sheets.some(seen)
+    alpha, chance = (row.index_select(0, seen) for row in (hazy.alpha, hazy.chance))
     sample, which = nearest(sheets, _depth(sheets), samples)
     veil = Layer(sample, sheets.index.index_select(0, which), alpha.index_select(0, which))
     opacity = torch.zeros(samples, device=alpha.device)
@@ -52,13 +53,13 @@ def visible_layers(
     veil = Layer(veil.sample, veil.index, torch.where(opaque, 1.0, veil.alpha))
 
     chance[which.long()] = False
-    behind = sheets.some(chance)
+    behind = sheets.some(places(chance))
     found = Fragments(
         torch.cat([found.sample, behind.sample]),
         torch.cat([found.index, behind.index]),
         torch.cat([found.height, behind.height]),
     )
-    found = found.some(opacity.index_select(0, found.sample) < _SOLID)
+    found = found.some(places(opacity.index_select(0, found.sample) < _SOLID))
     return _front(found, samples), veil
 
 

@@ -14,8 +14,8 @@ from .mesh import Mesh
 class Pack:
     """B scenes of M meshes with V vertices and T triangles in all; one column each.
 
-    Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows. Indices
-    are int32: a CPU's vectors hold twice as many, and convert them to float.
+    Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows.
+    Indices are int32: a CPU's vectors hold twice as many, and convert them to float.
     """
 
     vertices: torch.Tensor

@@ -1,9 +1,10 @@
 """
-Which triangle is seen at each sample of an image: scan lines, all triangles at once.
+Which triangles cover each sample of an image: scan lines, all triangles at once.
 
 A triangle becomes rows, a row becomes samples, without a loop and without touching a sample outside
-the triangle. The bounds of a row come from the edges alone, always computed from an edge's upper end: two triangles that share an edge get the same
-number to the last bit, so between them no sample is missed and none is drawn twice.
+the triangle. The bounds of a row come from the edges alone, always computed from an edge's upper
+end: two triangles that share an edge get the same number to the last bit, so between them no sample
+is missed and none is drawn twice.
 
 Screen coordinates are in samples: x right, y down; rows at integers, and samples too but for the
 stagger of the grid.
@@ -53,8 +54,7 @@ class Fragments:
     """(F,) see `Corners`."""
 
     def some(self, kept: torch.Tensor) -> Fragments:
-        """Those for which (F,) flags are true."""
-        kept = places(kept)
+        """Those at (N,) int32 places."""
         return Fragments(
             self.sample.index_select(0, kept),
             self.index.index_select(0, kept),
@@ -120,8 +120,9 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
     of = _owners(rows)
     row = _count(of) + (top - _before(rows)).index_select(0, of)
     at = row.float()
-    table = torch.stack([x0, y0, long, x1, y1, upper, lower, x[0], y[0], height[0], slope_x, slope_y])
-    x0, y0, long, x1, y1, upper, lower, ax, ay, value, slope_x, slope_y = table.index_select(1, of)
+    x0, y0, long, x1, y1, upper, lower, ax, ay, value, slope_x, slope_y = torch.stack(
+        [x0, y0, long, x1, y1, upper, lower, x[0], y[0], height[0], slope_x, slope_y]
+    ).index_select(1, of)
     one = x0 + (at - y0) * long
     other = torch.where(at < y1, x0 + (at - y0) * upper, x1 + (at - y1) * lower)
     shift = grid.shift(row)
@@ -144,7 +145,9 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
     )
 
 
-def nearest(found: Fragments, depth: torch.Tensor, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(
+    found: Fragments, depth: torch.Tensor, samples: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The nearest fragment of every sample; among equals the first.
 
     :param depth: (F,) positive float32
@@ -178,7 +181,9 @@ def barycentric(
     table = torch.stack([x0, y0, q[0], nil_x, nil_y, one_x, one_y, two_x, two_y])
     x0, y0, q0, nil_x, nil_y, one_x, one_y, two_x, two_y = table.index_select(1, index)
     x, y = x - x0, y - y0
-    weights = torch.stack([q0 + x * nil_x + y * nil_y, x * one_x + y * one_y, x * two_x + y * two_y])
+    weights = torch.stack(
+        [q0 + x * nil_x + y * nil_y, x * one_x + y * one_y, x * two_x + y * two_y]
+    )
     # rounding may carry a sample on an edge out by the last bits
     weights = weights.clamp_(min=0)
     height = weights[0] + weights[1] + weights[2]

@@ -1,8 +1,8 @@
 """
 Pictures of scenes: packed over scenes, in plain torch, the same code on CPU and CUDA.
 
-One sample lies on every pixel's centre (`sampling` tells the others): what `part` and `depth` say there
-is of the very samples that made the colour.
+One sample lies on every pixel's centre (`sampling` tells the others): what `part` and `depth` say
+there is of the very samples that made the colour.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Rendering:
     image: torch.Tensor
     """(B, H, W, 3) uint8 sRGB RGB, antialiased, over the background."""
     part: torch.Tensor
-    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background. What is cut
-    out is seen where it is at least half opaque."""
+    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background. What
+    is cut out is seen where it is at least half opaque."""
     depth: torch.Tensor
     """(B, H, W) float32 m along the camera's z; infinite where the background is."""
 
@@ -81,7 +81,8 @@ def render(
     The CPU gives the same bytes for any number of threads, any `at_once` and any company in the
     batch. On CUDA sums of floats are unordered: normals may differ in their last bits.
 
-    :param oversampling: 1..8; 1: no antialiasing, 2: two samples to a pixel, n > 2: n x n; `sampling`
+    :param oversampling: 1..8, see `sampling`; 1: no antialiasing, 2: two samples to a pixel,
+        n > 2: n x n
     :param shadow_size: side of the shadow maps, texels
     :param at_once: scenes that are drawn together; a bound on memory
     :raises ValueError: no scene, pictures of different sizes, a tensor of the wrong shape
@@ -102,7 +103,8 @@ def render(
 
 
 def _draw(
-    scenes: Sequence[Scene], height: int, width: int, oversampling: int, device: torch.device, shadow: int
+    scenes: Sequence[Scene], height: int, width: int, oversampling: int,
+    device: torch.device, shadow: int,
 ) -> Rendering:
     packed = pack([scene.meshes for scene in scenes], device)
     grid = Grid.of(height, width, oversampling)

@@ -6,8 +6,8 @@ under a tent of radius one pixel, in linear light.
 
 * 1: the centres alone.
 * 2: quincunx, two samples to a pixel: the centres and the corners between them; a pixel is half its
-  centre and half its four corners. An upright or level edge looks as with 2 x 2 samples, at half the
-  cost.
+  centre and half its four corners. An upright or level edge looks as with 2 x 2 samples, at half
+  the cost.
 * n > 2: n x n samples to a pixel.
 """
 

@@ -8,7 +8,7 @@ import torch
 
 from .cutout import hazy_fragments
 from .packing import Pack
-from .raster import face, fragments
+from .raster import face, fragments, places
 from .sampling import Grid
 from .shading import dot
 from .textures import Atlas
@@ -98,7 +98,7 @@ class ShadowMaps:
             found = fragments(corners, grid, first, last)
             if first:
                 hazy = hazy_fragments(found, corners, packed, atlas, grid)
-                found = found.some(hazy.chance)
+                found = found.some(places(hazy.chance))
             depth.scatter_reduce_(0, found.sample.long(), found.height - 1.0, 'amin')
         return cls(depth, axes, low, scale, size)
 
@@ -106,7 +106,7 @@ class ShadowMaps:
 def _frame(directions: torch.Tensor) -> torch.Tensor:
     """(3, 3, B) right, down, forward; forward is the way the light travels."""
     forward = -directions.T
-    x, y, z = forward
+    x, y, _ = forward
     steep = y.abs() > 0.9
     zero, one = torch.zeros_like(x), torch.ones_like(x)
     helper = torch.stack([torch.where(steep, one, zero), torch.where(steep, zero, one), zero])
