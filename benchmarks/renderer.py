@@ -11,10 +11,9 @@ of a data loader are processes of one thread, so multiply the figure of one thre
 Why this renderer and not OpenGL: side by side on a busy machine of two cores, one thread each, this
 person drawn with new vertices per picture, a shadow map and the same shading, in milliseconds of
 CPU time per head (best of 5 rounds): moderngl 5.13 on Mesa's llvmpipe 46 without antialiasing, 75
-with 2 x 2 samples, 120 with MSAA x 4 (hair by alpha test in all three); this renderer 41, 56 with two
-samples to a pixel and 157 with 3 x 3 (hair blended).
-OpenGL would also need EGL and a driver on every machine that makes data, and on a GPU every picture
-would leave it to reach torch.
+with 2 x 2 samples, 120 with MSAA x 4 (hair by alpha test in all three); this renderer 41, 56 with
+two samples to a pixel and 157 with 3 x 3 (hair blended). OpenGL would also need EGL and a driver on
+every machine that makes data, and on a GPU every picture would leave it to reach torch.
 """
 
 from __future__ import annotations
