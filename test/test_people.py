@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,15 @@ from trans3dhead_ros.training.people import assets
 from trans3dhead_ros.training.people.binding import bind, pushed_out
 from trans3dhead_ros.training.people.complexion import TONES, tone_colour
 from trans3dhead_ros.training.people.draw import draw_person
+from trans3dhead_ros.training.people.face_kit import load_face_kit
 from trans3dhead_ros.training.people.hair import tinted
+from trans3dhead_ros.training.people.layout import skin_texels
 from trans3dhead_ros.training.people.person import NO_BUMPS, Bumps, Person, turned
+from trans3dhead_ros.training.people.portrait import (
+    PortraitFit,
+    load_portraits,
+    skin_from_portrait,
+)
 from trans3dhead_ros.training.people.registration import similarity
 from trans3dhead_ros.training.people.surface import closest_points, covered_texels
 from trans3dhead_ros.training.people.wardrobe import Wardrobe
@@ -295,6 +301,45 @@ def test_the_torso_turns_and_the_face_does_not(people):
     assert np.abs(vertices(other, 'torso') - vertices(rest, 'torso')).max() > 0.03
 
 
+@pytest.fixture(scope='module')
+def texels():
+    return skin_texels(load_face_kit(data('head_model', 'ict_facekit.npz')))
+
+
+def frontal(side: float, turned_deg: float = 0.0) -> PortraitFit:
+    facing = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    turn = Rotation.from_euler('y', turned_deg, degrees=True).as_matrix()
+    return PortraitFit(turn @ facing, np.zeros(50), np.zeros(53), 0.8, np.log(12.0),
+                       np.array([0.0, -0.4]), np.array([160.0, 160.0]), side)
+
+
+def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
+    base, skin = wardrobe.skins[3], wardrobe.parts['skin']
+    picture = np.full((320, 320, 3), 90, np.uint8)
+    picture[:, 170:175] = 60  # a line down one cheek
+    result = skin_from_portrait(picture, frontal(180), base, skin, texels, wardrobe.layout)
+    assert np.array_equal(result[:, 512:], base[:, 512:])  # nobody saw the back of the head
+    change = np.abs(result.astype(int) - base).max(-1)
+    assert change[150:330, 130:382].max() > 20
+    middle = (slice(190, 300), slice(130, 382))
+    assert np.abs(result[middle].mean((0, 1)) - base[middle].mean((0, 1))).max() < 8
+
+
+@pytest.mark.parametrize(('fit', 'why'), [
+    (frontal(60), '60 px'), (frontal(180, 40), 'turned away')])
+def test_unsuitable_portraits_are_refused(wardrobe, texels, fit, why):
+    with pytest.raises(ValueError, match=why):
+        skin_from_portrait(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
+                           wardrobe.parts['skin'], texels, wardrobe.layout)
+
+
+def test_damaged_portrait_fits_are_named(wardrobe, texels, tmp_path):
+    (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
+    with pytest.raises(ValueError, match='fits.npz is damaged'):
+        load_portraits(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
+                       wardrobe.parts['skin'], texels, wardrobe.layout)
+
+
 def test_wrong_shapes_are_named(people):
     with pytest.raises(ValueError, match='expression'):
         people[0].meshes(np.zeros(7))
@@ -305,4 +350,3 @@ def test_wrong_shapes_are_named(people):
 def test_people_differ(people):
     assert len({person.looks['skin'] for person in people}) >= 4
     assert len({person.looks['hair'] for person in people}) >= 4
-    assert Path(assets.__file__).is_file()

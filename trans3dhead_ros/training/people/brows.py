@@ -15,6 +15,8 @@ from trans3dhead_ros.training.people.layout import SIZE
 from trans3dhead_ros.training.people.surface import closest_points, covered_texels
 
 OVERSAMPLING = 4
+BRIDGE = 9
+"""Half the width of the bridge of the nose, px of the texture."""
 
 
 def brow_opacity(folder: Path, kit: FaceKit, body: BaseBody) -> NDArray[np.uint8]:
@@ -43,4 +45,7 @@ def brow_opacity(folder: Path, kit: FaceKit, body: BaseBody) -> NDArray[np.uint8
     row = np.clip((source[:, 1] * height).astype(int), 0, height - 1)
     painted = np.zeros(size[::-1], np.uint8)
     painted[texels.row, texels.column] = opacity[row, column]
+    # Nothing grows on the bridge of the nose; a stray texel there reads as a mole on everybody.
+    middle = size[0] // 4
+    painted[:, middle - BRIDGE * OVERSAMPLING:middle + BRIDGE * OVERSAMPLING] = 0
     return cv2.resize(painted, SIZE, interpolation=cv2.INTER_AREA)

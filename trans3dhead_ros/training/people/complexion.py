@@ -17,7 +17,7 @@ Picture = NDArray[np.uint8]
 # The human range of skin from fair to dark, sRGB under white light.
 TONES = np.array([
     (233, 197, 178), (226, 185, 161), (217, 171, 142), (204, 155, 123), (187, 136, 103),
-    (165, 115, 83), (139, 94, 67), (112, 74, 53), (88, 58, 43), (66, 44, 35)], dtype=float)
+    (165, 115, 83), (139, 94, 67), (112, 74, 53), (90, 58, 41), (70, 44, 32)], dtype=float)
 HAIR_COLOURS = {
     'black': (24, 20, 19), 'soft black': (38, 31, 28), 'dark brown': (54, 39, 30),
     'brown': (82, 58, 41), 'light brown': (120, 90, 64), 'dark blond': (152, 120, 82),

@@ -170,7 +170,7 @@ def _draft(wardrobe: Wardrobe, generator: np.random.Generator) -> _Draft:
     if style in wardrobe.hair and generator.uniform() < 0.5:
         style += ' mirrored'
     if tone > 0.5:
-        irises = {'dark brown': 5, 'brown': 2, 'hazel': 0.2}
+        irises = {'dark brown': 5, 'brown': 2, 'hazel': 0.05}
     else:
         irises = {'dark brown': 1.5, 'brown': 2, 'hazel': 1, 'amber': 0.4, 'green': 0.7,
                   'blue': 1.5, 'grey': 0.7, 'ice': 0.4}

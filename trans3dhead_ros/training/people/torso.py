@@ -27,12 +27,12 @@ ARM_DM = 3.4
 COLUMNS = 48
 # Collars as rings from the top: height (m), gap to the neck (m); the last joins the cloth.
 COLLARS: dict[str, tuple[tuple[float, float], ...]] = {
-    'roll': ((-0.100, 0.004), (-0.097, 0.008), (-0.104, 0.012), (-0.120, 0.013), (-0.124, 0.009)),
+    'roll': ((-0.110, 0.004), (-0.107, 0.008), (-0.114, 0.012), (-0.128, 0.013), (-0.132, 0.009)),
     'hood': ((-0.112, 0.016), (-0.108, 0.026), (-0.120, 0.036), (-0.145, 0.038), (-0.170, 0.022)),
     'shirt': ((-0.112, 0.004), (-0.109, 0.008), (-0.120, 0.014), (-0.136, 0.024),
               (-0.141, 0.028), (-0.139, 0.018)),
 }
-NECKLINES = {'crew': -0.137, 'wide': -0.150, 'high': -0.126, 'vee': -0.140, 'roll': -0.101,
+NECKLINES = {'crew': -0.137, 'wide': -0.150, 'high': -0.126, 'vee': -0.140, 'roll': -0.111,
              'hood': -0.142, 'shirt': -0.122}
 """Height of the neckline (m) at the middle of the neck; it drops by `SLOPE` towards the front."""
 SLOPE = 0.33
