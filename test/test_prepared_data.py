@@ -142,6 +142,15 @@ def test_another_seed_does_not_mix_with_what_is_there(tmp_path):
         prepare([DrawnMaker(seed=1)], tmp_path, 0, np.zeros((51, 3)), 1)
 
 
+def test_a_part_can_be_added_to_what_is_there(tmp_path):
+    together, apart = tmp_path / 'together', tmp_path / 'apart'
+    first, second = DrawnMaker(), DrawnMaker(name='photographs', open=False, items=3)
+    prepare([first, second], together, 0, np.zeros((51, 3)), 1)
+    prepare([first], apart, 0, np.zeros((51, 3)), 1)
+    prepare([second], apart, 0, np.zeros((51, 3)), 1)
+    assert contents(together) == contents(apart)
+
+
 def test_too_little_disk_is_said_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match='GB free and about'):
         prepare([DrawnMaker(bytes_each=10 ** 15)], tmp_path, 0, np.zeros((51, 3)), 1)
@@ -155,7 +164,8 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
     assert [part.name for part in manifest.chosen(open_only=True)] == ['synthetic']
     assert manifest.credit(open_only=True) == ('drawn by the test', 'CC0 1.0')
     assert sum(part.count for part in manifest.parts) == 10
-    assert manifest.parts[0].validation == 2  # numbers 0 and 4
+    assert {part.name: part.validation for part in manifest.parts} == {
+        'photographs': 1, 'synthetic': 2}  # every fourth number, from 0 on
     (tmp_path / NAME).write_text(json.dumps({'version': 1}))
     with pytest.raises(ValueError, match='is no manifest'):
         Manifest.load(tmp_path)
@@ -177,8 +187,10 @@ def test_parts_are_drawn_by_their_shares(tmp_path):
     config = HeadsConfig(shares=Shares(photographs=0.3, turned=0.4, synthetic=0.1))
     heads = Heads.read(tmp_path, small_head_model(), config.shares.parts, False, 32, 1.5, config)
     chance = heads.chance(Augmentation())
-    drawn = [chance[heads.table.part == number].sum() for number in (0, 1)]
-    assert drawn == pytest.approx([0.25, 0.75])  # what was not prepared gives nothing
+    drawn = {name: chance[heads.table.part == number].sum()
+             for number, name in enumerate(heads.table.part_names)}
+    # What was not prepared gives nothing.
+    assert drawn == pytest.approx({'synthetic': 0.25, 'photographs': 0.75})
 
 
 def test_a_mirrored_head_is_the_head_of_its_mirrored_coefficients():

@@ -221,6 +221,14 @@ def test_other_arrays_are_named(portrait, surface):
         prepare(portrait.picture, portrait.points[:60], portrait.fit, surface)
 
 
+def test_planned_yaws_even_out_the_photographs_beside_them():
+    generator = np.random.default_rng(0)
+    sources = np.clip(generator.normal(0, 14, 400), -45, 45)
+    yaws = np.concatenate([*plan_turns(sources, 6.0, generator, beside=sources), sources])
+    histogram = np.histogram(yaws, 18, (-90, 90))[0]
+    assert len(yaws) == 2800 and histogram.min() > 145 and histogram.max() < 166
+
+
 def test_planned_yaws_are_flat_and_turn_away_from_the_camera():
     generator = np.random.default_rng(0)
     sources = np.clip(generator.normal(0, 14, 400), -45, 45)

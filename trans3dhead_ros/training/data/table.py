@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 AUTOMATIC_SOURCES = frozenset({'ytf'})
 """Photographs whose points a machine placed."""
 
-EXACT_PARTS = frozenset({'synthetic'})
-"""Parts whose points are true, not placed by a labeller."""
+EXACT_PARTS = frozenset({'synthetic', 'portraits'})
+"""Parts whose points are the head model's landmarks, not where a labeller would put them."""
 
 
 @dataclass(frozen=True, eq=False)

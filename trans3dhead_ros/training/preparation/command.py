@@ -19,6 +19,7 @@ from trans3dhead_ros.training.data.manifest import Manifest
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.preparation.part import Maker
 from trans3dhead_ros.training.preparation.photographs import PhotographMaker, read_fits
+from trans3dhead_ros.training.preparation.portraits import PortraitMaker
 from trans3dhead_ros.training.preparation.run import prepare
 from trans3dhead_ros.training.preparation.synthetic import SyntheticMaker
 from trans3dhead_ros.training.preparation.turned import TurnedMaker
@@ -27,6 +28,8 @@ MAKERS: dict[str, Callable[[argparse.Namespace, Path], Maker]] = {
     'photographs': lambda options, root: PhotographMaker(root / 'faces', options.fits),
     'turned': lambda options, root: TurnedMaker(
         root / 'faces', options.fits, options.head_model, options.turns, options.seed),
+    'portraits': lambda options, root: PortraitMaker(
+        root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed),
     'synthetic': lambda options, root: SyntheticMaker(
         root, options.cache, options.head_model, options.people, options.seed),
 }
@@ -46,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help='turned pictures of a photograph, on average (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'))
     parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--cache', type=Path, default=Path('runs/people'),
                         help='where the registered assets of people are kept')

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.training.data.manifest import NAME as MANIFEST
 from trans3dhead_ros.training.data.manifest import Manifest, Part
 from trans3dhead_ros.training.data.shards import SUFFIX, Shard, write_shard
 from trans3dhead_ros.training.preparation.part import Maker
@@ -48,13 +49,15 @@ def prepare(
     """
     Write the shards that are not there yet, then the manifest.
 
+    Parts that the folder holds already and that are not among the makers stay as they are.
+
     :param offsets: (51, 3) m of the fits. :param workers: processes, each with one thread.
     :raises ValueError: too little disk, a folder that was begun with other settings, an input that
         is missing or damaged.
     """
     output.mkdir(parents=True, exist_ok=True)
-    settings = {maker.name: maker.settings() for maker in makers} | {'seed': seed}
-    _same_settings(output, settings)
+    settings = _settled(output, {maker.name: maker.settings() for maker in makers}
+                        | {'seed': seed, 'offsets': np.asarray(offsets, float).tolist()})
     todo = {maker.name: [job for job in jobs_of(maker) if not (output / job.file).is_file()]
             for maker in makers}
     _enough_disk(makers, todo, output)
@@ -64,8 +67,13 @@ def prepare(
     with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
         for count in _made(waiting, output, workers):
             bar.update(count)
+    parts = {maker.name: _part(maker, output) for maker in makers}
+    if (output / MANIFEST).is_file():
+        before = Manifest.load(output).parts
+        parts = {part.name: part for part in before if part.name not in parts} | parts
+    settings.pop('offsets')
     manifest = Manifest(seed, settings, np.asarray(offsets, float).tolist(),
-                        tuple(_part(maker, output) for maker in makers))
+                        tuple(part for _, part in sorted(parts.items())))
     manifest.save(output)
     return manifest
 
@@ -105,15 +113,18 @@ def make_shard(maker: Maker, job: Job, output: Path) -> int:
     return len(samples)
 
 
-def _same_settings(output: Path, settings: dict[str, Any]) -> None:
-    path, text = output / _SETTINGS, json.dumps(settings, indent=1, sort_keys=True)
-    if path.is_file() and path.read_text() != text:
-        before = json.loads(path.read_text())
-        changed = sorted(key for key in {*before, *settings}
-                         if before.get(key) != json.loads(text).get(key))
+def _settled(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of all that the folder will hold; refuse to mix two settings of one."""
+    path = output / _SETTINGS
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    settings = json.loads(json.dumps(settings))
+    changed = sorted(key for key in {*before} & {*settings} if before[key] != settings[key])
+    if changed:
         raise ValueError(f'--output: {output} was begun with other settings of '
                          f'{", ".join(changed)}; name another folder or remove it')
-    path.write_text(text)
+    settings = dict(sorted((before | settings).items()))
+    path.write_text(json.dumps(settings, indent=1, sort_keys=True))
+    return settings
 
 
 def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Path) -> None:

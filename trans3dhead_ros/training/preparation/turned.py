@@ -101,7 +101,7 @@ def planned(
     accepted = fits.get('accepted', np.ones(len(fits['rotation']), bool)).astype(bool)
     rows = np.flatnonzero(accepted)
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
-    plan = plan_turns(yaw, per_photo, np.random.default_rng(seed))
+    plan = plan_turns(yaw, per_photo, np.random.default_rng(seed), beside=yaw)
     return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True)
                  if len(yaws))
 

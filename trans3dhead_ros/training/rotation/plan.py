@@ -53,7 +53,7 @@ _SHUT_MOUTH_M, _OPEN_MOUTH_M, _SHUT_EYE_M = 0.003, 0.010, 0.004
 
 def plan_turns(
     source_yaws: Array, per_photo: float, generator: np.random.Generator,
-    config: TurnConfig = TurnConfig(),
+    config: TurnConfig = TurnConfig(), beside: Array | None = None,
 ) -> list[Array]:
     """
     Share out yaws that are evenly spread over -largest..largest among photographs.
@@ -62,14 +62,16 @@ def plan_turns(
     that side; a nearly frontal one to either. Frontal yaws therefore go to frontal photographs.
 
     :param source_yaws: (N,) degrees. :param per_photo: turns of a photograph, on average.
+    :param beside: (M,) degrees, pictures that are there already: with them, not by themselves, the
+        turns are even.
     :return: N arrays of yaws in degrees; some photographs may have none.
     """
     source_yaws = np.asarray(source_yaws, dtype=float)
     count = round(len(source_yaws) * per_photo)
     if count == 0:
         return [np.empty(0) for _ in source_yaws]
-    step = 2 * config.largest_yaw_deg / count
-    targets = (np.arange(count) + generator.random(count)) * step - config.largest_yaw_deg
+    targets = _even_yaws(count, config.largest_yaw_deg,
+                         np.empty(0) if beside is None else np.asarray(beside, float), generator)
     given: list[list[float]] = [[] for _ in source_yaws]
     taken = np.zeros(len(source_yaws)) + generator.random(len(source_yaws)) / 2
     # The yaws that fewest photographs can serve first.
@@ -81,6 +83,25 @@ def plan_turns(
         taken[chosen] += 1
         given[chosen].append(float(target))
     return [np.array(yaws) for yaws in given]
+
+
+def _even_yaws(
+    count: int, largest: float, beside: Array, generator: np.random.Generator,
+) -> Array:
+    """Return (count,) yaws within -largest..largest that even out those beside them."""
+    bins = 36
+    present = np.histogram(beside, bins, (-largest, largest))[0]
+    # As water fills a vessel: up to one level wherever the ground lies below it.
+    ground = np.sort(present)
+    levels = (count + np.cumsum(ground)) / np.arange(1, bins + 1)
+    level = levels[np.flatnonzero(levels >= ground)[-1]]
+    # Rounded along the cumulative sum, so that the shares add up to the count.
+    edges = np.round(np.cumsum(np.clip(level - present, 0, None)) + 1e-6).astype(int)
+    shares = np.diff(edges, prepend=0)
+    low = np.linspace(-largest, largest, bins + 1)[:-1]
+    return np.concatenate([
+        start + (np.arange(share) + generator.random(share)) * (2 * largest / bins / share)
+        for start, share in zip(low, shares, strict=True) if share])
 
 
 def feasible(source_yaws: Array, target: float, config: TurnConfig = TurnConfig()) -> Array:

@@ -1,0 +1,153 @@
+"""Unlabelled portraits with a teacher's points and their fits: as they are, and turned in depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trans3dhead_ros.geometry import euler_from_rotation
+from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_ros.perception.source import read_picture
+from trans3dhead_ros.training.data.labels import is_held_out
+from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.preparation.photographs import fingerprint, read_fits
+from trans3dhead_ros.training.preparation.turned import surface, turned_sample
+from trans3dhead_ros.training.prepare_head_model import load_head_model
+from trans3dhead_ros.training.rotation.photograph import FaceFit, RejectedError
+from trans3dhead_ros.training.rotation.plan import draw_turns, plan_turns
+
+TEACHER_TRUST = 0.6
+"""Weight of points that a teacher placed."""
+
+
+@dataclass(frozen=True)
+class PortraitMaker:
+    """
+    Portraits; an item is one of them, plain and in several poses.
+
+    :ivar folder: that the names of the fits begin in. :ivar fits: what `trans3dhead prepare fits
+        --portraits` wrote. :ivar per_photo: turned pictures of one portrait, on average.
+    """
+
+    folder: Path
+    fits: Path
+    head_model: Path
+    per_photo: float
+    seed: int
+    name: str = 'portraits'
+    source: str = 'portraits of members of the United States Congress, plain and turned in depth'
+    licence: str = 'public domain'
+    open: bool = True
+    bytes_each: int = 16_000
+
+    def count(self) -> int:
+        """Return the number of portraits whose fit was accepted."""
+        return len(self._plan())
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the samples depend on."""
+        return {'per_photo': self.per_photo, 'fits': fingerprint(self.fits),
+                'head_model': fingerprint(self.head_model)}
+
+    def samples_per_item(self) -> float:
+        """Return the mean number of pictures of a portrait."""
+        return 1.0 + self.per_photo
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        """
+        Return the pictures of some portraits.
+
+        :raises ValueError: a picture is missing or damaged.
+        """
+        return [sample for row, yaws in self._plan()[start:stop] for sample in
+                self._pictures(row, yaws)]
+
+    def _plan(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        return planned_portraits(self.fits, self.per_photo, self.seed)
+
+    def _pictures(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
+        fits = portrait_fits(self.fits)
+        file = str(fits['files'][row])
+        group = Path(file).with_suffix('').as_posix()
+        fit = FaceFit(
+            **{name: np.asarray(fits[name][row], dtype=float)
+               for name in ('rotation', 'translation', 'shape', 'expression')},
+            log_scale=float(fits['log_scale'][row]), inner_error=float(fits['inner_error'][row]),
+            offsets=np.asarray(fits['offsets'], dtype=float))
+        points = np.asarray(fits['points'][row], dtype=float)
+        path, held_out = self.folder / file, is_held_out(group)
+        yield self._plain(path, points, fit, group, held_out)
+        try:
+            for image, truth in draw_turns(
+                    read_picture(path), points, fit, surface(self.head_model),
+                    np.random.default_rng((self.seed, row)), yaws):
+                yield undisplaced(turned_sample(image, truth, 'congress', group, held_out,
+                                                TEACHER_TRUST), fit.offsets)
+        except RejectedError:
+            return
+
+    def _plain(self, path: Path, points: np.ndarray, fit: FaceFit, group: str,
+               held_out: bool) -> Sample:
+        model = load_cached_model(self.head_model)
+        half = float(np.ptp(points, axis=0).max()) / 2
+        translation = (points.min(0) + points.max(0)) / 2 + half * fit.translation
+        scale = float(np.exp(fit.log_scale)) * half
+        jaw = model.mean.numpy()[model.landmark_indices[JAW].numpy()] + np.einsum(
+            'k,kpc->pc', np.concatenate([fit.shape, fit.expression]), jaw_basis(self.head_model))
+        whole = points.copy()
+        whole[JAW] = scale * jaw @ fit.rotation[:2].T + translation
+        sample = Sample(
+            picture=path.read_bytes(), source='congress', group=group, is_validation=held_out,
+            points=whole, points_are_3d=True, trust=TEACHER_TRUST, contour=points[JAW],
+            rotation=fit.rotation, placement=Placement(translation, float(np.log(scale))),
+            shape=fit.shape, expression=fit.expression)
+        return undisplaced(sample, fit.offsets)
+
+
+def undisplaced(sample: Sample, offsets: np.ndarray) -> Sample:
+    """
+    Move the inner points from where a teacher puts them to the head model's landmarks.
+
+    :param offsets: (51, 3) m, head frame: the teacher's, seen from the model's.
+    """
+    points = sample.points.copy()
+    points[JAW_COUNT:] -= (np.exp(sample.placement.log_scale)
+                           * offsets @ sample.rotation[:2].T)
+    return replace(sample, points=points)
+
+
+@lru_cache(maxsize=1)
+def portrait_fits(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of the fits of portraits, read once a process."""
+    if not Path(path).is_file():
+        raise ValueError(f'portraits: no file {path}; make it with `trans3dhead prepare fits '
+                         '--portraits`, or leave the part out')
+    return read_fits(path)
+
+
+@lru_cache(maxsize=1)
+def planned_portraits(
+    path: Path, per_photo: float, seed: int,
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Return (row of the fits, yaws in degrees) of every accepted portrait."""
+    fits = portrait_fits(path)
+    rows = np.flatnonzero(fits['accepted'])
+    yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
+    plan = plan_turns(yaw, per_photo, np.random.default_rng((seed, 1)), beside=yaw)
+    return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
+
+
+load_cached_model = lru_cache(maxsize=1)(load_head_model)
+
+
+@lru_cache(maxsize=1)
+def jaw_basis(path: Path) -> np.ndarray:
+    """Return (I + E, 17, 3) m: how the jaw points of the head model move."""
+    model = load_cached_model(path)
+    index = model.landmark_indices[JAW].numpy()
+    return np.concatenate([model.identity.numpy()[:, index], model.expression.numpy()[:, index]])
