@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from trans3dhead_ros.training.scenes.clip import write_clip
     from trans3dhead_ros.training.scenes.generate import Studio
     studio = Studio.load(options.data or data_root(), options.people,
-                         load_head(options.model).cpu())
+                         load_head(options.model).cpu(), portraits=False)
     clip = write_clip(studio, options.folder,
                       progress=lambda frames: tqdm(frames, unit='frame', disable=None))
     print(f'{clip} and {truth_path(clip)}')

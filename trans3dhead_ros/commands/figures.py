@@ -95,7 +95,7 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
     from trans3dhead_ros.perception.render import load_head
     from trans3dhead_ros.training.scenes.generate import Studio, draw_crops
     from trans3dhead_ros.training.scenes.poses import HeldPose
-    studio = Studio.load(data, cache, load_head(model).cpu())
+    studio = Studio.load(data, cache, load_head(model).cpu(), portraits=False)
     rows = []
     for row in range(_PEOPLE_ROWS):
         plain, labelled = [], []

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 _HEAD_MIDDLE = np.array([-0.07, 0.0, -0.035])
 """m, head frame: about the middle of the 68 points, which is held at the drawn place."""
-_NEAREST = 0.26  # m
+_NEAREST = 0.32  # m
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class CameraDistribution:
     How a head is filmed.
 
     :ivar field_of_view_deg: across the frame's longer side, evenly. :ivar head_share: height of the
-        head in frame heights, evenly in its logarithm; nothing comes nearer than 26 cm.
+        head in frame heights, evenly in its logarithm; nothing comes nearer than 32 cm.
     :ivar aspect: the frame's width by its height. :ivar crop_scale: side of the picture in longer
         sides of the landmark box. :ivar crop_shift: of its centre, in the same measure.
     """
 
     field_of_view_deg: tuple[float, float] = (25.0, 100.0)
-    head_share: tuple[float, float] = (0.07, 0.75)
+    head_share: tuple[float, float] = (0.07, 0.6)
     aspect: tuple[float, float] = (0.75, 1.78)
     crop_scale: tuple[float, float] = (1.95, 2.15)
     crop_shift: float = 0.03

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.training.people.draw import draw_person
 from trans3dhead_ros.training.people.person import Person
+from trans3dhead_ros.training.people.portrait import PortraitSkins
 from trans3dhead_ros.training.people.wardrobe import Wardrobe
 from trans3dhead_ros.training.render.mesh import Mesh
 from trans3dhead_ros.training.render.renderer import Scene, render
@@ -76,16 +77,22 @@ class Studio:
     recipe: Recipe = Recipe()
 
     @classmethod
-    def load(cls, data_root: Path, cache: Path, model: HeadModel,
-             recipe: Recipe = Recipe()) -> Studio:
+    def load(cls, data_root: Path, cache: Path, model: HeadModel, recipe: Recipe = Recipe(),
+             portraits: bool = True) -> Studio:
         """
         Load people and light.
 
         :param data_root: the folder of the data. :param cache: where prepared people are kept.
         :param model: on the CPU, of the documented expressions and the first identity modes.
+        :param portraits: some skins are those of photographed people; without, none are, as in what
+            the repository shows.
         :raises ValueError: for a missing or damaged input.
         """
-        return cls(partial(draw_person, Wardrobe.load(data_root, cache)),
+        wardrobe = Wardrobe.load(data_root, cache)
+        if not portraits:
+            wardrobe = replace(wardrobe, portraits=PortraitSkins(
+                np.zeros((0, 512, 512, 3), np.uint8), np.zeros(0, np.int64), ()))
+        return cls(partial(draw_person, wardrobe),
                    read_environments(data_root / 'appearance' / 'hdri'),
                    FittingRoom.of(model), Labeller.of(model), recipe)
 

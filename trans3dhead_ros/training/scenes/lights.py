@@ -38,7 +38,7 @@ class LightDistribution:
     """
 
     shares: tuple[float, ...] = (0.44, 0.22, 0.13, 0.10, 0.11)
-    exposure: float = 0.95
+    exposure: float = 1.05
     exposure_sigma: float = 0.22
     low_exposure: tuple[float, float] = (0.16, 0.45)
 
