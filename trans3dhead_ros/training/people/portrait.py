@@ -91,9 +91,13 @@ def skin_from_portrait(
         raise ValueError('portrait: edges under the eyes, as of glasses')
     ratio = _low_pass(base.astype(np.float32), trust) / np.maximum(_low_pass(seen, trust), 4.0)
     lit = seen * np.clip(ratio, 0.3, 4.0)
+    # Below the brows the darkest are the folds of a smile, which the model's own skin makes.
+    under = layout.position[..., 2:] < 0.006
+    spread = lit
+    lit = np.where(under, np.clip(lit, 0.68 * base, 1.5 * base), lit)
     result = base + (lit - base) * trust[..., None]
     plain = (trust > 0.5) & (layout.position[..., 2] < 0.012)
-    stray = np.abs(np.log(np.maximum(lit.mean(-1), 1) / np.maximum(base.mean(-1), 1)))[plain]
+    stray = np.abs(np.log(np.maximum(spread.mean(-1), 1) / np.maximum(base.mean(-1), 1)))[plain]
     if np.percentile(stray, 95) > MOST_STRAY:
         raise ValueError('portrait: hair, shadow or a beard lies over the cheeks')
     return np.clip(result, 0, 255).astype(np.uint8)
@@ -169,10 +173,11 @@ def _believed(layout: Layout) -> Float:
     lids = cv2.dilate((layout.lids > 0.25).astype(np.float32), np.ones((5, 5), np.uint8))
     brow_to_hair = 1 - smooth_step(z, 0.024, 0.036)
     # A smile that is laid flat darkens the lips and what is round them.
+    temples = smooth_step(np.abs(layout.position[..., 1]), 0.050, 0.062) * (z > -0.01)
     mouth = cv2.dilate((layout.lips > 0.3).astype(np.float32), np.ones((13, 13), np.uint8))
     neck = smooth_step(z, -0.120, -0.105)
     return (brow_to_hair * neck * (1 - layout.ears) * (1 - layout.scalp)
-            * (1 - lids) * (1 - mouth)).astype(
+            * (1 - lids) * (1 - mouth) * (1 - temples)).astype(
         np.float32)
 
 

@@ -38,7 +38,7 @@ from trans3dhead_ros.training.prepare_head_model import sample_head
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-VERSION = 12
+VERSION = 13
 """Raised when what the cache holds, or how it is made, changes."""
 CACHE_NAME = 'wardrobe.npz'
 FACE_KIT = Path('head_model/ict_facekit.npz')
