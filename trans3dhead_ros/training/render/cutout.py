@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from .packing import Pack
-from .raster import Corners, Fragments, barycentric
-from .sampling import Grid
-from .textures import Atlas
+from trans3dhead_ros.training.render.packing import Pack
+from trans3dhead_ros.training.render.raster import Corners, Fragments, barycentric
+from trans3dhead_ros.training.render.sampling import Grid
+from trans3dhead_ros.training.render.textures import Atlas
 
 
 @dataclass(frozen=True, eq=False)

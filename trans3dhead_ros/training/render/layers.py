@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from .cutout import hazy_fragments
-from .packing import Pack
-from .raster import Corners, Fragments, fragments, nearest, places
-from .sampling import Grid
-from .textures import Atlas
+from trans3dhead_ros.training.render.cutout import hazy_fragments
+from trans3dhead_ros.training.render.packing import Pack
+from trans3dhead_ros.training.render.raster import Corners, Fragments, fragments, nearest, places
+from trans3dhead_ros.training.render.sampling import Grid
+from trans3dhead_ros.training.render.textures import Atlas
 
 _CLEAR, _SOLID = 0.02, 0.98
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .textures import encode_srgb
+from trans3dhead_ros.training.render.textures import encode_srgb
 
 # Band limits of a cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .mesh import Mesh
+from trans3dhead_ros.training.render.mesh import Mesh
 
 
 @dataclass(frozen=True, eq=False)

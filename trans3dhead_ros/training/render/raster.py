@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .packing import Pack
-from .sampling import Grid
+from trans3dhead_ros.training.render.packing import Pack
+from trans3dhead_ros.training.render.sampling import Grid
 
 
 @dataclass(frozen=True, eq=False)

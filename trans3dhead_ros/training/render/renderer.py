@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import torch
 
-from .cutout import texture_place
-from .layers import visible_layers
-from .mesh import Mesh
-from .packing import Pack, pack, vertex_normals
-from .raster import Corners, barycentric, face
-from .sampling import Grid
-from .shading import Surface, shade, unit
-from .shadows import ShadowMaps
-from .textures import Atlas, decode_srgb, encode_srgb
+from trans3dhead_ros.training.render.cutout import texture_place
+from trans3dhead_ros.training.render.layers import visible_layers
+from trans3dhead_ros.training.render.mesh import Mesh
+from trans3dhead_ros.training.render.packing import Pack, pack, vertex_normals
+from trans3dhead_ros.training.render.raster import Corners, barycentric, face
+from trans3dhead_ros.training.render.sampling import Grid
+from trans3dhead_ros.training.render.shading import Surface, shade, unit
+from trans3dhead_ros.training.render.shadows import ShadowMaps
+from trans3dhead_ros.training.render.textures import Atlas, decode_srgb, encode_srgb
 
 NEAR_M = 0.01
 """A triangle with a corner nearer than that is left out."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .lighting import HARMONIC_SCALE
+from trans3dhead_ros.training.render.lighting import HARMONIC_SCALE
 
 _BLEED = (1.0, 0.45, 0.3)
 """How far red, green and blue travel under skin, relative to red."""

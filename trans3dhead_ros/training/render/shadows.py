@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from .cutout import hazy_fragments
-from .packing import Pack
-from .raster import face, fragments, places
-from .sampling import Grid
-from .shading import dot
-from .textures import Atlas
+from trans3dhead_ros.training.render.cutout import hazy_fragments
+from trans3dhead_ros.training.render.packing import Pack
+from trans3dhead_ros.training.render.raster import face, fragments, places
+from trans3dhead_ros.training.render.sampling import Grid
+from trans3dhead_ros.training.render.shading import dot
+from trans3dhead_ros.training.render.textures import Atlas
 
 _MARGIN = 2
 _OFFSET_TEXELS = 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .renderer import NEAR_M
+from trans3dhead_ros.training.render.renderer import NEAR_M
 
 
 def visible(
