@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.people.wardrobe import PORTRAIT_FITS
 from trans3dhead_ros.training.preparation.encode import encoded
 from trans3dhead_ros.training.preparation.photographs import fingerprint
 from trans3dhead_ros.training.prepare_head_model import load_head_model
@@ -38,9 +39,9 @@ class SyntheticMaker:
     people: int
     seed: int
     name: str = 'synthetic'
-    source: str = ('synthetic people: ICT-FaceKit head, MakeHuman skins, hair and clothes, HDR '
-                   'environments')
-    licence: str = 'MIT; CC0 1.0; CC0 1.0'
+    source: str = ('synthetic people: ICT-FaceKit head, MakeHuman skins and hair, skins of '
+                   'Congress portraits, HDR environments')
+    licence: str = 'MIT (head), CC0 1.0 (MakeHuman, environments), public domain (portraits)'
     open: bool = True
     bytes_each: int = 19_000
 
@@ -56,8 +57,10 @@ class SyntheticMaker:
 
     def settings(self) -> dict[str, Any]:
         """Return what the samples depend on."""
+        portraits = self.cache.parent / PORTRAIT_FITS
         return {'people': self.people, 'pictures_per_person': PICTURES_PER_PERSON,
-                'head_model': fingerprint(self.head_model)}
+                'head_model': fingerprint(self.head_model),
+                'portrait_skins': fingerprint(portraits) if portraits.is_file() else None}
 
     def samples_per_item(self) -> float:
         """Return how many pictures a person gives."""
