@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 
 _AZIMUTH = np.linspace(-180, 180, 49)
 _HAIR_GAP = 0.003
+_HAIR_BEARS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +65,10 @@ def fit_crown(surface: Array, front_deg: float, back_deg: float, thickness: floa
     turn = (1 - np.cos(np.deg2rad(_AZIMUTH))) / 2
     edge = front_deg + (back_deg - front_deg) * turn
     radius = np.linalg.norm(surface - SKULL, axis=-1).astype(np.float32)
-    smooth = cv2.GaussianBlur(cv2.copyMakeBorder(radius, 6, 6, 6, 6, cv2.BORDER_WRAP), (0, 0), 2.5)
-    smooth = np.maximum(smooth[6:-6, 6:-6], radius) + thickness
+    # Azimuth comes round again, elevation ends at the poles.
+    around = cv2.copyMakeBorder(radius, 0, 0, 6, 6, cv2.BORDER_WRAP)
+    smooth = cv2.GaussianBlur(around, (0, 0), 2.5, borderType=cv2.BORDER_REPLICATE)
+    smooth = np.maximum(smooth[:, 6:-6], radius) + thickness
     up = np.sin(np.linspace(0, np.pi / 2, len(radius)))[:, None]
     return Crown(edge, (smooth + peak * up).astype(np.float64))
 
@@ -119,11 +123,29 @@ def draw_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh]
     return meshes, crown
 
 
+def over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
+    """
+    Return the surface (E, A, 3) m about `SKULL` with hair on it, as far as hair bears a load.
+
+    :param surface: (E, A, 3) m, the skin. :param hair: meshes in the head frame.
+    """
+    radius = np.linalg.norm(surface - SKULL, axis=-1)
+    rows, columns = radius.shape
+    outer = radius.copy()
+    for mesh in hair:
+        elevation, azimuth, away = angles_of(mesh.vertices.numpy().astype(np.float64), SKULL)
+        row = np.round((elevation + 90) / 180 * (rows - 1)).astype(int)
+        column = np.round((azimuth + 180) / 360 * (columns - 1)).astype(int)
+        np.maximum.at(outer, (row, column), np.minimum(away, radius[row, column] + _HAIR_BEARS))
+    outer = cv2.blur(cv2.dilate(outer, np.ones((3, 3))), (3, 3))
+    return SKULL + (np.maximum(outer, radius) / radius)[..., None] * (surface - SKULL)
+
+
 def draw_headphones(generator: np.random.Generator, surface: Array) -> list[Mesh]:
     """Draw a band over the head and two cups on the ears; `surface` as for hats."""
     texture = solids.plain(solids.draw_colour(generator))
     cup = solids.plain(solids.draw_colour(generator)) if generator.random() < 0.5 else texture
-    off = generator.uniform(0.012, 0.022)
+    off = generator.uniform(0.006, 0.014)
     elevation = np.concatenate([np.linspace(-8, 80, 10), np.linspace(90, -8, 11)])
     azimuth = np.where(np.arange(21) < 10, 92.0, -92.0)
     points = sample(surface, elevation, azimuth)

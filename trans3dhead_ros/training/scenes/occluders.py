@@ -12,7 +12,7 @@ from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.training.render.mesh import Mesh
 from trans3dhead_ros.training.scenes.facewear import draw_glasses, draw_mask, draw_scarf
 from trans3dhead_ros.training.scenes.head_surface import FACE, SKULL, SurfaceMap
-from trans3dhead_ros.training.scenes.headwear import draw_hat, draw_headphones
+from trans3dhead_ros.training.scenes.headwear import draw_hat, draw_headphones, over_hair
 from trans3dhead_ros.training.scenes.props import draw_prop
 
 Array = NDArray[np.float64]
@@ -66,7 +66,8 @@ class FittingRoom:
                       for mesh in meshes]
             worn += hat
         elif chance[1] < distribution.headphones:
-            worn += draw_headphones(generator, self.skull.points(vertices))
+            hair = [mesh for mesh in meshes if mesh.name.startswith('hair')]
+            worn += draw_headphones(generator, over_hair(self.skull.points(vertices), hair))
         if chance[2] < distribution.sun_glasses:
             worn += draw_glasses(generator, vertices, landmarks, dark=True)
         elif chance[3] < distribution.glasses:
