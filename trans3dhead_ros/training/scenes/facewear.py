@@ -104,7 +104,7 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     patch = np.zeros((32, 32), np.float32)
     corner = generator.uniform(2, 20, 2)
     quad = corner + np.array([[0, 0], [10, 1], [9, 9], [-2, 8]]) * generator.uniform(0.4, 1.3)
-    cv2.fillPoly(patch, [quad.round().astype(np.int32)], float(generator.uniform(0.2, 0.6)))
+    cv2.fillPoly(patch, [quad.round().astype(np.int32)], float(generator.uniform(0.08, 0.3)))
     texture[..., 3] = 255 * np.clip(generator.uniform(0.0, 0.05) + patch, 0, 1)
     return texture
 
