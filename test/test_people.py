@@ -42,10 +42,10 @@ f 1/1 2/2 3/3 4/4
 
 
 @pytest.fixture(scope='module')
-def wardrobe(tmp_path_factory) -> Wardrobe:
+def wardrobe(people_cache) -> Wardrobe:
     data('appearance', 'makehuman', 'base.obj')
     root = data('head_model', 'ict_facekit.npz').parent.parent
-    return Wardrobe.load(root, tmp_path_factory.mktemp('people'))
+    return Wardrobe.load(root, people_cache)
 
 
 @pytest.fixture(scope='module')

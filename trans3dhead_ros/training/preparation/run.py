@@ -56,18 +56,19 @@ def prepare(
         is missing or damaged.
     """
     output.mkdir(parents=True, exist_ok=True)
+    jobs = {maker.name: jobs_of(maker) for maker in makers}
     settings = _settled(output, {maker.name: maker.settings() for maker in makers}
                         | {'seed': seed, 'offsets': np.asarray(offsets, float).tolist()})
-    todo = {maker.name: [job for job in jobs_of(maker) if not (output / job.file).is_file()]
-            for maker in makers}
+    todo = {name: [job for job in own if not (output / job.file).is_file()]
+            for name, own in jobs.items()}
     _enough_disk(makers, todo, output)
     by_name = {maker.name: maker for maker in makers}
-    waiting = [(by_name[name], job) for name, jobs in todo.items() for job in jobs]
+    waiting = [(by_name[name], job) for name, own in todo.items() for job in own]
     total = sum((job.stop - job.start) * maker.samples_per_item() for maker, job in waiting)
     with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
         for count in _made(waiting, output, workers):
             bar.update(count)
-    parts = {maker.name: _part(maker, output) for maker in makers}
+    parts = {maker.name: _part(maker, jobs[maker.name], output) for maker in makers}
     if (output / MANIFEST).is_file():
         before = Manifest.load(output).parts
         parts = {part.name: part for part in before if part.name not in parts} | parts
@@ -137,9 +138,9 @@ def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Pa
                          f'{needed / 1e9:.1f} GB are needed; make room or prepare less')
 
 
-def _part(maker: Maker, output: Path) -> Part:
+def _part(maker: Maker, jobs: Sequence[Job], output: Path) -> Part:
     shards, validation = {}, 0
-    for job in jobs_of(maker):
+    for job in jobs:
         path = output / job.file
         if path.stat().st_size:
             shard = Shard(path)
