@@ -145,9 +145,10 @@ def test_another_seed_does_not_mix_with_what_is_there(tmp_path):
 def test_a_part_can_be_added_to_what_is_there(tmp_path):
     together, apart = tmp_path / 'together', tmp_path / 'apart'
     first, second = DrawnMaker(), DrawnMaker(name='photographs', open=False, items=3)
-    prepare([first, second], together, 0, np.zeros((51, 3)), 1)
-    prepare([first], apart, 0, np.zeros((51, 3)), 1)
-    prepare([second], apart, 0, np.zeros((51, 3)), 1)
+    prepare([first, second], together, 0, np.ones((51, 3)), 1)
+    prepare([first], apart, 0, None, 1)
+    prepare([second], apart, 0, np.ones((51, 3)), 1)
+    prepare([first], apart, 0, None, 1)  # keeps the displacement that the folder has
     assert contents(together) == contents(apart)
 
 

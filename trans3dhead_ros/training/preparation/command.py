@@ -12,8 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.training.data.manifest import Manifest
 from trans3dhead_ros.training.data_root import data_root
@@ -64,9 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         makers = [maker for maker in makers if maker.open]
     if not makers:
         raise ValueError('--open: none of the chosen parts is free for any use')
-    # Where nobody has placed points by hand, none are displaced.
     by_hand = any(maker.name in ('photographs', 'turned') for maker in makers)
-    offsets = read_fits(options.fits)['offsets'] if by_hand else np.zeros((51, 3))
+    offsets = read_fits(options.fits)['offsets'] if by_hand else None
     manifest = prepare(makers, options.output, options.seed, offsets, options.workers)
     print(summary(manifest))
     return 0

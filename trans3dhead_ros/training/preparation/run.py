@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.training.data.manifest import NAME as MANIFEST
 from trans3dhead_ros.training.data.manifest import Manifest, Part
 from trans3dhead_ros.training.data.shards import SUFFIX, Shard, write_shard
@@ -44,21 +45,22 @@ def jobs_of(maker: Maker) -> list[Job]:
 
 
 def prepare(
-    makers: Sequence[Maker], output: Path, seed: int, offsets: np.ndarray, workers: int,
+    makers: Sequence[Maker], output: Path, seed: int, offsets: np.ndarray | None, workers: int,
 ) -> Manifest:
     """
     Write the shards that are not there yet, then the manifest.
 
     Parts that the folder holds already and that are not among the makers stay as they are.
 
-    :param offsets: (51, 3) m of the fits. :param workers: processes, each with one thread.
+    :param offsets: (51, 3) m of the fits; None: those of the folder, or none.
+    :param workers: processes, each with one thread.
     :raises ValueError: too little disk, a folder that was begun with other settings, an input that
         is missing or damaged.
     """
     output.mkdir(parents=True, exist_ok=True)
     jobs = {maker.name: jobs_of(maker) for maker in makers}
     settings = _settled(output, {maker.name: maker.settings() for maker in makers}
-                        | {'seed': seed, 'offsets': np.asarray(offsets, float).tolist()})
+                        | {'seed': seed})
     todo = {name: [job for job in own if not (output / job.file).is_file()]
             for name, own in jobs.items()}
     _enough_disk(makers, todo, output)
@@ -70,9 +72,11 @@ def prepare(
             bar.update(count)
     parts = {maker.name: _part(maker, jobs[maker.name], output) for maker in makers}
     if (output / MANIFEST).is_file():
-        before = Manifest.load(output).parts
-        parts = {part.name: part for part in before if part.name not in parts} | parts
-    settings.pop('offsets')
+        before = Manifest.load(output)
+        parts = {part.name: part for part in before.parts} | parts
+        offsets = np.array(before.offsets) if offsets is None else offsets
+    if offsets is None:
+        offsets = np.zeros((COUNT - JAW_COUNT, 3))
     manifest = Manifest(seed, settings, np.asarray(offsets, float).tolist(),
                         tuple(part for _, part in sorted(parts.items())))
     manifest.save(output)
