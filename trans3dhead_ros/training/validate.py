@@ -27,7 +27,8 @@ def validate(
     `inner51_percent` and `nme68_percent` (jaw on the contour) of sqrt(w h) of the true box,
     `rotation_deg` (median geodesic distance to the known poses; absent where none is known) and
     `score_auc` against as many negatives; if asked, also the means of points and pose in bins of
-    |yaw|, such as `nme68_60-90` and `rotation_60-90`.
+    |yaw|, such as `nme68_60-90` and `rotation_60-90`. A head seen from behind is in no bin: its yaw
+    decodes as if it faced the camera.
     """
     network.eval()
     inner, all_points, angles, yaws, scores, labels = [], [], [], [], [], []
@@ -46,7 +47,8 @@ def validate(
         rotation = batch.rotation[chosen].cpu().numpy()
         angle = geodesic_distance_deg(prediction.rotation[chosen].cpu().numpy(), rotation)
         angles.append(np.where(known, angle, np.nan))
-        yaws.append(np.where(known, euler_from_rotation(rotation)[:, 0], np.nan))
+        facing = known & (rotation[:, 2, 0] < 0)
+        yaws.append(np.where(facing, euler_from_rotation(rotation)[:, 0], np.nan))
     score, label = torch.cat(scores).cpu().numpy(), torch.cat(labels).cpu().numpy() > 0.5
     points_error, angle, yaw = (np.concatenate(v) for v in (all_points, angles, yaws))
     figures = {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
@@ -56,7 +58,8 @@ def validate(
     if known.any():
         figures['rotation_deg'] = float(np.median(angle[known]))
     if by_yaw:
+        facing = np.isfinite(yaw)
         for name, values in (('nme68', 100 * points_error), ('rotation', angle)):
-            bins = mean_by_yaw(values[known], yaw[known])
+            bins = mean_by_yaw(values[facing], yaw[facing])
             figures.update({f'{name}_{key}': value for key, value in bins.items()})
     return figures
