@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(MAKERS))
     parser.add_argument('--open', action='store_true',
                         help='only parts that are free for any use')
-    parser.add_argument('--people', type=int, default=3600,
+    parser.add_argument('--people', type=int, default=4000,
                         help='synthetic people, eight pictures each (default: %(default)s)')
-    parser.add_argument('--turns', type=float, default=5.0,
+    parser.add_argument('--turns', type=float, default=4.0,
                         help='turned pictures of a photograph, on average (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
