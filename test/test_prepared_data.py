@@ -164,6 +164,7 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
     manifest = Manifest.load(tmp_path)
     assert [part.name for part in manifest.chosen(open_only=True)] == ['synthetic']
     assert manifest.credit(open_only=True) == ('drawn by the test', 'CC0 1.0')
+    assert manifest.credit(names=['photographs'])[1] == 'research use'
     assert sum(part.count for part in manifest.parts) == 10
     assert {part.name: part.validation for part in manifest.parts} == {
         'photographs': 1, 'synthetic': 2}  # every fourth number, from 0 on

@@ -91,6 +91,17 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, cap
     assert 'inner51_percent' in capsys.readouterr().out
 
 
+def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, tmp_path):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    main(overrides(prepared, first, 1))
+    main([*overrides(prepared, second, 1), f'start={first / "last.safetensors"}'])
+    _, before = load_checkpoint(first / 'last.safetensors', torch.device('cpu'))
+    _, after = load_checkpoint(second / 'last.safetensors', torch.device('cpu'))
+    assert 'research use' in before['licence']
+    for name in ('training_data', 'licence'):
+        assert after[name].endswith(f'the weights it began with: {before[name]}')
+
+
 def test_loss_falls_on_a_batch_seen_again(prepared, tmp_path):
     run = Run(load_config(None, overrides(prepared, tmp_path, 100)))
     batch = run.training.training_batch(8, np.random.default_rng(0))

@@ -86,8 +86,12 @@ class Run:
         if not self.validations:
             raise ValueError(f'data: {config.data} holds no validation heads')
         network = Trans3DHead(config.network, head_model)
+        self._origin = _origin(*self.manifest.credit(config.heads.open_only,
+                                                     self.training.table.part_names))
         if config.start:
-            start_from(network, Path(config.start))
+            before = start_from(network, Path(config.start))
+            self._origin = {name: f'{value}; the weights it began with: {before[name]}'
+                            for name, value in self._origin.items()}
         else:
             set_means(network, self.training)
         self.network = network.to(self.device, memory_format=torch.channels_last)
@@ -197,10 +201,7 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
         tqdm.write(' '.join(f'{k}={v}' for k, v in row.items()))
-        sources, licences = self.manifest.credit(self.config.heads.open_only)
-        metadata = {'training_data': f'{sources}; {HEAD_MODEL_SOURCE}',
-                    'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}',
-                    'metrics': {'validation': figures, 'step': self.step}}
+        metadata = {**self._origin, 'metrics': {'validation': figures, 'step': self.step}}
         save_checkpoint(self.folder / 'last.safetensors', self.average.network, metadata)
         if figures['inner51_percent'] < self.best:
             self.best = figures['inner51_percent']
@@ -257,13 +258,19 @@ def set_means(network: Trans3DHead, heads: Heads, seed: int = 0) -> None:
     network.mean_points.copy_(torch.cat([labels, labels[:JAW_COUNT]]))
 
 
-def start_from(network: Trans3DHead, path: Path) -> None:
+def _origin(sources: str, licences: str) -> dict[str, str]:
+    """Return what a checkpoint's metadata says of what its tensors were made from."""
+    return {'training_data': f'{sources}; {HEAD_MODEL_SOURCE}',
+            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'}
+
+
+def start_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
     """
-    Take the weights of a checkpoint of the same network.
+    Take the weights of a checkpoint of the same network; return its metadata.
 
     :raises ValueError: it is of another network or another head model.
     """
-    other, _ = load_checkpoint(path, torch.device('cpu'))
+    other, metadata = load_checkpoint(path, torch.device('cpu'))
     if other.config != network.config:
         raise ValueError(f'start: {path} has another network configuration; give its keys below '
                          'network: or leave start out')
@@ -277,6 +284,7 @@ def start_from(network: Trans3DHead, path: Path) -> None:
     # The tensors of the working head model are full precision; a checkpoint rounds them.
     network.load_state_dict({name: own[name] if name.startswith('head_model.') else value
                              for name, value in state.items()})
+    return metadata
 
 
 def _backgrounds(folder: str) -> list[np.ndarray]:

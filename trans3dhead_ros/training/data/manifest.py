@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,15 @@ class Manifest:
                              'portraits')
         return parts
 
-    def credit(self, open_only: bool = False) -> tuple[str, str]:
-        """Return sources and licences of the chosen parts, for a checkpoint's metadata."""
-        parts = self.chosen(open_only)
+    def credit(
+        self, open_only: bool = False, names: Collection[str] | None = None,
+    ) -> tuple[str, str]:
+        """
+        Return sources and licences of the chosen parts, for a checkpoint's metadata.
+
+        :param names: of the parts that were used; None: all that are there.
+        :raises ValueError: see `chosen`.
+        """
+        parts = [part for part in self.chosen(open_only) if names is None or part.name in names]
         return ('; '.join(dict.fromkeys(part.source for part in parts)),
                 '; '.join(dict.fromkeys(part.licence for part in parts)))
