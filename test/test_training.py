@@ -215,5 +215,5 @@ def test_a_wrong_value_is_refused(override):
 def test_yaml_then_overrides(tmp_path):
     path = tmp_path / 'c.yaml'
     path.write_text('batch: 16\nnetwork:\n  dim: 48\n')
-    config = load_config(path, ['batch=32'])
-    assert (config.batch, config.network.dim) == (32, 48)
+    config = load_config(path, ['batch=32', 'learning_rate=5e-4'])
+    assert (config.batch, config.network.dim, config.learning_rate) == (32, 48, 5e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -119,8 +120,15 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
             changes[key] = tuple(value)
         elif isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
             changes[key] = float(value)
+        elif isinstance(current, float) and _is_exponent(value):
+            changes[key] = float(value)
         elif type(value) is type(current):
             changes[key] = value
         else:
             raise ValueError(f'{name}: expected {type(current).__name__}, got {value!r}')
     return replace(config, **changes)
+
+
+def _is_exponent(value: Any) -> bool:
+    """Tell whether this is a number such as 5e-4, which YAML takes for a word."""
+    return isinstance(value, str) and re.fullmatch(r'[+-]?\d+(\.\d*)?e[+-]?\d+', value) is not None
