@@ -183,6 +183,16 @@ def test_open_only_reads_no_restricted_head(tmp_path):
     assert read[True].table.part_names == ('synthetic',)
 
 
+def test_a_head_without_coefficients_is_not_learned_as_the_mean_head(tmp_path):
+    whole, bare = (replace(fitted_sample(number), is_validation=False) for number in (1, 3))
+    write_shard(tmp_path / 'synthetic' / '00000.safetensors',
+                [whole, replace(bare, shape=None, expression=None)])
+    Manifest(0, {}, np.zeros((51, 3)).tolist(), (
+        Part('synthetic', '', '', True, {'synthetic/00000.safetensors': 2}),)).save(tmp_path)
+    heads = Heads.read(tmp_path, small_head_model(), ('synthetic',), False, 32, 1.5)
+    assert heads.plain_batch([0, 1]).has_fit.tolist() == [1, 0]
+
+
 def test_parts_are_drawn_by_their_shares(tmp_path):
     prepare([DrawnMaker(), DrawnMaker(name='photographs', items=3)], tmp_path, 5,
             np.zeros((51, 3)), 1)

@@ -38,7 +38,9 @@ class HeadTable:
     :ivar shards: files. :ivar shard: (N,) which of them. :ivar row: (N,) where in it.
     :ivar part: (N,) index into `part_names`. :ivar source: (N,) str. :ivar group: (N,) str.
     :ivar points: (N, 68, 2), jaw on the visible contour. :ivar jaw: (N, 17, 2) of the 3D
-        definition, nan where unknown. :ivar trust: (N,). :ivar has_fit: (N,) bool.
+        definition, nan where unknown. :ivar trust: (N,).
+    :ivar has_fit: (N,) bool: pose, placement and coefficients are known; what follows is nan where
+        it is not.
     :ivar offset: (N,) px, how far the points lie right of and below what they mark.
     :ivar rotation: (N, 3, 3), translation (N, 2), log_scale (N,), shape (N, I), expression (N, E).
     """
@@ -123,7 +125,9 @@ def read_table(
         'points', 'contour', 'trust', 'rotation', 'translation', 'log_scale', 'shape',
         'expression')}
     points, known = label['points'], gathered('points_are_3d') > 0
-    has_fit = np.isfinite(label['rotation']).all((1, 2)) & np.isfinite(label['log_scale'])
+    has_fit = np.logical_and.reduce([
+        np.isfinite(label[name]).reshape(len(points), -1).all(1)
+        for name in ('rotation', 'translation', 'log_scale', 'shape', 'expression')])
     jaw = np.where(known[:, None, None], points[:, JAW], _fitted_jaw(model, label))
     points[known, JAW] = label['contour'][known]
     side = np.ptp(points, axis=1).max(-1)
