@@ -152,6 +152,12 @@ def test_a_part_can_be_added_to_what_is_there(tmp_path):
     assert contents(together) == contents(apart)
 
 
+def test_a_folder_with_damaged_settings_is_named(tmp_path):
+    (tmp_path / 'settings.json').write_text('{"seed": ')
+    with pytest.raises(ValueError, match=r'settings\.json is damaged'):
+        prepare([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
+
+
 def test_too_little_disk_is_said_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match='GB free and about'):
         prepare([DrawnMaker(bytes_each=10 ** 15)], tmp_path, 0, np.zeros((51, 3)), 1)

@@ -59,8 +59,7 @@ def prepare(
     """
     output.mkdir(parents=True, exist_ok=True)
     jobs = {maker.name: jobs_of(maker) for maker in makers}
-    settings = _settled(output, {maker.name: maker.settings() for maker in makers}
-                        | {'seed': seed})
+    _settle(output, {maker.name: maker.settings() for maker in makers} | {'seed': seed})
     todo = {name: [job for job in own if not (output / job.file).is_file()]
             for name, own in jobs.items()}
     _enough_disk(makers, todo, output)
@@ -77,7 +76,9 @@ def prepare(
         offsets = np.array(before.offsets) if offsets is None else offsets
     if offsets is None:
         offsets = np.zeros((COUNT - JAW_COUNT, 3))
-    manifest = Manifest(seed, settings, np.asarray(offsets, float).tolist(),
+    # Read again: another part may have been begun meanwhile.
+    manifest = Manifest(seed, _read_settings(output / _SETTINGS),
+                        np.asarray(offsets, float).tolist(),
                         tuple(part for _, part in sorted(parts.items())))
     manifest.save(output)
     return manifest
@@ -118,18 +119,30 @@ def make_shard(maker: Maker, job: Job, output: Path) -> int:
     return len(samples)
 
 
-def _settled(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of all that the folder will hold; refuse to mix two settings of one."""
+def _settle(output: Path, settings: dict[str, Any]) -> None:
+    """Write down the settings of all that the folder will hold; refuse to mix two of one part."""
     path = output / _SETTINGS
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    before = _read_settings(path)
     settings = json.loads(json.dumps(settings))
     changed = sorted(key for key in {*before} & {*settings} if before[key] != settings[key])
     if changed:
         raise ValueError(f'--output: {output} was begun with other settings of '
                          f'{", ".join(changed)}; name another folder or remove it')
-    settings = dict(sorted((before | settings).items()))
-    path.write_text(json.dumps(settings, indent=1, sort_keys=True))
-    return settings
+    partial = path.with_name(f'.{path.name}.partial')
+    partial.write_text(json.dumps(before | settings, indent=1, sort_keys=True))
+    partial.replace(path)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Return what a folder was begun with; nothing where that file is not there yet."""
+    try:
+        settings = json.loads(path.read_text()) if path.is_file() else {}
+        if not isinstance(settings, dict):
+            raise ValueError('no settings')
+        return settings
+    except ValueError as error:
+        raise ValueError(f'--output: {path} is damaged ({error}); name another folder or remove '
+                         'this one') from None
 
 
 def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Path) -> None:
