@@ -152,3 +152,12 @@ def test_a_damaged_picture_is_named(raw, tmp_path, capfd):
                      '--head-model', str(raw / 'head_model.npz'), '--output', str(tmp_path / 'out'),
                      '--parts', 'turned', '--workers', '1']) == 2
     assert victim.name in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('content', [b'', b'PK\x03\x04 cut short'])
+def test_damaged_fits_are_named(raw, tmp_path, capfd, content):
+    fits = tmp_path / 'fits.npz'
+    fits.write_bytes(content)
+    assert cli.main(['prepare', 'data', '--data', str(raw), '--fits', str(fits), '--output',
+                     str(tmp_path / 'out'), '--parts', 'photographs', '--workers', '1']) == 2
+    assert 'fits.npz is damaged' in capfd.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +13,13 @@ import numpy as np
 
 from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
 from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.preparation.encode import file_bytes
 
 AUTOMATIC_TRUST = 0.5
 """Weight of points that a machine placed."""
+
+_NEEDED = ('files', 'accepted', 'offsets', 'rotation', 'translation', 'log_scale', 'shape',
+           'expression', 'inner_error')
 
 
 @dataclass(frozen=True)
@@ -83,12 +89,20 @@ def read_fits(path: Path) -> dict[str, np.ndarray]:
     """
     Read the arrays of `trans3dhead prepare fits`.
 
-    :raises ValueError: there is no such file.
+    :raises ValueError: there is no such file, or it is damaged or of another version.
     """
     if not Path(path).is_file():
         raise ValueError(f'fits: no file {path}; make it with `trans3dhead prepare fits`')
-    with np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            fits = {key: archive[key] for key in archive.files}
+        missing = [name for name in _NEEDED if name not in fits]
+        if missing:
+            raise ValueError(f'no {", ".join(missing)}')
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f'fits: {path} is damaged or of another version ({error}); make it again '
+                         'with `trans3dhead prepare fits`') from None
+    return fits
 
 
 def photograph_sample(
@@ -96,7 +110,7 @@ def photograph_sample(
 ) -> Sample | None:
     """Return a face with its fit in px of its picture; None where nothing about it is certain."""
     automatic = record.source in NEVER_HELD_OUT
-    accepted = bool(fits['accepted'][row]) if 'accepted' in fits else True
+    accepted = bool(fits['accepted'][row])
     if automatic and not accepted:
         return None
     fitted = {}
@@ -108,18 +122,12 @@ def photograph_sample(
             'placement': Placement((low + high) / 2 + half * fits['translation'][row],
                                    float(fits['log_scale'][row]) + float(np.log(half))),
             'shape': fits['shape'][row], 'expression': fits['expression'][row]}
-    try:
-        picture = record.path.read_bytes()
-    except OSError as error:
-        raise ValueError(f'data: the picture {record.path} cannot be read '
-                         f'({error.strerror})') from error
     return Sample(
-        picture=picture, source=record.source, group=record.photo,
+        picture=file_bytes(record.path), source=record.source, group=record.photo,
         is_validation=record.is_validation, points=record.points,
         trust=AUTOMATIC_TRUST if automatic else 1.0, **fitted)
 
 
 def fingerprint(path: Path) -> str:
     """Return a short name of a file's content."""
-    import hashlib
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

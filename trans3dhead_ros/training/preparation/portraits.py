@@ -15,6 +15,7 @@ from trans3dhead_ros.landmarks import JAW, JAW_COUNT
 from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training.data.labels import is_held_out
 from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.preparation.encode import file_bytes
 from trans3dhead_ros.training.preparation.photographs import fingerprint, read_fits
 from trans3dhead_ros.training.preparation.turned import surface, turned_sample
 from trans3dhead_ros.training.prepare_head_model import load_head_model
@@ -74,11 +75,7 @@ class PortraitMaker:
         fits = portrait_fits(self.fits)
         file = str(fits['files'][row])
         group = Path(file).with_suffix('').as_posix()
-        fit = FaceFit(
-            **{name: np.asarray(fits[name][row], dtype=float)
-               for name in ('rotation', 'translation', 'shape', 'expression')},
-            log_scale=float(fits['log_scale'][row]), inner_error=float(fits['inner_error'][row]),
-            offsets=np.asarray(fits['offsets'], dtype=float))
+        fit = FaceFit.of_row(fits, row, np.asarray(fits['offsets'], dtype=float))
         points = np.asarray(fits['points'][row], dtype=float)
         path, held_out = self.folder / file, is_held_out(group)
         yield self._plain(path, points, fit, group, held_out)
@@ -102,7 +99,7 @@ class PortraitMaker:
         whole = points.copy()
         whole[JAW] = scale * jaw @ fit.rotation[:2].T + translation
         sample = Sample(
-            picture=path.read_bytes(), source='congress', group=group, is_validation=held_out,
+            picture=file_bytes(path), source='congress', group=group, is_validation=held_out,
             points=whole, points_are_3d=True, trust=TEACHER_TRUST, contour=points[JAW],
             rotation=fit.rotation, placement=Placement(translation, float(np.log(scale))),
             shape=fit.shape, expression=fit.expression)

@@ -76,11 +76,7 @@ class TurnedMaker:
     def _turned(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
         records, fits = labelled_faces(self.folder, self.fits)
         record = records[row]
-        fit = FaceFit(
-            **{name: np.asarray(fits[name][row], dtype=float)
-               for name in ('rotation', 'translation', 'shape', 'expression')},
-            log_scale=float(fits['log_scale'][row]), inner_error=float(fits['inner_error'][row]),
-            offsets=offsets(self.fits))
+        fit = FaceFit.of_row(fits, row, offsets(self.fits))
         automatic = record.source in NEVER_HELD_OUT
         try:
             for image, truth in draw_turns(
@@ -98,8 +94,7 @@ def planned(
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
     """Return (row of `labelled_faces`, yaws in degrees) of every photograph that is turned."""
     _, fits = labelled_faces(folder, fits_path)
-    accepted = fits.get('accepted', np.ones(len(fits['rotation']), bool)).astype(bool)
-    rows = np.flatnonzero(accepted)
+    rows = np.flatnonzero(fits['accepted'])
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
     plan = plan_turns(yaw, per_photo, np.random.default_rng(seed), beside=yaw)
     return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +74,16 @@ class FaceFit:
     offsets: Array
 
     @classmethod
-    def of_table(cls, fits: dict[str, NDArray], row: int, mirror: bool = False) -> FaceFit:
-        """Take one face of `trans3dhead prepare fits`' arrays, or its mirror image."""
-        side = int(mirror)
-        values = {name: np.asarray(fits[name][row, side], dtype=float)
+    def of_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
+        """
+        Take one face of arrays (N, ...) named as these fields.
+
+        :param offsets: (51, 3) m, of all of them.
+        """
+        values = {name: np.asarray(fits[name][row], dtype=float)
                   for name in ('rotation', 'translation', 'shape', 'expression')}
-        return cls(**values, log_scale=float(fits['log_scale'][row, side]),
-                   inner_error=float(fits['inner_error'][row, side]),
-                   offsets=np.asarray(fits['offsets'], dtype=float))
+        return cls(**values, log_scale=float(fits['log_scale'][row]),
+                   inner_error=float(fits['inner_error'][row]), offsets=offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,5 +204,3 @@ def _onto_labels(
     displaced = missing @ fit.rotation[:2] / scale
     field = spread(head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced)
     return field, control[JAW_COUNT:] + displaced[JAW_COUNT:]
-
-

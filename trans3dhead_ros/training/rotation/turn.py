@@ -22,7 +22,6 @@ PIVOT = np.array([-0.095, 0.0, -0.10])
 """Where a head turns on its neck, m, head frame."""
 
 
-
 @dataclass(frozen=True)
 class Turn:
     """
