@@ -118,9 +118,7 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
             changes[key] = _updated(current, value, f'{name}.')
         elif isinstance(current, tuple) and isinstance(value, list):
             changes[key] = tuple(value)
-        elif isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
-            changes[key] = float(value)
-        elif isinstance(current, float) and _is_exponent(value):
+        elif isinstance(current, float) and _stands_for_float(value):
             changes[key] = float(value)
         elif type(value) is type(current):
             changes[key] = value
@@ -129,6 +127,8 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
     return replace(config, **changes)
 
 
-def _is_exponent(value: Any) -> bool:
-    """Tell whether this is a number such as 5e-4, which YAML takes for a word."""
-    return isinstance(value, str) and re.fullmatch(r'[+-]?\d+(\.\d*)?e[+-]?\d+', value) is not None
+def _stands_for_float(value: Any) -> bool:
+    """Tell whether this is a whole number, or one such as 5e-4, which YAML takes for a word."""
+    if isinstance(value, str):
+        return re.fullmatch(r'[+-]?\d+(\.\d*)?e[+-]?\d+', value) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
