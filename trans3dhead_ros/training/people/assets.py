@@ -53,8 +53,9 @@ def read_obj(path: Path) -> ObjMesh:
     corners: list[list[int]] = []
     group: list[int] = []
     groups: list[str] = []
+    existing(path, 'mesh')
     try:
-        with existing(path, 'mesh').open(encoding='utf-8', errors='replace') as lines:
+        with path.open(encoding='utf-8', errors='replace') as lines:
             for line in lines:
                 kind, *words = line.split() or ['']
                 if kind == 'v':
@@ -76,8 +77,6 @@ def read_obj(path: Path) -> ObjMesh:
         if len(triangles) == 0 or triangles.max() >= len(points):
             raise ValueError('faces name vertices that are not there')
     except (ValueError, IndexError) as error:
-        if 'no file' in str(error):
-            raise
         raise ValueError(f'mesh: {path} is damaged: {error}') from None
     uv[..., 1] = 1.0 - uv[..., 1]
     return ObjMesh(points, triangles, uv, np.array(group), tuple(groups))
@@ -96,8 +95,9 @@ def place_on_base(path: Path, base: Array) -> Array:
     scale = np.ones(3)
     rows: list[list[float]] = []
     reading = False
+    existing(path, 'placement')
     try:
-        for line in existing(path, 'placement').read_text('utf-8', 'replace').splitlines():
+        for line in path.read_text('utf-8', 'replace').splitlines():
             words = line.split()
             if len(words) == 4 and words[0] in ('x_scale', 'y_scale', 'z_scale'):
                 axis = 'xyz'.index(words[0][0])
@@ -115,8 +115,6 @@ def place_on_base(path: Path, base: Array) -> Array:
         ids = table[:, :3].astype(np.int64)
         return np.einsum('vk,vkc->vc', table[:, 3:6], base[ids]) + table[:, 6:] * scale
     except (ValueError, IndexError) as error:
-        if 'no file' in str(error):
-            raise
         raise ValueError(f'placement: {path} is damaged: {error}') from None
 
 

@@ -112,14 +112,13 @@ def load_fields(path: Path) -> Fields:
 
 
 def _read(path: Path) -> dict[str, NDArray]:
+    existing(path, 'parametric head')
     try:
-        with np.load(existing(path, 'parametric head'), allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in (
                 'mean', 'identity', 'expression', 'expression_names', 'triangles',
                 'triangle_group', 'group_names', 'uv', 'uv_triangles', 'landmarks68')}
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        if 'no file' in str(error):
-            raise
         raise ValueError(f'parametric head: {path} is damaged: {error}') from None
 
 
