@@ -64,14 +64,8 @@ class _Draft:
     iris: str
 
 
-def draw_person(
-    wardrobe: Wardrobe, generator: np.random.Generator, open_only: bool = False,
-) -> Person:
-    """
-    Return a random person; the same generator state gives the same one.
-
-    :param open_only: leave out what may not be given on freely; all that there is may.
-    """
+def draw_person(wardrobe: Wardrobe, generator: np.random.Generator) -> Person:
+    """Return a random person; the same generator state gives the same one."""
     draft = _draft(wardrobe, generator)
     identity = (IDENTITY_SPREAD * generator.standard_normal(
         len(wardrobe.parts['skin'].identity))).astype(np.float32)

@@ -25,6 +25,10 @@ MOST_TURNED = 0.94
 """Least cosine between the face and the camera."""
 LEAST_FACE_PX = 90.0
 MOST_PORTRAITS = 80
+MOST_STRAY = 0.40
+"""Log ratio of detail to the base's that bare cheeks do not reach."""
+FRAME_EDGE = 0.24
+"""Of the local brightness: the steepness that a shadow under an eye does not reach."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,11 @@ class PortraitSkins:
     bases: NDArray[np.int64]
     names: tuple[str, ...]
 
+    @classmethod
+    def none(cls) -> PortraitSkins:
+        """Return no skins at all."""
+        return cls(np.zeros((0, SIZE[1], SIZE[1], 3), np.uint8), np.zeros(0, np.int64), ())
+
     def whole(self, index: int, skins: Picture) -> Picture:
         """Return the skin (512, 1024, 3) of one portrait."""
         skin = skins[self.bases[index]].copy()
@@ -162,9 +171,9 @@ def load_portraits(
         faces.append(face[:, :SIZE[1]])
         bases.append(base)
         names.append(path.stem)
-    empty = np.zeros((0, SIZE[1], SIZE[1], 3), np.uint8)
-    return PortraitSkins(np.stack(faces) if faces else empty, np.array(bases, dtype=np.int64),
-                         tuple(names))
+    if not faces:
+        return PortraitSkins.none()
+    return PortraitSkins(np.stack(faces), np.array(bases, dtype=np.int64), tuple(names))
 
 
 def _believed(layout: Layout) -> Float:
@@ -198,9 +207,3 @@ def _framed(seen: Float, layout: Layout) -> bool:
     grey = cv2.GaussianBlur(seen.mean(-1), (0, 0), 1.0)
     edge = np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / np.maximum(cv2.blur(grey, (41, 41)), 10)
     return float(np.percentile(edge[bags], 92)) > FRAME_EDGE
-
-
-MOST_STRAY = 0.40
-"""Log ratio of detail to the base's that bare cheeks do not reach."""
-FRAME_EDGE = 0.24
-"""Of the local brightness: the steepness that a shadow under an eye does not reach."""

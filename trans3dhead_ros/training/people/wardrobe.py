@@ -142,7 +142,7 @@ def build(data_root: Path, portrait_fits: Path | None = None) -> Wardrobe:
     parts = _trimmed(kit)
     means = middle.mean(1)
     if portrait_fits is None:
-        portraits = PortraitSkins(np.zeros((0, 512, 512, 3), np.uint8), np.zeros(0, np.int64), ())
+        portraits = PortraitSkins.none()
     else:
         portraits = load_portraits(data_root / 'faces', portrait_fits, skins, means,
                                    parts['skin'], texels, layout)

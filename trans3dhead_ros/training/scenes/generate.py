@@ -90,8 +90,7 @@ class Studio:
         """
         wardrobe = Wardrobe.load(data_root, cache)
         if not portraits:
-            wardrobe = replace(wardrobe, portraits=PortraitSkins(
-                np.zeros((0, 512, 512, 3), np.uint8), np.zeros(0, np.int64), ()))
+            wardrobe = replace(wardrobe, portraits=PortraitSkins.none())
         return cls(partial(draw_person, wardrobe),
                    read_environments(data_root / 'appearance' / 'hdri'),
                    FittingRoom.of(model), Labeller.of(model), recipe)
