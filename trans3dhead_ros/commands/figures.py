@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.camera import Camera
+
+if TYPE_CHECKING:
+    from trans3dhead_ros.training.scenes.truth import SyntheticHead
 
 Image = NDArray[np.uint8]
 
@@ -112,7 +116,7 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
     return np.vstack(rows)
 
 
-def _labelled(image: Image, truth: 'SyntheticHead') -> Image:  # noqa: F821
+def _labelled(image: Image, truth: 'SyntheticHead') -> Image:
     """Draw the 68 points, green where they are seen and red where hidden, and the contour."""
     picture = image.copy()
     for x, y in truth.contour:
