@@ -1,6 +1,10 @@
 """Prepared data: shards keep what was written, a preparation repeats, resumes and names faults."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +138,45 @@ def test_a_preparation_goes_on_where_it_was_interrupted(tmp_path):
     prepare([DrawnMaker()], broken, 0, np.zeros((51, 3)), 1)
     assert first.stat().st_mtime_ns == before
     assert contents(whole) == contents(broken)
+
+
+@dataclass(frozen=True)
+class SlowMaker(DrawnMaker):
+    """Takes its time, and leaves the number of its process."""
+
+    folder: str = ''
+
+    def samples_per_item(self) -> float:
+        return 500.0
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        (Path(self.folder) / f'{os.getpid()}.pid').touch()
+        time.sleep(60)
+        return []
+
+
+def test_workers_end_when_the_command_is_killed(tmp_path):
+    code = ('import sys; sys.path.insert(0, sys.argv[1])\n'
+            'from test_prepared_data import SlowMaker; from pathlib import Path\n'
+            'from trans3dhead_ros.training.preparation.run import prepare\n'
+            "if __name__ == '__main__':\n"
+            '    prepare([SlowMaker(folder=sys.argv[2])], Path(sys.argv[2]) / "out", 0, None, 2)\n')
+    script = tmp_path / 'script.py'
+    script.write_text(code)
+    command = subprocess.Popen([sys.executable, script, Path(__file__).parent, tmp_path],
+                               stdout=subprocess.DEVNULL)
+    pids = wait_for(lambda: [int(p.stem) for p in tmp_path.glob('*.pid')], 2)
+    command.kill()
+    command.wait()
+    assert not wait_for(lambda: [pid for pid in pids if Path(f'/proc/{pid}').exists()], 0)
+
+
+def wait_for(found, count: int, seconds: float = 60.0) -> list:
+    """Return what `found` gives as soon as there are `count` of them, or at the end."""
+    end = time.monotonic() + seconds
+    while len(found()) != count and time.monotonic() < end:
+        time.sleep(0.1)
+    return found()
 
 
 def test_another_seed_does_not_mix_with_what_is_there(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -92,7 +94,7 @@ def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> I
         return
     # Not by fork: the threads of torch and OpenCV do not survive it.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         futures = [pool.submit(make_shard, maker, job, output) for maker, job in waiting]
         try:
             for future in as_completed(futures):
@@ -102,9 +104,16 @@ def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> I
             raise
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the command was killed: a pool's workers would wait for it forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def make_shard(maker: Maker, job: Job, output: Path) -> int:
