@@ -28,6 +28,15 @@ LAYERS = {
     'commands': 5,
     'cli': 6,
 }
+# The rooms of training, and what else of them each may import; `preparation` knows them all.
+ROOMS = {
+    'data': (),
+    'fitting': ('data',),
+    'render': (),
+    'people': ('render',),
+    'scenes': ('people', 'render'),
+    'rotation': ('render', 'fitting'),
+}
 FILES = sorted(PACKAGE.rglob('*.py'))
 
 
@@ -69,13 +78,35 @@ def test_imports_point_down(path):
     assert not too_high
 
 
+@pytest.mark.parametrize('room', ROOMS)
+def test_rooms_of_training_import_what_they_may(room):
+    forbidden = {*ROOMS, 'preparation'} - {room, *ROOMS[room]}
+    for path in sorted((PACKAGE / 'training' / room).glob('*.py')):
+        used = {name.split('.')[2] for name in own_imports(path)
+                if layer_of(name) == 'training' and name.count('.') > 1}
+        assert not used & forbidden, path.name
+
+
 def test_everything_but_the_ros_layer_imports_without_ros():
     modules = [
         info.name
         for info in pkgutil.walk_packages([str(PACKAGE)], 'trans3dhead_ros.')
         if layer_of(info.name) != 'ros'
     ]
-    blocked = ('rclpy', 'trans3dhead', 'sensor_msgs', 'geometry_msgs', 'std_msgs', 'tf2_msgs')
+    imports_without(
+        ('rclpy', 'trans3dhead', 'sensor_msgs', 'geometry_msgs', 'std_msgs', 'tf2_msgs'), modules)
+
+
+def test_what_a_robot_runs_imports_without_what_training_needs():
+    modules = [
+        info.name
+        for info in pkgutil.walk_packages([str(PACKAGE)], 'trans3dhead_ros.')
+        if layer_of(info.name) not in ('ros', 'training')
+    ]
+    imports_without(('matplotlib', 'fast_simplification', 'trans3dhead_ros.training'), modules)
+
+
+def imports_without(blocked: tuple[str, ...], modules: list[str]) -> None:
     # None in sys.modules makes `import` fail as it does where the package is not installed.
     script = f"""
 import importlib, sys
