@@ -143,14 +143,15 @@ def test_a_mistake_is_one_line_and_code_2(raw, tmp_path, capfd, arguments, messa
     assert message in error and error.count('\n') == 1
 
 
-def test_a_damaged_picture_is_named(raw, tmp_path, capfd):
+@pytest.mark.parametrize('workers', ['1', '2'])
+def test_a_damaged_picture_is_named(raw, tmp_path, capfd, workers):
     other = tmp_path / 'raw'
     shutil.copytree(raw, other, symlinks=True)
     victim = sorted((other / 'faces' / 'helen').iterdir())[0]
     victim.write_bytes(victim.read_bytes()[:2000])
     assert cli.main(['prepare', 'data', '--data', str(other), '--fits', str(raw / 'fits.npz'),
                      '--head-model', str(raw / 'head_model.npz'), '--output', str(tmp_path / 'out'),
-                     '--parts', 'turned', '--workers', '1']) == 2
+                     '--parts', 'turned', '--workers', workers]) == 2
     assert victim.name in capfd.readouterr().err
 
 

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+
+from trans3dhead_ros.arguments import is_mistake
 
 EXIT_USER_MISTAKE = 2
 EXIT_INTERRUPTED = 130
-
-_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _mistake(f'{error.filename}: {error.strerror}')
     except ValueError as error:
-        if not _is_ours(error):
+        if not is_mistake(error):
             raise
         return _mistake(str(error))
 
@@ -116,14 +115,6 @@ def _usage(commands: dict[str, Command]) -> str:
 def _mistake(message: str) -> int:
     print('trans3dhead: error:', ' '.join(message.split()), file=sys.stderr)
     return EXIT_USER_MISTAKE
-
-
-def _is_ours(error: ValueError) -> bool:
-    """Tell whether our code raised it on purpose, or a library stumbled inside."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return frame is not None and _PACKAGE in Path(frame.tb_frame.f_code.co_filename).parents
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.arguments import is_mistake
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.training.data.manifest import NAME as MANIFEST
 from trans3dhead_ros.training.data.manifest import Manifest, Part
@@ -95,10 +96,13 @@ def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> I
     # Not by fork: the threads of torch and OpenCV do not survive it.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        futures = [pool.submit(make_shard, maker, job, output) for maker, job in waiting]
+        futures = [pool.submit(_shard_or_mistake, maker, job, output) for maker, job in waiting]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                made = future.result()
+                if isinstance(made, str):
+                    raise ValueError(made)
+                yield made
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -114,6 +118,16 @@ def _end_with_parent() -> None:
     """Leave when the command was killed: a pool's workers would wait for it forever."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def _shard_or_mistake(maker: Maker, job: Job, output: Path) -> int | str:
+    """As `make_shard`; a user's mistake is returned as its message: tracebacks do not travel."""
+    try:
+        return make_shard(maker, job, output)
+    except ValueError as error:
+        if not is_mistake(error):
+            raise
+        return str(error)
 
 
 def make_shard(maker: Maker, job: Job, output: Path) -> int:
