@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT
 from trans3dhead_ros.training.data.manifest import Manifest
 from trans3dhead_ros.training.data.shards import Shard
 
 Array = NDArray[np.float64]
-
-AUTOMATIC_SOURCES = frozenset({'ytf'})
-"""Photographs whose points a machine placed."""
 
 EXACT_PARTS = frozenset({'synthetic', 'portraits'})
 """Parts whose points are the head model's landmarks, not where a labeller would put them."""
@@ -69,7 +67,7 @@ class HeadTable:
     @property
     def automatic(self) -> NDArray[np.bool_]:
         """(N,) True where a machine placed the points."""
-        return np.isin(self.source, sorted(AUTOMATIC_SOURCES))
+        return np.isin(self.source, sorted(NEVER_HELD_OUT))
 
     def yaw_deg(self) -> Array:
         """(N,) yaw; 0 where nothing is known of it."""
