@@ -33,7 +33,7 @@ ROOMS = {
     'data': (),
     'fitting': ('data',),
     'render': (),
-    'people': ('render',),
+    'people': ('render', 'data'),
     'scenes': ('people', 'render'),
     'rotation': ('render', 'fitting'),
 }

@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -92,6 +92,11 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
         )
         for (number, row), photo in zip(rows, photos, strict=True)
     ]
+
+
+def portrait_group(file: str) -> str:
+    """Return the group of an unlabelled picture, whose name is all that is known of it."""
+    return PurePosixPath(str(file)).with_suffix('').as_posix()
 
 
 def photo_name(file: str, source: str) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.training.data.labels import is_held_out, portrait_group
 from trans3dhead_ros.training.people.assets import read_rgba
 from trans3dhead_ros.training.people.face_kit import Part
 from trans3dhead_ros.training.people.layout import SIZE, Layout, smooth_step
@@ -139,6 +140,8 @@ def load_portraits(
     """
     Take up to `MOST_PORTRAITS` skins off the portraits that `prepare fits --portraits` accepted.
 
+    None off a portrait that is held out: who learns from synthetic people has not seen it.
+
     :raises ValueError: when the file of fits or a picture is damaged.
     """
     try:
@@ -153,6 +156,8 @@ def load_portraits(
         if len(faces) == MOST_PORTRAITS:
             break
         path = faces_root / str(found['files'][row])
+        if is_held_out(portrait_group(found['files'][row])):
+            continue
         points = found['points'][row].astype(float)
         low, high = points.min(0), points.max(0)
         fit = PortraitFit(

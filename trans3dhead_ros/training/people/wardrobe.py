@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ from trans3dhead_ros.training.prepare_head_model import sample_head
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-VERSION = 13
+VERSION = 14
 """Raised when what the cache holds, or how it is made, changes."""
 CACHE_NAME = 'wardrobe.npz'
 FACE_KIT = Path('head_model/ict_facekit.npz')
@@ -166,14 +167,15 @@ def _listed(folder: Path, pattern: str, what: str) -> list[Path]:
 
 
 def _fingerprint(data_root: Path, portrait_fits: Path | None) -> str:
-    """Return what the cache depends on: the version, and names and sizes of the inputs."""
+    """Return what the cache depends on: the version, names and sizes of assets, the fits."""
     existing(data_root / FACE_KIT, 'parametric head')
     human = data_root / MAKEHUMAN
     existing(human / 'base.obj', 'mesh')
     files = [data_root / FACE_KIT, *sorted(path for path in human.rglob('*') if path.is_file())]
     sizes = ' '.join(f'{path.relative_to(data_root)}:{path.stat().st_size}' for path in files)
     if portrait_fits is not None:
-        sizes += f' portraits:{existing(portrait_fits, "portrait fits").stat().st_size}'
+        fits = existing(portrait_fits, 'portrait fits').read_bytes()
+        sizes += f' portraits:{hashlib.sha256(fits).hexdigest()}'
     return f'{VERSION} {sizes}'
 
 

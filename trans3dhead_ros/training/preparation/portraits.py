@@ -13,7 +13,7 @@ import numpy as np
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
 from trans3dhead_ros.perception.source import read_picture
-from trans3dhead_ros.training.data.labels import is_held_out
+from trans3dhead_ros.training.data.labels import is_held_out, portrait_group
 from trans3dhead_ros.training.data.sample import Placement, Sample
 from trans3dhead_ros.training.preparation.encode import file_bytes
 from trans3dhead_ros.training.preparation.photographs import fingerprint, read_fits
@@ -74,7 +74,7 @@ class PortraitMaker:
     def _pictures(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
         fits = portrait_fits(self.fits)
         file = str(fits['files'][row])
-        group = Path(file).with_suffix('').as_posix()
+        group = portrait_group(file)
         fit = FaceFit.of_row(fits, row, np.asarray(fits['offsets'], dtype=float))
         points = np.asarray(fits['points'][row], dtype=float)
         path, held_out = self.folder / file, is_held_out(group)
