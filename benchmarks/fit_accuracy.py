@@ -9,6 +9,7 @@ how many are kept, what is left of the labels, and where the fit puts points tha
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from trans3dhead_ros.training.fitting.fit import (
     Fit,
     fit_landmarks,
     left_out_errors,
-    measure_offsets,
+    measure_displacements,
     towards_box,
 )
 from trans3dhead_ros.training.fitting.judge import reasons
-from trans3dhead_ros.training.fitting.prepare_fits import OFFSET_FACES
+from trans3dhead_ros.training.fitting.prepare_fits import measured_faces
 from trans3dhead_ros.training.fitting.report import summary, table
 from trans3dhead_ros.training.fitting.truth import TrueHeads, TruthConfig, TruthSource
 from trans3dhead_ros.training.prepare_head_model import load_head_model
@@ -34,29 +35,44 @@ from trans3dhead_ros.training.prepare_head_model import load_head_model
 NEAR = 60.0
 
 
-def tell(name: str, heads: TrueHeads, fit: Fit) -> None:
-    error = geodesic_distance_deg(fit.rotation.double().numpy(), heads.rotation)
-    beyond = np.abs(heads.yaw_deg) > NEAR
-    distance = np.abs(np.log(fit.inverse_distance.numpy() / heads.inverse_distance))
-    print(f'  {name:34} {error[~beyond].mean():7.2f} {error[beyond].mean():7.2f} '
-          f'{np.percentile(error, 95):7.2f} {100 * np.median(np.expm1(distance)):8.0f} %')
+def tell(name: str, runs: list[tuple[TrueHeads, Fit]]) -> None:
+    """Print the mean over seeds, and the lowest and highest of them."""
+    near, beyond, every, distance = [], [], [], []
+    for heads, fit in runs:
+        error = geodesic_distance_deg(fit.rotation.double().numpy(), heads.rotation)
+        far = np.abs(heads.yaw_deg) > NEAR
+        near.append(error[~far].mean())
+        beyond.append(error[far].mean())
+        every.append(error)
+        distance.append(np.abs(np.log(fit.inverse_distance.numpy() / heads.inverse_distance)))
+    away = np.expm1(np.median(np.concatenate(distance)))
+    print(f'  {name:34} {np.mean(near):7.2f} {f"{min(near):.2f}..{max(near):.2f}":>12} '
+          f'{np.mean(beyond):7.2f} {np.percentile(np.concatenate(every), 95):7.2f} '
+          f'{100 * away:8.0f} %')
 
 
-def true_heads(model_path: Path, source: TruthSource, count: int, seed: int) -> None:
+def true_heads(
+    model_path: Path, source: TruthSource, count: int, seeds: Sequence[int],
+) -> None:
     model = load_head_model(model_path)
-    print(f'{count} heads of known pose: rotation error, degrees\n'
-          f'  {"":34} {"<= 60":>7} {"beyond":>7} {"p95":>7} {"distance":>10}')
+    print(f'{count} heads of known pose for each of the seeds {", ".join(map(str, seeds))}: '
+          f'rotation error, degrees\n  {"":34} {"<= 60":>7} {"of seeds":>12} {"beyond":>7} '
+          f'{"p95":>7} {"distance":>10}')
     usual = TruthConfig()
     for place, config in (('', usual), (', at the middle', replace(usual, off_centre=1e-3)),
                           (', anywhere', replace(usual, off_centre=1.0)),
                           (', 0.7 % noise', replace(usual, noise=0.007))):
-        heads = source.draw(count, np.random.default_rng(seed), config)
-        points = torch.from_numpy(heads.points).float()
-        tell(f'camera unknown{place}', heads, fit_landmarks(model, points))
-        camera = torch.eye(3).repeat(count, 1, 1)
-        camera[:, 0, 0] = camera[:, 1, 1] = torch.from_numpy(heads.focal_px).float()
-        turned, focal = towards_box(points, camera)
-        tell(f'field of view known{place}', heads, fit_landmarks(model, turned, focal_px=focal))
+        unknown, known = [], []
+        for seed in seeds:
+            heads = source.draw(count, np.random.default_rng(seed), config)
+            points = torch.from_numpy(heads.points).float()
+            unknown.append((heads, fit_landmarks(model, points)))
+            camera = torch.eye(3).repeat(count, 1, 1)
+            camera[:, 0, 0] = camera[:, 1, 1] = torch.from_numpy(heads.focal_px).float()
+            turned, focal = towards_box(points, camera)
+            known.append((heads, fit_landmarks(model, turned, focal_px=focal)))
+        tell(f'camera unknown{place}', unknown)
+        tell(f'field of view known{place}', known)
 
 
 def manual_sets(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
@@ -64,9 +80,10 @@ def manual_sets(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
     records = [record for record in read_labels(folder)
                if record.points is not None and record.source in HELD_OUT_SOURCES]
     points = torch.from_numpy(np.stack([record.points for record in records])).float()
-    free = torch.tensor([not record.is_validation for record in records])
-    offsets = measure_offsets(model, points[free][:OFFSET_FACES])
-    fit = fit_landmarks(model, points, offsets=offsets)
+    validation = np.array([record.is_validation for record in records])
+    offsets, jaw_offsets = measure_displacements(
+        model, torch.from_numpy(measured_faces(points.numpy()[~validation])))
+    fit = fit_landmarks(model, points, offsets=offsets, jaw_offsets=jaw_offsets)
     why = reasons(fit, points.numpy())
     print(f'\nFaces labelled by hand\n{table(summary(fit, why, [r.source for r in records]))}')
     kept = torch.from_numpy(why == '')
@@ -74,11 +91,14 @@ def manual_sets(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
     print(f'kept fits: expressions {every.expression.min():.2f}..{every.expression.max():.2f}, '
           f'identity rms {every.shape.square().mean().sqrt():.2f} sigma')
     generator = np.random.default_rng(seed)
-    parts = [left_out_errors(model, points[kept], offsets, generator) for _ in range(rounds)]
-    chosen, error = (torch.cat(column).flatten() for column in zip(*parts, strict=True))
-    inner = chosen >= JAW_COUNT
-    print(f'left-out points, 5 of 68 at a time: inner 51 {100 * error[inner].mean():.2f} %, jaw '
-          f'{100 * error[~inner].mean():.2f} %, all {100 * error.mean():.2f} % of the box')
+    parts = [left_out_errors(model, points[kept], offsets, generator, jaw_offsets=jaw_offsets)
+             for _ in range(rounds)]
+    chosen, error = (torch.cat(column) for column in zip(*parts, strict=True))
+    held_out = torch.from_numpy(validation)[kept].repeat(rounds)
+    for name, rows in (('all faces', torch.ones_like(held_out)), ('validation faces', held_out)):
+        inner, away = chosen[rows] >= JAW_COUNT, 100 * error[rows]
+        print(f'left-out points, 5 of 68 at a time, {name}: inner 51 {away[inner].mean():.2f} %, '
+              f'jaw {away[~inner].mean():.2f} %, all {away.mean():.2f} % of the box')
 
 
 def main() -> None:
@@ -91,10 +111,13 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=2,
                         help='sets of five points left out of each face (default %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seeds', type=int, default=1,
+                        help='sets of heads, from --seed on (default %(default)s)')
     options = parser.parse_args()
     torch.set_num_threads(1)
     source = TruthSource(options.data / 'head_model' / 'ict_facekit.npz')
-    true_heads(options.head_model, source, options.count, options.seed)
+    true_heads(options.head_model, source, options.count,
+               range(options.seed, options.seed + options.seeds))
     manual_sets(options.head_model, options.data / 'faces', options.rounds, options.seed)
 
 

@@ -8,7 +8,14 @@ from synthetic import bundled_head_model, small_head_model
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
 from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT
-from trans3dhead_ros.training.fitting.fit import box_units, fit_landmarks, measure_offsets
+from trans3dhead_ros.training.fitting.contour import jaw_displacement
+from trans3dhead_ros.training.fitting.fit import (
+    box_units,
+    fit_landmarks,
+    fitted_points,
+    measure_displacements,
+    measure_offsets,
+)
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +24,7 @@ def model() -> HeadModel:
 
 
 def projected(model: HeadModel, count: int, largest_yaw: float, offsets: torch.Tensor | None = None,
-              ) -> tuple[torch.Tensor, torch.Tensor]:
+              jaw_offsets: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return points (N, 68, 2) px with the jaw on the contour, and their rotations."""
     generator = np.random.default_rng(4)
     euler = np.stack([np.linspace(-largest_yaw, largest_yaw, count),
@@ -31,6 +38,8 @@ def projected(model: HeadModel, count: int, largest_yaw: float, offsets: torch.T
     candidates = vertices[:, model.contour_indices]
     chosen = visible_contour(candidates, rotation)
     contour = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+    if jaw_offsets is not None:
+        contour = contour + jaw_displacement(jaw_offsets, rotation)
     inner = model.landmarks(vertices)[:, JAW_COUNT:]
     if offsets is not None:
         inner = inner + offsets
@@ -71,6 +80,36 @@ def test_displaced_labels_are_measured(model):
     measured = measure_offsets(model, points)
     assert measured[4, 1] > 0.003 and measured[5, 1] < -0.003
     assert measured[10:14].norm(dim=-1).max() < 0.003  # the nose was left alone
+
+
+def test_jaw_labels_displaced_along_the_contour_do_not_move_the_jaw(model):
+    line = model.mean[model.landmark_indices[:JAW_COUNT]]
+    along = torch.nn.functional.normalize(line[2:] - line[:-2], dim=-1)
+    slide = torch.zeros(2, 17, 1)
+    slide[0, 1:6], slide[0, 11:16] = -0.008, 0.008  # labels higher up the cheeks
+    slide[1, 1:6], slide[1, 11:16] = 0.01, 0.01  # more so on the far one
+    jaw_offsets = torch.zeros(2, 17, 3)
+    jaw_offsets[:, 1:-1] = slide[:, 1:-1] * along
+    points, _ = projected(model, 60, 40.0, jaw_offsets=jaw_offsets)
+    straight, _ = projected(model, 60, 40.0)
+    offsets, measured = measure_displacements(model, points)
+    for sign, part in zip((1, -1), measured[:, :, 2], strict=True):
+        assert torch.allclose(part, sign * part.flip(0), atol=1e-6)  # left and right alike
+    assert measured[0, 1:6, 2].mean() > 0.004 and measured[1, 11:16, 2].mean() > 0.004
+    plain = fit_landmarks(model, points)
+    told = fit_landmarks(model, points, offsets=offsets, jaw_offsets=measured)
+    undisturbed = fit_landmarks(model, straight)
+
+    def jaw(fit):
+        return model.points_of(model.landmark_indices[:JAW_COUNT], fit.shape, fit.expression)
+
+    moved, left = ((jaw(fit) - jaw(undisturbed)).norm(dim=-1).mean() for fit in (plain, told))
+    assert left < 0.75 * moved
+    target = box_units(points)[0]
+    shown, without = ((expected - target)[:, :JAW_COUNT].norm(dim=-1).mean() for expected in (
+        fitted_points(model, told, offsets, measured),
+        fitted_points(model, plain, torch.zeros(51, 3))))
+    assert shown < 0.5 * without
 
 
 def test_box_units_do_not_depend_on_place_and_size():

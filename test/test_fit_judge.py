@@ -143,6 +143,8 @@ def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
     with np.load(tmp_path / 'fits.npz') as stored:
         assert stored['accepted'].shape == stored['reason'].shape == (24, 2)
         assert stored['accepted'].mean() > 0.8
+        assert stored['offsets'].shape == (51, 3)
+        assert stored['jaw_displacement'].shape == (24, 2, 17, 3)
     figures = json.loads((tmp_path / 'report.json').read_text())
     assert figures['portraits']['congress']['faces'] == 6
     assert 'lfpw' in capsys.readouterr().out

@@ -7,10 +7,41 @@ from dataclasses import dataclass
 
 import torch
 
-POSE = 7
-"""Rotation about the camera's axes (3), log scale, translation (2), log inverse distance."""
+POSE = 9
+"""Rotation about the camera's axes (3), log scale, translation (2), log inverse distance, and how
+far the box lies off the picture's axis (2)."""
+SCALE, INVERSE = 3, 6
+OFF_AXIS = slice(7, 9)
 _LOG_INVERSE = (-4.0, math.log(4.0))
 """Nearer than 0.25 m nobody is photographed; beyond 50 m perspective is gone."""
+_FARTHEST_OFF = 0.6
+
+
+def in_picture(
+    seen: torch.Tensor, off_axis: torch.Tensor, focal: torch.Tensor,
+) -> torch.Tensor:
+    """
+    Return where a picture shows what a camera at its place sees that looks at the box's middle.
+
+    Off its axis a lens draws a head out, and makes it larger on the outer side. With the middle's
+    ray (k, 1) and n its length, the turn of `geometry.viewing_ray_rotation` gives, at the scale of
+    the middle, (v + k (k v) / (n + 1)) / (1 - k v / focal).
+
+    :param seen: (B, P, 2) box units about the box's middle. :param off_axis: (B, 2), k.
+    :param focal: (B,) box units, of the camera that looks at the middle.
+    """
+    drawn, wider, _ = _drawn_out(seen, off_axis, focal)
+    return drawn * wider
+
+
+def _drawn_out(
+    seen: torch.Tensor, off_axis: torch.Tensor, focal: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return numerator (B, P, 2), one over denominator (B, P, 1), and k v (B, P, 1)."""
+    along = (seen * off_axis[:, None]).sum(-1, keepdim=True)
+    length = (1.0 + off_axis.square().sum(-1)).sqrt()[:, None, None]
+    drawn = seen + along / (length + 1.0) * off_axis[:, None]
+    return drawn, 1.0 / (1.0 - along / focal[:, None, None]).clamp_min(0.1), along
 
 
 @dataclass(frozen=True)
@@ -21,6 +52,12 @@ class PerspectiveCamera:
     log_scale: torch.Tensor
     translation: torch.Tensor
     log_inverse: torch.Tensor
+    off_axis: torch.Tensor
+
+    @property
+    def focal(self) -> torch.Tensor:
+        """(B,) focal length, box units."""
+        return (self.log_scale - self.log_inverse).exp()
 
     def project(
         self, turned: torch.Tensor,
@@ -28,19 +65,19 @@ class PerspectiveCamera:
         """
         Project points (B, P, 3) that are turned to the camera's axes.
 
-        :return: where they are seen (B, P, 2), the sellion's distance over theirs (B, P, 1), and
-            where they would be seen at the sellion's distance (B, P, 2).
+        :return: where the picture shows them (B, P, 2), the sellion's distance over theirs
+            (B, P, 1), and where they would be seen at the sellion's distance (B, P, 2).
         """
         near = 1.0 / (1.0 + self.log_inverse.exp()[:, None, None] * turned[..., 2:])
         flat = (self.log_scale.exp()[:, None, None] * turned[..., :2] + self.translation[:, None])
-        return flat * near, near, flat
+        return in_picture(flat * near, self.off_axis, self.focal), near, flat
 
     def jacobian(
         self, turned: torch.Tensor, near: torch.Tensor, flat: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the derivatives by pose (B, P, 2, 7) and by a point's place (B, P, 2, 3)."""
+        """Return the derivatives by pose (B, P, 2, 9) and by a point's place (B, P, 2, 3)."""
         a, b, c = turned.unbind(-1)
-        near, (flat_x, flat_y) = near[..., 0], flat.unbind(-1)
+        seen, near, (flat_x, flat_y) = flat * near, near[..., 0], flat.unbind(-1)
         inverse, s = self.log_inverse.exp()[:, None], self.log_scale.exp()[:, None] * near
         zero = torch.zeros_like(a)
         down_x, down_y = -inverse * near ** 2 * flat_x, -inverse * near ** 2 * flat_y
@@ -51,14 +88,36 @@ class PerspectiveCamera:
                             torch.stack([b, -a, zero], -1)], dim=2)
         rest = torch.stack([torch.stack([s * a, near, zero, down_x * c], -1),
                             torch.stack([s * b, zero, near, down_y * c], -1)], dim=2)
-        return torch.cat([place @ turn, rest], dim=-1), place
+        by_seen, by_focal, by_off_axis = self._picture_jacobian(seen)
+        place = by_seen @ place
+        pose = torch.cat([place @ turn, by_seen @ rest, by_off_axis], dim=-1)
+        pose[..., SCALE] += by_focal
+        pose[..., INVERSE] -= by_focal
+        return pose, place
+
+    def _picture_jacobian(
+        self, seen: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return those of `in_picture` by seen (B, P, 2, 2), log focal (B, P, 2), off_axis."""
+        drawn, wider, along = _drawn_out(seen, self.off_axis, self.focal)
+        k = self.off_axis[:, None, :, None]
+        # n hardly changes with k: its part is left out.
+        share = (1.0 / (1.0 + (1.0 + self.off_axis.square().sum(-1)).sqrt()))[:, None, None, None]
+        eye = torch.eye(2, dtype=seen.dtype, device=seen.device)
+        growth = (drawn * wider ** 2 / self.focal[:, None, None])[..., None]
+        by_seen = wider[..., None] * (eye + share * k * k.mT) + growth * k.mT
+        by_off_axis = (wider[..., None] * share * (along[..., None] * eye + k * seen[..., None, :])
+                       + growth * seen[..., None, :])
+        return by_seen, -growth[..., 0] * along, by_off_axis
 
     def moved(self, step: torch.Tensor) -> PerspectiveCamera:
-        """Return the camera after a step (B, 7), cut to what a linear model can be trusted with."""
+        """Return the camera after a step (B, 9), cut to what a linear model can be trusted with."""
         return PerspectiveCamera(
             _exp(step[:, :3].clamp(-0.5, 0.5)) @ self.rotation,
-            self.log_scale + step[:, 3].clamp(-0.3, 0.3), self.translation + step[:, 4:6],
-            (self.log_inverse + step[:, 6].clamp(-0.5, 0.5)).clamp(*_LOG_INVERSE))
+            self.log_scale + step[:, SCALE].clamp(-0.3, 0.3), self.translation + step[:, 4:6],
+            (self.log_inverse + step[:, INVERSE].clamp(-0.5, 0.5)).clamp(*_LOG_INVERSE),
+            (self.off_axis + step[:, OFF_AXIS].clamp(-0.1, 0.1)).clamp(
+                -_FARTHEST_OFF, _FARTHEST_OFF))
 
 
 def _exp(rotation_vector: torch.Tensor) -> torch.Tensor:

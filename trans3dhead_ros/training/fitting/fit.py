@@ -2,8 +2,9 @@
 Fit the head model to 2D landmarks: pose, identity and expression of labelled photographs.
 
 A photograph of a face is a crop, and nobody says of which camera. So the fit has a perspective
-camera that looks at the middle of the landmark box, and how near the head is (`inverse_distance`)
-is one more unknown, with a prior: points tell it weakly, but left out it would bend the pose.
+camera that looks at the middle of the landmark box. How near the head is (`inverse_distance`), and
+how far from the middle of the whole picture the crop was taken (`off_axis`), are unknowns with
+priors: points tell them weakly, but left out they would bend the pose.
 """
 
 from __future__ import annotations
@@ -15,8 +16,14 @@ import torch
 
 from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel
-from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
-from trans3dhead_ros.training.fitting.solver import FitConfig, Solution, outermost, solve
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
+from trans3dhead_ros.training.fitting.camera import in_picture
+from trans3dhead_ros.training.fitting.contour import (
+    jaw_displacement,
+    jaw_offset_step,
+    outermost,
+)
+from trans3dhead_ros.training.fitting.solver import FitConfig, Solution, solve
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Fit:
     :ivar inner_error: (N,) mean distance of points 17-67 over sqrt(w h) of the landmark box.
     :ivar inverse_distance: (N,) 1/m, of the sellion's plane; 0 is a camera infinitely far.
     :ivar perspective_log_scale: (N,). :ivar perspective_translation: (N, 2).
+    :ivar off_axis: (N, 2) where the middle of the box lies in the whole picture, from its middle,
+        in focal lengths. There a lens draws heads out (`in_picture`).
     """
 
     rotation: torch.Tensor
@@ -46,13 +55,19 @@ class Fit:
     inverse_distance: torch.Tensor
     perspective_log_scale: torch.Tensor
     perspective_translation: torch.Tensor
+    off_axis: torch.Tensor
 
     def project(self, head: torch.Tensor) -> torch.Tensor:
-        """Return points (N, P, 3) m of the head frame in box units (N, P, 2), in perspective."""
+        """Return points (N, P, 3) m of the head frame as (N, P, 2) box units, in perspective."""
         turned = head @ self.rotation.mT
         flat = (self.perspective_log_scale.exp()[:, None, None] * turned[..., :2]
                 + self.perspective_translation[:, None])
         return flat / (1.0 + self.inverse_distance[:, None, None] * turned[..., 2:])
+
+    def in_picture(self, head: torch.Tensor) -> torch.Tensor:
+        """Return where the picture shows them (N, P, 2): `project`, drawn out off the axis."""
+        focal = self.perspective_log_scale.exp() / self.inverse_distance
+        return in_picture(self.project(head), self.off_axis, focal)
 
     def camera_translation(self) -> torch.Tensor:
         """Return (N, 3) m: the sellion in the camera that looks at the box's centre."""
@@ -91,7 +106,7 @@ def towards_box(
 def fit_landmarks(
     model: HeadModel, points: torch.Tensor, config: FitConfig | None = None,
     offsets: torch.Tensor | None = None, trust: torch.Tensor | None = None,
-    focal_px: torch.Tensor | None = None,
+    focal_px: torch.Tensor | None = None, jaw_offsets: torch.Tensor | None = None,
 ) -> Fit:
     """
     Fit to 2D points whose jaw lies on the visible contour.
@@ -103,6 +118,8 @@ def fit_landmarks(
         box and of `inner_error`); all 1 by default.
     :param focal_px: (N,) focal length of the camera that looks at the middle of the box, where it
         is known: that of `towards_box`.
+    :param jaw_offsets: (2, 17, 3) m: the same for the points of the visible contour
+        (`jaw_displacement`). The 3D jaw of the model stays where it is.
     :raises ValueError: for another shape or points not finite.
     """
     if points.ndim != 3 or tuple(points.shape[1:]) != (COUNT, 2) or not points.isfinite().all():
@@ -116,7 +133,7 @@ def fit_landmarks(
         raise ValueError(f'trust: expected {tuple(points.shape[:2])}, got {tuple(trust.shape)}')
     focal = points.new_full(points.shape[:1], float('nan')) if focal_px is None else focal_px
     parts = [_fit_batch(model, batch, config, offsets, weight,
-                        None if focal_px is None else lengths)
+                        None if focal_px is None else lengths, jaw_offsets)
              for batch, weight, lengths in zip(
                  *(tensor.float().split(config.batch) for tensor in (points, trust, focal)),
                  strict=True)]
@@ -125,22 +142,31 @@ def fit_landmarks(
 
 
 def fitted_points(
-    model: HeadModel, fit: Fit, offsets: torch.Tensor,
+    model: HeadModel, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return (N, 68, 2) box units: where the fit has the labels, jaw on the visible contour."""
+    return fit.in_picture(_labelled_points(model, fit, offsets, jaw_offsets))
+
+
+def _labelled_points(
+    model: HeadModel, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return (N, 68, 3) m, head frame."""
     slots = model.contour_indices.shape[1]
-    candidates = fit.project(
-        model.points_of(model.contour_indices.flatten(), fit.shape, fit.expression))
-    candidates = candidates.unflatten(1, (JAW_COUNT, slots))
-    chosen = outermost(candidates, fit.rotation)
-    jaw = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+    candidates = model.points_of(model.contour_indices.flatten(), fit.shape, fit.expression)
+    chosen = outermost(
+        fit.in_picture(candidates).unflatten(1, (JAW_COUNT, slots)), fit.rotation)
+    jaw = candidates.unflatten(1, (JAW_COUNT, slots)).take_along_dim(
+        chosen[..., None, None], dim=2).squeeze(2)
+    if jaw_offsets is not None:
+        jaw = jaw + jaw_displacement(jaw_offsets, fit.rotation)
     inner = model.points_of(model.landmark_indices[JAW_COUNT:], fit.shape, fit.expression)
-    return torch.cat([jaw, fit.project(inner + offsets)], dim=1)
+    return torch.cat([jaw, inner + offsets], dim=1)
 
 
 def left_out_errors(
     model: HeadModel, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
-    config: FitConfig | None = None, left_out: int = 5,
+    config: FitConfig | None = None, left_out: int = 5, jaw_offsets: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Fit without some points of each face, and see where the fit expects them.
@@ -151,50 +177,75 @@ def left_out_errors(
     """
     chosen = torch.from_numpy(np.stack([generator.permutation(COUNT)[:left_out] for _ in points]))
     trust = points.new_ones(points.shape[:2]).scatter(1, chosen, 0.0)
-    fit = fit_landmarks(model, points, config, offsets, trust)
+    fit = fit_landmarks(model, points, config, offsets, trust, jaw_offsets=jaw_offsets)
     target, _, side = box_units(points)
-    away = (fitted_points(model, fit, offsets) - target).norm(dim=-1) * side[:, None] / 2
+    away = fitted_points(model, fit, offsets, jaw_offsets) - target
+    away = away.norm(dim=-1) * side[:, None] / 2
     box = (points.amax(1) - points.amin(1)).prod(1).sqrt()
     return chosen, (away / box[:, None]).gather(1, chosen)
 
 
 def measure_offsets(
-    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 3,
+    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
 ) -> torch.Tensor:
+    """Return (51, 3) m: the inner points' part of `measure_displacements`."""
+    return measure_displacements(model, points, config, rounds)[0]
+
+
+def measure_displacements(
+    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Return (51, 3) m: the mean displacement of labelled inner points from the model's landmarks.
+    Measure the usual displacement of labelled points from the model's landmarks and contour.
 
     Labellers and the model do not mean quite the same point (the inner ends of the brows differ by
-    several millimetres); left alone, identity and pose would bend to explain it.
+    several millimetres, jaw points are spaced differently along the contour); left alone, identity
+    and pose would bend to explain it. Left and right are taken to be displaced alike.
 
     :param points: (N, 68, 2) px of a few hundred faces labelled by hand.
+    :return: `offsets` (51, 3) and `jaw_offsets` (2, 17, 3) m of `fit_landmarks`.
     """
     offsets = points.new_zeros(COUNT - JAW_COUNT, 3, dtype=model.mean.dtype)
-    target = box_units(points.float())[0][:, JAW_COUNT:]
-    index = model.landmark_indices[JAW_COUNT:]
+    jaw_offsets = points.new_zeros(2, JAW_COUNT, 3, dtype=model.mean.dtype)
+    target = box_units(points.float())[0]
     for _ in range(rounds):
-        fit = fit_landmarks(model, points, config, offsets)
-        head = model.points_of(index, fit.shape, fit.expression) + offsets
+        fit = fit_landmarks(model, points, config, offsets, jaw_offsets=jaw_offsets)
+        head = _labelled_points(model, fit, offsets, jaw_offsets)
         nearness = 1.0 + fit.inverse_distance[:, None, None] * (head @ fit.rotation.mT)[..., 2:]
-        missing = ((target - fit.project(head)) * nearness
+        missing = ((target - fit.in_picture(head)) * nearness
                    / fit.perspective_log_scale.exp()[:, None, None])
-        offsets = offsets + (missing @ fit.rotation[:, :2]).median(dim=0).values
-    return offsets
+        jaw, inner = missing.split([JAW_COUNT, COUNT - JAW_COUNT], dim=1)
+        offsets = offsets + (inner @ fit.rotation[:, :2]).median(dim=0).values
+        jaw_offsets = jaw_offsets + jaw_offset_step(
+            jaw, fit.rotation, model.mean[model.landmark_indices[:JAW_COUNT]])
+        offsets, jaw_offsets = _symmetric(offsets, jaw_offsets)
+    return offsets, jaw_offsets
+
+
+def _symmetric(
+    offsets: torch.Tensor, jaw_offsets: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    other = torch.tensor(MIRROR_68, device=offsets.device)
+    flip = offsets.new_tensor([1.0, -1.0, 1.0])
+    # A mirrored face looks to the other side.
+    turned = offsets.new_tensor([1.0, -1.0])[:, None, None]
+    return ((offsets + flip * offsets[other[JAW_COUNT:] - JAW_COUNT]) / 2,
+            (jaw_offsets + turned * flip * jaw_offsets[:, other[:JAW_COUNT]]) / 2)
 
 
 def _fit_batch(
     model: HeadModel, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
-    trust: torch.Tensor, focal_px: torch.Tensor | None,
+    trust: torch.Tensor, focal_px: torch.Tensor | None, jaw_offsets: torch.Tensor | None,
 ) -> Fit:
     target, _, side = box_units(points)
     found = solve(model, target, config, offsets, trust,
-                  None if focal_px is None else 2 * focal_px / side)
+                  None if focal_px is None else 2 * focal_px / side, jaw_offsets)
     box = points.amax(1) - points.amin(1)
     half_side = box.amax(1) / 2
     error = found.residual[:, JAW_COUNT:].norm(dim=-1).mean(1) * half_side / box.prod(1).sqrt()
     log_scale, translation = _weak_perspective(model, found)
     return Fit(found.rotation, translation, log_scale, found.shape, found.expression, error,
-               found.inverse_distance, found.log_scale, found.translation)
+               found.inverse_distance, found.log_scale, found.translation, found.off_axis)
 
 
 def _weak_perspective(model: HeadModel, found: Solution) -> tuple[torch.Tensor, torch.Tensor]:
@@ -202,7 +253,8 @@ def _weak_perspective(model: HeadModel, found: Solution) -> tuple[torch.Tensor, 
     head = model.points_of(model.landmark_indices, found.shape, found.expression)
     turned = head @ found.rotation.mT
     flat = found.log_scale.exp()[:, None, None] * turned[..., :2] + found.translation[:, None]
-    image = flat / (1.0 + found.inverse_distance[:, None, None] * turned[..., 2:])
+    image = in_picture(flat / (1.0 + found.inverse_distance[:, None, None] * turned[..., 2:]),
+                       found.off_axis, found.log_scale.exp() / found.inverse_distance)
     middle, image_middle = turned[..., :2].mean(1), image.mean(1)
     centred = turned[..., :2] - middle[:, None]
     scale = (((image - image_middle[:, None]) * centred).sum((1, 2)) / centred.square().sum((1, 2)))

@@ -15,7 +15,8 @@ from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detect import YuNetDetector
 from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training.data.labels import FaceRecord
-from trans3dhead_ros.training.fitting.fit import Fit, fit_landmarks, measure_offsets
+from trans3dhead_ros.training.fitting.contour import jaw_displacement
+from trans3dhead_ros.training.fitting.fit import Fit, fit_landmarks, measure_displacements
 from trans3dhead_ros.training.fitting.judge import Limits, reasons
 from trans3dhead_ros.training.fitting.teachers import Array, Opinions, ask
 
@@ -45,7 +46,8 @@ def fit_portraits(
     :param teacher_points: (M, 68, 2) px: the teacher's points on some hundred labelled faces of all
         expressions, which tell where it puts a point, seen from the model's landmarks.
     :return: `files` (N,), `points` (N, 68, 2) px, `accepted` (N,), `reason` (N,), `offsets` (51, 3)
-        of the teacher's points, and the fields of `Fit` (N, ...); NaN where no face was found.
+        of the teacher's points, `jaw_displacement` (N, 17, 3) m of its jaw from the visible
+        contour, and the fields of `Fit` (N, ...); NaN where no face was found.
     """
     pictures = [record.path for record in records]
     boxes = find_faces(pictures, YuNetDetector(baselines / 'yunet' / 'yunet_n_640_640.onnx'))
@@ -57,8 +59,9 @@ def fit_portraits(
     tight = np.stack([landmark_box(points) for points in first.frontal])
     second = ask([pictures[row] for row in found], tight, baselines)
     points = second.frontal
-    offsets = measure_offsets(model, torch.from_numpy(teacher_points).float())
-    fit = fit_landmarks(model, torch.from_numpy(points).float(), offsets=offsets)
+    offsets, jaw_offsets = measure_displacements(model, torch.from_numpy(teacher_points).float())
+    fit = fit_landmarks(model, torch.from_numpy(points).float(), offsets=offsets,
+                        jaw_offsets=jaw_offsets)
     # The points are the first teacher's own, so the second is asked at every yaw.
     why = reasons(fit, points, Opinions(second.sideways, second.sideways, second.rotation), LIMITS)
     result = {'files': np.array([record.file for record in records]),
@@ -66,6 +69,8 @@ def fit_portraits(
               'reason': np.full(len(records), NOT_FOUND, dtype='<U32')}
     result['reason'][found] = why
     result['accepted'] = result['reason'] == ''
+    result['jaw_displacement'] = _scattered(
+        jaw_displacement(jaw_offsets, fit.rotation).numpy(), found, len(records))
     for field in fields(Fit):
         result[field.name] = _scattered(getattr(fit, field.name).numpy(), found, len(records))
     return result

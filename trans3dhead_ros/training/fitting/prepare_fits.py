@@ -19,7 +19,8 @@ from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.training.data.labels import HELD_OUT_SOURCES, FaceRecord, read_labels
 from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.fitting.fit import Fit, fit_landmarks, measure_offsets
+from trans3dhead_ros.training.fitting.contour import jaw_displacement
+from trans3dhead_ros.training.fitting.fit import Fit, fit_landmarks, measure_displacements
 from trans3dhead_ros.training.fitting.judge import reasons
 from trans3dhead_ros.training.fitting.portraits import fit_portraits
 from trans3dhead_ros.training.fitting.report import contact_sheet, summary, table
@@ -39,24 +40,28 @@ def fit_records(
     :param baselines: folder of the teachers that are asked for a second opinion, None asks nobody.
     :return: arrays (N, 2, ...) of `Fit`'s fields, [:, 0] the face, [:, 1] its mirror image, of
         `reason` ('' is kept) and `accepted`; `files` (N,), and `offsets` (51, 3) of
-        `measure_offsets`, which validation faces do not touch.
+        `measure_displacements`, which validation faces do not touch. `jaw_displacement`
+        (N, 2, 17, 3) m, head frame, leads from the visible contour to where labels lie.
     """
     config = FitConfig()
     points = np.stack([record.points for record in records])
     mirror = points[:, MIRROR_68] * [-1.0, 1.0]
     both = torch.from_numpy(np.stack([points, mirror], 1)).float().flatten(0, 1)
-    offsets = measure_offsets(
-        model, torch.from_numpy(points[_by_hand(records)][:OFFSET_FACES]), config)
+    offsets, jaw_offsets = measure_displacements(
+        model, torch.from_numpy(measured_faces(points[_by_hand(records)])), config)
     parts = []
     with tqdm(total=len(both), desc='fit', unit='face', disable=None) as bar:
         for part in both.split(config.batch):
-            parts.append(fit_landmarks(model, part, config, offsets))
+            parts.append(fit_landmarks(model, part, config, offsets, jaw_offsets=jaw_offsets))
             bar.update(len(part))
     result = {'files': np.array([record.file for record in records]),
               'offsets': offsets.numpy()}
     for field in fields(Fit):
         values = torch.cat([getattr(part, field.name) for part in parts])
         result[field.name] = values.unflatten(0, (-1, 2)).numpy()
+    result['jaw_displacement'] = jaw_displacement(
+        jaw_offsets, torch.from_numpy(result['rotation']).flatten(0, 1)).unflatten(
+            0, (-1, 2)).numpy()
     opinions = None
     if baselines is not None:
         boxes = np.stack([landmark_box(face) for face in points])
@@ -75,6 +80,11 @@ def stored_fit(arrays: dict[str, np.ndarray], side: int | None = None) -> Fit:
     rows = slice(None) if side is None else (slice(None), side)
     return Fit(*(torch.from_numpy(np.ascontiguousarray(arrays[field.name][rows]))
                  for field in fields(Fit)))
+
+
+def measured_faces(points: np.ndarray) -> np.ndarray:
+    """Return a share of the faces (N, 68, 2), from all sets: they stand one after another."""
+    return points[np.linspace(0, len(points) - 1, min(len(points), OFFSET_FACES)).astype(int)]
 
 
 def _by_hand(records: Sequence[FaceRecord]) -> np.ndarray:

@@ -115,7 +115,7 @@ def _tile(model: HeadModel, image: np.ndarray, points: np.ndarray, fit: Fit) -> 
                         [0, scale, TILE / 2 - scale * centre[1]]])
     tile = cv2.warpAffine(image, to_tile, (TILE, TILE), flags=cv2.INTER_AREA)
     vertices = model(fit.shape, fit.expression)
-    seen = fit.project(vertices)[0].numpy() * (TILE / 3.4) + TILE / 2
+    seen = fit.in_picture(vertices)[0].numpy() * (TILE / 3.4) + TILE / 2
     corners = seen[model.triangles.numpy()]
     edge, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     # In the picture, y down, a triangle that faces the camera runs clockwise in our orientation.

@@ -16,7 +16,17 @@ import torch
 from trans3dhead_ros.geometry import FACING_CAMERA
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
-from trans3dhead_ros.training.fitting.camera import POSE, PerspectiveCamera
+from trans3dhead_ros.training.fitting.camera import (
+    INVERSE,
+    OFF_AXIS,
+    POSE,
+    SCALE,
+    PerspectiveCamera,
+)
+from trans3dhead_ros.training.fitting.contour import jaw_displacement, outermost
+
+ON_AXIS = 1e-3
+"""Of `off_axis_sigma`, where the camera is known."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class FitConfig:
     :ivar shape_sigma: prior of identity coefficients. :ivar expression_sigma: of expressions.
     :ivar gaze_sigma: of eye directions, which landmarks of the lids hardly tell.
     :ivar distance_m: usual distance of a head. :ivar distance_sigma: of its logarithm.
+    :ivar off_axis_sigma: how far heads lie off the axis of their picture, of the focal length.
     :ivar focal_sigma: of the logarithm of a focal length that is given.
     :ivar wild: from how many sigmas on a point counts as wrong.
     :ivar pose_iterations: the first ones, which leave the mean face as it is.
@@ -42,6 +53,7 @@ class FitConfig:
     gaze_sigma: float = 0.05
     distance_m: float = 0.8
     distance_sigma: float = 0.6
+    off_axis_sigma: float = 0.12
     focal_sigma: float = 0.02
     wild: float = 3.0
     pose_iterations: int = 4
@@ -61,6 +73,7 @@ class Solution:
     translation: torch.Tensor
     log_scale: torch.Tensor
     inverse_distance: torch.Tensor
+    off_axis: torch.Tensor
     shape: torch.Tensor
     expression: torch.Tensor
     residual: torch.Tensor
@@ -69,13 +82,16 @@ class Solution:
 class _Points:
     """The vertices that can be landmarks, one contiguous row a point: gathering stays cheap."""
 
-    def __init__(self, model: HeadModel, offsets: torch.Tensor) -> None:
+    def __init__(
+        self, model: HeadModel, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
+    ) -> None:
         self.slots = model.contour_indices.shape[1]
         used = torch.cat([model.contour_indices.flatten(), model.landmark_indices[JAW_COUNT:]])
         self.mean = model.mean[used].clone()
         self.mean[-len(offsets):] += offsets
         basis = torch.cat([model.identity, model.expression])[:, used]
         self.basis = basis.permute(1, 2, 0).contiguous()  # (P, 3, C)
+        self.jaw_offsets = jaw_offsets
         self.first_slot = torch.arange(JAW_COUNT, device=used.device) * self.slots
         self.inner = torch.arange(JAW_COUNT * self.slots, len(used), device=used.device)
 
@@ -88,35 +104,45 @@ class _Points:
         jaw = self.first_slot + outermost(
             seen.unflatten(1, (JAW_COUNT, self.slots)), camera.rotation)
         index = torch.cat([jaw, self.inner.expand(len(head), -1)], dim=1)
-        return head.take_along_dim(index[..., None], dim=1), index
+        chosen = head.take_along_dim(index[..., None], dim=1)
+        if self.jaw_offsets is not None:
+            chosen[:, :JAW_COUNT] += jaw_displacement(self.jaw_offsets, camera.rotation)
+        return chosen, index
 
 
 def solve(
     model: HeadModel, target: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
     trust: torch.Tensor, focal: torch.Tensor | None = None,
+    jaw_offsets: torch.Tensor | None = None,
 ) -> Solution:
     """
     Fit to points in box units.
 
     :param target: (B, 68, 2). :param offsets: (51, 3) m. :param trust: (B, 68) factor of weights.
     :param focal: (B,) focal lengths in box units, None where nobody knows them.
+    :param jaw_offsets: (2, 17, 3) m, of `jaw_displacement`; None is none.
     """
     count, shapes = len(target), model.shape_count
-    points = _Points(model, offsets)
+    points = _Points(model, offsets, jaw_offsets)
     # The tight box of a facing mean head has about this extent: a start, nothing more.
     extent = model.mean[model.landmark_indices, 1]
     usual = -math.log(config.distance_m)
     camera = PerspectiveCamera(
         _start_rotation(model, target),
         torch.log(2.0 / (extent.max() - extent.min())).repeat(count),
-        target[:, SELLION].clone(), target.new_full((count,), usual))
+        target[:, SELLION].clone(), target.new_full((count,), usual),
+        target.new_zeros(count, 2))
     coefficients = target.new_zeros(count, shapes + model.expression_count)
     whitening = _whitening(target, config)
     prior = target.new_tensor(_prior_precision(model.expression_names, shapes, config))
     distance_prior = config.distance_sigma ** -2
     damping = torch.cat([target.new_full((POSE,), 1e-3), prior])
-    damping[POSE - 1] += distance_prior
-    direction = target.new_tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, -1.0]) / config.focal_sigma
+    damping[INVERSE] += distance_prior
+    # Points that were turned towards the camera's axis lie on it.
+    off_axis_prior = (config.off_axis_sigma if focal is None else ON_AXIS) ** -2
+    damping[OFF_AXIS] += off_axis_prior
+    direction = target.new_zeros(POSE)
+    direction[SCALE], direction[INVERSE] = 1 / config.focal_sigma, -1 / config.focal_sigma
     focal_normal = torch.outer(direction, direction)
 
     for iteration in range(config.iterations):
@@ -137,13 +163,14 @@ def solve(
         weighted = (jacobian * weight.repeat_interleave(2, dim=1)[..., None]).mT
         normal = weighted @ jacobian + torch.diag(damping[:jacobian.shape[-1]])
         gradient = (weighted @ residual.flatten(1)[..., None]).squeeze(-1)
-        gradient[:, POSE - 1] += distance_prior * (camera.log_inverse - usual)
+        gradient[:, INVERSE] += distance_prior * (camera.log_inverse - usual)
+        gradient[:, OFF_AXIS] += off_axis_prior * camera.off_axis
         if focal is not None:
             # Scale and distance are one unknown then: focal = exp(log_scale - log_inverse).
             error = camera.log_scale - camera.log_inverse - focal.log()
             normal[:, :POSE, :POSE] += focal_normal
-            gradient[:, 3] += error * config.focal_sigma ** -2
-            gradient[:, 6] -= error * config.focal_sigma ** -2
+            gradient[:, SCALE] += error * config.focal_sigma ** -2
+            gradient[:, INVERSE] -= error * config.focal_sigma ** -2
         if iteration < config.pose_iterations:
             camera = camera.moved(_solve(normal, -gradient))
             continue
@@ -156,8 +183,8 @@ def solve(
     head, _ = points(coefficients, camera)
     residual = camera.project(head @ camera.rotation.mT)[0] - target
     return Solution(camera.rotation, camera.translation, camera.log_scale,
-                    camera.log_inverse.exp(), coefficients[:, :shapes], coefficients[:, shapes:],
-                    residual)
+                    camera.log_inverse.exp(), camera.off_axis, coefficients[:, :shapes],
+                    coefficients[:, shapes:], residual)
 
 
 def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> list[float]:
@@ -194,23 +221,6 @@ def _whitening(target: torch.Tensor, config: FitConfig) -> torch.Tensor:
     whitening[:, :JAW_COUNT, 0] = across / config.jaw_sigma
     whitening[:, :JAW_COUNT, 1] = along / config.jaw_slide_sigma
     return whitening
-
-
-def outermost(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """
-    Return (B, 17): which of the candidates is the jaw's visible contour.
-
-    `visible_contour` with a camera that is near: cheeks cover more of the jaw.
-
-    :param candidates: (B, 17, K, 2) as seen. :param rotation: (B, 3, 3) head -> camera.
-    """
-    up = rotation[:, :2, 2]
-    across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)
-    outwards = (candidates * across[:, None, None]).sum(-1)
-    outwards[:, :JAW_COUNT // 2] *= -1.0
-    chosen = outwards.argmax(dim=-1)
-    chosen[:, JAW_COUNT // 2] = 0
-    return chosen
 
 
 def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
