@@ -1,6 +1,7 @@
 """From raw folders to a training batch: every part of the data, in small, by the real commands."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -127,6 +128,25 @@ def test_open_prepares_nothing_restricted(raw, people_cache, tmp_path):
     manifest = prepare(raw, tmp_path, people_cache, '--open', '--parts', 'photographs', 'synthetic')
     assert [part.name for part in manifest.parts] == ['synthetic']
     assert not np.any(manifest.offsets)  # nothing was measured on restricted photographs
+
+
+def test_scenes_go_on_where_they_were_interrupted(raw, people_cache, tmp_path):
+    def scenes(folder: Path, count: int) -> list[dict]:
+        assert cli.main([
+            'prepare', 'scenes', '--data', str(raw), '--head-model', str(raw / 'head_model.npz'),
+            '--cache', str(people_cache), '--output', str(tmp_path / folder), '--count', str(count),
+            '--size', '160', '120']) == 0
+        return [json.loads(line)
+                for line in (tmp_path / folder / 'labels.jsonl').read_text().splitlines()]
+
+    first = scenes('broken', 2)
+    with (tmp_path / 'broken' / 'labels.jsonl').open('a') as labels:
+        labels.write('{"file": "000002.j')  # the power went
+    assert scenes('broken', 3) == scenes('whole', 3)
+    assert len(first) == 2 and any(entry['heads'] for entry in first)
+    for name in ('000000.jpg', '000001.jpg', '000002.jpg'):
+        pictures = [(tmp_path / folder / name).read_bytes() for folder in ('broken', 'whole')]
+        assert pictures[0] == pictures[1]
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

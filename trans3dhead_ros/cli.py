@@ -40,6 +40,8 @@ COMMANDS = {
         'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
     'prepare data': Command(
         'training.preparation.command', 'shards of labelled heads to train on'),
+    'prepare scenes': Command(
+        'training.preparation.scenes', 'frames with several synthetic people, for detectors'),
     'prepare negatives': Command(
         'training.hard_negatives', 'crops without a head at which detectors fire'),
     'train score': Command('training.score', "a trained network's head score, once more"),
