@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -100,6 +102,25 @@ def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, t
     assert 'research use' in before['licence']
     for name in ('training_data', 'licence'):
         assert after[name].endswith(f'the weights it began with: {before[name]}')
+
+
+def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
+    shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'portraits')
+    shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'photographs')
+    manifest = Manifest.load(prepared / 'data')
+    restricted = manifest.parts[0]
+    portraits = replace(restricted, name='portraits', open=True, licence='public domain', shards={
+        name.replace('photographs', 'portraits'): n for name, n in restricted.shards.items()})
+    replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
+    arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
+    assert Run(load_config(None, arguments)).headline == 'photographs'
+    run = Run(load_config(None, [*arguments, 'heads.open_only=true']))
+    assert run.headline == 'portraits'
+    assert run.training.table.part_names == ('portraits',)
+    assert 'photographs' in run.validations  # measured all the same
+    run.train()
+    _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
+    assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
 
 
 def test_loss_falls_on_a_batch_seen_again(prepared, tmp_path):

@@ -35,8 +35,8 @@ from trans3dhead_ros.training.prepare_head_model import load_head_model
 from trans3dhead_ros.training.validate import validate
 
 HEAD_MODEL_SOURCE = 'head basis from ICT-FaceKit (MIT)'
-HEADLINE_PART = 'photographs'
-"""The part whose validation error chooses the best checkpoint."""
+HEADLINE_PARTS = ('photographs', 'portraits', 'synthetic')
+"""The validation error of the first of these that may be used chooses the best checkpoint."""
 
 
 def schedule(progress: float, step: int, warmup_steps: int) -> float:
@@ -83,8 +83,11 @@ class Run:
         self.validations = {
             part.name: self._heads(head_model, (part.name,), True)
             for part in self.manifest.parts if part.validation}
-        if not self.validations:
-            raise ValueError(f'data: {config.data} holds no validation heads')
+        usable = {part.name for part in self.manifest.chosen(config.heads.open_only)}
+        chosen = [name for name in HEADLINE_PARTS if name in usable & {*self.validations}]
+        if not chosen:
+            raise ValueError(f'data: {config.data} holds no validation heads that may be used')
+        self.headline = chosen[0]
         network = Trans3DHead(config.network, head_model)
         self._origin = _origin(*self.manifest.credit(config.heads.open_only,
                                                      self.training.table.part_names))
@@ -183,11 +186,9 @@ class Run:
         return float(loss.detach()), terms
 
     def _checkpoint(self, loss: float, terms: dict[str, float], rate: float) -> dict[str, Any]:
-        headline = HEADLINE_PART if HEADLINE_PART in self.validations else next(
-            iter(self.validations))
-        figures = validate(self.average.network, self.validations[headline], self.device)
+        figures = validate(self.average.network, self.validations[self.headline], self.device)
         for name, heads in self.validations.items():
-            if name != headline:
+            if name != self.headline:
                 more = validate(self.average.network, heads, self.device, by_yaw=True)
                 figures.update({f'{name}_{key}': value for key, value in more.items()})
         row = {'step': self.step, 'minutes': round(self.minutes, 2), 'images_per_s': round(rate, 1),
