@@ -157,7 +157,8 @@ def test_scenes_go_on_where_they_were_interrupted(raw, people_cache, tmp_path):
 ])
 def test_a_mistake_is_one_line_and_code_2(raw, tmp_path, capfd, arguments, message):
     command_line = ['prepare', 'data', '--data', str(raw), '--output', str(tmp_path / 'out'),
-                    '--head-model', str(raw / 'head_model.npz'), '--parts', 'photographs']
+                    '--head-model', str(raw / 'head_model.npz'), '--fits', str(raw / 'fits.npz'),
+                    '--parts', 'photographs']
     assert cli.main([*command_line, *arguments]) == 2
     error = capfd.readouterr().err
     assert message in error and error.count('\n') == 1
