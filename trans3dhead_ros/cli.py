@@ -44,6 +44,7 @@ COMMANDS = {
         'training.preparation.scenes', 'frames with several synthetic people, for detectors'),
     'prepare negatives': Command(
         'training.hard_negatives', 'crops without a head at which detectors fire'),
+    'average': Command('training.average', 'the weighted mean of two checkpoints'),
     'train score': Command('training.score', "a trained network's head score, once more"),
 }
 
