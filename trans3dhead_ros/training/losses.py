@@ -18,7 +18,6 @@ from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
 from trans3dhead_ros.training.data.batch import Batch
-from trans3dhead_ros.training.data.heads import jaw_and_inner
 
 EULER_FORMS = ('none', 'plain', 'safe', 'geodesic')
 
@@ -75,6 +74,11 @@ def masked_mean(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Return the mean of values where `known` (same shape) is 1; zero where it is nowhere."""
     # Not by multiplication: what is not known may be infinitely far away.
     return torch.where(known > 0, values, 0.0).sum() / known.sum().clamp(min=1.0)
+
+
+def jaw_and_inner(jaw: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Return the network's 85 points: jaw of the head, inner points, jaw on the contour."""
+    return torch.cat([jaw, points[:, JAW_COUNT:], points[:, :JAW_COUNT]], 1)
 
 
 class Criterion:

@@ -12,7 +12,7 @@ import torch
 
 from trans3dhead_ros.geometry import mirrored
 from trans3dhead_ros.head_model import HeadModel
-from trans3dhead_ros.landmarks import JAW_COUNT, MIRROR_68
+from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.source import decode_picture
 from trans3dhead_ros.training.augment import (
     Augmentation,
@@ -224,8 +224,3 @@ class Heads:
         stacked = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2)
         return Batch(stacked.float() / 255.0, torch.from_numpy(is_head).float(),
                      *(torch.from_numpy(array).float() for array in arrays))
-
-
-def jaw_and_inner(jaw: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Return the network's 85 points: jaw of the head, inner points, jaw on the contour."""
-    return torch.cat([jaw, points[:, JAW_COUNT:], points[:, :JAW_COUNT]], 1)

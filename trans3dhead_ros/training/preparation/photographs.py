@@ -115,17 +115,26 @@ def photograph_sample(
         return None
     fitted = {}
     if accepted:
-        low, high = record.points.min(0), record.points.max(0)
-        half = float((high - low).max()) / 2
         fitted = {
             'rotation': fits['rotation'][row],
-            'placement': Placement((low + high) / 2 + half * fits['translation'][row],
-                                   float(fits['log_scale'][row]) + float(np.log(half))),
+            'placement': placement_px(record.points, fits['translation'][row],
+                                      float(fits['log_scale'][row])),
             'shape': fits['shape'][row], 'expression': fits['expression'][row]}
     return Sample(
         picture=file_bytes(record.path), source=record.source, group=record.photo,
         is_validation=record.is_validation, points=record.points,
         trust=AUTOMATIC_TRUST if automatic else 1.0, **fitted)
+
+
+def placement_px(points: np.ndarray, translation: np.ndarray, log_scale: float) -> Placement:
+    """
+    Take a fit's placement from box units to px of the picture.
+
+    :param points: (68, 2) px, whose box the units are of. :param translation: (2,).
+    """
+    low, high = points.min(0), points.max(0)
+    half = float((high - low).max()) / 2
+    return Placement((low + high) / 2 + half * translation, log_scale + float(np.log(half)))
 
 
 def fingerprint(path: Path) -> str:

@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
-from trans3dhead_ros.perception.source import read_picture
 from trans3dhead_ros.training.data.labels import is_held_out, portrait_group
-from trans3dhead_ros.training.data.sample import Placement, Sample
+from trans3dhead_ros.training.data.sample import Sample
 from trans3dhead_ros.training.preparation.encode import file_bytes
-from trans3dhead_ros.training.preparation.photographs import fingerprint, read_fits
-from trans3dhead_ros.training.preparation.turned import surface, turned_sample
-from trans3dhead_ros.training.prepare_head_model import load_head_model
-from trans3dhead_ros.training.rotation.photograph import FaceFit, RejectedError
-from trans3dhead_ros.training.rotation.plan import draw_turns, plan_turns
+from trans3dhead_ros.training.preparation.photographs import (
+    fingerprint,
+    placement_px,
+    read_fits,
+)
+from trans3dhead_ros.training.preparation.turned import (
+    plan_accepted,
+    surface,
+    turned_sample,
+    turns_of,
+)
+from trans3dhead_ros.training.rotation.photograph import FaceFit
 
 TEACHER_TRUST = 0.6
 """Weight of points that a teacher placed."""
@@ -79,29 +85,25 @@ class PortraitMaker:
         points = np.asarray(fits['points'][row], dtype=float)
         path, held_out = self.folder / file, is_held_out(group)
         yield self._plain(path, points, fit, group, held_out)
-        try:
-            for image, truth in draw_turns(
-                    read_picture(path), points, fit, surface(self.head_model),
-                    np.random.default_rng((self.seed, row)), yaws):
-                yield undisplaced(turned_sample(image, truth, 'congress', group, held_out,
-                                                TEACHER_TRUST), fit.offsets)
-        except RejectedError:
-            return
+        for image, truth in turns_of(path, points, fit, self.head_model,
+                                     np.random.default_rng((self.seed, row)), yaws):
+            yield undisplaced(turned_sample(image, truth, 'congress', group, held_out,
+                                            TEACHER_TRUST), fit.offsets)
 
     def _plain(self, path: Path, points: np.ndarray, fit: FaceFit, group: str,
                held_out: bool) -> Sample:
-        model = load_cached_model(self.head_model)
-        half = float(np.ptp(points, axis=0).max()) / 2
-        translation = (points.min(0) + points.max(0)) / 2 + half * fit.translation
-        scale = float(np.exp(fit.log_scale)) * half
-        jaw = model.mean.numpy()[model.landmark_indices[JAW].numpy()] + np.einsum(
-            'k,kpc->pc', np.concatenate([fit.shape, fit.expression]), jaw_basis(self.head_model))
+        placement = placement_px(points, fit.translation, fit.log_scale)
+        model = surface(self.head_model).model
+        shape, expression = (torch.from_numpy(values)[None].float()
+                             for values in (fit.shape, fit.expression))
+        jaw = model.points_of(model.landmark_indices[JAW], shape, expression)[0].numpy()
         whole = points.copy()
-        whole[JAW] = scale * jaw @ fit.rotation[:2].T + translation
+        whole[JAW] = (np.exp(placement.log_scale) * jaw @ fit.rotation[:2].T
+                      + placement.translation)
         sample = Sample(
             picture=file_bytes(path), source='congress', group=group, is_validation=held_out,
             points=whole, points_are_3d=True, trust=TEACHER_TRUST, contour=points[JAW],
-            rotation=fit.rotation, placement=Placement(translation, float(np.log(scale))),
+            rotation=fit.rotation, placement=placement,
             shape=fit.shape, expression=fit.expression)
         return undisplaced(sample, fit.offsets)
 
@@ -132,19 +134,4 @@ def planned_portraits(
     path: Path, per_photo: float, seed: int,
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
     """Return (row of the fits, yaws in degrees) of every accepted portrait."""
-    fits = portrait_fits(path)
-    rows = np.flatnonzero(fits['accepted'])
-    yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
-    plan = plan_turns(yaw, per_photo, np.random.default_rng((seed, 1)), beside=yaw)
-    return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
-
-
-load_cached_model = lru_cache(maxsize=1)(load_head_model)
-
-
-@lru_cache(maxsize=1)
-def jaw_basis(path: Path) -> np.ndarray:
-    """Return (I + E, 17, 3) m: how the jaw points of the head model move."""
-    model = load_cached_model(path)
-    index = model.landmark_indices[JAW].numpy()
-    return np.concatenate([model.identity.numpy()[:, index], model.expression.numpy()[:, index]])
+    return plan_accepted(portrait_fits(path), per_photo, np.random.default_rng((seed, 1)))

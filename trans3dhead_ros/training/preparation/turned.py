@@ -77,15 +77,11 @@ class TurnedMaker:
         records, fits = labelled_faces(self.folder, self.fits)
         record = records[row]
         fit = FaceFit.of_row(fits, row, offsets(self.fits))
-        automatic = record.source in NEVER_HELD_OUT
-        try:
-            for image, truth in draw_turns(
-                    read_picture(record.path), record.points, fit, surface(self.head_model),
-                    np.random.default_rng((self.seed, row)), yaws):
-                yield turned_sample(image, truth, record.source, record.photo,
-                                    record.is_validation, AUTOMATIC_TRUST if automatic else 1.0)
-        except RejectedError:
-            return
+        trust = AUTOMATIC_TRUST if record.source in NEVER_HELD_OUT else 1.0
+        for image, truth in turns_of(record.path, record.points, fit, self.head_model,
+                                     np.random.default_rng((self.seed, row)), yaws):
+            yield turned_sample(image, truth, record.source, record.photo, record.is_validation,
+                                trust)
 
 
 @lru_cache(maxsize=1)
@@ -94,11 +90,35 @@ def planned(
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
     """Return (row of `labelled_faces`, yaws in degrees) of every photograph that is turned."""
     _, fits = labelled_faces(folder, fits_path)
+    plan = plan_accepted(fits, per_photo, np.random.default_rng(seed))
+    return tuple((row, yaws) for row, yaws in plan if yaws)
+
+
+def plan_accepted(
+    fits: dict[str, np.ndarray], per_photo: float, generator: np.random.Generator,
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Return (row of the fits, yaws in degrees, maybe none) of every face whose fit is kept."""
     rows = np.flatnonzero(fits['accepted'])
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
-    plan = plan_turns(yaw, per_photo, np.random.default_rng(seed), beside=yaw)
-    return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True)
-                 if len(yaws))
+    plan = plan_turns(yaw, per_photo, generator, beside=yaw)
+    return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
+
+
+def turns_of(
+    path: Path, points: np.ndarray, fit: FaceFit, head_model: Path,
+    generator: np.random.Generator, yaws: tuple[float, ...],
+) -> Iterator[tuple[np.ndarray, TurnedFace]]:
+    """
+    Yield a picture (256, 256, 3) BGR and its truth for every yaw; none of a face not fit for it.
+
+    :param points: (68, 2) px of the picture at `path`.
+    :raises ValueError: the picture is missing or damaged.
+    """
+    picture = read_picture(path)
+    try:
+        yield from draw_turns(picture, points, fit, surface(head_model), generator, yaws)
+    except RejectedError:
+        return
 
 
 @lru_cache(maxsize=1)
