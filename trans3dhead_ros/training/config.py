@@ -29,6 +29,7 @@ class TrainConfig:
     :ivar backgrounds: folder of panoramas for crops without a head; '' is that of the data folder,
         or none where there is none.
     :ivar start: checkpoint whose weights the run begins with; '' begins with random ones.
+    :ivar start_backbone_only: take only its backbone; the rest begins with random weights.
     :ivar bfloat16_backbone: run the convolutions in bfloat16.
     :ivar late_from: share of the run from which `late_augment` replaces `augment`: the last steps,
         with small learning rates, see pictures more like those that cameras take.
@@ -39,6 +40,7 @@ class TrainConfig:
     backgrounds: str = ''
     head_model: str = 'runs/head_model.npz'
     start: str = ''
+    start_backbone_only: bool = False
     output: str = 'runs/train'
     seed: int = 0
     device: str = 'auto'

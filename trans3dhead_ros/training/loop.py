@@ -92,10 +92,11 @@ class Run:
         self._origin = _origin(*self.manifest.credit(config.heads.open_only,
                                                      self.training.table.part_names))
         if config.start:
-            before = start_from(network, Path(config.start))
+            take = backbone_from if config.start_backbone_only else start_from
+            before = take(network, Path(config.start))
             self._origin = {name: f'{value}; the weights it began with: {before[name]}'
                             for name, value in self._origin.items()}
-        else:
+        if not config.start or config.start_backbone_only:
             set_means(network, self.training)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         offsets = torch.tensor(self.manifest.offsets, device=self.device)
@@ -285,6 +286,28 @@ def start_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
     # The tensors of the working head model are full precision; a checkpoint rounds them.
     network.load_state_dict({name: own[name] if name.startswith('head_model.') else value
                              for name, value in state.items()})
+    return metadata
+
+
+def backbone_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
+    """
+    Take only the backbone of a checkpoint, as far as its stages are alike; return its metadata.
+
+    A network of stride 32 may begin with the stages of one of stride 16; what lies behind the
+    last common stage stays as it was.
+
+    :raises ValueError: the first stage is already another one.
+    """
+    other, metadata = load_checkpoint(path, torch.device('cpu'))
+    own, state = network.state_dict(), {}
+    for name, value in other.backbone.state_dict().items():
+        name = f'backbone.{name}'
+        if name not in own or own[name].shape != value.shape:
+            break
+        state[name] = value
+    if not state:
+        raise ValueError(f'start: the backbone of {path} has other widths than network.widths')
+    network.load_state_dict({**own, **state})
     return metadata
 
 
