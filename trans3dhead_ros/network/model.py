@@ -197,7 +197,7 @@ class Trans3DHead(nn.Module):
         self, queries: torch.Tensor, tokens: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         position = self.query_position[LANDMARK_QUERIES:]
-        start = self.mean_parameters.expand(len(queries), -1)
+        start = self.mean_parameters.expand(queries.shape[0], -1)
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.parameter_decoder, self.parameter_residuals, strict=True):
             queries = layer(queries, position, tokens, self.token_position)
@@ -222,7 +222,7 @@ class Trans3DHead(nn.Module):
         """One decoder for all queries: the landmarks' reference follows layer by layer."""
         points: list[torch.Tensor] = []
         parameters: list[torch.Tensor] = []
-        start = self.mean_parameters.expand(len(queries), -1)
+        start = self.mean_parameters.expand(queries.shape[0], -1)
         for layer, of_points, of_parameters in zip(
                 self.landmark_decoder, self.point_residuals, self.parameter_residuals,
                 strict=True):
@@ -236,16 +236,17 @@ class Trans3DHead(nn.Module):
     def _reference(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return where the points start, (B, 85, 2): the mean face, posed if so configured."""
         if self.config.reference == 'mean':
-            return self.mean_points.expand(len(parameters), -1, -1)
+            return self.mean_points.expand(parameters.shape[0], -1, -1)
         # A reference, not an answer: the landmark losses must not bend the pose through it.
         family = self.layout.split(parameters.detach())
         rotation = rotation_6d_to_matrix(family['rotation'])
         head = self.head_model
-        candidates = head.mean[head.contour_indices].expand(len(parameters), -1, -1, -1)
+        candidates = head.mean[head.contour_indices].expand(parameters.shape[0], -1, -1, -1)
         chosen = visible_contour(candidates, rotation)
-        contour = candidates.take_along_dim(chosen[..., None, None], dim=2).squeeze(2)
+        # Not take_along_dim: in an exported graph that would fix the size of the batch.
+        contour = candidates.gather(2, chosen[..., None, None].expand(-1, -1, 1, 3)).squeeze(2)
         posed = torch.cat([
-            head.mean[head.landmark_indices].expand(len(parameters), -1, -1), contour], dim=1)
+            head.mean[head.landmark_indices].expand(parameters.shape[0], -1, -1), contour], dim=1)
         return weak_perspective(posed, rotation, family['log_scale'].squeeze(-1),
                                 family['translation'])
 
