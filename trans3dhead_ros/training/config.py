@@ -14,7 +14,7 @@ import yaml
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.data.heads import HeadsConfig
-from trans3dhead_ros.training.losses import LossWeights
+from trans3dhead_ros.training.losses import LossWeights, RegionWeights
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class TrainConfig:
     bfloat16_backbone: bool = True
     validate_minutes: float = 4.0
     euler_form: str = 'safe'
+    landmark_form: str = 'l1'
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: Augmentation = field(default_factory=Augmentation)
     late_augment: Augmentation = field(default_factory=lambda: Augmentation(
@@ -63,6 +64,7 @@ class TrainConfig:
         photometric=0.6, automatic_share=0.15))
     late_from: float = 0.55
     weights: LossWeights = field(default_factory=LossWeights)
+    regions: RegionWeights = field(default_factory=RegionWeights)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
 
     def __post_init__(self) -> None:

@@ -101,7 +101,7 @@ class Run:
         self.network = network.to(self.device, memory_format=torch.channels_last)
         offsets = torch.tensor(self.manifest.offsets, device=self.device)
         self.criterion = Criterion(self.network.head_model, offsets, config.weights,
-                                   config.euler_form)
+                                   config.euler_form, config.landmark_form, config.regions)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(

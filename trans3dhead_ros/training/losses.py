@@ -2,29 +2,33 @@
 The criterion: one method a term, a weight table, masks by what a sample knows.
 
 Lengths are in crop units (-1..1 spans the crop) unless a name says otherwise. Every term is a mean
-over the heads of the batch that know its truth; negatives count in the score alone.
+over the heads of the batch that know its truth, and over the decoder layers, all of which are
+supervised; negatives count in the score alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch.nn import functional
 
-from trans3dhead_ros.geometry import euler_from_rotation, rotation_6d_to_matrix, weak_perspective
+from trans3dhead_ros.geometry import rotation_6d_to_matrix, weak_perspective
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
 from trans3dhead_ros.training.data.batch import Batch
+from trans3dhead_ros.training.regions import region_of
+from trans3dhead_ros.training.rotation_loss import EULER_FORMS, euler_loss, smooth_norm
 
-EULER_FORMS = ('none', 'plain', 'safe', 'geodesic')
+LANDMARK_FORMS = ('l1', 'wing')
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each term in the total."""
+    """Weight of each term in the total; 0 leaves a term out of it."""
 
     landmarks: float = 12.0
     jaw_3d: float = 4.0
@@ -33,52 +37,63 @@ class LossWeights:
     euler: float = 1.0
     placement: float = 4.0
     shape: float = 0.05
+    shape_prior: float = 0.05
     expression: float = 1.0
+    expression_prior: float = 1.0
     vertices: float = 4.0
     reprojection: float = 4.0
+    consistency: float = 1.0
     score: float = 0.5
 
 
-def euler_loss(rotation: torch.Tensor, target: torch.Tensor, form: str = 'safe') -> torch.Tensor:
-    """
-    Compare the Euler angles of rotations (B, 3, 3); return (B,).
+@dataclass(frozen=True)
+class RegionWeights:
+    """How much a vertex of each of `regions.REGIONS` counts, compared with the others."""
 
-    'plain' is the difference of the angles in radians: near +-90 degrees of yaw its gradient has no
-    bound. 'safe' compares sin(yaw) and the vectors (sin, cos) of pitch and of roll, each scaled by
-    cos(yaw), which are entries of the matrix: bounded everywhere, and as heavy as the angle where
-    the angle means something. 'geodesic' is the angle of the relative rotation, by its sine and
-    cosine. 'none' is zero.
-    """
-    if form == 'none':
-        return rotation.new_zeros(len(rotation))
-    if form == 'plain':
-        angles = [torch.deg2rad(euler_from_rotation(r)) for r in (rotation, target)]
-        return (angles[0] - angles[1]).abs().sum(-1)
-    if form == 'safe':
-        difference = rotation - target
-        vectors = torch.stack([
-            functional.pad(difference[:, :1, 0], (0, 1)),
-            difference[:, 1:, 0], difference[:, 0, 1:]], dim=1)
-        return (vectors.square().sum(-1) + 1e-6).sqrt().sum(-1) - 3e-3
-    if form == 'geodesic':
-        relative = rotation @ target.mT
-        sine = 0.5 * torch.stack([relative[:, 2, 1] - relative[:, 1, 2],
-                                  relative[:, 0, 2] - relative[:, 2, 0],
-                                  relative[:, 1, 0] - relative[:, 0, 1]], -1)
-        cosine = 0.5 * (relative.diagonal(dim1=1, dim2=2).sum(-1) - 1)
-        return torch.atan2((sine.square().sum(-1) + 1e-8).sqrt(), cosine) - 1e-4
-    raise ValueError(f'euler loss: expected one of {EULER_FORMS}, got {form!r}')
+    face: float = 1.0
+    ears: float = 0.5
+    skull: float = 0.25
 
 
-def masked_mean(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Return the mean of values where `known` (same shape) is 1; zero where it is nowhere."""
-    # Not by multiplication: what is not known may be infinitely far away.
-    return torch.where(known > 0, values, 0.0).sum() / known.sum().clamp(min=1.0)
+@dataclass(frozen=True)
+class _Counts:
+    """Over how many each mean is taken: scalars."""
+
+    crops: torch.Tensor
+    heads: torch.Tensor
+    fitted: torch.Tensor
+    unfitted: torch.Tensor
+    trusted: torch.Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, shared: Callable[[torch.Tensor], torch.Tensor]) -> _Counts:
+        heads = (batch.is_head > 0.5).float()
+        counts = torch.stack([
+            torch.ones_like(heads).sum(), heads.sum(), (heads * batch.has_fit).sum(),
+            (heads * (1 - batch.has_fit)).sum(), (heads * (batch.point_weight > 0)).sum()])
+        # A count of none belongs to a sum of none; the quotient shall be zero.
+        return cls(*shared(counts).clamp(min=1e-6))
+
+
+class _Truth:
+    """The rows of a batch that are heads."""
+
+    def __init__(self, batch: Batch) -> None:
+        heads = batch.is_head > 0.5
+        for field in fields(Batch):
+            if field.name not in ('crops', 'is_head'):
+                setattr(self, field.name, getattr(batch, field.name)[heads])
 
 
 def jaw_and_inner(jaw: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return the network's 85 points: jaw of the head, inner points, jaw on the contour."""
     return torch.cat([jaw, points[:, JAW_COUNT:], points[:, :JAW_COUNT]], 1)
+
+
+def masked_sum(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the sum of values where `known` (broadcast to them) is not 0."""
+    # Not by multiplication: what is not known may be infinitely far away.
+    return torch.where(known > 0, values, 0.0).sum()
 
 
 class Criterion:
@@ -87,112 +102,153 @@ class Criterion:
 
     :param head_model: shared with the network. :param offsets: (51, 3) m of the fits: where
         labels of inner points lie, seen from the model's landmarks.
+    :param euler_form: see `rotation_loss.euler_loss`. :param landmark_form: 'l1', or 'wing', which
+        weighs small errors more. :param vertex_count: how many vertices stand for all of them.
+    :param shared_counts: takes the five counts that means are divided by. Processes that share a
+        batch return the mean count over all of them: then the mean of their gradients is the
+        gradient of the whole batch.
     """
 
     def __init__(self, head_model: HeadModel, offsets: torch.Tensor,
                  weights: LossWeights = LossWeights(), euler_form: str = 'safe',
-                 vertex_count: int = 300) -> None:
-        if euler_form not in EULER_FORMS:
-            raise ValueError(f'euler_form: expected one of {EULER_FORMS}, got {euler_form!r}')
+                 landmark_form: str = 'l1', regions: RegionWeights = RegionWeights(),
+                 vertex_count: int = 300,
+                 shared_counts: Callable[[torch.Tensor], torch.Tensor] = lambda counts: counts,
+                 ) -> None:
+        for name, value, known in (('euler_form', euler_form, EULER_FORMS),
+                                   ('landmark_form', landmark_form, LANDMARK_FORMS)):
+            if value not in known:
+                raise ValueError(f'{name}: expected one of {known}, got {value!r}')
         self.head_model = head_model
         self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
         self.offsets = offsets
         self.weights = asdict(weights)
         self.euler_form = euler_form
-        # Evenly spaced ids sample the whole head; most of them lie on the face, which counts most.
+        self.landmark_form = landmark_form
+        self.shared_counts = shared_counts
+        # Evenly spaced ids sample the whole head; the landmarks are in beside them.
         spread = torch.linspace(0, len(head_model.mean) - 1, vertex_count,
                                 device=head_model.mean.device).long()
-        self.vertex_indices = torch.cat([head_model.landmark_indices, spread])
+        chosen = torch.cat([head_model.landmark_indices, spread])
+        share = torch.tensor([regions.face, regions.ears, regions.skull], device=chosen.device)
+        self.vertex_weight = share[region_of(head_model)[chosen]]
+        self.vertex_weight = self.vertex_weight / self.vertex_weight.sum()
+        self.vertex_basis = torch.cat([
+            head_model.identity[:, chosen].flatten(1), head_model.expression[:, chosen].flatten(1)])
 
     def __call__(
         self, outputs: LayerOutputs, batch: Batch,
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the total (scalar) and each weighted term's value."""
+        """Return the total (scalar) and the value of each term that has a weight."""
         heads = batch.is_head > 0.5
-        labels, trust, fitted = (
-            batch.points[heads], batch.point_weight[heads], batch.has_fit[heads])
-        target_points = jaw_and_inner(batch.jaw[heads], labels)  # (N, 85, 2)
-        # The 3D jaw is known where a fit is, the other points everywhere.
-        certainty = torch.where(
-            torch.arange(target_points.shape[1], device=trust.device) < JAW_COUNT,
-            fitted[:, None], trust[:, None])
-
-        terms: dict[str, torch.Tensor] = {}
-        layers = len(outputs.points)
-        for points in outputs.points:
-            distance = (points[heads] - target_points).abs().sum(-1)  # (N, 85)
-            labelled = (distance[:, JAW_COUNT:] * trust[:, None]).mean()
-            self._add(terms, 'landmarks', labelled / layers)
-            self._add(terms, 'jaw_3d', masked_mean(distance[:, :JAW_COUNT].mean(1), fitted)
-                      / layers)
-        terms['likelihood'] = self.likelihood(outputs.points[-1][heads].detach(), target_points,
-                                              outputs.point_scale[heads], (certainty > 0).float())
-        for parameters in outputs.parameters:
-            for name, value in self.parameter_terms(parameters[heads], batch, heads).items():
-                self._add(terms, name, value / layers)
-        terms['score'] = functional.binary_cross_entropy_with_logits(outputs.score, batch.is_head)
-        weighted = {name: self.weights[name] * value for name, value in terms.items()}
-        total = torch.stack(list(weighted.values())).sum()
-        return total, {name: float(value.detach()) for name, value in weighted.items()}
-
-    def parameter_terms(
-        self, parameters: torch.Tensor, batch: Batch, heads: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """
-        Return the terms of one layer's parameters (N, P) of the N heads.
-
-        Where only points are known the reprojection leads, and the coefficients are drawn to zero.
-        """
+        truth, count = _Truth(batch), _Counts.of(batch, self.shared_counts)
+        points = torch.stack(outputs.points)[:, heads]  # (L, N, 85, 2)
+        parameters = torch.stack(outputs.parameters)[:, heads]  # (L, N, P)
         family = self.layout.split(parameters)
         rotation = rotation_6d_to_matrix(family['rotation'])
-        log_scale = family['log_scale'].squeeze(-1)
-        target, fitted = batch.rotation[heads], batch.has_fit[heads]
-        shape_target, expression_target = batch.shape[heads], batch.expression[heads]
-        labels, trust = batch.points[heads], batch.point_weight[heads]
-        head = self._landmarks(family['shape'], family['expression'])
-        inner = head[:, JAW_COUNT:] + self.offsets
-        projected = weak_perspective(inner, rotation, log_scale, family['translation'])
-        reprojection = functional.smooth_l1_loss(
-            projected, labels[:, JAW_COUNT:], reduction='none', beta=0.02).sum(-1)
-        placement = ((family['translation'] - batch.translation[heads]).abs().sum(-1)
-                     + (log_scale - batch.log_scale[heads]).abs())
-        per_head = {
-            'rotation': (rotation - target).square().sum((1, 2)).add(1e-6).sqrt(),
-            'euler': euler_loss(rotation, target, self.euler_form),
-            'placement': placement,
-            'vertices': self.vertices(family['shape'] - shape_target,
-                                      family['expression'] - expression_target),
+        projected = self._projected(family, rotation)  # (L, N, 68, 2)
+        target = jaw_and_inner(truth.jaw, truth.points)  # (N, 85, 2)
+
+        fitted, trust = truth.has_fit, truth.point_weight
+        distance = self.landmarks(points, target)  # (L, N, 85)
+        terms = {
+            'landmarks': (distance[..., JAW_COUNT:].mean(-1) * trust).sum() / count.heads,
+            'jaw_3d': masked_sum(distance[..., :JAW_COUNT].mean(-1), fitted) / count.fitted,
+            'rotation': masked_sum(self.rotation(rotation, truth.rotation), fitted) / count.fitted,
+            'euler': masked_sum(euler_loss(rotation, truth.rotation, self.euler_form),
+                                fitted) / count.fitted,
+            'placement': masked_sum(self.placement(family, truth.translation, truth.log_scale),
+                                    fitted) / count.fitted,
+            'shape': masked_sum((family['shape'] - truth.shape).square().mean(-1),
+                                fitted) / count.fitted,
+            'expression': masked_sum((family['expression'] - truth.expression).abs().mean(-1),
+                                     fitted) / count.fitted,
+            'shape_prior': masked_sum(family['shape'].square().mean(-1),
+                                      1 - fitted) / count.unfitted,
+            'expression_prior': masked_sum(family['expression'].abs().mean(-1),
+                                           1 - fitted) / count.unfitted,
+            'vertices': masked_sum(self.vertices(family['shape'] - truth.shape,
+                                                 family['expression'] - truth.expression),
+                                   fitted) / count.fitted,
+            'reprojection': (self.reprojection(projected[..., JAW_COUNT:, :],
+                                               truth.points[:, JAW_COUNT:])
+                             * trust).sum() / count.heads,
+            'consistency': self.reprojection(
+                projected, points[..., :projected.shape[-2], :].detach()).sum() / count.heads,
         }
-        return {
-            **{name: masked_mean(value, fitted) for name, value in per_head.items()},
-            'shape': (family['shape'] - shape_target).square().mean(),
-            'expression': (family['expression'] - expression_target).abs().mean(),
-            'reprojection': (reprojection * trust[:, None]).mean(),
-        }
+        terms = {name: value / len(points) for name, value in terms.items()}
+        # The 3D jaw is known where a fit is, the other points wherever labels are trusted.
+        known = torch.where(torch.arange(target.shape[1], device=trust.device) < JAW_COUNT,
+                            fitted[:, None], trust[:, None])
+        likelihood = self.likelihood(points[-1].detach(), target, outputs.point_scale[heads])
+        terms['likelihood'] = masked_sum(likelihood, known) / (
+            JAW_COUNT * count.fitted + (target.shape[1] - JAW_COUNT) * count.trusted)
+        terms['score'] = functional.binary_cross_entropy_with_logits(
+            outputs.score, batch.is_head, reduction='sum') / count.crops
+        weighted = {name: self.weights[name] * value for name, value in terms.items()
+                    if self.weights[name] > 0}
+        total = torch.stack(list(weighted.values())).sum()
+        values = torch.stack(list(weighted.values())).detach().tolist()
+        return total, dict(zip(weighted, values, strict=True))
+
+    def landmarks(self, points: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the distance (..., 85) of points (..., 85, 2), summed over both axes."""
+        distance = (points - target).abs()
+        if self.landmark_form == 'l1':
+            return distance.sum(-1)
+        return wing(distance).sum(-1)
+
+    @staticmethod
+    def rotation(rotation: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the Frobenius distance (...) of rotations (..., 3, 3)."""
+        return smooth_norm((rotation - target).flatten(-2), 1e-3)
+
+    @staticmethod
+    def placement(family: dict[str, torch.Tensor], translation: torch.Tensor,
+                  log_scale: torch.Tensor) -> torch.Tensor:
+        """Return the distance (...) of where and how large a head is in its crop."""
+        return ((family['translation'] - translation).abs().sum(-1)
+                + (family['log_scale'].squeeze(-1) - log_scale).abs())
 
     def vertices(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
-        """Return the mean distance (B,), in decimetres, of unposed heads of these differences."""
-        head = self.head_model
-        index = self.vertex_indices
-        offset = (shape @ head.identity[:, index].flatten(1)
-                  + expression @ head.expression[:, index].flatten(1)).unflatten(1, (-1, 3))
-        return 10.0 * (offset.square().sum(-1) + 1e-8).sqrt().mean(-1)
+        """
+        Return the mean distance (...), in decimetres, of unposed heads of these differences.
+
+        :param shape: (..., I) difference of coefficients. :param expression: (..., E). Regions
+            count by `RegionWeights`.
+        """
+        offset = torch.cat([shape, expression], -1) @ self.vertex_basis
+        return 10.0 * (smooth_norm(offset.unflatten(-1, (-1, 3)), 1e-4) @ self.vertex_weight)
 
     @staticmethod
-    def likelihood(points: torch.Tensor, target: torch.Tensor, scale: torch.Tensor,
-                   known: torch.Tensor | None = None) -> torch.Tensor:
-        """
-        Return the mean negative log likelihood of a Laplace law with scale (B, P) per axis.
-
-        :param known: (B, P) 1 where the target counts; all of them by default.
-        """
-        distance = (points - target).abs().sum(-1) / 2
-        value = distance / scale + scale.log()
-        return value.mean() if known is None else masked_mean(value, known)
-
-    def _landmarks(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
-        return self.head_model.points_of(self.head_model.landmark_indices, shape, expression)
+    def reprojection(projected: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean smooth L1 distance (...) of points (..., P, 2)."""
+        return functional.smooth_l1_loss(
+            projected, target.expand_as(projected), reduction='none', beta=0.02).sum(-1).mean(-1)
 
     @staticmethod
-    def _add(terms: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> None:
-        terms[name] = terms[name] + value if name in terms else value
+    def likelihood(points: torch.Tensor, target: torch.Tensor,
+                   scale: torch.Tensor) -> torch.Tensor:
+        """
+        Return the negative log likelihood (..., P) of a Laplace law with scale (..., P) per axis.
+
+        Up to a constant; least where the scale is the mean distance of both axes.
+        """
+        return (points - target).abs().mean(-1) / scale + scale.log()
+
+    def _projected(self, family: dict[str, torch.Tensor], rotation: torch.Tensor) -> torch.Tensor:
+        """Return where the head of the parameters has what labels mark, (L, N, 68, 2)."""
+        shape, expression, log_scale, translation = (
+            family[name].flatten(0, 1)
+            for name in ('shape', 'expression', 'log_scale', 'translation'))
+        head = self.head_model.points_of(self.head_model.landmark_indices, shape, expression)
+        head = torch.cat([head[:, :JAW_COUNT], head[:, JAW_COUNT:] + self.offsets], 1)
+        return weak_perspective(head, rotation.flatten(0, 1), log_scale.squeeze(-1),
+                                translation).unflatten(0, rotation.shape[:2])
+
+
+def wing(distance: torch.Tensor, width: float = 0.15, curvature: float = 0.03) -> torch.Tensor:
+    """Return the wing loss of distances (Feng et al., CVPR 2018), crop units."""
+    beyond = width - width * torch.log(distance.new_tensor(1 + width / curvature))
+    return torch.where(distance < width, width * torch.log1p(distance / curvature),
+                       distance - beyond)
