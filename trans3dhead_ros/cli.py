@@ -31,6 +31,8 @@ COMMANDS = {
     'info': Command('commands.info', 'what is in a checkpoint'),
     'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
     'train': Command('training.cli_train', 'train a network'),
+    'ablate': Command(
+        'training.ablation.command', 'train with parts of the method left out, and compare'),
     'prepare head-model': Command(
         'training.prepare_head_model', 'the head model, from a parametric head on disk'),
     'prepare clip': Command(
