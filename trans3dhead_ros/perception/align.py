@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,17 +132,29 @@ class HeadAligner:
         :param image: (H, W, 3) uint8 BGR.
         :param boxes: (B, 4) x0 y0 x1 y1 px.
         """
+        return self.align_each([(image, boxes)])[0]
+
+    def align_each(self, looks: Sequence[tuple[Image, Array]]) -> list[Alignments]:
+        """
+        Align the heads of several images, all crops in one batch.
+
+        :param looks: images and boxes as of `align`, at least one.
+        :return: one answer for each image.
+        """
         config = self.network.config
         size = config.input_size
-        windows = [crop_window(box, config.crop_scale) for box in boxes]
+        windows = [(image, *crop_window(box, config.crop_scale))
+                   for image, boxes in looks for box in boxes]
         crops = np.empty((len(windows), size, size, 3), np.uint8)
-        for crop, (centre, side) in zip(crops, windows, strict=True):
+        for crop, (image, centre, side) in zip(crops, windows, strict=True):
             crop[:] = crop_square(image, centre, side, size)
-        centres = np.array([centre for centre, _ in windows]).reshape(-1, 2)
-        sides = np.array([side for _, side in windows])
-        parts = [self._decode(crops[i:i + _BATCH], centres[i:i + _BATCH], sides[i:i + _BATCH])
-                 for i in range(0, max(len(windows), 1), _BATCH)]
-        return Alignments.join(parts)
+        centres = np.array([centre for _, centre, _ in windows]).reshape(-1, 2)
+        sides = np.array([side for *_, side in windows])
+        joined = Alignments.join([
+            self._decode(crops[i:i + _BATCH], centres[i:i + _BATCH], sides[i:i + _BATCH])
+            for i in range(0, max(len(windows), 1), _BATCH)])
+        ends = np.cumsum([len(boxes) for _, boxes in looks]).tolist()
+        return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     @torch.inference_mode()
     def vertices(self, shape: Array, expression: Array) -> Array:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.perception.align import Alignments, HeadAligner, uncertainty
+from trans3dhead_ros.perception.align import Alignments, uncertainty
 from trans3dhead_ros.perception.detect import Detector, iou
+from trans3dhead_ros.perception.together import Looks
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -24,11 +25,11 @@ _MOST_RESIZED = 2.0
 
 
 def find_heads(
-    image: Image, aligner: HeadAligner, detector: Detector, score_threshold: float,
-    share: int | None = None, known: Array | None = None,
-) -> Alignments | None:
+    image: Image, detector: Detector, score_threshold: float, share: int | None = None,
+    known: Array | None = None,
+) -> Looks[Alignments | None]:
     """
-    Return the heads that the detector proposes and the network confirms, best first.
+    Find the heads that the detector proposes and the network confirms, best first.
 
     Every proposal is aligned twice: the second crop is made from the first one's landmarks, as a
     tracker would, so what is reported is what can be tracked.
@@ -45,12 +46,12 @@ def find_heads(
     boxes = boxes[:_MOST_PROPOSALS]
     if len(boxes) == 0:
         return None
-    found = aligner.align(image, boxes)
+    found = yield image, boxes
     good = (found.score > _FIRST_LOOK * score_threshold) & plausible(found, boxes, image)
     if not good.any():
         return None
     boxes = found[good].boxes
-    found = aligner.align(image, boxes)
+    found = yield image, boxes
     found = found[(found.score >= score_threshold) & plausible(found, boxes, image)]
     if len(found) == 0:
         return None

@@ -16,6 +16,7 @@ from trans3dhead_ros.perception.find import find_heads
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pose import Poses
 from trans3dhead_ros.perception.smooth import Smoothing
+from trans3dhead_ros.perception.together import Looks, look_alone
 from trans3dhead_ros.perception.track import Tracker, Tracking
 
 Array = NDArray[np.float64]
@@ -49,7 +50,8 @@ class HeadPipeline:
     Detect, align, pose, track and smooth the heads of one camera.
 
     The network is shared, the state over time is not: several cameras take one aligner and a
-    pipeline each. One pipeline belongs to one thread at a time.
+    pipeline each; `look_together` lets their crops share a batch as well. One pipeline belongs to
+    one thread at a time.
 
     :ivar aligner: the network on its device; may be exchanged between images.
     :ivar detector: what proposes new heads; may be exchanged between images.
@@ -120,7 +122,8 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found = find_heads(image, self.aligner, self.detector, self.config.detect_score)
+        found = look_alone(self.aligner, find_heads(
+            image, self.detector, self.config.detect_score))
         return [] if found is None else self._heads(found, image, camera)
 
     def track(
@@ -134,11 +137,16 @@ class HeadPipeline:
         :param camera: intrinsics of this image, for a metric pose.
         :raises ValueError: naming the argument that is wrong.
         """
+        return look_alone(self.aligner, self.looks(image, stamp, camera))
+
+    def looks(
+        self, image: Image, stamp: float | None = None, camera: Camera | None = None,
+    ) -> Looks[list[Head]]:
+        """Do what `track` does, for `look_together` with the pipelines of other cameras."""
         image = _checked_image(image)
         _check_camera(camera, image)
         stamp = _checked_stamp(stamp)
-        tracks, found = self._tracker.step(
-            image, self.aligner, self.detector, self.config.tracking)
+        tracks, found = yield from self._tracker.step(image, self.detector, self.config.tracking)
         if found is None:
             return []
         poses = pose(found, image, camera, self.config.head_size)

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from trans3dhead_ros.perception.align import Alignments, HeadAligner
+from trans3dhead_ros.perception.align import Alignments
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detect import Detector, iou
 from trans3dhead_ros.perception.find import find_heads, plausible, same_head
 from trans3dhead_ros.perception.smooth import HeadSmoother
+from trans3dhead_ros.perception.together import Looks
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -95,8 +96,8 @@ class Tracker:
         self._frame = self._search = 0
 
     def step(
-        self, image: Image, aligner: HeadAligner, detector: Detector, tracking: Tracking,
-    ) -> tuple[list[Track], Alignments | None]:
+        self, image: Image, detector: Detector, tracking: Tracking,
+    ) -> Looks[tuple[list[Track], Alignments | None]]:
         """
         Follow the heads into this image.
 
@@ -105,10 +106,10 @@ class Tracker:
         """
         seen: dict[int, Alignments] = {}
         if self.tracks:
-            seen = self._follow(image, aligner, tracking)
+            seen = yield from self._follow(image, tracking)
         if not self.tracks or len(seen) < len(self.tracks) \
                 or self._frame % tracking.search_interval == 0:
-            self._search_heads(image, aligner, detector, tracking, seen)
+            yield from self._search_heads(image, detector, tracking, seen)
         self._frame += 1
         self._drop_duplicates(seen)
         for i, track in enumerate(self.tracks):
@@ -122,9 +123,7 @@ class Tracker:
         self.tracks = [track for track in self.tracks if track.missed <= tracking.most_missed]
         return answer, joined
 
-    def _follow(
-        self, image: Image, aligner: HeadAligner, tracking: Tracking,
-    ) -> dict[int, Alignments]:
+    def _follow(self, image: Image, tracking: Tracking) -> Looks[dict[int, Alignments]]:
         """Return the tracks that the network sees where they were, or close by."""
         boxes = np.stack([track.box for track in self.tracks])
         which = np.arange(len(boxes))
@@ -132,7 +131,7 @@ class Tracker:
         # A head that moved fast is off-centre in its crop. Doubtful landmarks still point to it,
         # and a second crop made from them shows whether it is there.
         for _ in range(2):
-            found = aligner.align(image, boxes)
+            found = yield image, boxes
             sane = plausible(found, boxes, image)
             good = sane & (found.score >= tracking.keep_score)
             seen |= {int(i): found[at:at + 1]
@@ -144,15 +143,14 @@ class Tracker:
         return seen
 
     def _search_heads(
-        self, image: Image, aligner: HeadAligner, detector: Detector, tracking: Tracking,
-        seen: dict[int, Alignments],
-    ) -> None:
+        self, image: Image, detector: Detector, tracking: Tracking, seen: dict[int, Alignments],
+    ) -> Looks[None]:
         """Let the detector look; what it finds goes to lost tracks, the rest starts new ones."""
         # The first look is thorough; later ones cost one share, so that no frame waits for all.
         share = None if self._frame == 0 else self._search
         self._search += self._frame > 0
         known = np.concatenate([part.boxes for part in seen.values()]) if seen else None
-        found = find_heads(image, aligner, detector, tracking.start_score, share, known)
+        found = yield from find_heads(image, detector, tracking.start_score, share, known)
         if found is None:
             return
         lost = [i for i in range(len(self.tracks)) if i not in seen]
