@@ -26,7 +26,7 @@ class Command:
 
 
 COMMANDS = {
-    'track': Command('commands.track', 'follow the heads of a picture, folder, video or camera'),
+    'track': Command('commands.track', 'follow the heads of a picture, folder, video, camera or bag'),
     'evaluate': Command('training.evaluate', 'measure a network, or a peer, on labelled faces'),
     'info': Command('commands.info', 'what is in a checkpoint'),
     'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
@@ -46,6 +46,8 @@ COMMANDS = {
         'training.preparation.scenes', 'frames with several synthetic people, for detectors'),
     'prepare negatives': Command(
         'training.hard_negatives', 'crops without a head at which detectors fire'),
+    'export': Command(
+        'training.export.command', 'a checkpoint as ONNX, TorchScript or torch.export program'),
     'average': Command('training.average', 'the weighted mean of two checkpoints'),
     'train score': Command('training.score', "a trained network's head score, once more"),
 }

@@ -1,0 +1,1 @@
+"""`trans3dhead export`: a checkpoint as a file that other runtimes execute, held against torch."""

@@ -1,0 +1,86 @@
+"""The network as a function of tensors with names: what every exported file computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import nn
+
+from trans3dhead_ros.network.checkpoint import COLOUR_ORDER, FORMAT
+from trans3dhead_ros.network.model import Trans3DHead
+
+INPUT = 'crops'
+#: What each output means; their order is that of the files.
+MEANING = {
+    'landmarks': '(B, 68, 2) the 3D definition, iBUG-68 order; crop units: -1..1 spans the crop, '
+                 'x right, y down',
+    'contour': '(B, 17, 2) the jaw on the visible contour, crop units',
+    'landmark_scale': '(B, 85) Laplace scale of the landmarks, then of the contour, crop units',
+    'rotation': '(B, 3, 3) head frame -> camera optical frame, as the crop looks',
+    'translation': '(B, 2) where the sellion appears, crop units',
+    'log_scale': '(B,) natural logarithm of crop units per metre',
+    'shape': '(B, I) identity coefficients of the head model',
+    'expression': '(B, E) expression coefficients, 0..1, named by expression_names',
+    'score': '(B,) logit of "this is a head": its probability is 1 / (1 + exp(-score))',
+    'vertices': "(B, V, 3) the head model's vertices, head frame, metres",
+}
+
+
+class HeadGraph(nn.Module):
+    """
+    A network whose answer is a plain tuple, in the order of `outputs`.
+
+    :ivar outputs: names; 'vertices' is the last one where it was asked for.
+    """
+
+    def __init__(self, network: Trans3DHead, vertices: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.vertices = vertices
+        self.outputs = tuple(name for name in MEANING if vertices or name != 'vertices')
+
+    @property
+    def size(self) -> int:
+        """Side of the crops, px."""
+        return self.network.config.input_size
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Answer crops (B, 3, S, S), RGB in 0..1; `MEANING` says what comes back."""
+        found = vars(self.network(crops))
+        if self.vertices:
+            found = {**found, 'vertices': self.network.head_model(
+                found['shape'], found['expression'])}
+        return tuple(found[name] for name in self.outputs)
+
+    def example(self, batch: int | None) -> torch.Tensor:
+        """Return crops to trace the graph with; a batch of one would be taken for a constant."""
+        return torch.rand(batch or 2, 3, self.size, self.size)
+
+
+def describe(graph: HeadGraph, checkpoint: Mapping[str, Any], half: bool) -> dict[str, str]:
+    """Return what a file says of itself: text, or JSON where a value is no text."""
+    config = graph.network.config
+    values = {
+        'format': FORMAT, 'version': _version(),
+        'licence': checkpoint['licence'], 'training_data': checkpoint['training_data'],
+        'metrics': checkpoint['metrics'], 'checkpoint_sha256': checkpoint['sha256'],
+        'input': f'{INPUT} (B, 3, {graph.size}, {graph.size}), {COLOUR_ORDER} in 0..1',
+        'input_size': graph.size, 'colour_order': COLOUR_ORDER, 'crop_scale': config.crop_scale,
+        'outputs': {name: MEANING[name] for name in graph.outputs},
+        'expression_names': list(graph.network.head_model.expression_names),
+        'precision': 'float16, inputs and outputs float32' if half else 'float32',
+        'network': config.to_dict(),
+    }
+    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in values.items()}
+
+
+def _version() -> str:
+    try:
+        return version('trans3dhead_ros')
+    except PackageNotFoundError:  # a working tree on the path, not installed
+        return 'not installed'
