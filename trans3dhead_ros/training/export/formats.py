@@ -59,6 +59,10 @@ def write_onnx(
         model = convert_float_to_float16(model, keep_io_types=True)
         OnnxModel(model).topological_sort()  # the conversion appends its casts at the end
     model.graph.name = 'trans3dhead'
+    # The exporter notes on every node where in whose source files it came from.
+    for item in (*model.graph.node, *model.graph.value_info, model.graph):
+        del item.metadata_props[:]
+        item.doc_string = ''
     for value in model.graph.output:
         value.doc_string = MEANING[value.name]
     onnx.helper.set_model_props(model, dict(metadata))
