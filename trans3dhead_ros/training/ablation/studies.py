@@ -58,6 +58,10 @@ FAMILIES = (
         ('geodesic', _euler('geodesic')),
         ('safe and matrix (base)', _BASE),
     )),
+    Family('consistency', 'Consistency between the branches', (
+        ('off', Variant('consistency_off', ('weights.consistency=0',))),
+        ('on (base)', _BASE),
+    )),
     Family('encoder', 'Encoder layers', (
         ('0 (base)', _BASE),
         ('1', Variant('encoder_1', ('network.encoder_layers=1',))),
