@@ -102,7 +102,7 @@ def markdown(outcomes: Outcomes) -> str:
             parts += [f'## {family.title}', _table(family, outcomes), _findings(family, outcomes)]
     if outcomes.failures:
         parts += ['## Failed runs', '\n'.join(
-            f'* {f.variant}, seed {f.seed}, exit code {f.code}: `{" / ".join(f.lines[-2:])}`'
+            f'* {f.variant}, seed {f.seed}, exit code {f.code}: `{f.lines[-1] if f.lines else ""}`'
             for f in outcomes.failures)]
     return '\n\n'.join(parts) + '\n'
 
