@@ -30,20 +30,20 @@ def main() -> None:
     run = Run(load_config(Path('config/train.yaml'), [
         f'data={arguments.data}', f'threads={arguments.threads}', 'output=out/loader_benchmark',
         *arguments.overrides]))
-    run.folder.mkdir(parents=True, exist_ok=True)
+    run.folder.path.mkdir(parents=True, exist_ok=True)
     count, loading, eating = run.config.batch, [], []
     for number in range(arguments.batches + 2):
         started = time.perf_counter()
-        batch = run.training.training_batch(count, np.random.default_rng((0, number)),
+        batch = run.data.training.training_batch(count, np.random.default_rng((0, number)),
                                             run.config.augment)
         loaded = time.perf_counter()
-        run._step(batch)
+        run.learn(batch)
         if number >= 2:  # the first ones warm up
             loading.append(loaded - started)
             eating.append(time.perf_counter() - loaded)
     ratio = statistics.median(
         step / load for step, load in zip(eating, loading, strict=True))
-    print(f'{len(run.training)} heads; loading, one thread: '
+    print(f'{len(run.data.training)} heads; loading, one thread: '
           f'{count / statistics.median(loading):.0f} crops/s; training, {torch.get_num_threads()} '
           f'threads: {count / statistics.median(eating):.0f} crops/s; loading is {ratio:.2f} x')
 

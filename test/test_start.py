@@ -9,7 +9,7 @@ from synthetic import small_head_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_ros.training.loop import backbone_from
+from trans3dhead_ros.training.start import backbone_from
 
 SMALL = {'input_size': 32, 'dim': 16, 'heads': 2, 'feedforward': 16}
 

@@ -75,7 +75,7 @@ def overrides(root: Path, output: Path, steps: int) -> list[str]:
     return [f'data={root / "data"}', f'head_model={root / "head_model.npz"}',
             f'output={output}', 'minutes=0', f'steps={steps}',
             'batch=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
-            'bfloat16_backbone=false', *NETWORK]
+            'precision=none', *NETWORK]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -113,11 +113,11 @@ def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
         name.replace('photographs', 'portraits'): n for name, n in restricted.shards.items()})
     replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
     arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
-    assert Run(load_config(None, arguments)).headline == 'photographs'
+    assert Run(load_config(None, arguments)).data.headline == 'photographs'
     run = Run(load_config(None, [*arguments, 'heads.open_only=true']))
-    assert run.headline == 'portraits'
-    assert run.training.table.part_names == ('portraits',)
-    assert 'photographs' in run.validations  # measured all the same
+    assert run.data.headline == 'portraits'
+    assert run.data.training.table.part_names == ('portraits',)
+    assert 'photographs' in run.data.validations  # measured all the same
     run.train()
     _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
     assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
@@ -125,8 +125,8 @@ def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
 
 def test_loss_falls_on_a_batch_seen_again(prepared, tmp_path):
     run = Run(load_config(None, overrides(prepared, tmp_path, 100)))
-    batch = run.training.training_batch(8, np.random.default_rng(0))
-    losses = [run._step(batch)[0] for _ in range(30)]
+    batch = run.data.training.training_batch(8, np.random.default_rng(0))
+    losses = [run.learn(batch)['loss'] for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -135,7 +135,7 @@ def test_resuming_gives_the_same_weights_as_no_break(prepared, tmp_path):
     main(overrides(prepared, whole, 6))
     run = Run(load_config(None, overrides(prepared, first, 6)))
     for index in range(3):
-        run._step(run.training.training_batch(8, np.random.default_rng((0, index))))
+        run.learn(run.data.training.training_batch(8, np.random.default_rng((0, index))))
     first.mkdir()
     run.save_state()
     main(['--resume', *overrides(prepared, first, 6)])

@@ -15,6 +15,9 @@ from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.training.augment import Augmentation
 from trans3dhead_ros.training.data.heads import HeadsConfig
 from trans3dhead_ros.training.losses import LossWeights, RegionWeights
+from trans3dhead_ros.training.precision import check_precision
+
+_RENAMED = {'bfloat16_backbone': 'precision=bfloat16_backbone or precision=none'}
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,18 @@ class TrainConfig:
         or none where there is none.
     :ivar start: checkpoint whose weights the run begins with; '' begins with random ones.
     :ivar start_backbone_only: take only its backbone; the rest begins with random weights.
-    :ivar bfloat16_backbone: run the convolutions in bfloat16.
+    :ivar frozen_norms: leave the backbone's batch statistics as they are, as small batches of a
+        training that goes on from a trained network may want.
+    :ivar precision: one of `precision.PRECISIONS`. :ivar compile: run the network through
+        torch.compile, which needs a C++ compiler.
     :ivar late_from: share of the run from which `late_augment` replaces `augment`: the last steps,
         with small learning rates, see pictures more like those that cameras take.
     :ivar validate_minutes: between validations, each of which writes a checkpoint.
+        :ivar validate_steps: likewise, in steps, 0 is "never"; whichever comes first.
+    :ivar state_minutes: between the states that `--resume` continues from, and which a validation
+        writes too. :ivar state_steps: likewise, in steps.
+    :ivar log_steps: over how many the losses of losses.csv are averaged.
+    :ivar loader_threads: that make batches; a fast GPU eats more than one of them makes.
     """
 
     data: str = 'runs/data'
@@ -53,8 +64,15 @@ class TrainConfig:
     warmup_steps: int = 200
     gradient_norm: float = 5.0
     average_decay: float = 0.998
-    bfloat16_backbone: bool = True
+    frozen_norms: bool = False
+    precision: str = 'bfloat16_backbone'
+    compile: bool = False
     validate_minutes: float = 4.0
+    validate_steps: int = 0
+    state_minutes: float = 5.0
+    state_steps: int = 0
+    log_steps: int = 20
+    loader_threads: int = 1
     euler_form: str = 'safe'
     landmark_form: str = 'l1'
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -72,6 +90,10 @@ class TrainConfig:
             raise ValueError('minutes, steps: one of them must be more than 0')
         if self.batch < 2:
             raise ValueError(f'batch: expected at least 2, got {self.batch}')
+        for name in ('log_steps', 'loader_threads'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name}: expected at least 1, got {getattr(self, name)}')
+        check_precision(self.precision)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested values."""
@@ -114,6 +136,8 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f'; did you mean {prefix}{near[0]}?' if near else ''
+            if name in _RENAMED:
+                hint = f'; it is now {_RENAMED[name]}'
             raise ValueError(f'{name}: unknown key{hint}')
         current = known[key]
         if is_dataclass(current):

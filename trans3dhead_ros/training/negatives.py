@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.perception.detect import iou
+from trans3dhead_ros.training.data_root import data_root
 
 MAXIMUM_OVERLAP = 0.2
 """A window whose landmark box overlaps the true one by less (IoU) is not that head's."""
@@ -24,6 +25,16 @@ def read_backgrounds(folder: Path) -> list[np.ndarray]:
         exposed = linear / max(2.5 * float(np.median(linear)), 1e-6)
         panoramas.append((np.clip(exposed, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8))
     return panoramas
+
+
+def backgrounds_of(folder: str) -> list[np.ndarray]:
+    """Return the panoramas of a folder; '' is the data folder's, none where there is none."""
+    if folder:
+        return read_backgrounds(Path(folder))
+    try:
+        return read_backgrounds(data_root() / 'appearance' / 'hdri')
+    except ValueError:
+        return []
 
 
 def negative_crop(

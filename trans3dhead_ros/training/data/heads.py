@@ -123,28 +123,36 @@ class Heads:
 
     def training_batch(
         self, count: int, generator: np.random.Generator, config: Augmentation | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Batch:
-        """Draw `count` augmented crops, negatives among them."""
+        """
+        Draw `count` augmented crops, negatives among them.
+
+        :param share: (k, n) makes of that batch only the crops k, k + n, k + 2 n, ...
+        """
         config = config or Augmentation()
-        negatives = int(np.ceil(count * self.config.negative_share))
+        heads = count - int(np.ceil(count * self.config.negative_share))
         rows = generator.choice(len(self), count, p=self.chance(config))
+        # A source of chance of its own for every crop, so that a share needs no other crop.
+        seeds = generator.integers(2 ** 63, size=count)
+        chosen = np.arange(count)[share[0]::share[1]]
         crops, samples = [], []
-        for position, row in enumerate(rows):
-            mirror = bool(generator.random() < 0.5) and self.mirror is not None
+        for position in chosen:
+            row, own = int(rows[position]), np.random.default_rng(seeds[position])
+            mirror = bool(own.random() < 0.5) and self.mirror is not None
             transform = random_transform(self._face_units(row, mirror), mirror, self.crop_scale,
-                                         generator, config)
+                                         own, config)
             samples.append((row, transform))
             image = self.image(row)
-            if position < count - negatives:
+            if position < heads:
                 # Always black corners would tell the picture's turn, which no camera does.
-                border = BORDERS[generator.integers(len(BORDERS))]
+                border = BORDERS[own.integers(len(BORDERS))]
                 crop = self._crop(image, row, transform, border)
             else:
                 crop = negative_crop(image, self.table.points[row], self.size, self.crop_scale,
-                                     self.backgrounds, generator)
-            crops.append(photometric(crop, generator, config.photometric))
-        is_head = np.arange(count) < count - negatives
-        return self._batch(crops, is_head, samples)
+                                     self.backgrounds, own)
+            crops.append(photometric(crop, own, config.photometric))
+        return self._batch(crops, chosen < heads, samples)
 
     def validation_batches(self, count: int, seed: int = 0) -> Iterator[Batch]:
         """Yield every head plainly cropped, each followed somewhere by one negative."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -15,44 +15,27 @@ from trans3dhead_ros.training.data.heads import Heads
 
 def prefetched(
     heads: Heads, count: int, seed: int, first: int, augmentation: Callable[[int], Augmentation],
-    depth: int = 4,
+    share: tuple[int, int] = (0, 1), threads: int = 1, depth: int = 4,
 ) -> Iterator[Batch]:
     """
-    Yield training batches made ahead by a thread; batch i depends on (seed, i) alone.
+    Yield training batches made ahead by threads; batch i depends on (seed, i) alone.
 
-    :param augmentation: what applies to batch i.
+    :param augmentation: what applies to batch i. :param share: see `Heads.training_batch`.
 
-    OpenCV and NumPy release the interpreter lock in their loops, so one thread is enough.
+    OpenCV and NumPy release the interpreter lock in their loops, so threads do beside a training.
     """
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
-    stop = threading.Event()
+    def make(index: int) -> Batch:
+        return heads.training_batch(count, np.random.default_rng((seed, index)),
+                                    augmentation(index), share)
 
-    def produce() -> None:
-        index = first
-        while not stop.is_set():
-            try:
-                item: Batch | BaseException = heads.training_batch(
-                    count, np.random.default_rng((seed, index)), augmentation(index))
-            except Exception as error:  # carried to the consumer, which raises it
-                item = error
-            while not stop.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(item, BaseException):
-                return
-            index += 1
-
-    thread = threading.Thread(target=produce, name='batches', daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(threads, 'batches')
+    ahead = max(depth, 2 * threads)
+    pending = deque(pool.submit(make, first + number) for number in range(ahead))
     try:
         while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+            batch = pending.popleft().result()
+            pending.append(pool.submit(make, first + ahead))
+            first += 1
+            yield batch
     finally:
-        stop.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
