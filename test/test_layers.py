@@ -36,6 +36,7 @@ ROOMS = {
     'people': ('render', 'data'),
     'scenes': ('people', 'render'),
     'rotation': ('render', 'fitting'),
+    'evaluation': ('data',),
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 

@@ -27,7 +27,8 @@ class Command:
 
 COMMANDS = {
     'track': Command('commands.track', 'follow the heads of a picture, folder, video, camera or bag'),
-    'evaluate': Command('training.evaluate', 'measure a network, or a peer, on labelled faces'),
+    'evaluate': Command(
+        'training.evaluation.command', 'measure a network, or a peer, on labelled faces'),
     'info': Command('commands.info', 'what is in a checkpoint'),
     'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
     'train': Command('training.cli_train', 'train a network'),

@@ -142,6 +142,11 @@ def mirror_error_deg(rotation: Array, rotation_of_mirrored: Array) -> Array:
     return geodesic_distance_deg(rotation_of_mirrored, mirrored(rotation))
 
 
+def rotation_frobenius(first: Array, second: Array) -> Array:
+    """Return ‖I − A Bᵀ‖ (Frobenius) of rotations (..., 3, 3): DAD-3DHeads' pose error, 0…2√2."""
+    return np.linalg.norm(np.eye(3) - first @ np.swapaxes(second, -1, -2), axis=(-2, -1))
+
+
 def yaw_sign_agreement(yaw_deg: Array, reference_yaw_deg: Array, beyond: float = 20.0) -> float:
     """Return the share of equal signs where the reference is beyond ±`beyond`; nan if nowhere."""
     turned = np.abs(reference_yaw_deg) > beyond

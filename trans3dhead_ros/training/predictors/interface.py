@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trans3dhead_ros.training.data.sample import Placement
+
+if TYPE_CHECKING:
+    from trans3dhead_ros.head_model import HeadModel
 
 Array = NDArray[np.float64]
 
@@ -25,12 +30,20 @@ class Alignment:
     rotation: Array | None = None
     #: How probably the box holds a head, 0…1.
     score: float | None = None
+    #: (68,) px, the expected absolute error of a coordinate of `landmarks`, Laplace distributed.
+    landmark_scale: Array | None = None
+    #: Coefficients (I,), (E,) of the predictor's `head_model`, and where that head appears.
+    shape: Array | None = None
+    expression: Array | None = None
+    placement: Placement | None = None
 
 
 class Predictor(Protocol):
     """Anything that aligns the head in a box."""
 
     name: str
+    #: What its coefficients are of; None where it gives no mesh.
+    head_model: 'HeadModel | None'
 
     def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
         """
@@ -56,8 +69,8 @@ def make_predictor(
     :raises ValueError: for another name, or where weights are missing or are something else.
     """
     def ours() -> Predictor:
-        from trans3dhead_ros.training.predictors.ours import PipelinePredictor
-        return PipelinePredictor(model, device)
+        from trans3dhead_ros.training.predictors.ours import AlignerPredictor
+        return AlignerPredictor(model, device)
 
     def three_ddfa() -> Predictor:
         from trans3dhead_ros.training.predictors.three_ddfa import ThreeDdfaPredictor

@@ -31,6 +31,7 @@ class MediaPipePredictor:
     """
 
     name = 'mediapipe'
+    head_model = None
 
     def __init__(self, folder: Path) -> None:
         try:

@@ -1,24 +1,31 @@
-"""The pipeline itself as a predictor."""
+"""Our own network as a predictor."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.perception.pipeline import HeadPipeline
+from trans3dhead_ros.perception.align import HeadAligner
+from trans3dhead_ros.training.data.sample import Placement
 from trans3dhead_ros.training.predictors.interface import Alignment, Array
 
 
-class PipelinePredictor:
-    """`HeadPipeline.align` without a camera, so that rotations are those that the crop shows."""
+class AlignerPredictor:
+    """What `HeadPipeline.align` answers without a camera: rotations are those that crops show."""
 
     name = 'ours'
 
     def __init__(self, model: str | Path | None, device: str) -> None:
-        self._pipeline = HeadPipeline.load(model=model, device=device)
+        self._aligner = HeadAligner.load(model, device)
+        self.head_model = self._aligner.network.head_model
 
     def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
         """Align the head of every box; see `Predictor`."""
-        return [Alignment(head.landmarks[:, :2], head.landmarks_contour, head.rotation,
-                          head.score)
-                for head in self._pipeline.align(image, boxes)]
+        found = self._aligner.align(image, np.asarray(boxes, float))
+        return [Alignment(
+            landmarks=found.landmarks[i, :, :2], contour=found.contour[i],
+            rotation=found.rotation[i], score=float(found.score[i]),
+            landmark_scale=found.landmark_scale[i], shape=found.shape[i],
+            expression=found.expression[i],
+            placement=Placement(found.origin[i], float(np.log(found.scale[i]))))
+            for i in range(len(found))]

@@ -65,6 +65,7 @@ class ThreeDdfaPredictor:
     """Reads `mb05_120x120.pth`, the whitening and the 68-point basis from a folder."""
 
     name = '3ddfa_v2'
+    head_model = None
 
     def __init__(self, folder: Path) -> None:
         try:

@@ -1,0 +1,1 @@
+"""`trans3dhead evaluate`: measures of labelled faces, of views without labels, and of clips."""
