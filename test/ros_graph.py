@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -60,13 +60,15 @@ class TrackerProcess:
 
 
 class Client(Node):
-    """Publishes images and collects what comes back, by topic."""
+    """Publishes images and collects what comes back, by topic without the camera's name."""
 
     def __init__(self, image_qos: QoSProfile = RELIABLE, topic: str = 'image_raw',
-                 kind: type = Image, outputs: bool = True) -> None:
-        super().__init__('test_client')
-        self.images = self.create_publisher(kind, topic, image_qos)
-        self.infos = self.create_publisher(CameraInfo, 'camera_info', RELIABLE)
+                 kind: type = Image, outputs: bool = True, camera: str = '',
+                 frame: str = FRAME) -> None:
+        super().__init__(f'test_client_{camera}')
+        self._prefix, self._camera, self._frame = f'{camera}/' if camera else '', camera, frame
+        self.images = self.create_publisher(kind, self._prefix + topic, image_qos)
+        self.infos = self.create_publisher(CameraInfo, f'{self._prefix}camera_info', RELIABLE)
         self.received: dict[str, list] = defaultdict(list)
         for name, message_type in OUTPUTS.items() if outputs else [('heads', HeadArray)]:
             self.listen(name, message_type, KEEP)
@@ -77,7 +79,8 @@ class Client(Node):
         self._stamp = 1000.0
 
     def listen(self, topic: str, kind: type, qos: QoSProfile) -> None:
-        self.create_subscription(kind, topic, self.received[topic].append, qos)
+        name = topic if topic.startswith('/') else self._prefix + topic
+        self.create_subscription(kind, name, self.received[topic].append, qos)
 
     def spin_until(self, condition, timeout: float = 60.0) -> bool:
         deadline = time.monotonic() + timeout
@@ -93,13 +96,13 @@ class Client(Node):
     def wait_for_tracker(self) -> None:
         """Wait until images are listened to and all answers are heard."""
         assert self.spin_until(self.images.get_subscription_count), 'nobody listens to the images'
-        self.spin_until(lambda: self.count_publishers('heads') > 0)
+        self.spin_until(lambda: self.count_publishers(f'{self._prefix}heads') > 0)
         self.spin_for(0.5)
 
     def header(self, period: float = 0.04) -> Header:
         """Return the header of the next image."""
         self._stamp += period
-        header = Header(frame_id=FRAME)
+        header = Header(frame_id=self._frame)
         header.stamp.sec, header.stamp.nanosec = int(self._stamp), int(self._stamp % 1 * 1e9)
         return header
 
@@ -134,12 +137,17 @@ class Client(Node):
 
     def diagnostics(self, condition=lambda values: True) -> dict[str, str]:
         """Return the next report that fulfils a condition."""
-        self.received['/diagnostics'].clear()
-        def values():
-            return [{v.key: v.value for v in m.status[0].values}
-                    for m in self.received['/diagnostics']]
-        assert self.spin_until(lambda: any(condition(v) for v in values()), 10.0), values()
-        return next(v for v in values() if condition(v))
+        return values_of(self.status(lambda status: condition(values_of(status))))
+
+    def status(self, condition=lambda status: True) -> DiagnosticStatus:
+        """Return the next report about this camera that fulfils a condition."""
+        received = self.received['/diagnostics']
+        received.clear()
+        def reports():
+            return [status for message in received for status in message.status
+                    if not self._camera or status.name.endswith(self._camera)]
+        assert self.spin_until(lambda: any(condition(r) for r in reports()), 20.0), reports()
+        return next(r for r in reports() if condition(r))
 
     def call(self, kind: type, name: str, request) -> object:
         """Call a service and return its response."""
@@ -153,6 +161,10 @@ class Client(Node):
     def close(self) -> None:
         self._executor.shutdown()
         self.destroy_node()
+
+
+def values_of(status: DiagnosticStatus) -> dict[str, str]:
+    return {value.key: value.value for value in status.values}
 
 
 def compressed(header: Header, data: bytes) -> CompressedImage:

@@ -167,6 +167,25 @@ def test_worker_takes_only_the_newest_of_the_waiting_frames(gate):
     assert worker.replaced == 2
 
 
+def test_worker_answers_one_frame_of_every_source_however_fast_another_is():
+    handled, taken, go = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(*frames):
+        taken.release()
+        go.acquire(timeout=10)
+        handled.append(frames)
+    worker = NewestFrameWorker(handle, pytest.fail)
+    worker.submit('start', 'fast')
+    taken.acquire(timeout=10)
+    replaced = [worker.submit(f'fast {i}', 'fast') for i in range(20)]
+    assert not worker.submit('slow 0', 'slow')
+    go.release(2)
+    taken.acquire(timeout=10)
+    assert worker.stop()
+    assert handled == [('start',), ('fast 19', 'slow 0')]
+    assert replaced == [False] + [True] * 19
+
+
 def test_worker_goes_on_after_a_failure(gate):
     failures = []
     worker = NewestFrameWorker(gate, failures.append)

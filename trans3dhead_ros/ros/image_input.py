@@ -7,12 +7,15 @@ from collections.abc import Callable
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.ros.parameters import AUTO
 
 IMAGE_TOPIC = 'image_raw'
 _COMPRESSED = '/compressed'
+_TYPES = {'raw': (Image, 'sensor_msgs/msg/Image'),
+          'compressed': (CompressedImage, 'sensor_msgs/msg/CompressedImage')}
 _RELIABILITIES = {
     'reliable': ReliabilityPolicy.RELIABLE,
     'best_effort': ReliabilityPolicy.BEST_EFFORT,
@@ -21,34 +24,36 @@ _RELIABILITIES = {
 
 class ImageInput:
     """
-    Subscribes to the images of a node as their publisher offers them.
+    Subscribes to the images of a camera as their publisher offers them.
 
     With reliability `auto` the subscription is made when the first publisher appears, and made anew
     when another one replaces it with another reliability: a reliable subscription hears nothing of
     a best-effort publisher, and best effort loses large images.
 
+    :param prefix: of the topic's name: empty, or the camera's name and a slash.
     :param transport: raw or compressed.
-    :param reliability: auto, reliable or best_effort.
     :param received: called with each message in the thread of the executor.
     """
 
     def __init__(
-        self, node: Node, transport: str, reliability: str,
+        self, node: Node, prefix: str, transport: str,
         received: Callable[[Image | CompressedImage], None],
     ) -> None:
         self._node = node
         self._received = received
-        self._wanted = reliability
-        self._kind = CompressedImage if transport == 'compressed' else Image
-        self.topic = resolved_image_topic(node, transport)
+        self._kind, self._type = _TYPES[transport]
+        self.topic = resolved_image_topic(node, prefix, transport)
         self._subscription: Subscription | None = None
         self._reliability: ReliabilityPolicy | None = None
-        self.update()
 
-    def update(self) -> None:
-        """Subscribe, or subscribe anew, where the publishers ask for it."""
-        reliability = _RELIABILITIES.get(self._wanted)
-        if self._wanted == AUTO:
+    def update(self, wanted: str) -> None:
+        """
+        Subscribe, or subscribe anew, where that is needed.
+
+        :param wanted: auto, reliable or best_effort.
+        """
+        reliability = _RELIABILITIES.get(wanted)
+        if wanted == AUTO:
             offered = self.offered()
             if not offered:
                 return
@@ -65,19 +70,27 @@ class ImageInput:
                 durability=DurabilityPolicy.VOLATILE))
 
     def offered(self) -> list[ReliabilityPolicy]:
-        """Return the reliability of every publisher of the topic."""
-        return [info.qos_profile.reliability
-                for info in self._node.get_publishers_info_by_topic(self.topic)]
+        """Return the reliability of every publisher of such images."""
+        return [end.qos_profile.reliability for end in self._publishers()
+                if end.topic_type == self._type]
+
+    def report(self) -> dict[str, str]:
+        """Return topic, publishers and reliabilities for the diagnostics."""
+        offered = self.offered()
+        return {'image topic': self.topic, 'publishers': str(len(offered)),
+                'publisher QoS': _names(offered) or 'nobody publishes',
+                'subscription QoS': self._own()}
 
     def silence(self) -> str:
         """Return why no image may have come, for a warning."""
         offered = self.offered()
         if not offered:
-            return f'on {self.topic}: nobody publishes it'
-        names = ', '.join(sorted({policy.name.lower() for policy in offered}))
-        wanted = self._reliability.name.lower() if self._reliability else 'none yet'
-        return (f'on {self.topic}, publisher QoS {names}, ours {wanted}; large best-effort images '
-                'need FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+            others = sorted({end.topic_type for end in self._publishers()})
+            what = f'its publisher sends {", ".join(others)} instead of {self._type}' \
+                if others else 'nobody publishes it'
+            return f'on {self.topic}: {what}'
+        return (f'on {self.topic}, publisher QoS {_names(offered)}, ours {self._own()}; large '
+                'best-effort images need FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
 
     def destroy(self) -> None:
         """Stop listening."""
@@ -85,17 +98,28 @@ class ImageInput:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._reliability = None
 
+    def _publishers(self) -> list[TopicEndpointInfo]:
+        return self._node.get_publishers_info_by_topic(self.topic)
 
-def resolved_image_topic(node: Node, transport: str) -> str:
+    def _own(self) -> str:
+        return self._reliability.name.lower() if self._reliability else 'none yet'
+
+
+def resolved_image_topic(node: Node, prefix: str, transport: str) -> str:
     """
     Return the full name of the image topic.
 
     Users remap the base name (`image_raw:=/camera/image_raw`) whatever the transport, so it is
     remapped before the transport's suffix goes behind it; a remapping of the whole name wins.
     """
+    base = prefix + IMAGE_TOPIC
     if transport != 'compressed':
-        return node.resolve_topic_name(IMAGE_TOPIC)
-    whole = IMAGE_TOPIC + _COMPRESSED
+        return node.resolve_topic_name(base)
+    whole = base + _COMPRESSED
     if node.resolve_topic_name(whole) != node.resolve_topic_name(whole, only_expand=True):
         return node.resolve_topic_name(whole)
-    return node.resolve_topic_name(IMAGE_TOPIC) + _COMPRESSED
+    return node.resolve_topic_name(base) + _COMPRESSED
+
+
+def _names(policies: list[ReliabilityPolicy]) -> str:
+    return ', '.join(sorted({policy.name.lower() for policy in policies}))

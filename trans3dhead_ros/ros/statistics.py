@@ -5,16 +5,18 @@ from __future__ import annotations
 import resource
 import threading
 from collections import Counter, deque
+from pathlib import Path
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 _WINDOW = 300  # frames
+_STATM = Path('/proc/self/statm')
 
 
 class Statistics:
-    """Counters of one run of the node, safe to use from several threads; times are seconds."""
+    """Counters of one camera, safe to use from several threads; times are seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,6 +45,21 @@ class Statistics:
             self._counts[f'bad {kind}'] += 1
             return self._counts[f'bad {kind}']
 
+    def replaced(self) -> None:
+        """Count an image that a newer one has replaced before it was looked at."""
+        with self._lock:
+            self._counts['replaced'] += 1
+
+    def skipped(self) -> None:
+        """Count an image that came sooner than `max_rate` asks for."""
+        with self._lock:
+            self._counts['skipped'] += 1
+
+    def bad(self) -> int:
+        """Return how many messages could not be used."""
+        with self._lock:
+            return self._counts['bad image'] + self._counts['bad camera_info']
+
     def last_received(self) -> float | None:
         """Return when the last image came."""
         with self._lock:
@@ -58,6 +75,8 @@ class Statistics:
                 'input rate (Hz)': f'{rate:.1f}',
                 'images received': str(self._counts['received']),
                 'images answered': str(self._counts['answered']),
+                'images replaced by newer ones': str(self._counts['replaced']),
+                'images above max_rate': str(self._counts['skipped']),
                 'bad images': str(self._counts['bad image']),
                 'bad camera_info': str(self._counts['bad camera_info']),
                 'frame age (ms)': _milliseconds(self._age),
@@ -66,24 +85,33 @@ class Statistics:
             for percent in (50, 95):
                 time = np.percentile(self._inference, percent) if self._inference else np.nan
                 report[f'inference p{percent} (ms)'] = _milliseconds(float(time))
-        # Linux reports the peak in KiB.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        report['peak memory (MB)'] = f'{peak / 1024:.0f}'
         return report
 
 
-def diagnostic_array(
-    header: Header, name: str, hardware: str, level: bytes, summary: str, values: dict[str, str],
-) -> DiagnosticArray:
+def memory(device: torch.device) -> dict[str, str]:
+    """Return the memory of the process, and what its tensors take on an accelerator."""
+    # Linux reports the peak in KiB.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = {'peak memory (MB)': f'{peak / 1024:.0f}'}
+    if _STATM.is_file():
+        resident = int(_STATM.read_text().split()[1]) * resource.getpagesize()
+        report['memory (MB)'] = f'{resident / 2 ** 20:.0f}'
+    if device.type == 'cuda':
+        report['device memory (MB)'] = f'{torch.cuda.memory_reserved(device) / 2 ** 20:.0f}'
+    return report
+
+
+def diagnostic_status(
+    name: str, hardware: str, level: bytes, summary: str, values: dict[str, str],
+) -> DiagnosticStatus:
     """
-    Return the message for /diagnostics.
+    Return one report for /diagnostics.
 
     :param level: `DiagnosticStatus.OK`, `.WARN`, `.ERROR` or `.STALE`.
     """
-    status = DiagnosticStatus(
+    return DiagnosticStatus(
         level=level, name=name, message=summary, hardware_id=hardware,
         values=[KeyValue(key=key, value=value) for key, value in values.items()])
-    return DiagnosticArray(header=header, status=[status])
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""One thread that answers the newest frame and does nothing else at the same time."""
+"""One thread that answers the newest frames and does nothing else at the same time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ Frame = TypeVar('Frame')
 
 class NewestFrameWorker(Generic[Frame]):
     """
-    A thread with a mailbox for a single frame: a newer frame takes the place of a waiting one.
+    A thread with a mailbox a source, each for a single frame: a newer one replaces a waiting one.
+
+    The frames that wait together are handled together, one of every source that has one. So a fast
+    source cannot keep a slow one waiting, and their work can be shared.
 
     Whatever the handler uses (model, trackers) belongs to this thread, so it needs no locks. Work
-    on it from outside goes through `call`, which runs between two frames.
+    on it from outside goes through `call`, which runs between frames.
 
-    :param handle: called with each frame in the thread of the worker.
+    :param handle: called with the frames that wait, in the thread of the worker.
     :param failed: called there with an exception that `handle` let through; the next frame goes on.
     """
 
     def __init__(
-        self, handle: Callable[[Frame], None], failed: Callable[[Exception], None],
+        self, handle: Callable[..., None], failed: Callable[[Exception], None],
         name: str = 'head tracker',
     ) -> None:
         self._handle = handle
         self._failed = failed
         self._condition = threading.Condition()
-        self._frame: Frame | None = None
+        self._frames: dict[str, Frame] = {}
         self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
         self._stopping = False
         self._replaced = 0
@@ -41,17 +44,19 @@ class NewestFrameWorker(Generic[Frame]):
         """How many frames a newer one has replaced before they were looked at."""
         return self._replaced
 
-    def submit(self, frame: Frame) -> None:
-        """Leave a frame; returns at once."""
+    def submit(self, frame: Frame, source: str = '') -> bool:
+        """Leave a frame and return at once: True when it has replaced a waiting one."""
         with self._condition:
-            self._replaced += self._frame is not None
-            self._frame = frame
+            replaces = source in self._frames
+            self._replaced += replaces
+            self._frames[source] = frame
             self._condition.notify()
+        return replaces
 
     def discard(self) -> None:
-        """Forget a frame that is still waiting."""
+        """Forget the frames that still wait."""
         with self._condition:
-            self._frame = None
+            self._frames.clear()
 
     def call(self, function: Callable[[], Any]) -> Future:
         """Run a function between two frames; its result or exception comes in the future."""
@@ -66,14 +71,14 @@ class NewestFrameWorker(Generic[Frame]):
 
     def stop(self, timeout: float = 10.0) -> bool:
         """
-        Finish the frame at hand, cancel what waits, end the thread.
+        Finish the frames at hand, cancel what waits, end the thread.
 
         :param timeout: seconds to wait.
         :return: False when the thread was still busy then.
         """
         with self._condition:
             self._stopping = True
-            self._frame = None
+            self._frames.clear()
             while self._calls:
                 self._calls.popleft()[1].cancel()
             self._condition.notify()
@@ -84,20 +89,23 @@ class NewestFrameWorker(Generic[Frame]):
         while True:
             with self._condition:
                 self._condition.wait_for(
-                    lambda: self._stopping or self._calls or self._frame is not None)
+                    lambda: self._stopping or self._calls or self._frames)
                 if self._stopping:
                     return
                 call = self._calls.popleft() if self._calls else None
-                frame = None
+                frames: list[Frame] = []
                 if call is None:
-                    frame, self._frame = self._frame, None
+                    frames = list(self._frames.values())
+                    self._frames.clear()
             if call is not None:
                 _fulfil(*call)
             else:
                 try:
-                    self._handle(frame)
+                    self._handle(*frames)
                 except Exception as error:
                     self._failed(error)
+            # A waiting thread must not keep the last images in memory.
+            call, frames = None, []
 
 
 def _fulfil(function: Callable[[], Any], future: Future) -> None:

@@ -1,0 +1,78 @@
+"""The camera of the images at hand, from the latest CameraInfo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo
+
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.ros.cameras import CameraReading, read_camera_info
+from trans3dhead_ros.ros.complaints import ONCE, Complaints
+
+_NONE_YET = 'no camera_info yet: distances assume a field of view'
+
+
+class Calibration:
+    """
+    Reads a CameraInfo when its content, the image's size or what the image is has changed.
+
+    A CameraInfo that is no good leaves the camera that was there before.
+
+    :param reject: called with the reason once for every content that is no good.
+    :ivar message: the latest; another thread replaces it as a whole, so no lock is needed.
+    :ivar state: one line for the diagnostics.
+    """
+
+    def __init__(self, complaints: Complaints, reject: Callable[[str], None]) -> None:
+        self.message: CameraInfo | None = None
+        self.state = _NONE_YET
+        self._complaints = complaints
+        self._reject = reject
+        self._seen: CameraInfo | None = None
+        self._content: tuple[Any, ...] = ()
+        self._size = (0, 0)
+        self._reading = CameraReading(None)
+
+    def camera(self, size: tuple[int, int], rectified: bool) -> Camera | None:
+        """
+        Return the intrinsics of an image, None where they are not known.
+
+        :param size: (width, height) px.
+        :param rectified: see `read_camera_info`.
+        """
+        message = self.message
+        if message is None:
+            self._complaints.warn('calibration', _NONE_YET, ONCE)
+            return None
+        if message is self._seen and self._content[-2:] == (size, rectified):
+            return self._reading.camera
+        content = (*_content(message), size, rectified)
+        if content != self._content:
+            self._read(message, size, rectified)
+        self._seen, self._content, self._size = message, content, size
+        return self._reading.camera
+
+    def _read(self, message: CameraInfo, size: tuple[int, int], rectified: bool) -> None:
+        before = self._reading
+        try:
+            self._reading = read_camera_info(message, size, rectified)
+            note = self._reading.note
+        except ValueError as error:
+            # Another size cannot keep the camera of the last one.
+            self._reading = CameraReading(before.camera if size == self._size else None)
+            note = f'camera_info: {error}'
+            self._reject(str(error))
+        else:
+            if note and note != before.note:
+                self._complaints.warn('calibration ' + note, note)
+        self.state = note or ('rectified' if rectified else self._reading.camera.model)
+
+
+def _content(message: CameraInfo) -> tuple[Any, ...]:
+    """Return everything but the header; bytes, because NaN is not equal to itself."""
+    roi = message.roi
+    return (message.width, message.height, message.distortion_model, bytes(message.d),
+            message.k.tobytes(), message.p.tobytes(), message.binning_x, message.binning_y,
+            roi.x_offset, roi.y_offset, roi.width, roi.height)

@@ -1,0 +1,124 @@
+"""What the executor does for one camera: listen, count, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from trans3dhead_ros.ros.answer import Arrival
+from trans3dhead_ros.ros.camera_tracker import CameraTracker
+from trans3dhead_ros.ros.complaints import Complaints
+from trans3dhead_ros.ros.image_input import ImageInput
+from trans3dhead_ros.ros.parameters import Settings, read_settings, settings_of_camera
+from trans3dhead_ros.ros.statistics import Statistics, diagnostic_status
+
+_PUBLISHER_POLL = 0.2  # s
+_LOG_PERIOD = 30.0  # s
+
+
+class CameraStream:
+    """
+    The subscriptions and the counters of one camera.
+
+    :param name: of the camera; empty where there is only one.
+    :param submit: takes an image and the camera's name, and says whether it has replaced one that
+        was waiting.
+    :ivar tracker: gets the calibration; None until the node is configured.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, name: str, submit: Callable[[Arrival, str], bool],
+    ) -> None:
+        self.name = name
+        self.prefix = f'{name}/' if name else ''
+        self.tracker: CameraTracker | None = None
+        self.statistics = Statistics()
+        self._node = node
+        self._submit = submit
+        self._input = ImageInput(
+            node, self.prefix, self._settings().image_transport, self._image)
+        self._camera_info: Subscription | None = None
+        self._listening_since: float | None = None
+        self._rejected = 0
+        # Simulated time may stand still.
+        self._clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._poll: Timer | None = None
+        self._complaints = Complaints(node.get_logger(), name)
+
+    @property
+    def topic(self) -> str:
+        """The resolved name of the image topic."""
+        return self._input.topic
+
+    def listen(self) -> None:
+        """Subscribe."""
+        self._listening_since = time.monotonic()
+        # Best effort hears every publisher, and these messages are small.
+        self._camera_info = self._node.create_subscription(
+            CameraInfo, f'{self.prefix}camera_info', self._store_camera_info,
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+        self._update()
+        self._poll = self._node.create_timer(_PUBLISHER_POLL, self._update, clock=self._clock)
+
+    def stop_listening(self) -> None:
+        """Remove the subscriptions."""
+        self._listening_since = None
+        self._input.destroy()
+        if self._poll is not None:
+            self._node.destroy_timer(self._poll)
+            self._node.destroy_subscription(self._camera_info)
+            self._poll = self._camera_info = None
+
+    def status(self, state: str, facts: dict[str, str]) -> DiagnosticStatus:
+        """
+        Return the report.
+
+        :param state: the summary where nothing is wrong.
+        :param facts: what all cameras share; added to the values.
+        """
+        now = time.monotonic()
+        level, summary = DiagnosticStatus.OK, state
+        values = self.statistics.values(now) | self._input.report() | facts
+        if self.tracker is not None:
+            values['calibration'] = self.tracker.calibration.state
+        if self._listening_since is not None:
+            quiet = now - max(self.statistics.last_received() or 0.0, self._listening_since)
+            limit = self._settings().no_image_warning
+            if 0.0 < limit < quiet:
+                level = DiagnosticStatus.WARN
+                summary = f'no image for {quiet:.0f} s {self._input.silence()}'
+                self._complaints.warn('silence', summary, _LOG_PERIOD)
+        rejected = self.statistics.bad()
+        if rejected > self._rejected:
+            level, summary = DiagnosticStatus.WARN, f'{rejected - self._rejected} bad messages'
+        self._rejected = rejected
+        return diagnostic_status(
+            f'{_full_name(self._node)}: {self.name or "tracking"}', facts.get('device', ''),
+            level, summary, values)
+
+    def _image(self, message: Image | CompressedImage) -> None:
+        self.statistics.received(time.monotonic())
+        if self._submit(Arrival(self.name, message), self.name):
+            self.statistics.replaced()
+
+    def _store_camera_info(self, message: CameraInfo) -> None:
+        if self.tracker is not None:
+            self.tracker.calibration.message = message
+
+    def _update(self) -> None:
+        self._input.update(self._settings().image_reliability)
+
+    def _settings(self) -> Settings:
+        return settings_of_camera(self._node, read_settings(self._node), self.name)
+
+
+def _full_name(node: LifecycleNode) -> str:
+    return node.get_fully_qualified_name().lstrip('/')
