@@ -11,19 +11,16 @@ common yardstick of this task: version 1, width 1, 120 x 120 input, 62 outputs, 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from trans3dhead_ros import Camera, HeadPipeline
+from trans3dhead_ros.commands.bench import align_actions, network_actions, take_turns
+from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.perception.align import HeadAligner
-from trans3dhead_ros.perception.assemble import assemble, pose
-from trans3dhead_ros.perception.crop import crop_square, crop_window
 from trans3dhead_ros.perception.detect import CascadeDetector
 
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5,
@@ -54,33 +51,6 @@ class MobileNet(nn.Module):
         return self.output(self.layers(crops).mean((2, 3)))
 
 
-def weights(network: nn.Module) -> float:
-    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
-
-
-def multiply_adds(network: nn.Module, crops: torch.Tensor) -> float:
-    """Return millions of multiply-adds of one forward pass."""
-    # Attention is counted as the two products that it is, so as not to depend on a fused kernel.
-    kernel = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-    with kernel, FlopCounterMode(display=False) as counter:
-        network(crops)
-    return counter.get_total_flops() / 2e6
-
-
-def medians(rounds: int, device: torch.device, *actions: Callable[[], object]) -> list[float]:
-    """Return the median milliseconds of each action; they take turns."""
-    times: list[list[float]] = [[] for _ in actions]
-    for turn in range(rounds + 10):
-        for action, taken in zip(actions, times, strict=True):
-            start = time.perf_counter()
-            action()
-            if device.type == 'cuda':
-                torch.cuda.synchronize(device)
-            if turn >= 10:
-                taken.append(1e3 * (time.perf_counter() - start))
-    return [float(np.median(taken)) for taken in times]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,11 +69,13 @@ def main() -> None:
     yardstick, small = MobileNet().eval().to(device), torch.rand(1, 3, 120, 120, device=device)
     rows = [('network', network, crops), ('MobileNet-v1 x1', yardstick, small)]
     with torch.inference_mode():
-        times = medians(options.rounds, device, lambda: network(crops), lambda: yardstick(small))
+        turns = take_turns({'network': lambda: network(crops),
+                            'yardstick': lambda: yardstick(small)}, options.rounds, device)
+    times = [float(np.median(taken)) for taken in turns.values()]
     print(f'{device}, {options.threads} thread(s), median of {options.rounds}, one crop')
     for (name, module, example), taken in zip(rows, times, strict=True):
-        print(f'  {name:16s} {example.shape[-1]:4d} px  {weights(module):5.2f} M weights  '
-              f'{multiply_adds(module, example):6.1f} M MAC  {taken:6.2f} ms')
+        print(f'  {name:16s} {example.shape[-1]:4d} px  {weight_count(module) / 1e6:5.2f} M weights'
+              f'  {multiply_adds(module, example) / 1e6:6.1f} M MAC  {taken:6.2f} ms')
     print(f'  ratio            {times[0] / times[1]:.2f}')
     measure_stages(aligner, options.rounds)
 
@@ -115,33 +87,17 @@ def measure_stages(aligner: HeadAligner, rounds: int) -> None:
     camera = Camera([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]], (-0.2, 0.05, 0, 0),
                     (640, 480))
     pipeline = HeadPipeline(aligner, CascadeDetector())
-    config = aligner.network.config
-    head_size = pipeline.config.head_size
-    centre, side = crop_window(box[0], config.crop_scale)
-    found = aligner.align(image, box)
-    poses = pose(found, image, camera, head_size)
-    crops = torch.rand(1, 3, config.input_size, config.input_size, device=aligner.device)
-
-    def run_network() -> None:
-        with torch.inference_mode():
-            aligner.network(crops)
-
-    stages = {
-        'crop': lambda: crop_square(image, centre, side, config.input_size),
-        'network': run_network,
-        'crop + network + decode': lambda: aligner.align(image, box),
-        'metric pose': lambda: pose(found, image, camera, head_size),
-        'vertices + projection': lambda: assemble(aligner, found, poses, camera, head_size),
-        'align, no camera': lambda: pipeline.align(image, box),
-        'align, camera': lambda: pipeline.align(image, box, camera=camera),
-    }
-    taken = dict(zip(stages, medians(rounds, aligner.device, *stages.values()), strict=True))
+    actions = network_actions(aligner, [1]) | align_actions(pipeline, image, box, camera)
+    times = take_turns(actions, rounds, aligner.device)
+    taken = {name: float(np.median(values)) for name, values in times.items()}
     print('pipeline, one head in 640 x 480')
     for name, time_ms in taken.items():
         print(f'  {name:24s} {time_ms:6.2f} ms')
-    print(f'  {"align beside the network":24s} {taken["align, camera"] - taken["network"]:6.2f} ms')
-    full, share = medians(5, aligner.device, lambda: pipeline.detector.detect(image),
-                          lambda: pipeline.detector.detect(image, 0))
+    beside = taken['align, camera'] - taken['network, 1 crop']
+    print(f'  {"align beside the network":24s} {beside:6.2f} ms')
+    search = take_turns({'full': lambda: pipeline.detector.detect(image),
+                         'share': lambda: pipeline.detector.detect(image, 0)}, 5, aligner.device)
+    full, share = (float(np.median(values)) for values in search.values())
     print(f'  cascade, full search     {full:6.0f} ms, one share {share:.0f} ms')
 
 

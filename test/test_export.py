@@ -113,12 +113,33 @@ def test_a_fixed_batch_is_fixed(half_of_three):
     assert session.get_inputs()[0].shape == [3, 3, 32, 32]
 
 
-@pytest.mark.parametrize('name', ['torchscript', 'exported-program'])
-def test_torch_formats_answer_as_the_network_at_any_batch(checkpoint, tmp_path, name):
-    path = tmp_path / f'head{FORMATS[name].suffix}'
-    rows = export(checkpoint, path, FORMATS[name])
+@pytest.fixture(scope='module', params=['torchscript', 'exported-program'])
+def torch_file(request, checkpoint) -> tuple[str, Path, list[Deviation]]:
+    path = checkpoint.with_name('torch') / f'head{FORMATS[request.param].suffix}'
+    return request.param, path, export(checkpoint, path, FORMATS[request.param])
+
+
+def test_torch_formats_answer_as_the_network_at_any_batch(torch_file):
+    _, path, rows = torch_file
     assert path.is_file() and max(row.largest for row in rows) <= 1e-4
-    assert {path} == set(tmp_path.iterdir())
+
+
+def test_info_describes_torch_formats(torch_file, capsys):
+    name, path, _ = torch_file
+    assert cli.main(['info', str(path), '--json']) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about['kind'] == {'torchscript': 'TorchScript',
+                             'exported-program': 'torch.export program'}[name]
+    assert about['licence'] == 'CC0' and about['crop_scale'] == 1.5
+
+
+def test_info_describes_onnx(onnx_file, capsys):
+    assert cli.main(['info', str(onnx_file), '--json']) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about['kind'] == 'ONNX, opset 18' and about['constants'] > 1e4
+    assert about['expression_names'] == ['jawOpen', 'eyeBlink_L', 'eyeBlink_R']
+    assert cli.main(['info', str(onnx_file)]) == 0
+    assert 'output landmarks' in capsys.readouterr().out
 
 
 def test_a_file_that_answers_otherwise_is_not_left(checkpoint, tmp_path):

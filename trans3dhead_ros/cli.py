@@ -29,7 +29,8 @@ COMMANDS = {
     'track': Command('commands.track', 'follow the heads of a picture, folder, video, camera or bag'),
     'evaluate': Command(
         'training.evaluation.command', 'measure a network, or a peer, on labelled faces'),
-    'info': Command('commands.info', 'what is in a checkpoint'),
+    'info': Command('commands.info', 'what a checkpoint or an exported file is'),
+    'bench': Command('commands.bench', 'how long the stages take on this machine'),
     'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
     'train': Command('training.cli_train', 'train a network'),
     'ablate': Command(

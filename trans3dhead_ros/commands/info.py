@@ -1,39 +1,97 @@
-"""`trans3dhead info`: what is in a checkpoint."""
+"""`trans3dhead info`: what a checkpoint or an exported file is, its licence and its figures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.device import resolve_device
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.network.cost import multiply_adds, weight_count
+
+_ZIP = b'PK\x03\x04'
+_FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
+          'network', 'input_size', 'colour_order', 'sha256')
+_TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, million',
+           'constants': 'constants, million', 'bytes': 'size, MB'}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead info`; `ValueError` when the file is no checkpoint of ours."""
+    """Run `trans3dhead info`; `ValueError` when the file is none of ours."""
     parser = ArgumentParser(prog='trans3dhead info', description=__doc__.split(': ', 1)[1])
     parser.add_argument('model', nargs='?', type=Path, default=bundled_checkpoint(),
-                        help='checkpoint (default: the bundled one)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+                        help='checkpoint, or a file of `trans3dhead export` (default: the bundled '
+                             'checkpoint)')
+    parser.add_argument('--json', action='store_true', help='print one JSON table')
+    parser.add_argument('--device', default='cpu', help='auto, cpu, cuda or cuda:N')
     options = parser.parse_args(argv)
-    network, metadata = load_checkpoint(options.model, resolve_device(options.device))
-    weights = sum(p.numel() for p in network.parameters())
-    head = network.head_model
-    rows = {
-        'file': f'{options.model} ({options.model.stat().st_size / 1e6:.1f} MB)',
-        'weights': f'{weights / 1e6:.2f} million, tensors verified',
-        'head': f'{head.mean.shape[0]} vertices, {head.triangles.shape[0]} triangles, '
-                f'{head.shape_count} identity, {head.expression_count} expression coefficients',
-    }
-    rows |= {name: _text(value) for name, value in metadata.items()
-             if name not in ('head_model', 'expression_names')}
-    rows['expressions'] = ' '.join(head.expression_names)
-    wide = max(map(len, rows))
-    for name, text in rows.items():
-        print(f'{name.replace("_", " "):{wide}}  {text}')
+    about = describe(options.model, resolve_device(options.device))
+    if options.json:
+        print(json.dumps(about, indent=2, ensure_ascii=False))
+    else:
+        rows = list(_rows(about))
+        wide = max(len(title) for title, _ in rows)
+        print('\n'.join(f'{title:{wide}}  {text}' for title, text in rows))
     return 0
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def describe(path: Path, device: torch.device) -> dict[str, Any]:
+    """
+    Return what a file is, as JSON values: file, bytes, kind, then what its kind knows.
+
+    :raises ValueError: it is missing, damaged or none of ours.
+    """
+    if not path.is_file():
+        raise ValueError(f'{path}: no such file')
+    about = {'file': str(path), 'bytes': path.stat().st_size}
+    with path.open('rb') as file:
+        start = file.read(len(_ZIP))
+    if path.suffix == '.onnx':
+        from trans3dhead_ros.training.export.describe_file import describe_onnx
+        return about | describe_onnx(path)
+    if start == _ZIP:
+        from trans3dhead_ros.training.export.describe_file import describe_torch
+        return about | describe_torch(path)
+    return about | _checkpoint(path, device)
+
+
+def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    network, metadata = load_checkpoint(path, device)
+    size = network.config.input_size
+    crops = torch.zeros(1, 3, size, size, device=device)
+    return {'kind': 'checkpoint, its tensors match their sha256',
+            'weights': weight_count(network), 'multiply_adds': multiply_adds(network, crops),
+            **{name: metadata[name] for name in (*_FIRST, *sorted({*metadata} - {*_FIRST}))}}
+
+
+def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a title and a text for all that is known; figures one a line, names last."""
+    for name, value in about.items():
+        title = _TITLES.get(name, name.replace('_', ' '))
+        if name in ('expression_names', 'outputs'):
+            continue
+        if name in _TITLES:
+            yield title, f'{value / 1e6:.2f}'
+        elif name == 'head_model':
+            yield title, ', '.join(f'{count} {part}' for part, count in value.items())
+        elif name == 'metrics':
+            yield from ((f'figure {key}', f'{figure:.4g}' if isinstance(figure, float)
+                         else str(figure)) for key, figure in _flat(value))
+        else:
+            yield title, (value if isinstance(value, str)
+                          else json.dumps(value, ensure_ascii=False))
+    for name, text in about.get('outputs', {}).items():
+        yield f'output {name}', text
+    yield 'expressions', ' '.join(about['expression_names'])
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested figures under names such as `validation inner51_percent`."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{prefix}{name} ')
+        else:
+            yield f'{prefix}{name}', value

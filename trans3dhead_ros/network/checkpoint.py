@@ -34,7 +34,7 @@ _HEAD = 'head_model.'
 _SINGLE_PRECISION = (_HEAD + 'mean',)
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
 _STATED = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
-_RETRAIN = 'take a file made by `trans3dhead train` or `trans3dhead export` of this version'
+_RETRAIN = 'take a file made by `trans3dhead train` or `trans3dhead average` of this version'
 
 
 def bundled_checkpoint() -> Path:
