@@ -13,8 +13,9 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.training.ablation.outcomes import Outcomes
 from trans3dhead_ros.training.ablation.plot import write_plot
-from trans3dhead_ros.training.ablation.report import Outcomes, write_report
+from trans3dhead_ros.training.ablation.report import write_report
 from trans3dhead_ros.training.ablation.run import Study, run_all
 from trans3dhead_ros.training.ablation.studies import chosen_variants
 

@@ -3,81 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from trans3dhead_ros.training.ablation.results import Failure, Result, RunFolder
+from trans3dhead_ros.training.ablation.comparison import CONFIDENCE, NONE, VERDICTS
+from trans3dhead_ros.training.ablation.outcomes import MEASURES, Outcomes
 from trans3dhead_ros.training.ablation.studies import BASE, FAMILIES, Family
 
-RULE = ('Mean ± standard deviation over seeds. A difference is the mean over seeds of variant '
-        'minus base with the same seed, ± its standard deviation over seeds; one smaller than '
-        'twice its standard error is called *no difference seen*. Smaller is better everywhere.')
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A figure of the last validation and what the table calls it."""
-
-    key: str
-    title: str
-    unit: str
-
-
-MEASURES = (
-    Measure('inner51_percent', 'photographs, inner 51 points', '%'),
-    Measure('nme68_percent', 'photographs, 68 points', '%'),
-    Measure('rotation_deg', 'photographs, rotation', '°'),
-    Measure('turned_nme68_60-90', 'turned 60–90°, 68 points', '%'),
-    Measure('turned_rotation_60-90', 'turned 60–90°, rotation', '°'),
-    Measure('synthetic_nme68_60-90', 'synthetic 60–90°, 68 points', '%'),
-    Measure('synthetic_rotation_60-90', 'synthetic 60–90°, rotation', '°'),
-)
-"""Of the table; `runs.csv` has all figures."""
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """All that a study's folder holds."""
-
-    results: tuple[Result, ...]
-    failures: tuple[Failure, ...]
-
-    @classmethod
-    def read(cls, root: Path) -> Outcomes:
-        """Read the runs of all variants that have finished or failed."""
-        folders = [RunFolder(path, path.parent.name, int(path.name.removeprefix('seed')))
-                   for path in sorted(root.glob('*/seed*')) if path.is_dir()]
-        results = [folder.result() for folder in folders]
-        failures = [folder.failure() for folder in folders]
-        return cls(tuple(r for r in results if r), tuple(f for f in failures if f))
-
-    def of(self, variant: str) -> dict[int, Result]:
-        """Return the finished runs of a variant by their seed."""
-        return {r.seed: r for r in self.results if r.variant == variant}
-
-    def values(self, variant: str, key: str) -> dict[int, float]:
-        """Return one figure of a variant by seed; seeds that do not have it are left out."""
-        return {seed: run.figures[key] for seed, run in self.of(variant).items()
-                if np.isfinite(run.figures.get(key, np.nan))}
-
-    def differences(self, variant: str, key: str) -> np.ndarray:
-        """Return variant minus base (S,) of the seeds that both have."""
-        own, base = self.values(variant, key), self.values(BASE, key)
-        return np.array([own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())])
-
-
-def verdict(differences: np.ndarray) -> str:
-    """Say what paired differences (S,) to the base show of a figure that should be small."""
-    if len(differences) < 2:
-        return 'too few seeds'
-    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(len(differences))
-    # As in the rule: exactly twice is enough, unless nothing differs at all.
-    if abs(mean) < 2 * error or mean == 0:
-        return 'no difference seen'
-    return 'better' if mean < 0 else 'worse'
+RULE = (
+    'First line of a cell: mean ± standard deviation over seeds. Second line: the mean difference '
+    'with the same seed to the column that has no second line, which is the base except for the '
+    "Euler-angle loss, and its 95 % interval (Student's t over the seeds). Only where the interval "
+    'leaves out 0 is a variant called **better** or **worse**; all else is *no difference seen*, '
+    'which is not the same as none. Smaller is better everywhere.')
 
 
 def write_report(root: Path, outcomes: Outcomes) -> list[Path]:
@@ -96,54 +36,82 @@ def write_report(root: Path, outcomes: Outcomes) -> list[Path]:
 
 def markdown(outcomes: Outcomes) -> str:
     """Return the report."""
-    parts = ['# Ablations', RULE]
+    parts = ['# Ablations', '## Results', _extent(outcomes), RULE, _chance(outcomes),
+             '![Every run, a dot](ablation.png)']
     for family in FAMILIES:
         if any(outcomes.of(variant.name) for _, variant in family.rows if variant.name != BASE):
-            parts += [f'## {family.title}', _table(family, outcomes), _findings(family, outcomes)]
+            parts += [f'### {family.title}', _table(family, outcomes), _findings(family, outcomes)]
     if outcomes.failures:
-        parts += ['## Failed runs', '\n'.join(
-            f'* {f.variant}, seed {f.seed}, exit code {f.code}: `{f.lines[-1] if f.lines else ""}`'
+        parts += ['### Failed runs', '\n'.join(
+            f'* {f.variant}, seed {f.seed}, exit code {f.code}: `{f.reason}`'
             for f in outcomes.failures)]
-    return '\n\n'.join(parts) + '\n'
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _extent(outcomes: Outcomes) -> str:
+    budgets = sorted({(asked['steps'], asked['batch']) for asked in outcomes.asked})
+    count, done = len(outcomes.asked), len(outcomes.results)
+    extent = f'{done} runs' + ''.join(
+        f', each of {steps} steps with {batch} crops' for steps, batch in budgets)
+    missing = '' if done >= count else (
+        f' **Unfinished: {count - done} of {count} runs are still to come or have failed.**')
+    return f'{extent}.{missing}'
+
+
+def _chance(outcomes: Outcomes) -> str:
+    """Say how much of the verdicts may be luck."""
+    made = [c for family in FAMILIES for _, variant in family.rows for m in MEASURES
+            if (c := outcomes.comparison(variant.name, family.reference, m.key)) is not None]
+    if not made:
+        return 'No two variants have two seeds in common: nothing can be compared yet.'
+    verdicts = sum(c.verdict != NONE for c in made)
+    return (f'Comparisons: {len(made)}, of which with a verdict: {verdicts}. If no variant '
+            f'differed from its reference, chance alone would give about '
+            f'{(1 - CONFIDENCE) * len(made):.1f} verdicts, half of them *better*. The figures of '
+            'one variant come from the same runs, so their lucky seeds are shared.')
 
 
 def _table(family: Family, outcomes: Outcomes) -> str:
     measures = [m for m in MEASURES if any(m.key in run.figures for run in outcomes.results)]
-    head = ['', *(f'{m.title} ({m.unit})' for m in measures), 'seeds', 'M weights', 'M MAC',
-            's/run']
-    lines = [head, ['---', *['---:'] * (len(head) - 1)]]
-    for label, variant in family.rows:
-        runs = [*outcomes.of(variant.name).values()]
-        failed = sum(f.variant == variant.name for f in outcomes.failures)
-        count = f'{len(runs)}, {failed} failed' if failed else str(len(runs))
-        cells = [_spread([*outcomes.values(variant.name, m.key).values()]) for m in measures]
-        costs = ['–'] * 3 if not runs else [
-            f'{runs[0].weights:.2f}', f'{runs[0].multiply_adds:.1f}',
-            f'{np.mean([run.seconds for run in runs]):.0f}']
-        lines.append([label, *cells, count, *costs])
+    variants = [variant.name for _, variant in family.rows]
+    lines = [['', *(label for label, _ in family.rows)], ['---', *['---:'] * len(variants)]]
+    lines += [[f'{m.title}, {m.unit}', *(
+        _cell(outcomes, name, family.reference, m.key) for name in variants)] for m in measures]
+    runs = {name: [*outcomes.of(name).values()] for name in variants}
+    failed = {name: sum(f.variant == name for f in outcomes.failures) for name in variants}
+    lines.append(['seeds', *(
+        f'{len(runs[name])}, {failed[name]} failed' if failed[name] else str(len(runs[name]))
+        for name in variants)])
+    for title, text in (
+            ('weights, million', lambda own: f'{own[0].weights:.2f}'),
+            ('multiply-adds of a crop, million', lambda own: f'{own[0].multiply_adds:.1f}')):
+        lines.append([title, *(text(runs[name]) if runs[name] else '–' for name in variants)])
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def _spread(values: Sequence[float], sign: str = '') -> str:
-    if not len(values):
+def _cell(outcomes: Outcomes, variant: str, reference: str, key: str) -> str:
+    values = [*outcomes.values(variant, key).values()]
+    if not values:
         return '–'
-    mean = f'{np.mean(values):{sign}.2f}'
-    return mean if len(values) < 2 else f'{mean} ± {np.std(values, ddof=1):.2f}'
+    text = f'{np.mean(values):.2f}'
+    if len(values) > 1:
+        text += f' ± {np.std(values, ddof=1):.2f}'
+    comparison = outcomes.comparison(variant, reference, key)
+    if comparison is not None:
+        text += f'<br>{comparison.mean:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]'
+        if comparison.verdict != NONE:
+            text += f' **{comparison.verdict}**'
+    return text
 
 
 def _findings(family: Family, outcomes: Outcomes) -> str:
     lines = []
     for label, variant in family.rows:
-        if variant.name == BASE:
-            continue
-        seen: dict[str, list[str]] = {}
-        for measure in MEASURES:
-            differences = outcomes.differences(variant.name, measure.key)
-            if len(differences):
-                text = f'{measure.title} {_spread(differences, "+")} {measure.unit}'
-                seen.setdefault(verdict(differences), []).append(text)
-        said = '. '.join(f'{name.capitalize()}: {"; ".join(texts)}' for name, texts in seen.items())
-        lines.append(f'* **{label}**, against the base. {said or "Nothing to compare yet"}.')
+        compared = [outcomes.comparison(variant.name, family.reference, m.key) for m in MEASURES]
+        seen = Counter(c.verdict for c in compared if c is not None)
+        if seen:
+            said = ', '.join(f'{name} in {seen[name]}' for name in VERDICTS if seen[name])
+            lines.append(f'* **{label}**: {said} of {seen.total()} figures.')
     return '\n'.join(lines)
 
 

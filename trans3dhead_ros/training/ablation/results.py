@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.training.config import TrainConfig
+from trans3dhead_ros.training.data.manifest import NAME as MANIFEST
 
-# A run is the same run wherever its folder lies and whatever else the machine does.
-_FREE_KEYS = ('output', 'device', 'threads')
+# A run is the same run wherever its files lie, whatever else the machine does and how much of it
+# is written down.
+_FREE_KEYS = ('output', 'device', 'threads', 'loader_threads', 'log_steps', 'state_minutes',
+              'state_steps')
+# Paths that stand for what lies there: key -> the file of it to compare.
+_BY_CONTENT = {'start': '', 'head_model': '', 'data': MANIFEST}
 _LINES = 6
 
 
@@ -46,6 +52,11 @@ class Failure:
     seed: int
     code: int
     lines: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """What can be said in one line."""
+        return self.lines[-1] if self.lines else f'exit code {self.code}'
 
 
 @dataclass(frozen=True)
@@ -77,16 +88,24 @@ class RunFolder:
 
         :raises ValueError: the folder holds a run of another configuration; the key is named.
         """
-        path, asked = self.path / 'config.json', _flat(config.to_dict())
-        if path.is_file():
+        keys = _flat(config.to_dict())
+        asked = {**keys, **{_hashed(key): _sha256(key, keys[key]) for key in _BY_CONTENT}}
+        before = self.asked()
+        if before:
             # Keys that did not exist when the run was made had their defaults.
-            before = {**_flat(TrainConfig().to_dict()), **json.loads(path.read_text())}
-            for key, value in asked.items():
-                if before[key] != value and key not in _FREE_KEYS:
+            before = {**_flat(TrainConfig().to_dict()), **before}
+            for key, value in keys.items():
+                if key not in _FREE_KEYS and _differs(key, before, asked):
+                    moved = f'{value!r} of other content' if before[key] == value else repr(value)
                     raise ValueError(f'{key}: {self.path} holds a run with {before[key]!r}, now '
-                                     f'{value!r} is asked for; choose another --output')
+                                     f'{moved} is asked for; choose another --output')
         self.path.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asked, indent=2))
+        _write(self.path / 'config.json', asked)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the keys that the run was claimed for; none if it never was."""
+        path = self.path / 'config.json'
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     def result(self) -> Result | None:
         """Return the outcome of a finished run."""
@@ -106,18 +125,35 @@ class RunFolder:
         return (self.training / 'state.pt').is_file()
 
     def keep(self, code: int, steps: int) -> Result | Failure:
-        """Write down how an attempt ended, and drop what only an unfinished run needs."""
-        row = self._last_row() if code == 0 else {}
-        if int(row.get('step', 0)) < steps:
-            lines = self.log.read_text(errors='replace').strip().splitlines()[-_LINES:]
-            failure = Failure(self.variant, self.seed, code, tuple(lines))
+        """
+        Write down how an attempt ended, and drop what only an unfinished run needs.
+
+        Whatever is wrong with the run's files is a failure of this run and raises nothing.
+        """
+        try:
+            row = self._last_row() if code == 0 else {}
+            if int(row.get('step', 0)) < steps:
+                lines = self.log.read_text(errors='replace').strip().splitlines()[-_LINES:]
+                return self.fail(code, lines)
+            return self._finish(row)
+        except Exception as error:
+            return self.fail(code, [f'{type(error).__name__}: {error}'])
+
+    def fail(self, code: int, lines: list[str]) -> Failure:
+        """Write down that an attempt failed, where that can still be written."""
+        failure = Failure(self.variant, self.seed, code, tuple(lines))
+        with suppress(OSError):
             _write(self.path / 'failure.json', asdict(failure))
-            return failure
+        return failure
+
+    def _finish(self, row: dict[str, str]) -> Result:
         network, _ = load_checkpoint(self.training / 'last.safetensors', torch.device('cpu'))
+        size = network.config.input_size
         figures = {key[len('val_'):]: float(value) for key, value in row.items()
                    if key.startswith('val_') and value not in ('', None)}
-        result = Result(self.variant, self.seed, figures, weights(network),
-                        multiply_adds(network), 60 * float(row.get('minutes') or 'nan'))
+        result = Result(self.variant, self.seed, figures, weight_count(network) / 1e6,
+                        multiply_adds(network, torch.zeros(1, 3, size, size)) / 1e6,
+                        60 * float(row.get('minutes') or 'nan'))
         _write(self.path / 'result.json', asdict(result))
         for name in ('failure.json', 'train/state.pt', 'train/best.safetensors'):
             (self.path / name).unlink(missing_ok=True)
@@ -130,22 +166,6 @@ class RunFolder:
         with path.open(newline='') as file:
             rows = list(csv.DictReader(file))
         return rows[-1] if rows else {}
-
-
-def weights(network: Trans3DHead) -> float:
-    """Return millions of trained numbers."""
-    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
-
-
-@torch.inference_mode()
-def multiply_adds(network: Trans3DHead) -> float:
-    """Return millions of multiply-adds of one crop."""
-    size = network.config.input_size
-    # Attention is counted as the two products that it is, so as not to depend on a fused kernel.
-    kernel = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-    with kernel, FlopCounterMode(display=False) as counter:
-        network.eval().requires_grad_(False)(torch.zeros(1, 3, size, size))
-    return counter.get_total_flops() / 2e6
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
@@ -163,3 +183,25 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
         else:
             flat[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def _differs(key: str, before: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Tell whether a key asks for something else; what paths lead to counts where it is known."""
+    if key in _BY_CONTENT:
+        old, new = before.get(_hashed(key)), asked[_hashed(key)]
+        if not old and before[key] != asked[key]:
+            # A run that was claimed before contents were written down.
+            old = _sha256(key, before[key])
+        if old and new:
+            return old != new
+    return before[key] != asked[key]
+
+
+def _hashed(key: str) -> str:
+    return f'{key}.sha256'
+
+
+def _sha256(key: str, path: str) -> str | None:
+    """Return the hash of what a path key leads to; None where there is nothing."""
+    file = Path(path) / _BY_CONTENT[key]
+    return hashlib.sha256(file.read_bytes()).hexdigest() if path and file.is_file() else None

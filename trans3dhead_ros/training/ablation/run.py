@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +83,6 @@ class Job:
         options = [] if self.config is None else ['--config', str(self.config)]
         if self.folder.unfinished():
             options.append('--resume')
-        else:
-            (self.folder.training / 'metrics.csv').unlink(missing_ok=True)
         command = [sys.executable, '-m', 'trans3dhead_ros.cli', 'train', *options, *self.overrides]
         with self.folder.log.open('wb') as log:
             # A session of its own: Ctrl-C reaches us alone, and we stop it in order.
@@ -96,8 +94,8 @@ def run_all(jobs: Sequence[Job], at_once: int = 1) -> list[Failure]:
     """
     Make the runs that have no result yet; return those that failed.
 
-    A run that fails does not stop the others. `KeyboardInterrupt` (also by SIGTERM) stops the runs
-    under way, which save their state; the next call continues them.
+    A run that fails, even to begin, does not stop the others. `KeyboardInterrupt` (also by SIGTERM)
+    stops the runs under way, which save their state; the next call continues them.
     """
     waiting = [job for job in jobs if job.folder.result() is None]
     running: dict[Job, subprocess.Popen[bytes]] = {}
@@ -109,7 +107,11 @@ def run_all(jobs: Sequence[Job], at_once: int = 1) -> list[Failure]:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     job = waiting.pop(0)
-                    running[job] = job.start()
+                    try:
+                        running[job] = job.start()
+                    except OSError as error:
+                        failures.append(_told(job.folder.fail(-1, [str(error)])))
+                        bar.update()
                 time.sleep(0.2)
                 for job, process in [*running.items()]:
                     code = process.poll()
@@ -118,24 +120,29 @@ def run_all(jobs: Sequence[Job], at_once: int = 1) -> list[Failure]:
                     del running[job]
                     outcome = job.folder.keep(code, job.steps)
                     if isinstance(outcome, Failure):
-                        failures.append(outcome)
-                        last = outcome.lines[-1] if outcome.lines else f'exit code {code}'
-                        tqdm.write(f'{outcome.variant} seed {outcome.seed} failed: {last}')
+                        failures.append(_told(outcome))
                     bar.update()
         finally:
             _stop(list(running.values()))
     return failures
 
 
+def _told(failure: Failure) -> Failure:
+    tqdm.write(f'{failure.variant} seed {failure.seed} failed: {failure.reason}')
+    return failure
+
+
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Let processes save their state and end; kill what does not."""
-    for process in processes:
-        process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _STOP_S
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+    """Let processes save their state and end; kill what does not, or all at a second Ctrl-C."""
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _STOP_S
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
             process.kill()
             process.wait()
 

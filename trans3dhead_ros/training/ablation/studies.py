@@ -26,11 +26,13 @@ class Family:
     A part of the method and what it is compared with.
 
     :ivar rows: label -> variant, in the order of the table; the base stands in every family.
+    :ivar reference: name of the variant that the others are compared with.
     """
 
     name: str
     title: str
     rows: tuple[tuple[str, Variant], ...]
+    reference: str = BASE
 
 
 def _euler(form: str) -> Variant:
@@ -57,7 +59,7 @@ FAMILIES = (
         ('safe', _euler('safe')),
         ('geodesic', _euler('geodesic')),
         ('safe and matrix (base)', _BASE),
-    )),
+    ), reference='euler_none'),
     Family('consistency', 'Consistency between the branches', (
         ('off', Variant('consistency_off', ('weights.consistency=0',))),
         ('on (base)', _BASE),
