@@ -146,8 +146,19 @@ class Client(Node):
         def reports():
             return [status for message in received for status in message.status
                     if not self._camera or status.name.endswith(self._camera)]
-        assert self.spin_until(lambda: any(condition(r) for r in reports()), 20.0), reports()
+        assert self.spin_until(lambda: any(condition(r) for r in reports()), 30.0), reports()[-1:]
         return next(r for r in reports() if condition(r))
+
+    def stream_until(self, image, condition) -> None:
+        """Send a picture again and again until a condition of the diagnostics holds."""
+        received = self.received['/diagnostics']
+        received.clear()
+        for _ in range(200):
+            self.send(image)
+            self.spin_for(0.1)
+            if any(condition(values_of(m.status[0])) for m in received):
+                return
+        raise AssertionError(received[-1:])
 
     def call(self, kind: type, name: str, request) -> object:
         """Call a service and return its response."""
