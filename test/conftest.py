@@ -20,3 +20,11 @@ else:
 def people_cache(tmp_path_factory) -> Path:
     """Where the assets of synthetic people are kept once the first test has registered them."""
     return tmp_path_factory.mktemp('cache') / 'people'
+
+
+@pytest.fixture(scope='session')
+def prepared(tmp_path_factory) -> Path:
+    """Return the folder of a small training set."""
+    from training_set import write_training_set
+
+    return write_training_set(tmp_path_factory.mktemp('training'))

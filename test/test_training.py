@@ -1,4 +1,4 @@
-"""The training loop on a small set that the test writes: it learns, stops, resumes."""
+"""The training loop on a small set that the test writes: what it learns from; that it learns."""
 
 import csv
 import json
@@ -10,76 +10,26 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from synthetic import small_head_model
+from training_set import overrides
 
-from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_ros.training.augment import centred_transform, photometric, random_transform
 from trans3dhead_ros.training.cli_train import main
 from trans3dhead_ros.training.config import load_config
+from trans3dhead_ros.training.data.batch import Batch
 from trans3dhead_ros.training.data.heads import Heads
 from trans3dhead_ros.training.data.manifest import Manifest
-from trans3dhead_ros.training.fitting import prepare_fits
+from trans3dhead_ros.training.distributed import World
 from trans3dhead_ros.training.loop import Run, schedule
 from trans3dhead_ros.training.negatives import negative_crop
-from trans3dhead_ros.training.preparation import command as prepare_data
-from trans3dhead_ros.training.prepare_head_model import save_head_model
-
-NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
-           'network.dim=16', 'network.heads=2', 'network.feedforward=16']
-
-
-@pytest.fixture(scope='module')
-def prepared(tmp_path_factory) -> Path:
-    """Faces drawn as dots on grey, their labels.csv, the head model and the fits."""
-    root = tmp_path_factory.mktemp('training')
-    model = small_head_model()
-    save_head_model(model, root / 'head_model.npz')
-    generator = np.random.default_rng(0)
-    faces = root / 'faces'
-    (faces / 'helen').mkdir(parents=True)
-    rows = []
-    for number in range(60):
-        rotation = rotation_from_euler(generator.uniform(-25, 25, 3))
-        shape = torch.from_numpy(generator.normal(size=(1, 4))).float()
-        head = model.landmarks(model(shape, torch.zeros(1, 3)))[0].numpy()
-        points = 600 * (head @ rotation.T)[:, :2] + 120 + generator.uniform(-5, 5, 2)
-        # Noise that no other picture has, so that none of them passes for a near-duplicate.
-        image = cv2.resize(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8), (240, 240))
-        for x, y in points:
-            cv2.circle(image, (round(x), round(y)), 3, (255, 255, 255), -1)
-        name = f'helen/photo{number}_1.jpg'
-        cv2.imwrite(str(faces / name), image)
-        rows.append([name, 'helen', 'train', *points.flatten()])
-    header = ['file', 'source', 'split', *(f'{a}{i}' for i in range(68) for a in 'xy')]
-    with (faces / 'labels.csv').open('w', newline='') as file:
-        csv.writer(file).writerows([header, *rows])
-    prepare_fits.main(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
-                       '--output', str(root / 'fits.npz')])
-    # These eggs of dots are no faces, and the judge of fits says so.
-    with np.load(root / 'fits.npz') as archive:
-        fits = dict(archive)
-    fits['accepted'][:] = True
-    np.savez(root / 'fits.npz', **fits)
-    prepare_data.main(['--data', str(root), '--fits', str(root / 'fits.npz'), '--output',
-                       str(root / 'data'), '--parts', 'photographs', '--workers', '1'])
-    return root
+from trans3dhead_ros.training.precision import PRECISIONS
 
 
 def read_heads(root: Path, validation: bool = False) -> Heads:
     return Heads.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
-
-
-def overrides(root: Path, output: Path, steps: int) -> list[str]:
-    return [f'data={root / "data"}', f'head_model={root / "head_model.npz"}',
-            f'output={output}', 'minutes=0', f'steps={steps}',
-            'batch=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
-            'precision=none', *NETWORK]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / 'state.pt', weights_only=True)['network']
 
 
 def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
@@ -121,31 +71,6 @@ def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
     run.train()
     _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
     assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
-
-
-def test_loss_falls_on_a_batch_seen_again(prepared, tmp_path):
-    run = Run(load_config(None, overrides(prepared, tmp_path, 100)))
-    batch = run.data.training.training_batch(8, np.random.default_rng(0))
-    losses = [run.learn(batch)['loss'] for _ in range(30)]
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_resuming_gives_the_same_weights_as_no_break(prepared, tmp_path):
-    whole, first = tmp_path / 'whole', tmp_path / 'broken'
-    main(overrides(prepared, whole, 6))
-    run = Run(load_config(None, overrides(prepared, first, 6)))
-    for index in range(3):
-        run.learn(run.data.training.training_batch(8, np.random.default_rng((0, index))))
-    first.mkdir()
-    run.save_state()
-    main(['--resume', *overrides(prepared, first, 6)])
-    expected, found = weights(whole), weights(first)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
-
-
-def test_resuming_nothing_is_a_clear_error(prepared, tmp_path):
-    with pytest.raises(ValueError, match='--resume'):
-        main(['--resume', *overrides(prepared, tmp_path / 'none', 2)])
 
 
 def test_batches_depend_on_their_seed_alone(prepared):
@@ -225,6 +150,54 @@ def test_schedule_warms_up_then_falls_to_one_percent():
 def test_an_unknown_key_names_the_near_one():
     with pytest.raises(ValueError, match='did you mean learning_rate'):
         load_config(None, ['learning_rat=0.1'])
+
+
+def test_a_key_of_before_names_the_one_of_now():
+    with pytest.raises(ValueError, match='precision=none'):
+        load_config(None, ['bfloat16_backbone=false'])
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_every_precision_learns(prepared, tmp_path, precision):
+    run = Run(load_config(None, [*overrides(prepared, tmp_path, 100), f'precision={precision}']))
+    batch = run.data.training.training_batch(8, np.random.default_rng(0))
+    losses = [run.learn(batch)['loss'] for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_frozen_norms_stay(prepared, tmp_path):
+    run = Run(load_config(None, [*overrides(prepared, tmp_path, 9), 'frozen_norms=true']))
+    before = {name: value.clone() for name, value in run.network.named_buffers()}
+    run.learn(run.data.training.training_batch(8, np.random.default_rng(0)))
+    assert all(torch.equal(before[name], value) for name, value in run.network.named_buffers())
+
+
+def test_shares_of_a_batch_are_the_batch(prepared):
+    heads = read_heads(prepared)
+    whole, *shares = (heads.training_batch(9, np.random.default_rng(7), share=share)
+                      for share in ((0, 1), (0, 3), (1, 3), (2, 3)))
+    for name, value in vars(whole).items():
+        for number, share in enumerate(shares):
+            assert torch.equal(getattr(share, name), value[number::3]), name
+
+
+def test_a_batch_cannot_be_shared_unevenly(prepared, tmp_path):
+    world = World(torch.device('cpu'), rank=0, size=3)
+    with pytest.raises(ValueError, match='batch: 8'):
+        Run(load_config(None, overrides(prepared, tmp_path, 1)), world)
+
+
+def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
+    with pytest.raises(ValueError, match='bad_batch'):
+        main([*overrides(prepared, tmp_path, 50), 'learning_rate=1e30', 'warmup_steps=0'])
+    batch = Batch(**load_file(tmp_path / 'bad_batch.safetensors'))
+    state = torch.load(tmp_path / 'bad_state.pt', weights_only=True)
+    expected = read_heads(prepared).training_batch(8, np.random.default_rng((0, state['step'])))
+    assert batch.crops.shape == expected.crops.shape
+    assert torch.equal(batch.points, expected.points)
+    # Batch statistics have seen the batch; weights have not.
+    assert all(torch.isfinite(value.float()).all() for name, value in state['network'].items()
+               if '.running_' not in name)
 
 
 @pytest.mark.parametrize('override', ['batch=many', 'batch', 'network=3', 'network.qamem=odd'])

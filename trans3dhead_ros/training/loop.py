@@ -153,7 +153,7 @@ class Run:
         return figures
 
     def _due(self, last: tuple[float, int], minutes: float, steps: int) -> bool:
-        return self.minutes - last[0] >= minutes or 0 < steps <= self.step - last[1]
+        return self.minutes - last[0] >= minutes or (steps > 0 and self.step % steps == 0)
 
     def _rate(self, last: tuple[float, int]) -> float:
         """Return the images per second since some minute and step."""
