@@ -40,6 +40,8 @@ COMMANDS = {
     'prepare clip': Command(
         'commands.clip', 'two synthetic people turning their heads, with ground truth'),
     'prepare figures': Command('commands.figures', 'the pictures of the docs'),
+    'prepare faces': Command(
+        'training.preparation.faces', 'your own pictures, as a folder that the others read'),
     'prepare fits': Command(
         'training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
     'prepare data': Command(

@@ -1,4 +1,4 @@
-"""`trans3dhead track`: follow the heads of a picture, a folder, a video or a camera."""
+"""`trans3dhead track`: follow the heads of a picture, folder, video, camera or ROS 2 bag."""
 
 import argparse
 import sys
@@ -19,16 +19,21 @@ from trans3dhead_ros.perception.source import PICTURE_SUFFIXES, FrameSource, ope
 
 Image = NDArray[np.uint8]
 
+BAG_SUFFIXES = ('.mcap', '.db3')
+BAG_OPTIONS = ('topic', 'camera_info', 'namespace', 'copy', 'markers', 'mesh', 'overlay', 'storage',
+               'force', 'checkpoint', 'parameter')
 VIDEO_CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog='trans3dhead track', description=__doc__.split(': ', 1)[1])
     parser.add_argument('source', metavar='SOURCE',
-                        help='picture, folder of pictures, GIF, video, stream URL or camera index')
+                        help='picture, folder of pictures, GIF, video, stream URL, camera index, '
+                             'or a ROS 2 bag (.mcap, .db3, or the folder of one)')
     parser.add_argument('--output', type=Path, metavar='FILE',
                         help='overlay: a video (.mp4, .mov, .mkv, .avi), a picture for one frame, '
-                             'or a folder for numbered pictures')
+                             'or a folder for numbered pictures; of a bag: a bag (.mcap, .db3, or '
+                             'a folder) with the messages of the node')
     parser.add_argument('--json', metavar='FILE',
                         help="one JSON object a frame, in order; '-' is the standard output")
     parser.add_argument('--model', type=Path, help='checkpoint (default: the bundled one)')
@@ -38,12 +43,68 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--fov', type=float, metavar='DEGREES',
                         help="the camera's horizontal field of view, for metric poses where the "
                              'source does not bring its camera')
-    return parser.parse_args(argv)
+    bag = parser.add_argument_group('for a bag', 'A run that was stopped goes on where it was when '
+                                    'the same command is given again.')
+    bag.add_argument('--topic', help='of the images, where there are several')
+    bag.add_argument('--camera-info', metavar='TOPIC',
+                     help='of the calibration (default: camera_info beside the images)')
+    bag.add_argument('--namespace', default='', help='of the answers, such as front')
+    bag.add_argument('--copy', nargs='?', const='inputs', choices=('inputs', 'all'),
+                     help='copy the images and the calibration, or everything')
+    bag.add_argument('--markers', action='store_true', help='write head_markers too')
+    bag.add_argument('--mesh', action='store_true', help='write head_mesh and its triangles too')
+    bag.add_argument('--overlay', action='store_true', help='write overlay too')
+    bag.add_argument('--storage', default='mcap', choices=('mcap', 'sqlite3'),
+                     help='of an output folder (default: %(default)s)')
+    bag.add_argument('--force', action='store_true', help='replace an output that exists')
+    bag.add_argument('--checkpoint', type=int, default=200, metavar='IMAGES',
+                     help='go on from at most so many images before a stop (default: %(default)s)')
+    bag.add_argument('-p', '--parameter', action='append', metavar='NAME:=VALUE',
+                     help='a parameter of the node, such as head_scale:=0.9')
+    options = parser.parse_args(argv)
+    if not is_bag(options.source):
+        for name in BAG_OPTIONS:
+            if getattr(options, name) != parser.get_default(name):
+                raise ValueError(f'{name.replace("_", "-")}: is for bags, and {options.source} is '
+                                 'none')
+    elif options.checkpoint < 1:
+        raise ValueError(f'checkpoint: expected 1 or more, got {options.checkpoint}')
+    return options
+
+
+def is_bag(source: str) -> bool:
+    """
+    Tell whether a source is a ROS 2 bag.
+
+    :raises ValueError: for a bag of ROS 1.
+    """
+    path = Path(source)
+    if path.suffix == '.bag' and path.is_file():
+        raise ValueError(f'source: {path} is a bag of ROS 1; convert it first: '
+                         f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
+    if path.is_dir():
+        return (path / 'metadata.yaml').is_file() or any(
+            file.suffix in BAG_SUFFIXES for file in path.iterdir())
+    return path.suffix in BAG_SUFFIXES
+
+
+def _track_bag(options: argparse.Namespace) -> int:
+    if not Path(options.source).exists():
+        raise ValueError(f'source: {options.source} does not exist')
+    try:
+        from trans3dhead_ros.ros.track_bag import track_bag
+    except ModuleNotFoundError as error:
+        missing = (error.name or '').split('.')[0]
+        raise ValueError(f'a bag needs ROS 2, and {missing} is not installed; run `make setup`, or '
+                         'source a workspace with trans3dhead') from None
+    return track_bag(options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead track`; `ValueError` for a user's mistake."""
     options = _parse(argv)
+    if is_bag(options.source):
+        return _track_bag(options)
     records: list[dict[str, Any]] = []
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source))

@@ -1,8 +1,9 @@
-"""Writes serialised messages into a ROS 2 bag (MCAP), without rosbag2."""
+"""Writes serialised messages into a ROS 2 bag (MCAP or SQLite), without rosbag2."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+#: How the messages of a bag are stored -> the ending of its files.
+STORAGES = {'mcap': '.mcap', 'sqlite3': '.db3'}
+
 _METADATA_VERSION = 8
 _FOREVER = QosTime(0, 0)
 
@@ -29,14 +33,30 @@ class Bag:
     A bag that is being written; use it as a context manager, or `close` it.
 
     :param path: folder of the bag; one that is there is replaced.
+    :param storage: one of `STORAGES`.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, storage: str = 'mcap') -> None:
         shutil.rmtree(path, ignore_errors=True)
         self._types = typestore()
-        self._writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer = Writer(path, version=_METADATA_VERSION,
+                              storage_plugin=StoragePlugin[storage.upper()])
         self._writer.open()
         self._connections: dict[str, Connection] = {}
+
+    def declare(
+        self, topic: str, message_type: str, *, types: Typestore | None = None,
+        qos: Sequence[Qos] | None = None,
+    ) -> None:
+        """
+        Add a topic that is not one of ours; ours declare themselves when they are written.
+
+        :param types: knows the definition; by default that of the common messages and of ours.
+        :param qos: that its publishers offered.
+        """
+        self._connections[topic] = self._writer.add_connection(
+            topic, message_type, typestore=types or self._types,
+            offered_qos_profiles=[QOS] if qos is None else list(qos))
 
     def write(self, topic: str, message_type: str, stamp: int, message: bytes) -> None:
         """
@@ -47,8 +67,7 @@ class Bag:
         :param message: serialised.
         """
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, message_type, typestore=self._types, offered_qos_profiles=[_QOS])
+            self.declare(topic, message_type)
         self._writer.write(self._connections[topic], stamp, message)
 
     def close(self) -> None:
@@ -71,6 +90,6 @@ def typestore() -> Typestore:
     return types
 
 
-# What the tracker offers on its topics.
-_QOS = Qos(QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE, _FOREVER,
-           _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False)
+#: What the tracker offers on its topics.
+QOS = Qos(QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE, _FOREVER,
+          _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False)

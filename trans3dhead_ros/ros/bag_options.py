@@ -1,0 +1,128 @@
+"""What the options of `track BAG` mean: output, topics, parameters; every mistake in one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.parameter import Parameter
+from rclpy.validate_namespace import validate_namespace
+
+from trans3dhead_ros.ros.bag import STORAGES
+from trans3dhead_ros.ros.bag_reading import BagReader
+from trans3dhead_ros.ros.parameters import SPECS, Settings, check_parameters
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+#: What is written only where it is asked for: it is large.
+LARGE_TOPICS = {'markers': ('head_markers',), 'mesh': ('head_mesh', 'head_mesh/triangles'),
+                'overlay': ('overlay',)}
+_COMPRESSED = '/compressed'
+_DEPTH = '/compressedDepth'
+_ELSEWHERE = {'model': '--model', 'device': '--device', 'detector': '--detector',
+              'cameras': '--topic and --namespace'}
+
+
+def checked_output(options: argparse.Namespace) -> Path:
+    """Return where the bag goes; `ValueError` where it cannot."""
+    output: Path | None = options.output
+    endings = ' or '.join(STORAGES.values())
+    if output is None:
+        raise ValueError(f'output: name the bag to write ({endings}, or a folder)')
+    if output.suffix and output.suffix not in STORAGES.values():
+        raise ValueError(f'output: {output} has none of the endings of a bag ({endings}); '
+                         'the name of a folder has no ending')
+    if output.resolve() == Path(options.source).resolve():
+        raise ValueError(f'output: {output} is the source itself')
+    if output.exists() and not options.force:
+        raise ValueError(f'output: {output} exists; name another one, or replace it with --force')
+    return output
+
+
+def checked_settings(options: argparse.Namespace) -> Settings:
+    """Return the parameters of the node, with those that were given; `ValueError` for a mistake."""
+    values: dict[str, Any] = {spec.name: spec.default for spec in SPECS}
+    values |= {'model': str(options.model or ''), 'device': options.device,
+               'detector': options.detector}
+    for text in options.parameter or ():
+        name, separator, value = text.partition(':=')
+        if not separator or name not in values:
+            raise ValueError(f'parameter: {text!r} is not NAME:=VALUE with a parameter of the node')
+        if name in _ELSEWHERE:
+            raise ValueError(f'parameter: {name} is given by {_ELSEWHERE[name]}')
+        wanted, given = type(values[name]), yaml.safe_load(value)
+        if wanted is float and type(given) is int:
+            given = float(given)
+        parameter = Parameter(name, value=given)
+        spec = next(spec for spec in SPECS if spec.name == name)
+        allowed = check_parameters([parameter])
+        low, high = spec.bounds or (given, given)
+        if not allowed.successful:
+            raise ValueError(f'parameter: {allowed.reason}')
+        if (not spec.choices and type(given) is not wanted) or not low <= given <= high:
+            raise ValueError(f'parameter: {name} cannot be {value}: {spec.description}')
+        values[name] = given
+    return Settings(**values)
+
+
+def full_name(namespace: str, name: str) -> str:
+    """Return the topic's name in a namespace; `ValueError` for what is no namespace."""
+    whole = f'/{namespace.strip("/")}'
+    try:
+        validate_namespace(whole)
+    except InvalidNamespaceException:
+        raise ValueError(f'namespace: {namespace!r} is not one of ROS') from None
+    return name if name.startswith('/') else f'{whole.rstrip("/")}/{name}'
+
+
+def image_topic(reader: BagReader, wanted: str | None) -> str:
+    """Return the topic of the images; `ValueError`, with all there are, where that is not clear."""
+    found = [name for name, topic in reader.topics.items() if topic.type in IMAGE_TYPES]
+    if wanted is not None:
+        if wanted in found:
+            return wanted
+        raise ValueError(f'topic: {wanted} has no images in this bag; {_listed(reader, found)}')
+    colour = [name for name in found if not name.endswith(_DEPTH) and reader.topics[name].count]
+    if len(colour) == 1:
+        return colour[0]
+    raise ValueError(f'topic: {_listed(reader, colour)}')
+
+
+def camera_info_topic(reader: BagReader, images: str, wanted: str | None) -> str | None:
+    """Return the topic of the calibration: the one that is wanted, or the one beside the images."""
+    if wanted is not None:
+        if wanted in reader.topics and reader.topics[wanted].type == CAMERA_INFO_TYPE:
+            return wanted
+        found = [name for name, topic in reader.topics.items() if topic.type == CAMERA_INFO_TYPE]
+        raise ValueError(f'camera-info: {wanted} is no camera_info of this bag'
+                         + (f'; use {" or ".join(found)}' if found else ', which has none'))
+    beside = images.removesuffix(_COMPRESSED).rpartition('/')[0] + '/camera_info'
+    found = reader.topics.get(beside)
+    return beside if found is not None and found.type == CAMERA_INFO_TYPE else None
+
+
+def copied_topics(
+    reader: BagReader, wanted: str | None, inputs: Sequence[str], answers: Collection[str],
+) -> list[str]:
+    """
+    Return the topics that are copied to the output.
+
+    :param wanted: 'inputs', 'all' or None.
+    :param inputs: what is read.
+    :param answers: what is written; an older answer of the same name is left out, but not /tf.
+    """
+    if wanted is None:
+        return []
+    names = inputs if wanted == 'inputs' else reader.topics
+    return [name for name in names if name == '/tf' or name not in answers]
+
+
+def _listed(reader: BagReader, names: Sequence[str]) -> str:
+    if not names:
+        return 'the bag has no images'
+    each = ', '.join(f'{name} ({reader.topics[name].count} images)' for name in names)
+    return f'name one of {each}' if len(names) > 1 else f'there is {each}'
