@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.training.data_root import data_root
 
 IDENTITY_COUNT = 50
@@ -247,9 +248,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--skin-vertices', type=int, default=3200)
+    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_checkpoint(),
+                        help='take the head out of a checkpoint instead (default: the bundled '
+                             'one), as a training that starts from its weights needs it')
     arguments = parser.parse_args(argv)
-    source = arguments.source or data_root() / 'head_model' / 'ict_facekit.npz'
-    model = build_head_model(source, arguments.skin_vertices)
+    if arguments.checkpoint:
+        model = load_checkpoint(arguments.checkpoint, torch.device('cpu'))[0].head_model
+    else:
+        source = arguments.source or data_root() / 'head_model' / 'ict_facekit.npz'
+        model = build_head_model(source, arguments.skin_vertices)
     save_head_model(model, arguments.output)
     print(f'{arguments.output}: {len(model.mean)} vertices, {len(model.triangles)} triangles, '
           f'{model.shape_count} identity modes, {model.expression_count} expressions')

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -22,8 +22,9 @@ VALIDATION_SHARE = 0.10
 
 # 0.98 finds the known pairs; a little lower also catches those that another resampling shifts.
 NEAR_DUPLICATE_CORRELATION = 0.97
+_ROWS = 1000
 
-_COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for axis in 'xy')]
+COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for axis in 'xy')]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +75,14 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
     table = labels_file(path)
     with table.open(newline='') as file:
         reader = csv.reader(file)
-        if next(reader, None) != _COLUMNS:
+        if next(reader, None) != COLUMNS:
             raise ValueError(f'data: {table} does not begin with the columns file, source, split, '
                              'x0, y0 … x67, y67')
         rows = [(number, row) for number, row in enumerate(reader, start=2) if row]
     for number, row in rows:
-        if len(row) != len(_COLUMNS):
+        if len(row) != len(COLUMNS):
             raise ValueError(
-                f'data: {table} line {number} has {len(row)} columns, not {len(_COLUMNS)}')
+                f'data: {table} line {number} has {len(row)} columns, not {len(COLUMNS)}')
     photos = [photo_name(row[0], row[1]) for _, row in rows]
     group = _groups(table.parent, [row for _, row in rows], photos)
     return [
@@ -135,12 +136,39 @@ def is_held_out(group: str) -> bool:
 
     It depends on the name alone, so that other sets of the same photographs take the same side.
     """
-    fraction = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], 'big') / 2 ** 64
-    return fraction < VALIDATION_SHARE
+    return _fraction(group) < VALIDATION_SHARE
+
+
+def held_out_groups(group_of: Mapping[str, str], share: float) -> frozenset[str]:
+    """
+    Return the photographs that are held out: about a share of their groups, at least one group.
+
+    :param group_of: photograph -> group, as of `group_photos`.
+    :raises ValueError: there is only one group, and one side would be empty.
+    """
+    groups = sorted(set(group_of.values()), key=_fraction)
+    if len(groups) < 2:
+        raise ValueError(f'data: all pictures belong to one group ({", ".join(groups)}), so that '
+                         'none of them can be held out; more photographs are needed')
+    count = min(max(1, sum(_fraction(group) < share for group in groups)), len(groups) - 1)
+    chosen = set(groups[:count])
+    return frozenset(photo for photo, group in group_of.items() if group in chosen)
+
+
+def _fraction(group: str) -> float:
+    """Return a number in 0..1 that the name alone decides, even over many names."""
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], 'big') / 2 ** 64
 
 
 def _groups(folder: Path, rows: list[list[str]], photos: list[str]) -> dict[str, str]:
     """Map each photograph to the first name among its near-duplicates."""
+    held_out = [i for i, row in enumerate(rows) if row[1] in HELD_OUT_SOURCES]
+    pairs = near_duplicates([folder / rows[i][0] for i in held_out])
+    return group_photos(photos, ((photos[held_out[a]], photos[held_out[b]]) for a, b in pairs))
+
+
+def group_photos(photos: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map each photograph to the first name among those that pairs join it with."""
     parent = {photo: photo for photo in photos}
 
     def root(photo: str) -> str:
@@ -148,11 +176,10 @@ def _groups(folder: Path, rows: list[list[str]], photos: list[str]) -> dict[str,
             photo = parent[photo]
         return photo
 
-    held_out = [i for i, row in enumerate(rows) if row[1] in HELD_OUT_SOURCES]
-    for a, b in near_duplicates([folder / rows[i][0] for i in held_out]):
-        first, second = sorted((root(photos[held_out[a]]), root(photos[held_out[b]])))
+    for a, b in pairs:
+        first, second = sorted((root(a), root(b)))
         parent[second] = first
-    return {photo: root(photo) for photo in photos}
+    return {photo: root(photo) for photo in parent}
 
 
 def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:
@@ -164,8 +191,11 @@ def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:
     if not paths:
         return []
     thumbnails = np.stack([_thumbnail(path) for path in paths])
-    pairs = np.argwhere(np.triu(thumbnails @ thumbnails.T > NEAR_DUPLICATE_CORRELATION, k=1))
-    return [(int(a), int(b)) for a, b in pairs]
+    pairs = []
+    for start in range(0, len(thumbnails), _ROWS):  # all against all would not fit in memory
+        alike = thumbnails[start:start + _ROWS] @ thumbnails.T > NEAR_DUPLICATE_CORRELATION
+        pairs += [(int(a) + start, int(b)) for a, b in np.argwhere(np.triu(alike, k=start + 1))]
+    return pairs
 
 
 def _thumbnail(path: Path) -> NDArray[np.float32]:

@@ -38,13 +38,15 @@ def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
 
 
 def fit_portraits(
-    records: Sequence[FaceRecord], model: HeadModel, baselines: Path, teacher_points: Array,
+    records: Sequence[FaceRecord], model: HeadModel, baselines: Path,
+    teacher_points: Array | None,
 ) -> dict[str, np.ndarray]:
     """
     Fit unlabelled pictures.
 
     :param teacher_points: (M, 68, 2) px: the teacher's points on some hundred labelled faces of all
-        expressions, which tell where it puts a point, seen from the model's landmarks.
+        expressions, which tell where it puts a point, seen from the model's landmarks; None: that
+        is told from these pictures.
     :return: `files` (N,), `points` (N, 68, 2) px, `accepted` (N,), `reason` (N,), `offsets` (51, 3)
         of the teacher's points, `jaw_displacement` (N, 17, 3) m of its jaw from the visible
         contour, and the fields of `Fit` (N, ...); NaN where no face was found.
@@ -59,7 +61,8 @@ def fit_portraits(
     tight = np.stack([landmark_box(points) for points in first.frontal])
     second = ask([pictures[row] for row in found], tight, baselines)
     points = second.frontal
-    offsets, jaw_offsets = measure_displacements(model, torch.from_numpy(teacher_points).float())
+    measured = points if teacher_points is None else teacher_points
+    offsets, jaw_offsets = measure_displacements(model, torch.from_numpy(measured).float())
     fit = fit_landmarks(model, torch.from_numpy(points).float(), offsets=offsets,
                         jaw_offsets=jaw_offsets)
     # The points are the first teacher's own, so the second is asked at every yaw.

@@ -17,7 +17,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_ros.training.data.labels import HELD_OUT_SOURCES, FaceRecord, read_labels
+from trans3dhead_ros.training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.fitting.contour import jaw_displacement
 from trans3dhead_ros.training.fitting.fit import Fit, fit_landmarks, measure_displacements
@@ -48,7 +48,7 @@ def fit_records(
     mirror = points[:, MIRROR_68] * [-1.0, 1.0]
     both = torch.from_numpy(np.stack([points, mirror], 1)).float().flatten(0, 1)
     offsets, jaw_offsets = measure_displacements(
-        model, torch.from_numpy(measured_faces(points[_by_hand(records)])), config)
+        model, torch.from_numpy(measured_faces(points[_measurable(records)])), config)
     parts = []
     with tqdm(total=len(both), desc='fit', unit='face', disable=None) as bar:
         for part in both.split(config.batch):
@@ -89,8 +89,14 @@ def measured_faces(points: np.ndarray) -> np.ndarray:
 
 def _by_hand(records: Sequence[FaceRecord]) -> np.ndarray:
     """Return (N,): labelled by hand and not held out."""
-    return np.array([record.source in HELD_OUT_SOURCES and not record.is_validation
+    return np.array([record.source not in NEVER_HELD_OUT and not record.is_validation
                      for record in records], dtype=bool)
+
+
+def _measurable(records: Sequence[FaceRecord]) -> np.ndarray:
+    """Return (N,): what labellers' displacements are measured on."""
+    by_hand = _by_hand(records)
+    return by_hand if by_hand.any() else np.array([not r.is_validation for r in records], bool)
 
 
 def write_portraits(
@@ -100,9 +106,11 @@ def write_portraits(
     """Fit the unlabelled records, write them, return what was written."""
     known = [record for record, used in zip(labelled, _by_hand(labelled), strict=True) if used]
     known = known[::max(1, len(known) // 300)]
-    boxes = np.stack([landmark_box(record.points) for record in known])
-    teacher = ask([record.path for record in known], boxes, baselines)
-    fits = fit_portraits(records, model, baselines, teacher.frontal)
+    points = None
+    if known:
+        boxes = np.stack([landmark_box(record.points) for record in known])
+        points = ask([record.path for record in known], boxes, baselines).frontal
+    fits = fit_portraits(records, model, baselines, points)
     _save(output, fits)
     return fits
 
@@ -134,12 +142,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = read_labels(arguments.data or data_root() / 'faces')
     model = load_head_model(arguments.head_model)
     labelled = [record for record in records if record.points is not None]
-    fits = fit_records(labelled, model, arguments.baselines)
-    _save(arguments.output, fits)
-    figures = {'labelled': _tell(labelled, np.stack([record.points for record in labelled]),
-                                 stored_fit(fits, 0), fits['reason'][:, 0], model,
-                                 arguments.output, arguments.sheet)}
     others = [record for record in records if record.points is None]
+    if not labelled and not (others and arguments.portraits):
+        raise ValueError('--data: no face has labels; with --portraits and --baselines a teacher '
+                         'points at faces in pictures without labels')
+    figures = {}
+    if labelled:
+        fits = fit_records(labelled, model, arguments.baselines)
+        _save(arguments.output, fits)
+        figures['labelled'] = _tell(
+            labelled, np.stack([record.points for record in labelled]), stored_fit(fits, 0),
+            fits['reason'][:, 0], model, arguments.output, arguments.sheet)
     if arguments.portraits and others:
         fits = write_portraits(others, labelled, model, arguments.baselines, arguments.portraits)
         sheet = arguments.sheet

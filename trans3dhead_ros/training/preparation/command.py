@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.training.data.about import read_about
 from trans3dhead_ros.training.data.manifest import Manifest
 from trans3dhead_ros.training.data_root import data_root
 from trans3dhead_ros.training.preparation.part import Maker
@@ -23,14 +26,27 @@ from trans3dhead_ros.training.preparation.synthetic import SyntheticMaker
 from trans3dhead_ros.training.preparation.turned import TurnedMaker
 
 MAKERS: dict[str, Callable[[argparse.Namespace, Path], Maker]] = {
-    'photographs': lambda options, root: PhotographMaker(root / 'faces', options.fits),
-    'turned': lambda options, root: TurnedMaker(
-        root / 'faces', options.fits, options.head_model, options.turns, options.seed),
-    'portraits': lambda options, root: PortraitMaker(
-        root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed),
+    'photographs': lambda options, root: credited(
+        PhotographMaker(root / 'faces', options.fits)),
+    'turned': lambda options, root: credited(TurnedMaker(
+        root / 'faces', options.fits, options.head_model, options.turns, options.seed)),
+    'portraits': lambda options, root: credited(PortraitMaker(
+        root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed)),
     'synthetic': lambda options, root: SyntheticMaker(
         root, options.cache, options.head_model, options.people, options.seed),
 }
+
+
+Photographs = TypeVar('Photographs', PhotographMaker, TurnedMaker, PortraitMaker)
+
+
+def credited(maker: Photographs) -> Photographs:
+    """Return a maker with the credit of its folder, where that says something of itself."""
+    about = read_about(maker.folder)
+    if about is None:
+        return maker
+    how = '' if maker.name == 'photographs' else ', turned in depth'
+    return replace(maker, source=about.source + how, licence=about.licence, open=about.open)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class PortraitMaker:
         yield self._plain(path, points, fit, group, held_out)
         for image, truth in turns_of(path, points, fit, self.head_model,
                                      np.random.default_rng((self.seed, row)), yaws):
-            yield undisplaced(turned_sample(image, truth, 'congress', group, held_out,
+            yield undisplaced(turned_sample(image, truth, portrait_source(file), group, held_out,
                                             TEACHER_TRUST), fit.offsets)
 
     def _plain(self, path: Path, points: np.ndarray, fit: FaceFit, group: str,
@@ -101,11 +101,17 @@ class PortraitMaker:
         whole[JAW] = (np.exp(placement.log_scale) * jaw @ fit.rotation[:2].T
                       + placement.translation)
         sample = Sample(
-            picture=file_bytes(path), source='congress', group=group, is_validation=held_out,
-            points=whole, points_are_3d=True, trust=TEACHER_TRUST, contour=points[JAW],
+            picture=file_bytes(path), source=portrait_source(group), group=group,
+            is_validation=held_out, points=whole, points_are_3d=True, trust=TEACHER_TRUST,
+            contour=points[JAW],
             rotation=fit.rotation, placement=placement,
             shape=fit.shape, expression=fit.expression)
         return undisplaced(sample, fit.offsets)
+
+
+def portrait_source(file: str) -> str:
+    """Return the set of a portrait, the first folder of its name."""
+    return PurePosixPath(file).parts[0]
 
 
 def undisplaced(sample: Sample, offsets: np.ndarray) -> Sample:
