@@ -9,6 +9,7 @@ import torch
 from trans3dhead_ros.geometry import FACING_CAMERA
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.attention import Attention, QueryAwareMemory
+from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.network.queries import LANDMARK_QUERIES, ParameterLayout
@@ -64,7 +65,7 @@ def naive_attention(attention: Attention, queries: torch.Tensor, tokens: torch.T
 def test_memory_applied_after_attention_equals_a_memory_per_query(heads):
     torch.manual_seed(0)
     dim, count = 16, 5
-    memory = QueryAwareMemory('per_head', count, dim, heads, torch.zeros(count))
+    memory = QueryAwareMemory('per_head', count, dim, heads, (0,) * count)
     torch.nn.init.normal_(memory.maps.bias)
     attention = Attention(dim, heads, memory)
     queries, tokens = torch.randn(2, count, dim), torch.randn(2, 9, dim)
@@ -76,7 +77,7 @@ def test_memory_applied_after_attention_equals_a_memory_per_query(heads):
 
 def test_every_query_has_its_own_memory():
     torch.manual_seed(0)
-    memory = QueryAwareMemory('per_head', 2, 8, 2, torch.zeros(2))
+    memory = QueryAwareMemory('per_head', 2, 8, 2, (0, 0))
     attention = Attention(8, 2, memory)
     query = torch.randn(1, 1, 8).expand(1, 2, 8)
     first, second = attention(query, tokens := torch.randn(1, 6, 8), tokens)[0]
@@ -193,3 +194,16 @@ def test_parameter_layout_covers_every_parameter_once():
     parts = layout.split(torch.arange(layout.count))
     assert torch.cat(list(parts.values())).tolist() == list(range(layout.count))
     assert layout.count == 6 + 2 + 1 + 4 + 3
+
+
+@pytest.mark.parametrize('changes', [
+    {'qamem': 'none'}, {'qamem': 'full'}, {'qamem': 'family'}, {'two_branches': False},
+    {'encoder_layers': 1}, {'pool': 'mean'}, {'marr': False}, {'reference': 'mean'},
+    {'stride': 32, 'widths': (8, 8, 8, 16, 16), 'blocks': (1, 1, 1, 1)}])
+def test_every_form_of_the_method_survives_its_checkpoint(changes, tmp_path):
+    network = randomised(build(**changes))
+    save_checkpoint(tmp_path / 'form.safetensors', network, {})
+    loaded, _ = load_checkpoint(tmp_path / 'form.safetensors', torch.device('cpu'))
+    with torch.inference_mode():
+        expected, answer = network(crops()), loaded(crops())
+    torch.testing.assert_close(answer.landmarks, expected.landmarks, atol=2e-2, rtol=2e-2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -11,17 +13,18 @@ class QueryLinear(nn.Module):
     """
     A linear map of its own for every query: (B, N, d) -> (B, N, e).
 
-    With `owner` (N,), queries with the same number share one map.
+    With `owner`, N numbers, queries with the same number share one map.
     """
 
     def __init__(self, queries: int, inputs: int, outputs: int,
-                 owner: torch.Tensor | None = None) -> None:
+                 owner: Sequence[int] | None = None) -> None:
         super().__init__()
-        maps = queries if owner is None else int(owner.max()) + 1
+        maps = queries if owner is None else max(owner) + 1
         self.weight = nn.Parameter(torch.empty(maps, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(maps, outputs))
         nn.init.normal_(self.weight, std=inputs ** -0.5)
-        self.register_buffer('owner', owner, persistent=False)
+        self.register_buffer('owner', None if owner is None else torch.tensor(owner),
+                             persistent=False)
 
     def forward(self, queries: torch.Tensor) -> torch.Tensor:
         """Map (B, N, d) to (B, N, e)."""
@@ -41,7 +44,8 @@ class QueryAwareMemory(nn.Module):
     'full' and 'family' act behind the output projection.
     """
 
-    def __init__(self, form: str, queries: int, dim: int, heads: int, family: torch.Tensor) -> None:
+    def __init__(self, form: str, queries: int, dim: int, heads: int,
+                 family: Sequence[int]) -> None:
         super().__init__()
         self.form = form
         self.heads = heads

@@ -41,6 +41,6 @@ class ParameterLayout:
         return dict(zip(names, parameters.split(counts, dim=-1), strict=True))
 
 
-def family_index(families: tuple[tuple[str, int], ...]) -> torch.Tensor:
-    """Return for each query the number of its family, (N,) int64."""
-    return torch.tensor([i for i, (_, count) in enumerate(families) for _ in range(count)])
+def family_index(families: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
+    """Return for each query the number of its family."""
+    return tuple(i for i, (_, count) in enumerate(families) for _ in range(count))
