@@ -1,4 +1,4 @@
-"""`trans3dhead prepare figures`: the head model, and synthetic people with their labels."""
+"""`trans3dhead prepare figures`: the head model, the frames, synthetic people with labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +13,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.camera import Camera
 
 if TYPE_CHECKING:
+    from trans3dhead_ros.perception.render import HeadRenderer
     from trans3dhead_ros.training.scenes.truth import SyntheticHead
 
 Image = NDArray[np.uint8]
@@ -54,7 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the people (default: %(default)s)')
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
-    _write(options.folder / 'head_model.png', head_sheet(options.model))
+    from trans3dhead_ros.commands.frames_figure import draw_frames
+    from trans3dhead_ros.perception.render import HeadRenderer, load_head
+    renderer = HeadRenderer.of(load_head(options.model))
+    _write(options.folder / 'head_model.png', head_sheet(renderer))
+    draw_frames(renderer, options.folder / 'frames.png')
+    print(options.folder / 'frames.png')
     from trans3dhead_ros.training.data_root import data_root
     _write(options.folder / 'synthetic_people.jpg', people_sheet(
         options.data or data_root(), options.people, options.model, options.seed))
@@ -67,11 +73,9 @@ def _write(path: Path, picture: Image) -> None:
     print(path)
 
 
-def head_sheet(model: Path | None) -> Image:
+def head_sheet(renderer: 'HeadRenderer') -> Image:
     """Return the head from several sides, with expressions, and as several people."""
     from trans3dhead_ros.geometry import rotation_from_euler
-    from trans3dhead_ros.perception.render import HeadRenderer, load_head
-    renderer = HeadRenderer.of(load_head(model))
     camera = Camera.from_fov(_TILE, _FOV_DEG)
     background = np.empty((_TILE[1], _TILE[0], 3), np.uint8)
     background[:] = np.linspace(235, 205, _TILE[1])[:, None, None]
