@@ -134,13 +134,13 @@ def photometric(
         grid = np.linspace(-1, 1, size, dtype=np.float32)
         shade = 1 + generator.uniform(0.2, 0.8) * (
             grid[None, :] * direction[0] + grid[:, None] * direction[1]).astype(np.float32)
-        crop = np.clip(crop * shade[..., None], 0, 255).astype(np.uint8)
+        crop = cv2.multiply(crop, cv2.merge([shade, shade, shade]), dtype=cv2.CV_8U)
     if chance[4] < 0.3:
         crop = occlude(crop, generator)
     if chance[5] < 0.2:
         sigma = generator.uniform(2, 16)
-        noise = generator.standard_normal(crop.shape, dtype=np.float32) * sigma
-        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+        noise = generator.standard_normal(crop.shape, dtype=np.float32) * np.float32(sigma)
+        crop = cv2.add(crop, noise, dtype=cv2.CV_8U)
     if chance[6] < 0.15:
         quality = int(generator.integers(18, 75))
         crop = cv2.imdecode(cv2.imencode('.jpg', crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1],
@@ -162,10 +162,10 @@ def occlude(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         mask[corner[1]:corner[1] + extent[1], corner[0]:corner[0] + extent[0]] = 255
     kind = generator.integers(3)
     if kind == 0:
-        cover = np.broadcast_to(generator.integers(0, 256, 3).astype(np.uint8), crop.shape)
+        cover = np.full_like(crop, generator.integers(0, 256, 3).astype(np.uint8))
     elif kind == 1:
         coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         cover = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     else:
         cover = np.roll(crop, tuple(generator.integers(size // 4, size, 2)), (0, 1))
-    return np.where(mask[..., None] > 0, cover, crop)
+    return cv2.copyTo(cover, mask, crop.copy())

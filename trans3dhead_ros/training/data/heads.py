@@ -229,6 +229,9 @@ class Heads:
                   table.log_scale[rows] + np.log(2 * scale / self.sides[rows]), shape, expression)
         # A number where nothing is known, so that a mask can leave it out.
         arrays = (arrays[0], *(np.nan_to_num(array) for array in arrays[1:]))
-        stacked = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2)
-        return Batch(stacked.float() / 255.0, torch.from_numpy(is_head).float(),
+        pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
+        for crop, own in zip(crops, pixels, strict=True):
+            np.divide(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.float32(255), out=own)
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(is_head).float(),
                      *(torch.from_numpy(array).float() for array in arrays))

@@ -1,0 +1,118 @@
+"""How much of the network's bare speed a training keeps.
+
+    python benchmarks/training_throughput.py [--data runs/data] [--threads 2] [key=value …]
+
+Bare is the network alone: forward over one batch that lies ready, and backward from the plain sum
+of its answers. The loop is what a training does at every step: take the next batch, which a thread
+makes meanwhile (pictures decoded, cropped, augmented), schedule, the same forward, the criterion,
+backward, clipping, AdamW, the average of the weights, the figures of the step. Same batch size,
+precision and threads. Validations, which come every few minutes, are in neither.
+
+Both take turns, some steps each, and the median ratio over the rounds is the figure: whatever else
+the machine does hits them alike.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from trans3dhead_ros.training.config import load_config
+from trans3dhead_ros.training.data.batch import Batch
+from trans3dhead_ros.training.data.prefetch import prefetched
+from trans3dhead_ros.training.loop import Run
+from trans3dhead_ros.training.meter import Meter
+
+
+def timed(action: Callable[[], object], steps: int, device: torch.device) -> float:
+    """Return the seconds that a step takes."""
+    started = time.perf_counter()
+    for _ in range(steps):
+        action()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / steps
+
+
+def bare_step(run: Run, batch: Batch) -> None:
+    outputs = run.precision.forward(batch.crops)
+    total = sum(value.sum() for value in (*outputs.points, *outputs.parameters,
+                                          outputs.point_scale, outputs.score))
+    run.optimizer.zero_grad(set_to_none=True)
+    run.precision.scaler.scale(total).backward()
+
+
+def parts_of_a_step(run: Run, batch: Batch, steps: int) -> dict[str, float]:
+    """Return the median milliseconds of each part of a step that the bare network lacks."""
+    outputs = run.precision.forward(batch.crops)
+    loss, _ = run.criterion(outputs, batch)
+    loss.backward()
+
+    def criterion() -> None:
+        leaves = tuple(value.detach().requires_grad_() for value in (
+            *outputs.points, *outputs.parameters, outputs.point_scale, outputs.score))
+        layers = len(outputs.points)
+        own = type(outputs)(leaves[:layers], leaves[layers:2 * layers], *leaves[2 * layers:])
+        run.criterion(own, batch)[0].backward()
+
+    parts = {
+        'criterion, there and back': criterion,
+        'clipping and AdamW': lambda: run.precision.step(run.optimizer, run.network, 5.0),
+        'average of the weights': lambda: run.average.update(1000),
+        'making a batch, beside it': lambda: run.data.training.training_batch(
+            run.config.batch, np.random.default_rng(0), run.config.augment),
+    }
+    return {name: 1e3 * statistics.median(timed(action, 1, run.device) for _ in range(steps))
+            for name, action in parts.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config', type=Path, default=Path('config/train.yaml'))
+    parser.add_argument('--data', type=Path, default=Path('runs/data'))
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--steps', type=int, default=6, help='of either in a round')
+    parser.add_argument('overrides', nargs='*', metavar='key=value')
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    run = Run(load_config(arguments.config, [
+        f'data={arguments.data}', f'threads={arguments.threads}', *arguments.overrides]))
+    config, device = run.config, run.device
+    batches = prefetched(run.data.training, config.batch, config.seed, 0, run.augmentation,
+                         threads=config.loader_threads)
+    ready = next(batches).to(device)
+    meter = Meter()
+    run.network.train()
+
+    def loop_step() -> None:
+        meter.add(run.learn(next(batches)))
+
+    rounds = []
+    for number in range(arguments.rounds + 1):
+        bare = timed(lambda: bare_step(run, ready), arguments.steps, device)
+        loop = timed(loop_step, arguments.steps, device)
+        if number:  # the first one warms up
+            rounds.append((bare, loop))
+    parts = parts_of_a_step(run, ready, 3 * arguments.steps)
+    batches.close()
+    bare, loop = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ratios = sorted(bare / loop for bare, loop in rounds)
+    print(f'{device}, {torch.get_num_threads()} thread(s), batches of {config.batch}, precision '
+          f'{config.precision}, {len(ratios)} rounds of {arguments.steps} steps')
+    print(f'  network alone  {config.batch / bare:7.1f} images/s')
+    print(f'  training       {config.batch / loop:7.1f} images/s')
+    print(f'  kept           {100 * statistics.median(ratios):7.1f} %  '
+          f'({100 * ratios[0]:.1f} to {100 * ratios[-1]:.1f})')
+    for name, milliseconds in parts.items():
+        print(f'  {name:26s} {milliseconds:7.1f} ms, {milliseconds / 10 / bare:5.1f} % of bare')
+
+
+if __name__ == '__main__':
+    main()
