@@ -8,7 +8,7 @@ import numpy as np
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.training.data.sample import Sample
 from trans3dhead_ros.training.evaluation.answer import Answer
-from trans3dhead_ros.training.predictors import Alignment
+from trans3dhead_ros.training.predictors import Alignment, Predictor
 
 POINTS = np.random.default_rng(5).uniform([30, 20], [130, 120], (68, 2))
 BOX = np.array([40.0, 30.0, 120.0, 100.0])
@@ -37,11 +37,10 @@ def pointed(folder: Path, name: str = 'face') -> Sample:
     return Sample(folder / f'{name}.png', 'noise', name, True, points=POINTS)
 
 
-class Steady:
+class Steady(Predictor):
     """Answers every box with the same rotation and with points spread over the box."""
 
     name = 'steady'
-    head_model = None
 
     def predict(self, image: np.ndarray, boxes: np.ndarray) -> list[Alignment]:
         unit = (POINTS - POINTS.min(axis=0)) / np.ptp(POINTS, axis=0)

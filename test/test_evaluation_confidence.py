@@ -16,7 +16,7 @@ from trans3dhead_ros.training.evaluation.calibration import calibrate
 from trans3dhead_ros.training.evaluation.clip import follow, jitter
 from trans3dhead_ros.training.evaluation.command import main
 from trans3dhead_ros.training.evaluation.report import report
-from trans3dhead_ros.training.predictors import Alignment
+from trans3dhead_ros.training.predictors import Alignment, Predictor
 
 
 def promising(factor: float = 1.0, in_3d: bool = True, count: int = 150) -> list[Answer]:
@@ -88,8 +88,8 @@ def test_jitter_is_the_noise_and_not_the_movement():
 
 
 def test_a_head_is_followed_until_it_leaves_the_picture():
-    class Drifting:
-        name, head_model = 'drifting', None
+    class Drifting(Predictor):
+        name = 'drifting'
 
         def predict(self, image, boxes):
             return [Alignment(POINTS + (box[:2] - POINTS.min(axis=0)) + [20, 0]) for box in boxes]

@@ -20,11 +20,12 @@ from trans3dhead_ros.training.evaluation.text import COLUMNS, LABEL_FREE, interv
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 90em; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; margin: 0.5em 0 1.5em; display: block; overflow-x: auto; }
 th, td { padding: 0.25em 0.7em; text-align: right; border-bottom: 1px solid #8884;
          vertical-align: top; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
+table.facts td { text-align: left; white-space: normal; }
 td small { display: block; opacity: 0.7; }
 figure { margin: 1.5em 0; }
 img { max-width: 100%; height: auto; background: white; }
@@ -52,7 +53,7 @@ _SECTIONS = {
         'dad_pose': ('pose', 3), 'dad_nme_percent': ('NME, % of the head box', 2),
         'dad_chamfer': ('Chamfer', 3), 'dad_z5_by_nearest': ('Z5 by nearest vertices', 3)},
     'Without labels': {
-        f'{name}.{part}': (f'{text}, {part},{unit}', 2)
+        f'{name}.{part}': (f'{text}, {part}, {unit.strip()}', 2)
         for name, (text, unit) in LABEL_FREE.items() for part in ('median', 'p90')},
     'Confidence': {
         'calibration.error_over_scale': ('error over predicted scale', 2),
@@ -79,7 +80,7 @@ def page(outcome: Outcome, models: str, pictures: Sequence[Picture]) -> str:
                                f'photographs or people, seed {outcome.seed}'
                                if outcome.draws else 'none',
                   'remarks': '; '.join(outcome.remarks) or 'none'}
-    parts = [f'<h1>{escape(title)}</h1>', _table(['', ''], facts.items(), header=False)]
+    parts = [f'<h1>{escape(title)}</h1>', _table([], facts.items(), 'facts')]
     if outcome.reports:
         parts += ['<h2>Figures</h2>', *_headline(outcome.reports), *_sections(outcome.reports)]
     if outcome.comparisons:
@@ -101,10 +102,10 @@ def page(outcome: Outcome, models: str, pictures: Sequence[Picture]) -> str:
             f'<body>\n{body}\n</body>\n</html>\n')
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], header: bool = True) -> str:
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], kind: str = 'figures') -> str:
     """Return a table; cells are text, or HTML where they come from `_cell`."""
-    lines = ['<table>']
-    if header:
+    lines = [f'<table class="{kind}">']
+    if titles:
         lines.append('<tr>' + ''.join(f'<th>{escape(title)}</th>' for title in titles) + '</tr>')
     lines += ['<tr>' + ''.join(f'<td>{_escaped(cell)}</td>' for cell in row) + '</tr>'
               for row in rows]

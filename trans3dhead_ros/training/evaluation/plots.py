@@ -142,13 +142,15 @@ def _against_yaw(reports: Mapping[str, Report], measure: _Measure, reference_yaw
         known = np.isfinite(values) & ~np.isnan(yaw)
         dots = axes.plot(yaw[known], values[known], '.', alpha=0.35, markersize=4)[0]
         bins = np.digitize(yaw[known], edges)
-        filled = [i for i in range(1, len(edges)) if (bins == i).sum() >= 3]
-        medians = [float(np.median(values[known][bins == i])) for i in filled]
-        axes.plot([(edges[i - 1] + edges[i]) / 2 for i in filled], medians, '-o',
-                  color=dots.get_color(), markersize=4, label=f'{name}, medians')
+        inside = [values[known][bins == i] for i in range(1, len(edges))]
+        # The line breaks where too few faces would make it jump.
+        medians = [float(np.median(part)) if len(part) >= 3 else np.nan for part in inside]
+        axes.plot((edges[:-1] + edges[1:]) / 2, medians, '-o', color=dots.get_color(),
+                  markersize=4, label=f'{name}, medians')
         words.append(f'{name}: ' + ', '.join(
-            f'{edges[i - 1]} to {edges[i]}° {median:.2f}{measure.unit}'
-            for i, median in zip(filled, medians, strict=True)))
+            f'{low} to {high}° {median:.2f}{measure.unit}'
+            for low, high, median in zip(edges[:-1], edges[1:], medians, strict=True)
+            if np.isfinite(median)))
     axes.set(xlabel=f'{source}, degrees', ylabel=measure.axis, ylim=(0, None))
     axes.legend(loc='best')
     return [Picture('error_against_yaw', f'Error against yaw ({measure.label}).',

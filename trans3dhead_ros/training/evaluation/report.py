@@ -24,18 +24,19 @@ SURE_YAW_DEG = 20.0
 ALL = 'all'
 """The row of all faces; the others are named after their source."""
 
-MEANS = ('nme_68_percent', 'nme_68_contour_percent', 'inner_51_percent',
-         'inner_51_interocular_percent', 'dense_percent', 'dense_head_percent',
+MEANS = ('nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent',
+         'inner_51_percent', 'inner_51_interocular_percent', 'dense_percent', 'dense_head_percent',
          'reconstruction_percent', 'z5', 'chamfer', 'geodesic_deg', 'rotation_frobenius',
          'dad_nme_percent', 'dad_z5_by_nearest', 'dad_chamfer', 'dad_pose')
 LABEL_FREE = ('turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent', 'noise_deg',
               'noise_inner_51_percent')
 LARGER_IS_BETTER = ('z5', 'dad_z5_by_nearest', 'area_under_curve', 'score.area_under_curve')
 
-COMPARED = ('nme_68_percent', 'nme_68_contour_percent', 'inner_51_percent',
-            'inner_51_interocular_percent', 'failures_percent', 'area_under_curve',
-            'nme_68_by_yaw_percent.mean', 'pose_error_deg.mean', 'geodesic_deg', 'dense_percent',
-            'reconstruction_percent', *(f'{name}.median' for name in LABEL_FREE))
+COMPARED = ('nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent',
+            'inner_51_percent', 'inner_51_interocular_percent', 'failures_percent',
+            'area_under_curve', 'nme_68_by_yaw_percent.mean', 'pose_error_deg.mean',
+            'geodesic_deg', 'dense_percent', 'reconstruction_percent',
+            *(f'{name}.median' for name in LABEL_FREE))
 
 
 @dataclass(frozen=True, eq=False)

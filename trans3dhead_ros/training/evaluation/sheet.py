@@ -54,7 +54,8 @@ def _tile(answer: Answer, label: str) -> Image:
         pixels = np.round(np.clip((units + 1) * _TILE - 1, -1e5, 1e5) / 2 * 16).astype(np.int32)
         for curve, closed in CURVES:
             cv2.polylines(tile, [pixels[list(curve)]], closed, colour, 1, cv2.LINE_AA, 4)
-    for number, line in enumerate((label, _fitting(f'{sample.source} {sample.name}'))):
+    name = sample.name if sample.source in sample.name else f'{sample.source} {sample.name}'
+    for number, line in enumerate((label, _fitting(name))):
         for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(tile, line, (4, _LINE * (number + 1)), _FONT, _FONT_SCALE, colour,
                         thickness, cv2.LINE_AA)

@@ -1,9 +1,10 @@
 """What a predictor answers, and how to make one by its name."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,18 @@ class Alignment:
     placement: Placement | None = None
 
 
-class Predictor(Protocol):
+Look = tuple[NDArray[np.uint8], Array]
+"""A picture (H, W, 3) BGR and boxes (N, 4) x0 y0 x1 y1 px in it, about the 68 landmarks."""
+
+
+class Predictor(ABC):
     """Anything that aligns the head in a box."""
 
     name: str
     #: What its coefficients are of; None where it gives no mesh.
-    head_model: 'HeadModel | None'
+    head_model: 'HeadModel | None' = None
 
+    @abstractmethod
     def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
         """
         Align the head of every box.
@@ -52,7 +58,10 @@ class Predictor(Protocol):
         :param image: (H, W, 3) BGR.
         :param boxes: (N, 4) x0 y0 x1 y1 px, about the 68 landmarks.
         """
-        ...
+
+    def predict_each(self, looks: Sequence[Look]) -> list[list[Alignment]]:
+        """Align the heads of several pictures; where it can, a predictor takes them at once."""
+        return [self.predict(image, boxes) for image, boxes in looks]
 
 
 def make_predictor(

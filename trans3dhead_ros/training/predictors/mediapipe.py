@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.perception.crop import crop_window, landmark_box
-from trans3dhead_ros.training.predictors.interface import Alignment, Array
+from trans3dhead_ros.training.predictors.interface import Alignment, Array, Predictor
 
 INPUT_SIZE = 256
 FIRST_CROP_SCALE, SECOND_CROP_SCALE = 1.6, 1.5
@@ -24,14 +24,13 @@ _RIGHT_EYE, _LEFT_EYE = 33, 263
 _MODEL = 'face_landmarks_detector.tflite'
 
 
-class MediaPipePredictor:
+class MediaPipePredictor(Predictor):
     """Runs `face_landmarks_detector.tflite` out of `face_landmarker.task` twice for every box.
 
     The second crop is centred on the first answer and turned upright by the outer eye corners.
     """
 
     name = 'mediapipe'
-    head_model = None
 
     def __init__(self, folder: Path) -> None:
         try:

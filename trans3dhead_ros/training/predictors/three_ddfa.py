@@ -16,7 +16,7 @@ from torch import nn
 
 from trans3dhead_ros.geometry import nearest_rotation
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_pixels
-from trans3dhead_ros.training.predictors.interface import Alignment, Array
+from trans3dhead_ros.training.predictors.interface import Alignment, Array, Predictor
 
 INPUT_SIZE = 120
 CROP_SCALE = 2 ** 0.5
@@ -61,11 +61,10 @@ def build_mobilenet(width: float = 0.5) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-class ThreeDdfaPredictor:
+class ThreeDdfaPredictor(Predictor):
     """Reads `mb05_120x120.pth`, the whitening and the 68-point basis from a folder."""
 
     name = '3ddfa_v2'
-    head_model = None
 
     def __init__(self, folder: Path) -> None:
         try:
