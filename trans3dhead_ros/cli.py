@@ -31,6 +31,7 @@ COMMANDS = {
         'training.evaluation.command', 'measure a network, or a peer, on labelled faces'),
     'info': Command('commands.info', 'what a checkpoint or an exported file is'),
     'bench': Command('commands.bench', 'how long the stages take on this machine'),
+    'view': Command('commands.view', 'heads in the Rerun viewer, from a bag or live topics'),
     'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
     'train': Command('training.cli_train', 'train a network'),
     'ablate': Command(
@@ -39,6 +40,8 @@ COMMANDS = {
         'training.prepare_head_model', 'the head model, from a parametric head on disk'),
     'prepare clip': Command(
         'commands.clip', 'two synthetic people turning their heads, with ground truth'),
+    'prepare api-docs': Command(
+        'commands.api_docs', "the node's page and permissions, read off the running node"),
     'prepare figures': Command('commands.figures', 'the pictures of the docs'),
     'prepare faces': Command(
         'training.preparation.faces', 'your own pictures, as a folder that the others read'),
