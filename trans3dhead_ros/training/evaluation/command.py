@@ -50,7 +50,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--split', choices=SPLITS, default='validation')
     parser.add_argument('--limit', type=int, metavar='N', help='only N faces, evenly spread')
     parser.add_argument('--labels-only', action='store_true',
-                        help='leave out what needs no labels: an eighteenth of the time')
+                        help='leave out what needs no labels, and most of the time')
     parser.add_argument('--draws', type=int, default=1000, metavar='N',
                         help='bootstrap draws for the intervals, 0: none; default: %(default)s')
     parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
