@@ -77,8 +77,8 @@ class CameraTracker:
             return None
         try:
             stamp = Time.from_msg(message.header.stamp)
-            image = decode_image(message) if isinstance(message, Image) \
-                else decode_compressed(message)
+            decode = decode_image if isinstance(message, Image) else decode_compressed
+            image = decode(message, settings.max_image_pixels)
         except ValueError as error:
             self.reject('image', str(error))
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
 from trans3dhead_ros.camera import Camera
@@ -17,8 +18,13 @@ _MODELS = {
     'fisheye': 'equidistant',
 }
 
-# Sizes that differ by rounding only, as when 1279 columns are halved, still are the same picture.
-_ASPECT_TOLERANCE = 0.01
+# Pixels of the larger picture: sizes that differ by rounding only, as when 1279 columns are
+# halved, still are the same picture. A crop is not.
+_ROUNDING = 1.0
+# Focal lengths, in image widths or heights; beyond them numbers are mistakes and not lenses.
+_SHORTEST, _LONGEST = 0.01, 1000.0
+# The principal point of a region of interest may lie outside it, but not everywhere.
+_FARTHEST_CENTRE = 100.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class CameraReading:
 def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool) -> CameraReading:
     """
     Return the camera of an image, with binning, region of interest and scaling worked in.
+
+    K and P are those of the full sensor; `binning` and `roi` say which of its pixels the image has
+    (`do_rectify` only tells how a rectifying node made its window, the pixels are the same). An
+    image that has the expected size times one factor in both directions counts as scaled, whatever
+    the factor, and gets a note. Any other size cannot be the same picture: no camera.
 
     :param size: (width, height) px of the image that came with it.
     :param rectified: the image was rectified: P describes it and there is no distortion. Which one
@@ -59,6 +70,7 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
     binning = np.array([max(message.binning_x, 1), max(message.binning_y, 1)], float)
     if not full.all():
         # Some drivers leave the size out; then the matrices can only mean the image itself.
+        _check_plausible(K, size)
         return CameraReading(Camera(K, D, size, model))
     if (offset + window > full).any():
         raise ValueError(f'roi: {roi.width} x {roi.height} at ({roi.x_offset}, {roi.y_offset}) '
@@ -66,7 +78,9 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
     K[:2, 2] -= offset
     expected = window / binning
     scale = np.array(size, float) / expected
-    if abs(scale[0] / scale[1] - 1.0) > _ASPECT_TOLERANCE:
+    # What each side is off when both are scaled by the factor of the other one.
+    off = np.abs(np.array(size) - expected * scale[::-1])
+    if (off > _ROUNDING * np.maximum(scale[::-1], 1.0)).any():
         return CameraReading(None, (
             f'camera_info: it is for {expected[0]:.0f} x {expected[1]:.0f} pixels and the image '
             f'has {size[0]} x {size[1]}; the calibration is ignored'))
@@ -78,6 +92,7 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
     K[[0, 1], [0, 1]] *= factor
     # Pixel centres lie at integers, so edges lie at halves, and edges are what scales.
     K[:2, 2] = (K[:2, 2] + 0.5) * factor - 0.5
+    _check_plausible(K, size)
     return CameraReading(Camera(K, D, size, model), note)
 
 
@@ -99,10 +114,19 @@ def camera_info(camera: Camera) -> CameraInfo:
     return message
 
 
+def _check_plausible(K: NDArray[np.float64], size: tuple[int, int]) -> None:
+    focal, centre = K[[0, 1], [0, 1]] / size, K[:2, 2] / size
+    if (focal < _SHORTEST).any() or (focal > _LONGEST).any() \
+            or (np.abs(centre) > _FARTHEST_CENTRE).any():
+        raise ValueError(f'K: a focal length of {K[0, 0]:g}, {K[1, 1]:g} px and a principal point '
+                         f'of ({K[0, 2]:g}, {K[1, 2]:g}) px are no lens of a camera with images of '
+                         f'{size[0]} x {size[1]}')
+
+
 def _distortion(message: CameraInfo) -> tuple[tuple[float, ...], str]:
     if message.distortion_model not in _MODELS:
-        raise ValueError(f'distortion_model: {message.distortion_model!r} is unknown; use one of '
-                         + ', '.join(filter(None, _MODELS)))
+        raise ValueError(f'distortion_model: {message.distortion_model[:100]!r} is unknown; use '
+                         'one of ' + ', '.join(filter(None, _MODELS)))
     model, D = _MODELS[message.distortion_model], tuple(message.d)
     # Drivers often name the family and mean the length.
     if model == 'plumb_bob' and len(D) in (8, 12, 14):

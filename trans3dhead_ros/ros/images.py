@@ -3,7 +3,8 @@ Image messages -> (H, W, 3) BGR uint8 arrays.
 
 A message that contradicts itself raises `ValueError` that names the field, never anything else:
 what arrives over the network is a user's input. Where the bytes of the message already are BGR the
-array is a view of them; read it, do not write into it.
+array is a view of them; read it, do not write into it. Nothing is decoded that has more pixels than
+is allowed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
+
+from trans3dhead_ros.ros.picture_header import picture_size
+
+#: Most pixels of an image, where nothing else is asked for.
+MAX_PIXELS = 4096 * 4096
 
 Pixels = NDArray[np.uint8]
 
@@ -43,55 +49,69 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
 _SEMI_PLANAR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
 
 
-def decode_image(message: Image) -> Pixels:
+def decode_image(message: Image, max_pixels: int = MAX_PIXELS) -> Pixels:
     """
     Return the (H, W, 3) BGR uint8 picture of a raw image; 16-bit samples keep their upper byte.
 
-    :raises ValueError: for an unknown encoding, an empty image, a `step` shorter than a row, or
-        `data` of another length than height x step.
+    :raises ValueError: for an unknown encoding, an image that is empty or has more than
+        `max_pixels`, a `step` shorter than a row, or `data` of another length than height x step.
     """
     encoding = message.encoding.strip().lower()
     if message.width == 0 or message.height == 0:
         raise ValueError(f'width, height: the image is empty ({message.width} x {message.height})')
     if encoding in _SEMI_PLANAR:
-        return _decode_semi_planar(message, _SEMI_PLANAR[encoding])
+        return _decode_semi_planar(message, _SEMI_PLANAR[encoding], max_pixels)
     if encoding not in _PACKED:
+        _check_pixels(message.width, message.height, max_pixels)
         return _decode_by_cv_bridge(message)
     channels, size, conversion = _PACKED[encoding]
     if conversion in (cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2BGR_YUY2) and message.width % 2:
         raise ValueError(f'width: {message.encoding} stores pixels in pairs, got {message.width}')
-    if encoding.startswith('bayer') and (message.width < 4 or message.height < 4):
-        raise ValueError(
-            f'width, height: {message.width} x {message.height} is too small for a Bayer pattern')
+    if encoding.startswith('bayer'):
+        _check_mosaic(message.width, message.height)
     samples = _samples(message, message.height, channels, size)
+    _check_pixels(message.width, message.height, max_pixels)
     if size == 2:
-        samples = (samples >> 8).astype(np.uint8)
+        samples = _upper_byte(samples)
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
-def decode_compressed(message: CompressedImage) -> Pixels:
+def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Pixels:
     """
-    Return the (H, W, 3) BGR uint8 picture of a compressed image (JPEG, PNG or what OpenCV reads).
+    Return the (H, W, 3) BGR uint8 picture of a compressed image (JPEG or PNG).
 
-    :raises ValueError: for data that are empty, truncated or no picture, and for depth images.
+    The size is read from its header first: a small file can claim a picture that fills the memory.
+
+    `format` is read as image_transport writes it, `<encoding>; <codec> compressed <colours>`: the
+    colours may be stored the other way round, and PNG keeps a Bayer mosaic as it is.
+
+    :raises ValueError: for data that are empty, truncated, no picture or of more than `max_pixels`,
+        and for depth images.
     """
-    layout = message.format.lower()
-    if 'compresseddepth' in layout:
-        raise ValueError(f'format: {message.format!r} is a depth image, a colour image is needed')
+    encoding, _, stored = (part.strip() for part in message.format.lower().partition(';'))
+    if 'compresseddepth' in message.format.lower() or encoding in ('16uc1', '32fc1'):
+        raise ValueError(
+            f'format: {message.format[:100]!r} is a depth image, a colour image is needed')
     data = np.frombuffer(message.data, np.uint8)
     if data.size == 0:
         raise ValueError('data: the compressed image is empty')
-    # OpenCV fills what is missing of a truncated picture with grey and returns it as if whole.
-    if _is_truncated(data.tobytes()):
-        raise ValueError(f'data: the compressed image ({data.size} bytes) is truncated')
+    width, height = picture_size(data.tobytes())
+    _check_pixels(width, height, max_pixels)
+    mosaic = encoding.startswith('bayer_') and encoding in _PACKED and stored.endswith('compressed')
+    # CameraInfo describes the picture as stored: an EXIF orientation must not turn it.
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | (
+        cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
     try:
-        # CameraInfo describes the picture as stored: an EXIF orientation must not turn it.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise ValueError(f'data: the compressed image cannot be decoded ({error.err})') from None
     if image is None:
-        raise ValueError(f'data: {data.size} bytes with format {message.format!r} are no picture')
-    if layout.rstrip().endswith('compressed rgb8'):
+        raise ValueError(f'data: {data.size} bytes with format {message.format[:100]!r} are no '
+                         'picture')
+    if mosaic:
+        _check_mosaic(width, height)
+        return cv2.cvtColor(image, _PACKED[encoding][2])
+    if 'compressed rgb' in stored:
         return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return image
 
@@ -112,17 +132,18 @@ def _samples(message: Image, rows: int, channels: int, size: int) -> NDArray:
     return np.ndarray(shape, kind, np.frombuffer(message.data, np.uint8), strides=strides)
 
 
-def _decode_semi_planar(message: Image, conversion: int) -> Pixels:
+def _decode_semi_planar(message: Image, conversion: int, max_pixels: int) -> Pixels:
     if message.width % 2 or message.height % 2:
         raise ValueError(f'width, height: {message.encoding} needs even numbers, got '
                          f'{message.width} x {message.height}')
     planes = _samples(message, message.height * 3 // 2, 1, 1)
+    _check_pixels(message.width, message.height, max_pixels)
     return cv2.cvtColor(np.ascontiguousarray(planes), conversion)
 
 
 def _decode_by_cv_bridge(message: Image) -> Pixels:
-    unsupported = ValueError(f'encoding: {message.encoding!r} is not supported; publish one of '
-                             'bgr8, rgb8, mono8, Bayer, yuv422, yuv422_yuy2, nv12')
+    unsupported = ValueError(f'encoding: {message.encoding[:100]!r} is not supported; publish '
+                             'bgr8, rgb8, mono8, Bayer, yuv422, yuv422_yuy2 or nv12')
     # A broken installation fails in many ways (NumPy ABI, a missing library), not just at import.
     try:
         from cv_bridge import CvBridge
@@ -134,13 +155,16 @@ def _decode_by_cv_bridge(message: Image) -> Pixels:
     return image
 
 
-def _is_truncated(data: bytes) -> bool:
-    """True for a JPEG or PNG without its end marker."""
-    if data.startswith(b'\xff\xd8'):
-        # Behind the start of a scan FF D9 is the end marker and nothing else; before it, it may
-        # belong to an embedded thumbnail. Cameras pad behind the end.
-        scan = data.rfind(b'\xff\xda')
-        return scan < 0 or data.find(b'\xff\xd9', scan) < 0
-    if data.startswith(b'\x89PNG'):
-        return b'IEND' not in data[-64:]
-    return False
+def _upper_byte(samples: NDArray) -> Pixels:
+    return (samples >> 8).astype(np.uint8)
+
+
+def _check_pixels(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise ValueError(f'width, height: {width} x {height} are more pixels than the {most} that '
+                         'max_image_pixels allows')
+
+
+def _check_mosaic(width: int, height: int) -> None:
+    if width < 4 or height < 4:
+        raise ValueError(f'width, height: {width} x {height} is too small for a Bayer pattern')
