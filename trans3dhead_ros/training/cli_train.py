@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'learning rate is the key minutes= or steps='))
     parser.add_argument('overrides', nargs='*', metavar='key=value',
                         help='for example minutes=30 network.dim=128')
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if not arguments.minutes > 0:
         raise ValueError(f'--minutes: expected more than 0, got {arguments.minutes:g}')
     # Batches are made in threads of their own, beside a network that keeps the others busy.

@@ -109,7 +109,7 @@ class Run:
         """
         Train to the end, to a signal or for so many minutes; the rest can be resumed.
 
-        :return: the last validation's figures; none after a signal.
+        :return: the last validation's figures; none before the first.
         """
         config, world = self.config, self.world
         if world.is_first:

@@ -91,9 +91,9 @@ def sitting() -> dict[str, Any]:
             'torch': torch.__version__, 'numpy': np.__version__, 'platform': platform.platform()}
 
 
-def revision() -> str:
+def revision(file: Path = Path(__file__)) -> str:
     """Return the git revision of this code, '+' behind it if changed since; else 'unknown'."""
-    here = Path(__file__).resolve()
+    here = file.resolve()
 
     def git(*words: str) -> str:
         return subprocess.run(['git', '-C', str(here.parent), *words], check=True, text=True,

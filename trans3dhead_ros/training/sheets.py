@@ -35,35 +35,37 @@ def write_curves(path: Path, losses: Rows, metrics: Rows) -> None:
     figure = Figure(figsize=(15, 9))
     # Layouts that measure every label take longer than all the drawing.
     axes = figure.subplots(2, 2, gridspec_kw={
-        'left': 0.04, 'right': 0.99, 'bottom': 0.06, 'top': 0.96, 'wspace': 0.1, 'hspace': 0.2})
+        'left': 0.04, 'right': 0.88, 'bottom': 0.06, 'top': 0.96, 'wspace': 0.4, 'hspace': 0.2})
     names = [name for name in (losses[0] if losses else ()) if name not in _OTHERS]
-    _curves(axes[0, 0], losses, {name: name for name in names}, logarithmic=True)
+    _curves(axes[0, 0], losses, {name: name for name in names})
+    # A likelihood falls below zero.
+    axes[0, 0].set_yscale('symlog', linthresh=0.01)
     axes[0, 0].set_title('loss and its weighted terms')
     errors = sorted({name for row in metrics for name in row if name.startswith('val_')})
     points = [name for name in errors if name.endswith('_percent')]
     angles = [name for name in errors if name.endswith('rotation_deg')]
-    _curves(axes[0, 1], metrics, {name: name[4:] for name in points}, logarithmic=True)
+    _curves(axes[0, 1], metrics, {name: name[4:] for name in points})
     axes[0, 1].set_title('held-out heads: points, % of the box')
-    _curves(axes[1, 0], metrics, {name: name[4:] for name in angles}, logarithmic=True)
+    _curves(axes[1, 0], metrics, {name: name[4:] for name in angles})
     axes[1, 0].set_title('held-out heads: rotation, degrees')
     _curves(axes[1, 1], losses, {'learning_rate': 'learning rate'})
     axes[1, 1].set_title('learning rate')
     figure.savefig(path, dpi=80)
 
 
-def _curves(axes: Axes, rows: Rows, labels: Mapping[str, str], logarithmic: bool = False) -> None:
+def _curves(axes: Axes, rows: Rows, labels: Mapping[str, str]) -> None:
     for number, (name, label) in enumerate(labels.items()):
         known = [(int(row['step']), float(row[name])) for row in rows if row.get(name)]
         if known:
             axes.plot(*zip(*known, strict=True), label=label, linewidth=1.2,
                       marker='.' if len(known) < 60 else '',
                       linestyle='-' if number < 10 else '--')
-    if logarithmic and any((line.get_ydata() > 0).any() for line in axes.lines):
-        axes.set_yscale('log')
     axes.set_xlabel('step')
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(fontsize=7, ncols=2)
+        if axes.dataLim.ymin >= 0:
+            axes.set_ylim(bottom=0.0)
+        axes.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.0, 1.0))
 
 
 @torch.no_grad()
