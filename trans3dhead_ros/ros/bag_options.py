@@ -21,7 +21,8 @@ CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 #: What is written only where it is asked for: it is large.
 LARGE_TOPICS = {'markers': ('head_markers',), 'mesh': ('head_mesh', 'head_mesh/triangles'),
                 'overlay': ('overlay',)}
-_COMPRESSED = '/compressed'
+#: What is behind the name of images that are sent compressed.
+COMPRESSED = '/compressed'
 _DEPTH = '/compressedDepth'
 _ELSEWHERE = {'model': '--model', 'device': '--device', 'detector': '--detector',
               'cameras': '--topic and --namespace'}
@@ -100,9 +101,13 @@ def camera_info_topic(reader: BagReader, images: str, wanted: str | None) -> str
         found = [name for name, topic in reader.topics.items() if topic.type == CAMERA_INFO_TYPE]
         raise ValueError(f'camera-info: {wanted} is no camera_info of this bag'
                          + (f'; use {" or ".join(found)}' if found else ', which has none'))
-    beside = images.removesuffix(_COMPRESSED).rpartition('/')[0] + '/camera_info'
-    found = reader.topics.get(beside)
-    return beside if found is not None and found.type == CAMERA_INFO_TYPE else None
+    found = reader.topics.get(beside(images))
+    return beside(images) if found is not None and found.type == CAMERA_INFO_TYPE else None
+
+
+def beside(images: str) -> str:
+    """Return the topic of the calibration that stands beside a topic of images."""
+    return images.removesuffix(COMPRESSED).rpartition('/')[0] + '/camera_info'
 
 
 def copied_topics(

@@ -1,0 +1,107 @@
+"""
+How fast `trans3dhead track BAG` is: seconds of recording a second, beside the bare pipeline.
+
+Both answer the same frames in the same process, taking turns, so that a busy machine slows both;
+the ratio is what to look at there. Loading the model is left out, writing the output is not.
+
+    python benchmarks/bag_speed.py --frames 125 --repeats 3
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rclpy.serialization import serialize_message
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+from trans3dhead_ros.cli import main as command
+from trans3dhead_ros.perception.pipeline import HeadPipeline
+from trans3dhead_ros.perception.source import open_source
+from trans3dhead_ros.perception.truth import bundled_clip
+from trans3dhead_ros.ros.bag import Bag
+from trans3dhead_ros.ros.cameras import camera_info
+from trans3dhead_ros.ros.messages import bgr_image
+
+KINDS = {
+    'raw': ('/image_raw', 'sensor_msgs/msg/Image'),
+    'jpeg': ('/image_raw/compressed', 'sensor_msgs/msg/CompressedImage'),
+}
+
+
+def write_bag(path: Path, frames: list, camera, kind: str, storage: str) -> None:
+    topic, message_type = KINDS[kind]
+    with Bag(path, storage) as bag:
+        for frame in frames:
+            stamp = round(1e9 * frame.stamp) + 10 ** 18
+            header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id='camera')
+            info = camera_info(camera)
+            info.header = header
+            bag.write('/camera_info', 'sensor_msgs/msg/CameraInfo', stamp, serialize_message(info))
+            if kind == 'raw':
+                message = bgr_image(header, frame.image)
+            else:
+                message = CompressedImage(header=header, format='jpeg', data=cv2.imencode(
+                    '.jpg', frame.image)[1].tobytes())
+            bag.write(topic, message_type, stamp, serialize_message(message))
+
+
+def bare(frames: list, camera) -> float:
+    pipeline = HeadPipeline.load()
+    began = time.perf_counter()
+    for frame in frames:
+        pipeline.track(frame.image, frame.stamp, camera)
+    return time.perf_counter() - began
+
+
+def through_the_bag(bag: Path, output: Path, *arguments: str) -> float:
+    began = time.perf_counter()
+    HeadPipeline.load()
+    loading = time.perf_counter() - began
+    began = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = command(['track', str(bag), '--output', str(output), '--force', *arguments])
+    assert code == 0
+    return time.perf_counter() - began - loading
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument('--frames', type=int, default=125)
+    parser.add_argument('--repeats', type=int, default=3)
+    options = parser.parse_args()
+    source = open_source(str(bundled_clip()))
+    frames = [frame for frame in source if frame.index < options.frames]
+    recorded = len(frames) / source.fps
+    with tempfile.TemporaryDirectory() as folder:
+        bags = {}
+        for kind in KINDS:
+            for storage in ('mcap', 'sqlite3'):
+                bags[f'{kind} images, {storage}'] = (Path(folder) / f'{kind}_{storage}', ())
+                write_bag(bags[f'{kind} images, {storage}'][0], frames, source.camera, kind,
+                          storage)
+        bags['the same, copied, with markers and mesh'] = (
+            Path(folder) / 'jpeg_mcap', ('--copy', '--markers', '--mesh'))
+        taken = {name: [] for name in ('bare pipeline', *bags)}
+        for _ in range(options.repeats):
+            taken['bare pipeline'].append(bare(frames, source.camera))
+            for name, (path, arguments) in bags.items():
+                taken[name].append(
+                    through_the_bag(path, Path(folder) / 'out.mcap', *arguments))
+    width, height = source.size
+    print(f'{len(frames)} frames of {width} x {height}, two heads, {recorded:.1f} s of recording; '
+          f'median of {options.repeats}')
+    for name, seconds in taken.items():
+        ratio = np.median(np.array(seconds) / np.array(taken['bare pipeline']))
+        print(f'  {name:42s} {np.median(seconds):6.2f} s, {recorded / np.median(seconds):5.2f} s '
+              f'of recording a second, {ratio:4.2f} times the bare pipeline')
+
+
+if __name__ == '__main__':
+    main()
