@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from trans3dhead_ros.commands.api_docs import PAGE, POLICY
+from trans3dhead_ros.network.checkpoint import MAX_FILE_BYTES
 from trans3dhead_ros.ros.interface_files import read_interface_file
+from trans3dhead_ros.ros.parameters import SPECS
 
 ROOT = Path(__file__).resolve().parent.parent
 MEND = 'trans3dhead prepare api-docs'
@@ -75,3 +78,23 @@ def test_a_field_without_a_comment_is_refused(tmp_path):
     path.write_text('# About it.\n\nfloat32 place\n')
     with pytest.raises(ValueError, match='no comment above'):
         read_interface_file(path)
+
+
+def test_nothing_that_the_node_imports_can_run_code_of_a_file():
+    done = subprocess.run(
+        [sys.executable, '-c', 'import sys, trans3dhead_ros.ros.node\n'
+         'print(*(m.__file__ for n, m in sys.modules.items() if n.startswith("trans3dhead_ros")),'
+         ' sep="\\n")'], capture_output=True, text=True, timeout=300, check=True)
+    files = [Path(line) for line in done.stdout.splitlines()]
+    assert len(files) > 20
+    risky = re.compile(r'import pickle|torch\.load|np\.load|(?<![.\w])(?:eval|exec)\(')
+    assert not {path.name for path in files if risky.search(path.read_text())}
+
+
+def test_the_security_page_names_the_bounds_of_the_code():
+    page = (ROOT / 'docs' / 'security.md').read_text()
+    assert f'{MAX_FILE_BYTES // 2 ** 20} MiB' in page
+    parameters = {spec.name for spec in SPECS}
+    for name in ('max_image_pixels', 'model_folder', 'allow_any_model_path', 'rep155'):
+        assert name in parameters
+        assert f'`{name}' in page

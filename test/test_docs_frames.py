@@ -1,6 +1,8 @@
 """The picture of frames and angles shows what geometry.py says."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +17,11 @@ from trans3dhead_ros.commands.frames_figure import (
     scene_view,
     sign_pose,
 )
-from trans3dhead_ros.geometry import FACING_CAMERA
+from trans3dhead_ros.geometry import (
+    FACING_CAMERA,
+    quaternion_from_rotation,
+    viewing_ray_rotation,
+)
 from trans3dhead_ros.landmarks import SELLION
 from trans3dhead_ros.perception.render import HeadRenderer, load_head
 
@@ -75,3 +81,22 @@ def test_the_picture_is_drawn(tmp_path: Path):
     draw_frames(HeadRenderer.of(load_head()), tmp_path / 'frames.png')
     height, width = cv2.imread(str(tmp_path / 'frames.png')).shape[:2]
     assert (width, height) == (1600, 1160)
+
+
+def test_the_example_tells_who_looks_into_the_camera():
+    page = (Path(__file__).resolve().parent.parent / 'docs' / 'frames.md').read_text()
+    (example,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+
+    def angle_deg(rotation: np.ndarray, position: np.ndarray) -> float:
+        pose = SimpleNamespace(
+            orientation=SimpleNamespace(**dict(zip(
+                'xyzw', quaternion_from_rotation(rotation), strict=True))),
+            position=SimpleNamespace(**dict(zip('xyz', position, strict=True))))
+        names = {'head': SimpleNamespace(pose=SimpleNamespace(pose=pose))}
+        exec(compile(example, 'frames.md', 'exec'), names)
+        return names['angle_deg']
+
+    aside = np.array([0.4, 0.0, 0.7])
+    assert angle_deg(FACING_CAMERA, np.array([0.0, 0.0, 0.7])) < 0.01
+    assert abs(angle_deg(FACING_CAMERA, aside) - np.degrees(np.arctan2(0.4, 0.7))) < 0.01
+    assert angle_deg(viewing_ray_rotation(aside) @ FACING_CAMERA, aside) < 0.01

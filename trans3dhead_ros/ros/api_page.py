@@ -60,6 +60,22 @@ DIAGNOSTICS = {
     'device memory (MB)': 'reserved on a GPU; absent elsewhere',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
+# Made by hand: hri_msgs, which it needs, is not everywhere where this page is written.
+_REP155 = (
+    '### REP-155', '',
+    'With `rep155: true`, and hri_msgs installed, faces have the topics and frames of REP-155 as '
+    'well. `<id>` are five letters, other ones in each process; all cameras share the list.', '',
+    '| topic | type | QoS | what |', '|---|---|---|---|',
+    '| `/humans/faces/tracked` | hri_msgs/IdsList | reliable, depth 1, latched | the faces at '
+    'present, with every image |',
+    '| `/humans/faces/<id>/roi` | hri_msgs/NormalizedRegionOfInterest2D | reliable, depth 1 | the '
+    'box, 0 to 1 over the image |',
+    '| `/humans/faces/<id>/cropped` | sensor_msgs/Image | reliable, depth 1 | the face cut out, '
+    'bgr8 |',
+    '| `/humans/faces/<id>/landmarks` | hri_msgs/FacialLandmarks | reliable, depth 1 | 70 points, '
+    '0 to 1 over the image |',
+    '| `/tf` | tf2_msgs/TFMessage | reliable, depth 100 | image frame → `face_<id>` → `gaze_<id>`, '
+    'in place of `<head_frame_prefix><id>` |', '')
 _UNKNOWN = '**not described yet**'
 _TYPES = {
     ParameterType.PARAMETER_BOOL: 'bool', ParameterType.PARAMETER_INTEGER: 'integer',
@@ -120,6 +136,7 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
         *_table(('parameter', 'type', 'default', 'allowed', 'set', 'what'),
                 [_parameter(name, facts) for name, facts in tracker.camera.parameters.items()]),
         '',
+        *(_REP155 if 'rep155' in own.parameters else ()),
         '## Diagnostics', '',
         'One status a camera on `/diagnostics`, named `<node>: tracking`, or `<node>: <camera>` '
         'with several. Its message is `inactive`, `tracking` or `disabled`, or with level WARN '
