@@ -1,7 +1,9 @@
 """Checkpoints: what is saved comes back, and a file that is wrong is refused with the reason."""
 
 import json
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from trans3dhead_ros.network.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
+from trans3dhead_ros.network.tensor_file import open_tensors
+from trans3dhead_ros.perception.align import HeadAligner
 
 STATED = {'training_data': 'none', 'licence': 'Apache-2.0', 'metrics': {'nme': 0.5}}
 CPU = resolve_device('cpu')
@@ -249,3 +253,138 @@ def test_the_bundled_checkpoint_is_small_and_says_where_it_comes_from():
     assert metadata['licence'] != 'not stated' and metadata['training_data'] != 'not stated'
     assert metadata['metrics']
     assert len(network.head_model.expression_names) >= 50
+
+
+def with_header(header, data=b''):
+    """Return a safetensors file with this header: bytes, or what becomes JSON."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack('<Q', len(text)) + text + data
+
+
+def entry(shape, span, dtype='F16'):
+    return {'dtype': dtype, 'shape': shape, 'data_offsets': span}
+
+
+HOSTILE = {
+    'deep': with_header(b'[' * 100_000),
+    'deep value': with_header(b'{"a":' + b'[' * 100_000),
+    'no object': with_header([1, 2]),
+    'giant number': with_header(b'{"a":' + b'9' * 10_000 + b'}'),
+    'not a number': with_header(b'{"a":NaN}'),
+    'not UTF-8': with_header(b'{"\xff\xfe":1}'),
+    'long header': with_header(b' ' * (2 ** 20 + 1)),
+    'header beyond the file': struct.pack('<Q', 100) + b'{}',
+    'many tensors': with_header({f't{i}': entry([0], [0, 0]) for i in range(5000)}),
+    'terabytes': with_header({'a': entry([2 ** 20, 2 ** 20], [0, 8])}, bytes(8)),
+    'terabytes in place': with_header({'a': entry([2 ** 39], [0, 2 ** 40])}, bytes(8)),
+    'overflow': with_header({'a': entry([2 ** 32, 2 ** 32], [0, 0])}),
+    'negative': with_header({'a': entry([-2, -2], [0, 8])}, bytes(8)),
+    'a truth for a number': with_header({'a': entry([True, 4], [0, 8])}, bytes(8)),
+    'a fraction': with_header({'a': entry([4.0], [0, 8])}, bytes(8)),
+    'reversed': with_header({'a': entry([4], [8, 0])}, bytes(8)),
+    'overlap': with_header({'a': entry([4], [0, 8]), 'b': entry([4], [4, 12])}, bytes(12)),
+    'gap': with_header({'a': entry([4], [0, 8]), 'b': entry([4], [10, 18])}, bytes(18)),
+    'bytes behind the end': with_header({'a': entry([4], [0, 8])}, bytes(9)),
+    'missing bytes': with_header({'a': entry([4], [0, 8])}, bytes(7)),
+    'unknown type': with_header({'a': entry([4], [0, 8], 'C64')}, bytes(8)),
+    'type that is a list': with_header({'a': entry([4], [0, 8], ['F16'])}, bytes(8)),
+    'more than is known': with_header({'a': {**entry([4], [0, 8]), 'code': 'x'}}, bytes(8)),
+    'metadata that are no texts': with_header({'__metadata__': {'format': 5}}),
+}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_a_hostile_header_is_refused_in_one_short_line(tmp_path, name):
+    (tmp_path / 'model.safetensors').write_bytes(HOSTILE[name])
+    for read in (read_metadata, lambda path: load_checkpoint(path, CPU)):
+        with pytest.raises(ValueError, match='truncated or not a safetensors') as refused:
+            read(tmp_path / 'model.safetensors')
+        assert len(str(refused.value)) < 500 and '\n' not in str(refused.value)
+
+
+@pytest.mark.parametrize(('network', 'reason'), [
+    ({'input_size': 2 ** 20}, 'do not fit'), ({'crop_scale': 1e30}, 'do not fit'),
+    ({'widths': [10 ** 9] * 4}, 'do not fit'), ({'widths': [8] * 10 ** 5}, 'not understood'),
+    ({'blocks': ['a', 'b', 'c']}, 'not understood'), ({'blocks': 3}, 'not understood'),
+    ({'heads': 0}, 'not understood'), ({'heads': True}, 'not understood'),
+    ({'dim': 16.0}, 'not understood'), ({'dim': -16}, 'do not fit'), ({'dim': None}, 'understood'),
+    ({'marr': 'yes'}, 'not understood'), ({'feedforward': 10 ** 400}, 'do not fit'),
+    ({'qamem': ['none']}, 'not understood'), ({'blocks': [1, 1, 64]}, 'do not fit'),
+])
+def test_a_hostile_configuration_is_refused(saved, network, reason):
+    _, metadata = parts(saved)
+    rewrite(saved, {'network': {**json.loads(metadata['network']), **network}})
+    with pytest.raises(ValueError, match=reason) as refused:
+        load_checkpoint(saved, CPU)
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(('name', 'text'), [
+    ('network', '[' * 100_000), ('metrics', '{"nme": NaN}'), ('sha256', '9' * 10_000),
+    ('network', '{"crop_scale": Infinity}'),
+])
+def test_metadata_that_are_no_json_are_refused(saved, name, text):
+    tensors, metadata = parts(saved)
+    save_file(tensors, saved, metadata={**metadata, name: text})
+    with pytest.raises(ValueError, match='not a checkpoint of|damaged'):
+        load_checkpoint(saved, CPU)
+
+
+@pytest.mark.parametrize('names', [
+    ['a', 'b', 3], ['a', 'b', '\ud800'], ['a', 'b', 'two\nlines'], ['a', 'b', 'x' * 10_000],
+])
+def test_names_that_ros_cannot_publish_are_refused(saved, names):
+    rewrite(saved, {'expression_names': names})
+    with pytest.raises(ValueError, match='expression_names missing or damaged'):
+        load_checkpoint(saved, CPU)
+
+
+@pytest.mark.parametrize(('name', 'change', 'reason'), [
+    ('to_tokens.bias', lambda t: t.double(), 'to_tokens.bias has type F64'),
+    ('to_tokens.bias', lambda t: t.int(), 'to_tokens.bias has type I32'),
+    ('to_tokens.bias', lambda t: t.bfloat16(), 'to_tokens.bias has type BF16'),
+    ('head_model.triangles', lambda t: t.float(), 'triangles has type F32'),
+    ('head_model.triangles', lambda t: t[:0], 'triangles is empty'),
+    ('head_model.mean', lambda t: t[:0], 'do not fit|no network'),
+])
+def test_tensors_of_another_kind_are_refused(saved, name, change, reason):
+    tensors, _ = parts(saved)
+    tensors[name] = change(tensors[name])
+    with safe_open(saved, framework='pt') as file:
+        metadata = file.metadata()
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(ValueError, match=reason):
+        load_checkpoint(saved, CPU)
+
+
+def test_a_network_whose_answers_are_no_numbers_is_not_warmed(tmp_path):
+    network = small_network()
+    with torch.no_grad():
+        network.backbone.stem[1].running_var.fill_(-1.0)
+    save_checkpoint(tmp_path / 'a.safetensors', network, STATED)
+    aligner = HeadAligner.load(tmp_path / 'a.safetensors', 'cpu')
+    with pytest.raises(ValueError):
+        aligner.warm_up()
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(saved):
+    with open_tensors(saved) as file:
+        saved.write_bytes(saved.read_bytes()[:-100])
+        with pytest.raises(ValueError, match='shorter'):
+            file.read()
+
+
+def test_nothing_is_unpickled_at_run_time():
+    """A file from a stranger must never run code, wherever it comes in."""
+    package = Path(checkpoint.__file__).parent.parent
+    files = [path for path in package.rglob('*.py') if 'training' not in path.parts]
+    forbidden = re.compile(
+        r'\b(?:c?pickle|joblib|dill|marshal|shelve|cloudpickle)\b[.\s]*(?:import|load|Unpickler)|'
+        r'import\s+(?:c?pickle|joblib|dill|marshal|shelve|cloudpickle)|'
+        r'allow_pickle\s*=\s*True|yaml\.(?:unsafe_)?load\(|(?<![\w.])(?:eval|exec)\(')
+    assert len(files) > 40
+    for path in files:
+        text = path.read_text()
+        assert not forbidden.search(text), path
+        for call in re.findall(r'torch\.load\((?:[^()]|\([^()]*\))*\)', text):
+            assert re.search(r'weights_only\s*=\s*True', call), f'{path}: {call}'

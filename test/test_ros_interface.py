@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -293,3 +294,19 @@ def test_reports_are_of_this_node(client):
     status = client.status()
     assert status.name == 'head_tracker: tracking'
     assert values_of(status)['device'] == status.hardware_id
+
+
+def test_a_four_k_image_is_answered_and_a_lower_bound_refuses_it(client, picture):
+    large = cv2.resize(picture, (3840, 2160), interpolation=cv2.INTER_LINEAR)
+    header = client.send(large)
+    head, = client.answer(header).heads
+    width = head.box[2] - head.box[0]
+    assert 0.1 * 3840 < width < 0.6 * 3840
+    before = int(client.diagnostics()['bad images'])
+    set_parameters(client, max_image_pixels=640 * 480)
+    try:
+        client.images.publish(bgr_image(client.header(), large))
+        client.diagnostics(lambda v: int(v['bad images']) == before + 1)
+        assert client.ask(picture).heads
+    finally:
+        set_parameters(client, max_image_pixels=4096 * 4096)

@@ -3,35 +3,42 @@ Checkpoints: one safetensors file that holds the network, its head model and whe
 
 Never pickle: a file from a stranger can be wrong, but it cannot run code. Floats are stored in half
 precision where that loses nothing that matters. The metadata says what the tensors are and `load`
-holds it against them before any memory is taken for them.
+holds it against them before any memory is taken for them; every number that decides about memory or
+time has a bound.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.network.tensor_file import MAX_FILE_BYTES as MAX_FILE_BYTES
+from trans3dhead_ros.network.tensor_file import TensorFile, open_tensors
 
 FORMAT = 'trans3dhead'
 FORMAT_VERSION = 1
 COLOUR_ORDER = 'RGB'
-#: A network for a robot's processor is two orders of magnitude smaller.
-MAX_FILE_BYTES = 512 * 2 ** 20
 
 _HEAD = 'head_model.'
 #: The mean head in half precision would be off by up to 0.06 mm, for a saving of 20 kB.
 _SINGLE_PRECISION = (_HEAD + 'mean',)
+_INDICES = ('triangles', 'landmark_indices', 'contour_indices')
+#: Far beyond every network for a robot.
+_LARGEST = {'input_size': 1024, 'crop_scale': 10, 'widths': 8192, 'blocks': 64, 'dim': 8192,
+            'heads': 512, 'feedforward': 65536, 'encoder_layers': 64, 'decoder_layers': 64}
+_LONGEST_NAME = 100
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
 _STATED = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
 _RETRAIN = 'take a file made by `trans3dhead train` or `trans3dhead average` of this version'
@@ -89,7 +96,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     :raises ValueError: when the file is missing, truncated, not a checkpoint of this project or of
         another version of the format.
     """
-    with _opened(Path(path)) as file:
+    with open_tensors(Path(path)) as file:
         return _metadata(Path(path), file)
 
 
@@ -103,12 +110,12 @@ def load_checkpoint(
         fails is used.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with open_tensors(path) as file:
         metadata = _metadata(path, file)
         config = _config(path, metadata)
         names = metadata['expression_names']
         _check_shapes(path, file, config, metadata)
-        tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+        tensors = file.read()
     if _sha256(tensors) != metadata['sha256']:
         raise ValueError(f'{path}: the tensors do not match their sha256, so the file was damaged '
                          'or edited; copy it again from its source')
@@ -119,26 +126,12 @@ def load_checkpoint(
     return network.eval().to(device), metadata
 
 
-def _opened(path: Path) -> safe_open:
-    if not path.is_file():
-        raise ValueError(f'{path}: no such checkpoint file')
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise ValueError(f'{path}: {size / 2 ** 20:.0f} MiB is more than a checkpoint can have '
-                         f'({MAX_FILE_BYTES // 2 ** 20} MiB)')
-    try:
-        return safe_open(path, framework='pt')
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f'{path}: truncated or not a safetensors file ({error}); copy it again '
-                         f'from its source, or {_RETRAIN}') from None
-
-
-def _metadata(path: Path, file: safe_open) -> dict[str, Any]:
+def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     """Parse the metadata and check the part of it that needs no tensor."""
-    text = file.metadata() or {}
     try:
-        metadata = {name: json.loads(value) for name, value in text.items()}
-    except json.JSONDecodeError:
+        metadata = {name: json.loads(value, parse_constant=_refuse_constant)
+                    for name, value in file.metadata.items()}
+    except (RecursionError, ValueError):
         metadata = {}
     if metadata.get('format') != FORMAT:
         raise ValueError(
@@ -152,6 +145,8 @@ def _metadata(path: Path, file: safe_open) -> dict[str, Any]:
                 'metrics': dict}
     wrong = [name for name, kind in expected.items() if not isinstance(metadata.get(name), kind)]
     wrong += [name for name in expected if name not in metadata and name not in wrong]
+    if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
+        wrong = ['expression_names']
     if wrong:
         raise ValueError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_RETRAIN}')
     if metadata['colour_order'] != COLOUR_ORDER:
@@ -160,10 +155,20 @@ def _metadata(path: Path, file: safe_open) -> dict[str, Any]:
     return metadata
 
 
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f'{text} is no number')
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value can be published as a short ROS string."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_NAME
+
+
 def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
+    _check_sizes(path, metadata['network'])
     try:
         config = NetworkConfig.from_dict(metadata['network'])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: network configuration not understood ({error}); '
                          f'{_RETRAIN}') from None
     if metadata['input_size'] != config.input_size:
@@ -172,11 +177,28 @@ def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
     return config
 
 
+def _check_sizes(path: Path, values: dict[str, Any]) -> None:
+    """Hold the configuration's numbers against what they are and how large they may be."""
+    for field in fields(NetworkConfig):
+        value, usual = values.get(field.name, field.default), field.default
+        numbers = value if isinstance(usual, tuple) and isinstance(value, list | tuple) else [value]
+        kind = type(usual[0]) if isinstance(usual, tuple) else type(usual)
+        if len(numbers) > 16 or not all(
+                type(number) is kind or (kind is float and type(number) is int)
+                for number in numbers):
+            raise ValueError(f'{path}: network configuration not understood ({field.name}: '
+                             f'expected the like of {usual!r}, got {str(value)[:60]}); {_RETRAIN}')
+        largest = _LARGEST.get(field.name, math.inf)
+        if kind in (int, float) and not all(0 <= number <= largest for number in numbers):
+            raise ValueError(f'{path}: numbers such as {field.name} {str(value)[:60]} do not fit a '
+                             f'network; {_RETRAIN}')
+
+
 def _check_shapes(
-    path: Path, file: safe_open, config: NetworkConfig, metadata: dict[str, Any],
+    path: Path, file: TensorFile, config: NetworkConfig, metadata: dict[str, Any],
 ) -> None:
-    """Hold the shapes in the file's header against those that the configuration makes."""
-    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.offset_keys()}
+    """Hold shapes and types in the file's header against those that the configuration makes."""
+    found = {name: declared.shape for name, declared in file.tensors.items()}
     # Every layer has a tensor: a configuration with more would only be built to fail, slowly.
     if max(config.encoder_layers, config.decoder_layers, *config.blocks) > len(found):
         raise ValueError(f'{path}: the tensors do not fit the network: its configuration has more '
@@ -184,30 +206,36 @@ def _check_shapes(
     try:
         with torch.device('meta'):
             head = HeadModel.from_state(
-                _head_state({name: torch.empty(shape, dtype=_dtype(file, name))
-                             for name, shape in found.items()}),
+                _head_state({name: torch.empty(shape, dtype=_head_dtype(name))
+                             for name, shape in found.items() if name.startswith(_HEAD)}),
                 metadata['expression_names'])
-            expected = {name: tuple(tensor.shape)
-                        for name, tensor in Trans3DHead(config, head).state_dict().items()}
+            state = Trans3DHead(config, head).state_dict()
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: no network can be made of its configuration and head model '
                          f'({error}); {_RETRAIN}') from None
+    expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
     problems = [f'{name} is missing' for name in sorted(expected.keys() - found.keys())]
-    problems += [f'{name} is unknown' for name in sorted(found.keys() - expected.keys())]
+    problems += [f'{name[:60]} is unknown' for name in sorted(found.keys() - expected.keys())]
     problems += [f'{name} has shape {found[name]}, not {shape}'
                  for name, shape in sorted(expected.items()) if found.get(name, shape) != shape]
-    counts = dict(zip(_TOPOLOGY, (found[_HEAD + name][0] for name in (
-        'mean', 'triangles', 'identity', 'expression')), strict=True))
+    problems += [f'{name} is empty' for name, shape in sorted(found.items()) if 0 in shape]
+    for name in sorted(expected.keys() & found.keys()):
+        allowed = ('F16', 'F32') if state[name].is_floating_point() else ('I32', 'I64')
+        if file.tensors[name].dtype not in allowed:
+            problems.append(f'{name} has type {file.tensors[name].dtype}, not {allowed[0]}')
+    counts = {key: found.get(_HEAD + name, (0,))[0] for key, name in zip(
+        _TOPOLOGY, ('mean', 'triangles', 'identity', 'expression'), strict=True)}
     if {name: metadata['head_model'].get(name) for name in _TOPOLOGY} != counts:
-        problems.append(f'the head model has {counts}, the metadata says {metadata["head_model"]}')
+        problems.append(f'the head model has {counts}, the metadata says '
+                        f'{str(metadata["head_model"])[:100]}')
     if problems:
         more = f' and {len(problems) - 1} more' if len(problems) > 1 else ''
         raise ValueError(
             f'{path}: the tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
 
 
-def _dtype(file: safe_open, name: str) -> torch.dtype:
-    return torch.int64 if file.get_slice(name).get_dtype().startswith('I') else torch.float32
+def _head_dtype(name: str) -> torch.dtype:
+    return torch.int64 if name.removeprefix(_HEAD) in _INDICES else torch.float32
 
 
 def _head_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -120,10 +120,16 @@ class HeadAligner:
         return cls(network, target, metadata)
 
     def warm_up(self) -> None:
-        """Run once, so that the first image does not pay for lazy initialisation."""
+        """
+        Run once, so that the first image does not pay for lazy initialisation.
+
+        :raises ValueError: for a network whose answers are no numbers.
+        """
         black = np.zeros((32, 32, 3), np.uint8)
         found = self.align(black, np.array([[4.0, 4.0, 28.0, 28.0]]))
-        self.vertices(found.shape, found.expression)
+        vertices = self.vertices(found.shape, found.expression)
+        if not all(np.isfinite(values).all() for values in (*vars(found).values(), vertices)):
+            raise ValueError('network: its answers are not finite; train or load another one')
 
     def align(self, image: Image, boxes: Array) -> Alignments:
         """

@@ -19,6 +19,8 @@ from trans3dhead_ros.ros.answer import Answerer, model_name
 from trans3dhead_ros.ros.parameters import Settings, read_settings
 from trans3dhead_ros.ros.worker import NewestFrameWorker
 
+_LONGEST_REASON = 500
+
 
 class ModelService:
     """
@@ -104,4 +106,4 @@ def _reason(error: Any) -> str:
     """Return one line."""
     if isinstance(error, CancelledError):
         return 'the node stopped before the model was exchanged'
-    return ' '.join(str(error).split()) or type(error).__name__
+    return ' '.join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
