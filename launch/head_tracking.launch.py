@@ -76,11 +76,12 @@ ARGUMENTS = [
         'it.'),
     DeclareLaunchArgument(
         'camera_params_file', default_value='',
-        description='Parameters of the driver; empty: config/camera_<camera>.yaml of this '
-        'package.'),
+        description='Parameters of the driver; empty: config/camera_usb_cam.yaml of this package, '
+        'or that of the driver chosen.'),
     DeclareLaunchArgument(
         'frame_id', default_value='camera_optical_frame',
-        description='Frame of the camera that is started here, <name>_<frame_id> with several.'),
+        description='Frame of the camera that is started here; of several, each has its name and '
+        'a _ before it.'),
     DeclareLaunchArgument(
         'rviz', default_value='false', choices=BOOLEAN,
         description='Show overlay, mesh, landmarks and TF in RViz.'),
