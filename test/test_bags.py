@@ -329,11 +329,20 @@ def test_what_comes_before_the_damage_is_answered(
     assert 'damaged' in capsys.readouterr().err
 
 
-def recompressed(bag, path):
-    """Copy a bag with its chunks compressed, as recorders do by default."""
+@pytest.mark.parametrize('mode', [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_compressed_bags_are_read_also_without_their_metadata(pictures, tmp_path, mode):
+    bag = recompressed(write_bag(tmp_path / 'bag', pictures[:2]), tmp_path / 'packed', mode)
+    assert track(bag, tmp_path / 'whole.mcap') == 0
+    (bag / 'metadata.yaml').unlink()
+    assert track(bag, tmp_path / 'out.mcap') == 1
+    assert len(heads_of(tmp_path / 'out.mcap')) == len(heads_of(tmp_path / 'whole.mcap')) == 2
+
+
+def recompressed(bag, path, mode=CompressionMode.STORAGE):
+    """Copy a bag with its chunks compressed, as recorders do by default, or otherwise."""
     types = typestore()
     writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
     with Reader(bag) as reader, writer:
         made = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=types)
                 for c in reader.connections}
@@ -443,6 +452,8 @@ def test_one_of_several_cameras_is_chosen(stereo, tmp_path, capsys):
     (['{bag}', '--output', '{tmp}/a', '-p', 'dance:=1'], 'NAME:=VALUE'),
     (['{bag}', '--output', '{tmp}/a', '-p', 'head_scale:=50'], 'head_scale cannot be 50'),
     (['{bag}', '--output', '{tmp}/a', '-p', 'device:=cpu'], 'given by --device'),
+    (['{bag}', '--output', '{tmp}/a', '-p', 'max_rate:=5'], 'no meaning for a bag'),
+    (['{bag}', '--output', '{tmp}/a', '-p', 'smoothing:=maybe'], 'smoothing cannot be maybe'),
     (['{bag}', '--output', '{tmp}/a', '--checkpoint', '0'], 'checkpoint'),
     (['{tmp}/none.mcap', '--output', '{tmp}/a'], 'does not exist'),
     (['{tmp}/text.mcap', '--output', '{tmp}/a'], 'is no MCAP file'),

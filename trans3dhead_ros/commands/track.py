@@ -84,7 +84,7 @@ def is_bag(source: str) -> bool:
                          f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
     if path.is_dir():
         return (path / 'metadata.yaml').is_file() or any(
-            file.suffix in BAG_SUFFIXES for file in path.iterdir())
+            {*file.suffixes} & {*BAG_SUFFIXES} for file in path.iterdir())
     return path.suffix in BAG_SUFFIXES
 
 

@@ -78,9 +78,10 @@ class BagAnswerer:
         :raises ValueError: for an image that cannot be decoded: the node answers it with nothing.
         """
         message = _deserialized(data, self._kind)
-        image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
-        camera = self._camera((image.shape[1], image.shape[0]))
         stamp = Time.from_msg(message.header.stamp).nanoseconds * 1e-9
+        decode = decode_image if isinstance(message, Image) else decode_compressed
+        image = decode(message, self._settings.max_image_pixels)
+        camera = self._camera((image.shape[1], image.shape[0]))
         heads = self._principal.sorted(self._pipeline.track(image, stamp, camera))
         answer = Answer(message.header, heads, image, camera, self._model, self._settings)
         for output in self._outputs:

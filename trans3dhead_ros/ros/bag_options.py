@@ -26,6 +26,11 @@ COMPRESSED = '/compressed'
 _DEPTH = '/compressedDepth'
 _ELSEWHERE = {'model': '--model', 'device': '--device', 'detector': '--detector',
               'cameras': '--topic and --namespace'}
+# The others are about images that come in live.
+_PARAMETERS = (
+    'image_rectified', 'max_image_pixels', 'start_score', 'keep_score', 'most_missed',
+    'search_interval', 'head_scale', 'head_size_uncertainty', 'smoothing', 'smoothing_min_cutoff',
+    'smoothing_beta', 'smoothing_derivative_cutoff', 'head_frame_prefix', 'publish_tf')
 
 
 def checked_output(options: argparse.Namespace) -> Path:
@@ -55,6 +60,9 @@ def checked_settings(options: argparse.Namespace) -> Settings:
             raise ValueError(f'parameter: {text!r} is not NAME:=VALUE with a parameter of the node')
         if name in _ELSEWHERE:
             raise ValueError(f'parameter: {name} is given by {_ELSEWHERE[name]}')
+        if name not in _PARAMETERS:
+            raise ValueError(f'parameter: {name} has no meaning for a bag; use one of '
+                             + ', '.join(_PARAMETERS))
         wanted, given = type(values[name]), yaml.safe_load(value)
         if wanted is float and type(given) is int:
             given = float(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Protocol
 
@@ -13,7 +14,14 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from trans3dhead_ros.ros.bag_salvage import CutMcap, CutSqlite
+from trans3dhead_ros.ros.bag_salvage import (
+    PACKED_SUFFIX,
+    ZSTD_MAGIC,
+    CutMcap,
+    CutSqlite,
+    unpack_file,
+    unpacked,
+)
 from trans3dhead_ros.ros.bag_topic import Message, Topic
 
 _CUT = {'.mcap': CutMcap, '.db3': CutSqlite}
@@ -45,6 +53,7 @@ class BagReader:
         #: One line, or empty.
         self.damage = ''
         self._parts: list[_Part] = []
+        self._unpacked: TemporaryDirectory | None = None
         self._path = path = Path(path)
         files = bag_files(path)
         try:
@@ -71,7 +80,10 @@ class BagReader:
         """
         for part in self._parts:
             try:
-                yield from part.messages(names, start)
+                for message in part.messages(names, start):
+                    # Only a bag's metadata says that its messages are packed one by one.
+                    packed = message.data.startswith(ZSTD_MAGIC)
+                    yield message._replace(data=unpacked(message.data)) if packed else message
             except GeneratorExit:
                 raise
             except Exception as error:
@@ -83,6 +95,8 @@ class BagReader:
         for part in self._parts:
             part.close()
         self._parts = []
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
 
     def __enter__(self) -> BagReader:
         return self
@@ -92,8 +106,13 @@ class BagReader:
 
     def _opened(self, file: Path) -> _Part | None:
         """Return a file as a whole or else as far as it goes; None for one that is no bag."""
+        if file.suffix == PACKED_SUFFIX:
+            self._unpacked = self._unpacked or TemporaryDirectory()
+            target = Path(self._unpacked.name) / file.stem
+            unpack_file(file, target)
+            file = target
         whole = [] if _was_left_open(file) else [_Whole]
-        for kind in (*whole, *filter(None, [_CUT.get(file.suffix)])):
+        for kind in (*whole, _CUT[file.suffix]):
             try:
                 return kind(file)
             except Exception as error:
@@ -133,7 +152,7 @@ def bag_files(path: Path) -> list[Path]:
         return [path]
     if path.is_dir():
         files = [file for file in path.iterdir() if {*file.suffixes} & {*_CUT}
-                 and file.suffix in (*_CUT, '.zstd')]
+                 and file.suffix in (*_CUT, PACKED_SUFFIX)]
         if files:
             return sorted(files, key=lambda file: [
                 int(part) if part.isdigit() else part for part in re.split(r'(\d+)', file.name)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +26,11 @@ try:
     from backports import zstd
 except ImportError:  # Python 3.14 has it
     from compression import zstd
+
+#: What rosbag2 puts behind the name of a file that it has compressed.
+PACKED_SUFFIX = '.zstd'
+#: No message begins so.
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
 _MAGIC = b'\x89MCAP0\r\n'
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x03, 0x04, 0x05, 0x06
@@ -173,23 +178,38 @@ def _chunk(content: bytes) -> list[tuple[int, bytes]]:
     return list(_records(BytesIO(data)))
 
 
+def unpacked(data: bytes) -> bytes:
+    """Return what can be decompressed of zstd's output."""
+    return _decompressed('zstd', data)
+
+
+def unpack_file(source: Path, target: Path) -> None:
+    """Decompress a file as far as that goes."""
+    decompressor = zstd.ZstdDecompressor()
+    with source.open('rb') as packed, target.open('wb') as file:
+        for part in _pieces(decompressor, iter(lambda: packed.read(_PIECE), b'')):
+            file.write(part)
+
+
 def _decompressed(compression: str, data: bytes) -> bytes:
-    """Return what can be decompressed."""
     if not compression:
         return data
     makers: dict[str, Any] = {'zstd': zstd.ZstdDecompressor, 'lz4': LZ4FrameDecompressor}
     if compression not in makers:
         return b''
-    decompressor, parts = makers[compression](), []
-    for at in range(0, len(data), _PIECE):
+    pieces = (data[at:at + _PIECE] for at in range(0, len(data), _PIECE))
+    return b''.join(_pieces(makers[compression](), pieces))
+
+
+def _pieces(decompressor: Any, packed: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in packed:
         # The libraries have an error class each, and either means that here is the damage.
         try:
-            parts.append(decompressor.decompress(data[at:at + _PIECE]))
+            yield decompressor.decompress(piece)
         except Exception:
-            break
+            return
         if decompressor.eof:
-            break
-    return b''.join(parts)
+            return
 
 
 def _strings(content: bytes, at: int, count: int) -> tuple[list[str], int]:

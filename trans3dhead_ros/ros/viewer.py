@@ -73,7 +73,7 @@ class ViewerNode(Node):
 
 def _view_live(options: argparse.Namespace) -> int:
     namespace = bag_options.full_name(options.namespace, '').rstrip('/')
-    with _recording(options) as recording:
+    with _recording(options, diagnostics=True) as recording:
         def make(finish: Finish) -> ViewerNode:
             node = ViewerNode(Scene(recording, namespace), namespace, options.image or 'image_raw')
             if options.duration is not None:
@@ -85,7 +85,7 @@ def _view_live(options: argparse.Namespace) -> int:
 def _view_bag(options: argparse.Namespace) -> int:
     with BagReader(options.source) as reader:
         topics = _bag_topics(reader, options)
-        with _recording(options) as recording:
+        with _recording(options, '/diagnostics' in topics) as recording:
             # A mesh needs both; the coefficients of a head hold it as well.
             names = {bag_options.full_name(options.namespace, name)
                      for name in ('head_mesh', 'head_mesh/triangles')}
@@ -143,12 +143,14 @@ def _bag_images(reader: BagReader, wanted: str | None) -> str | None:
 
 
 @contextmanager
-def _recording(options: argparse.Namespace) -> Iterator[rr.RecordingStream]:
+def _recording(
+    options: argparse.Namespace, diagnostics: bool,
+) -> Iterator[rr.RecordingStream]:
     """Yield a recording that goes where the options say, and complete it."""
     recording = rr.RecordingStream(_NAME)
     recording.set_log_time_enabled(False)
     recording.set_log_tick_enabled(False)
-    layout = _layout()
+    layout = _layout(diagnostics)
     if options.save is not None:
         options.save.parent.mkdir(parents=True, exist_ok=True)
         recording.save(options.save, default_blueprint=layout)
@@ -165,26 +167,31 @@ def _recording(options: argparse.Namespace) -> Iterator[rr.RecordingStream]:
         recording.disconnect()
 
 
-def _layout() -> rrb.Blueprint:
-    """Return what is where in the viewer."""
+def _layout(diagnostics: bool) -> rrb.Blueprint:
+    """
+    Return what is where in the viewer.
+
+    :param diagnostics: whether a node tells of itself.
+    """
     def plot(title: str, origin: str, *keys: str) -> rrb.TimeSeriesView:
         contents = [f'{origin}/{key}' for key in keys] or f'{origin}/**'
         return rrb.TimeSeriesView(origin=origin, name=title, contents=contents)
 
-    first = (plot('Position (m)', 'plots/position'), plot('Angles (°)', 'plots/angles'),
-             plot('Times (ms)', 'diagnostics', 'inference_p50_ms', 'inference_p95_ms',
-                  'frame_age_ms'))
-    more = (plot('Score', 'plots/score'),
-            plot('Images a second', 'diagnostics', 'input_rate_Hz'),
-            plot('Images that have no answer', 'diagnostics', 'images_replaced_by_newer_ones',
-                 'images_above_max_rate', 'bad_images'),
-            rrb.TextLogView(origin='diagnostics/log', name='Node'))
+    heads = rrb.Horizontal(plot('Position (m)', 'plots/position'),
+                           plot('Angles (°)', 'plots/angles'), plot('Score', 'plots/score'),
+                           name='Heads')
+    node = rrb.Horizontal(
+        plot('Times (ms)', 'diagnostics', 'inference_p50_ms', 'inference_p95_ms', 'frame_age_ms'),
+        plot('Images a second', 'diagnostics', 'input_rate_Hz'),
+        plot('Images without an answer', 'diagnostics', 'images_replaced_by_newer_ones',
+             'images_above_max_rate', 'bad_images'),
+        rrb.TextLogView(origin='diagnostics/log', name='Log'), name='Node')
     return rrb.Blueprint(
         rrb.Vertical(
             rrb.Horizontal(rrb.Spatial2DView(origin='camera/image', name='Image'),
                            rrb.Spatial3DView(origin='camera', name='Space')),
-            rrb.Tabs(rrb.Horizontal(*first, name='Heads'), rrb.Horizontal(*more, name='More')),
-            row_shares=[2, 1]),
+            *([heads, node] if diagnostics else [heads]),
+            row_shares=[4, 2, 2] if diagnostics else [2, 1]),
         rrb.TimePanel(timeline=TIMELINE, state='collapsed'), collapse_panels=True)
 
 
