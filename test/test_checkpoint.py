@@ -128,6 +128,8 @@ def test_a_missing_file_is_named(tmp_path):
         load_checkpoint(tmp_path / 'nothing.safetensors', CPU)
     with pytest.raises(ValueError, match='no such'):
         load_checkpoint(tmp_path, CPU)
+    with pytest.raises(ValueError, match='cannot be read'):
+        load_checkpoint(tmp_path / ('x' * 5000), CPU)
 
 
 @pytest.mark.parametrize('kept', [0, 4, 100, 0.5, 0.999])

@@ -96,9 +96,10 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
 
     :raises ValueError: when it is missing, too large, truncated or contradicts itself.
     """
-    if not path.is_file():
-        raise ValueError(f'{path}: no such checkpoint file')
     try:
+        # Asked first: opening a pipe would wait for its writer.
+        if not path.is_file():
+            raise ValueError(f'{path}: no such checkpoint file')
         file = path.open('rb')
     except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error.strerror})') from None
