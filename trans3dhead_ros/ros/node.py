@@ -18,6 +18,7 @@ from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.answer import Answerer, Arrival, model_name
 from trans3dhead_ros.ros.camera_stream import CameraStream
 from trans3dhead_ros.ros.camera_tracker import CameraTracker
+from trans3dhead_ros.ros.hri import Faces
 from trans3dhead_ros.ros.model_service import ModelService
 from trans3dhead_ros.ros.outputs import Output, make_outputs
 from trans3dhead_ros.ros.parameters import declare_parameters, read_settings
@@ -83,9 +84,11 @@ class HeadTracker(LifecycleNode):
         aligner = HeadAligner.load(settings.model or None, settings.device)
         aligner.warm_up()
         detector = make_detector(settings.detector)
+        faces = Faces(self) if settings.rep155 else None
         trackers = {}
         for stream in self._streams:
-            outputs = make_outputs(self, stream.prefix)
+            outputs = faces.make_outputs(stream.prefix) if faces \
+                else make_outputs(self, stream.prefix)
             self._outputs += outputs
             stream.tracker = trackers[stream.name] = CameraTracker(
                 self, stream.name, stream.topic,

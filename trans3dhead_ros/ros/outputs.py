@@ -6,7 +6,7 @@ Each is asked only while somebody reads it, so that nothing is built for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -241,14 +241,19 @@ class Overlay(Output):
             self._overlay.publish(messages.bgr_image(answer.header, drawn))
 
 
-def make_outputs(node: LifecycleNode, prefix: str) -> list[Output]:
+def make_outputs(
+    node: LifecycleNode, prefix: str,
+    transforms: Callable[[LifecycleNode, str], Output] = Transforms,
+) -> list[Output]:
     """
     Return the outputs of one camera in the order in which an answer goes to them.
 
     TF comes before the topics, so that whoever gets those can look the frames up.
+
+    :param transforms: makes what goes to TF.
     """
     return [kind(node, prefix) for kind in (
-        Transforms, Heads, PrincipalPose, Landmarks, Markers, Mesh, Overlay)]
+        transforms, Heads, PrincipalPose, Landmarks, Markers, Mesh, Overlay)]
 
 
 def model_name(aligner: HeadAligner) -> str:

@@ -27,6 +27,7 @@ from trans3dhead_ros.perception.assemble import HeadSize
 from trans3dhead_ros.perception.pipeline import PipelineConfig
 from trans3dhead_ros.perception.smooth import Smoothing
 from trans3dhead_ros.perception.track import Tracking
+from trans3dhead_ros.ros.images import MAX_PIXELS
 
 AUTO = 'auto'
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -94,7 +95,7 @@ SPECS = (
     Spec('image_rectified', AUTO, 'Whether images are rectified, so that P and no distortion '
          'describes them; auto: when the topic name contains rect.', choices=(AUTO, True, False),
          inherits=''),
-    Spec('max_image_pixels', 4096 * 4096, 'Images of more pixels are refused, compressed ones '
+    Spec('max_image_pixels', MAX_PIXELS, 'Images of more pixels are refused, compressed ones '
          'before they are decoded.', bounds=(1, 2 ** 30)),
     Spec('device', AUTO, 'Where the network runs: auto, or a device of torch such as cuda:1.'),
     Spec('detector', 'cascade', 'What proposes new heads: cascade, or the path of a YuNet .onnx '
@@ -121,6 +122,9 @@ SPECS = (
     Spec('smoothing_derivative_cutoff', Smoothing.derivative_cutoff, 'Cut-off of the low-pass of '
          'the speed itself, Hz.', bounds=(0.01, 100.0)),
     Spec('head_frame_prefix', 'tracked_head_', 'TF frame of a head: this and its id.'),
+    Spec('rep155', False, 'Also publish faces as REP-155 has them, /humans/faces/..., with the TF '
+         'frames face_<id> and gaze_<id> in place of the one above; needs hri_msgs.',
+         read_only=True),
     Spec('publish_tf', True, 'Send the pose of every head to TF.'),
     Spec('publish_markers', True, 'Publish head_markers while somebody subscribes.'),
     Spec('publish_mesh', True, 'Publish head_mesh while somebody subscribes.'),
@@ -158,6 +162,7 @@ class Settings:
     smoothing_beta: float
     smoothing_derivative_cutoff: float
     head_frame_prefix: str
+    rep155: bool
     publish_tf: bool
     publish_markers: bool
     publish_mesh: bool
