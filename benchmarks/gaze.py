@@ -1,0 +1,64 @@
+"""
+Measure whether a checkpoint tells where eyes look, or no more than where the head points.
+
+    python benchmarks/gaze.py --data runs/data [--model FILE.safetensors]
+
+Looks at the synthetic heads that training never saw and that show both eyes. The gaze of the labels
+is relative to the head, so an answer that always looks straight ahead is off by the size of that
+gaze. Prints the mean angle to the true gaze of the checkpoint and of that answer.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from trans3dhead_ros.perception.align import HeadAligner
+from trans3dhead_ros.perception.gaze import AHEAD, gaze_rotation
+from trans3dhead_ros.training.data.shards import SUFFIX, Shard
+
+FACING_DEG = 50.0
+
+
+def angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the angles (N,) between unit vectors (N, 3)."""
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(first, second), axis=1),
+                                 (first * second).sum(1)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', type=Path, default=Path('runs/data'))
+    parser.add_argument('--model', help='a checkpoint; the bundled one without it')
+    options = parser.parse_args()
+
+    aligner = HeadAligner.load(options.model, 'cpu')
+    names = aligner.expression_names
+    true, told = [], []
+    for path in sorted((options.data / 'synthetic').glob(f'*{SUFFIX}')):
+        shard = Shard(path)
+        labels = shard.labels
+        facing = -labels['rotation'][:, 2, 0] > np.cos(np.radians(FACING_DEG))
+        for row in np.flatnonzero(facing & (labels['is_validation'] == 1)):
+            image = cv2.imdecode(np.frombuffer(shard.picture(row), np.uint8), cv2.IMREAD_COLOR)
+            points = labels['points'][row].astype(float)
+            box = np.concatenate([points.min(0), points.max(0)])
+            found = aligner.align(image, box[None])
+            true.append(gaze_rotation(labels['expression'][row], names)[:, 2])
+            told.append(gaze_rotation(found.expression[0], names)[:, 2])
+    if not true:
+        raise SystemExit(f'{options.data}: no synthetic heads that are held out; '
+                         'run `trans3dhead prepare data`')
+    true, told = np.array(true), np.array(told)
+    ahead = np.broadcast_to(AHEAD[:, 2], true.shape)
+    print(f'{len(true)} heads within {FACING_DEG:.0f} degrees of the camera')
+    print(f'off the true gaze: {angle_deg(told, true).mean():.2f} degrees, '
+          f'straight ahead {angle_deg(ahead, true).mean():.2f}')
+    print(f'the answers are {angle_deg(told, ahead).mean():.2f} degrees off straight ahead, '
+          f'at most {angle_deg(told, ahead).max():.2f}')
+
+
+if __name__ == '__main__':
+    main()
