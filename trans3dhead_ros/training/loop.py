@@ -252,7 +252,7 @@ class Run:
         path = self.folder.path / 'best.safetensors'
         if not path.is_file():
             return math.inf
-        return float(read_metadata(path)['metrics']['validation'][HEADLINE])
+        return float(read_metadata(path)['metrics'].get('validation', {}).get(HEADLINE, math.inf))
 
     def save_state(self, name: str = 'state.pt') -> None:
         """Write all that `resume` needs, in one step."""

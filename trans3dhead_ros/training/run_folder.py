@@ -56,11 +56,15 @@ class TrainingFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         values = json.loads(json.dumps(config.to_dict()))
-        (self.path / 'config.json').write_text(json.dumps(values, indent=2))
-        (self.path / 'config.yaml').write_text(yaml.safe_dump(values, sort_keys=False))
         path = self.path / 'sittings.json'
         before = json.loads(path.read_text()) if step and path.is_file() else []
-        path.write_text(json.dumps([*before, {'step': step, **sitting(), **facts}], indent=1))
+        sittings = [*before, {'step': step, **sitting(), **facts}]
+        for name, text in (('config.json', json.dumps(values, indent=2)),
+                           ('config.yaml', yaml.safe_dump(values, sort_keys=False)),
+                           (path.name, json.dumps(sittings, indent=1))):
+            partial = self.path / f'.{name}.partial'
+            partial.write_text(text)
+            partial.replace(self.path / name)
         for log in (self.metrics, self.losses):
             log.start(step)
         if not step:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
+
+_MOMENT_S = 1.0
 
 
 class StopSignals:
     """
     Within its `with`, notes SIGINT and SIGTERM instead of ending the process.
 
-    The second one ends it at once. Python takes signals in its main thread alone; elsewhere this
-    does nothing.
+    Another one a moment later ends it at once. Python takes signals in its main thread alone;
+    elsewhere this does nothing.
 
     :ivar received: number of the signal, 0 before any.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self._since = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -32,6 +36,8 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.received:
+        # `torchrun` passes on what a terminal has sent to all its processes already.
+        if self.received and time.monotonic() - self._since > _MOMENT_S:
             raise KeyboardInterrupt
-        self.received = number
+        if not self.received:
+            self.received, self._since = number, time.monotonic()
