@@ -1,8 +1,8 @@
 """
 How fast `trans3dhead track BAG` is: seconds of recording a second, beside the bare pipeline.
 
-Both answer the same frames in the same process, taking turns. Loading the model is left out, writing
-the output is not. The ratio is of processor time, which a busy machine hardly changes.
+Both answer the same frames in the same process, taking turns. Loading the model is left out,
+writing the output is not. The ratio is of processor time, which a busy machine hardly changes.
 
     python benchmarks/bag_speed.py --frames 125 --repeats 3
 """

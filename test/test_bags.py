@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -418,6 +419,20 @@ def test_another_run_is_not_continued(short, tmp_path, capsys, monkeypatch):
     assert track(short, tmp_path / 'out.mcap', '-p', 'head_scale:=0.8', '--force') == 0
     near = heads_of(tmp_path / 'out.mcap')[0].heads[0].pose.pose.position.z
     assert near == pytest.approx(0.8 * 0.45, rel=0.15)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_it_is_mended(bag, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        assert track(bag, tmp_path / 'out.mcap', '--checkpoint', 2) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = capsys.readouterr().err
+    assert 'cannot be written' in told and told.count('\n') == 1
+    assert track(bag, tmp_path / 'out.mcap', '--checkpoint', 2) == 0
+    assert 'going on after' in capsys.readouterr().err
+    assert len(heads_of(tmp_path / 'out.mcap')) == 14
 
 
 @pytest.fixture(scope='module')

@@ -22,6 +22,7 @@ from trans3dhead_ros.ros.outputs import Answer, Markers, ModelFacts, make_output
 from trans3dhead_ros.ros.parameters import Settings
 from trans3dhead_ros.ros.principal import PrincipalHead
 
+_MOST_NOTES = 20
 _KINDS = dict(zip(IMAGE_TYPES, (Image, CompressedImage), strict=True))
 
 
@@ -68,8 +69,10 @@ class BagAnswerer:
             self._info = data
 
     def warning(self, text: str) -> None:
-        """Take what the node would have logged."""
-        self.notes[text] += 1
+        """Note what the node would have logged."""
+        # A recording may be wrong in ever new words.
+        known = text in self.notes or len(self.notes) < _MOST_NOTES
+        self.notes[text if known else 'and other things'] += 1
 
     def answer(self, data: bytes) -> tuple[list[tuple[str, bytes]], int]:
         """
@@ -135,7 +138,7 @@ class BagAnswerer:
         return camera
 
     def _refuse(self, reason: str) -> None:
-        self.notes[f'camera_info refused: {reason}'] += 1
+        self.warning(f'camera_info refused: {reason}')
 
 
 def _deserialized(data: bytes, kind: type) -> Any:

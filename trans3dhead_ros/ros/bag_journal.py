@@ -98,8 +98,10 @@ class Journal:
 
     def close(self) -> None:
         """Leave everything for the next run."""
-        self._file.close()
-        os.close(self._lock)
+        try:
+            self._file.close()
+        finally:
+            os.close(self._lock)
 
     def remove(self) -> None:
         """The run is finished: its folder goes."""

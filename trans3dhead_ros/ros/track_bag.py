@@ -8,19 +8,21 @@ The run can be stopped at any moment, also by force: the same command goes on wh
 from __future__ import annotations
 
 import argparse
+import errno
 import heapq
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from rclpy.serialization import deserialize_message
+from rosbags.typesys.store import Typestore
 from tqdm import tqdm
 from trans3dhead.msg import HeadArray
 
@@ -75,8 +77,10 @@ def track_bag(options: argparse.Namespace) -> int:
                                      detector=settings.detector, config=settings.pipeline())
         answerer = BagAnswerer(pipeline, settings, images, reader.topics[images].type,
                                publishers, options.fov)
-        copied = bag_options.copied_topics(
-            reader, options.copy, [images, *([info] if info else [])], publishers.topics)
+        copied = {name: definitions(reader.topics[name], typestore())
+                  for name in bag_options.copied_topics(
+                      reader, options.copy, [images, *([info] if info else [])],
+                      publishers.topics)}
         plan = {
             'source': [[file.name, file.stat().st_size, file.stat().st_mtime_ns]
                        for file in bag_files(Path(options.source))],
@@ -87,7 +91,8 @@ def track_bag(options: argparse.Namespace) -> int:
                            if name not in ('model', 'device')},
         }
         folder = output.with_name(f'{output.name}.partial')
-        with Journal(folder, plan, list(publishers.topics), options.force) as journal:
+        with _full_disk_told(folder), \
+                Journal(folder, plan, list(publishers.topics), options.force) as journal:
             run = _Run(reader, journal, answerer, images, info)
             run.answer_all(options.checkpoint)
             if options.json:
@@ -184,7 +189,7 @@ class _Run:
         try:
             answers, heads = self._answerer.answer(message.data)
         except ValueError as error:
-            self._answerer.notes[f'bad image skipped: {error}'] += 1
+            self._answerer.warning(f'bad image skipped: {error}')
             progress.bad_images += 1
         else:
             for topic, data in answers:
@@ -210,22 +215,38 @@ def _asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    """Turn what the system says while a run writes into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        raise ValueError(f'output: {folder} cannot be written ({error.strerror}); the same command '
+                         'goes on when that is mended') from None
+
+
 def _written_bag(
     output: Path, storage: str, reader: BagReader, journal: Journal, publishers: BagPublishers,
-    copied: Sequence[str],
+    copied: Mapping[str, Typestore],
 ) -> Path:
-    """Return the output as it shall be, made of the answers and the copies, in another place."""
+    """
+    Return the output as it shall be, made of the answers and the copies, in another place.
+
+    :param copied: topics of the source, and what defines their types.
+    """
     single = bool(output.suffix)
     if single:
         storage = next(name for name, ending in STORAGES.items() if ending == output.suffix)
     folder = journal.folder / (output.stem if single else output.name)
-    known = typestore()
     with Bag(folder, storage) as bag:
         for topic in publishers.topics.values():
             if topic.name not in copied:
                 bag.declare(topic.name, topic.type, qos=[topic.qos])
-        for topic in (reader.topics[name] for name in copied):
-            bag.declare(topic.name, topic.type, types=definitions(topic, known), qos=topic.qos)
+        for name, definition in copied.items():
+            topic = reader.topics[name]
+            bag.declare(name, topic.type, types=definition, qos=topic.qos)
         types = {name: topic.type for name, topic in publishers.topics.items()}
         answers = ((a.stamp, a.topic, types[a.topic], a.data) for a in journal.answers())
         copies = ((m.stamp, m.topic, reader.topics[m.topic].type, m.data)
