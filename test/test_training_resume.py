@@ -1,9 +1,11 @@
 """A training that was broken off, in whatever way, ends as one that was not."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +85,25 @@ def test_a_signal_saves_what_there_is(prepared, whole, tmp_path, number):
     # Without --config and keys, what lies in the folder is asked for.
     assert main(['--resume', f'output={folder}']) == 0
     assert_alike(whole, folder)
+
+
+def test_a_validation_that_a_signal_came_before_is_made_up_for(prepared, tmp_path):
+    folder = tmp_path / 'run'
+    keys = [*overrides(prepared, folder, 4), 'validate_steps=1']
+
+    def interrupt() -> None:
+        while not steps(folder / 'metrics.csv'):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    assert main(keys) == 128 + signal.SIGINT
+    thread.join()
+    stopped = torch.load(folder / 'state.pt', weights_only=True)['step']
+    assert stopped not in steps(folder / 'metrics.csv')
+    assert main(['--resume', *keys]) == 0
+    assert steps(folder / 'metrics.csv') == [1, 2, 3, 4]
 
 
 def test_minutes_end_a_sitting_in_order(prepared, whole, tmp_path, capsys):

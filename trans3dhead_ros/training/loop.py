@@ -79,6 +79,8 @@ class Run:
         self.precision = Precision(config.precision, self.network, self.device, config.compile)
         self.step, self.minutes = 0, 0.0
         self.stopped_by = 0
+        # A signal may come when a validation is due; whoever resumes makes it first.
+        self._owes_validation = False
         self._meters = {'losses': Meter(), 'metrics': Meter()}
 
     def _begin(self, network: Trans3DHead) -> Trans3DHead:
@@ -122,12 +124,15 @@ class Run:
                    disable=None if world.is_first else True,
                    bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}')
         begun, figures, ended = time.monotonic(), {}, self.progress() >= 1.0
-        validated = saved = logged = (self.minutes, self.step)
+        validated = saved = self.minutes
         with closing(self.folder), closing(batches), bar, StopSignals() as signals:
+            if self._owes_validation and world.is_first:
+                figures = self._validate()
             while not ended:
                 started = time.monotonic()
                 values = self.learn(next(batches))
                 now = time.monotonic()
+                values['seconds'] = now - started
                 # The first process's clock and everybody's signals, so that all do the same.
                 self.minutes, self.stopped_by, late = world.largest((
                     self.minutes + (now - started) / 60 if world.is_first else 0.0,
@@ -139,26 +144,22 @@ class Run:
                     meter.add(values)
                 bar.update(100 * min(self.progress(), 1.0) - bar.n)
                 if self.step % config.log_steps == 0:
-                    self._log_losses(bar, self._rate(logged))
-                    logged = self.minutes, self.step
+                    self._log_losses(bar)
+                self._owes_validation = self.progress() >= 1.0 or self._due(
+                    validated, config.validate_minutes, config.validate_steps)
                 if self.stopped_by:
                     self._save_checkpoint('last', {})
                     self.save_state()
-                elif ended or self._due(validated, config.validate_minutes, config.validate_steps):
-                    figures = self._validate(self._rate(validated))
-                    validated = saved = logged = self.minutes, self.step
+                elif ended or self._owes_validation:
+                    figures = self._validate()
+                    validated = saved = self.minutes
                 elif self._due(saved, config.state_minutes, config.state_steps):
                     self.save_state()
-                    saved = self.minutes, self.step
+                    saved = self.minutes
         return figures
 
-    def _due(self, last: tuple[float, int], minutes: float, steps: int) -> bool:
-        return self.minutes - last[0] >= minutes or (steps > 0 and self.step % steps == 0)
-
-    def _rate(self, last: tuple[float, int]) -> float:
-        """Return the images per second since some minute and step."""
-        images = (self.step - last[1]) * self.config.batch
-        return images / max(60 * (self.minutes - last[0]), 1e-9)
+    def _due(self, last: float, minutes: float, steps: int) -> bool:
+        return self.minutes - last >= minutes or (steps > 0 and self.step % steps == 0)
 
     def gradients(self, batch: Batch) -> dict[str, float]:
         """
@@ -211,31 +212,34 @@ class Run:
         raise ValueError(f'{what}: not finite at step {self.step}; the batch is kept as {path}, '
                          f'the weights before it as {path.with_name("bad_state.pt")}')
 
-    def _log_losses(self, bar: tqdm, rate: float) -> None:
-        means = self._meters['losses'].take()
-        self.folder.log(self.folder.losses, {
-            'step': self.step, 'minutes': round(self.minutes, 3), 'images_per_s': round(rate, 1),
-            **{name: float(f'{value:.5g}') for name, value in means.items()}})
-        bar.set_postfix_str(f'step {self.step} loss {means["loss"]:.3f} {rate:.0f} images/s',
-                            refresh=False)
+    def _take(self, name: str) -> dict[str, float]:
+        """Return a row's beginning: when, how fast, the means since the row before."""
+        means = self._meters[name].take()
+        rate = self.config.batch / max(means.pop('seconds'), 1e-9)
+        return {'step': self.step, 'minutes': round(self.minutes, 3),
+                'images_per_s': float(f'{rate:.4g}'),
+                **{name: float(f'{value:.5g}') for name, value in means.items()}}
 
-    def _validate(self, rate: float) -> dict[str, Any]:
+    def _log_losses(self, bar: tqdm) -> None:
+        row = self._take('losses')
+        self.folder.log(self.folder.losses, row)
+        bar.set_postfix_str(f'step {self.step} loss {row["loss"]:.3f} '
+                            f'{row["images_per_s"]:.0f} images/s', refresh=False)
+
+    def _validate(self) -> dict[str, Any]:
         network, parts = self.average.network, self.data.validations
         figures = validate(network, parts[self.data.headline], self.device)
         for name, heads in parts.items():
             if name != self.data.headline:
                 more = validate(network, heads, self.device, by_yaw=True)
                 figures.update({f'{name}_{key}': value for key, value in more.items()})
-        means = self._meters['metrics'].take()
-        shown = ('loss', *self.criterion.weights)
-        row = {'step': self.step, 'minutes': round(self.minutes, 2), 'images_per_s': round(rate, 1),
-               **{k: round(v, 4) for k, v in means.items() if k in shown},
-               **{f'val_{k}': round(v, 4) for k, v in figures.items()}}
+        row = {**self._take('metrics'), **{f'val_{k}': round(v, 4) for k, v in figures.items()}}
         self.folder.log(self.folder.metrics, row)
         tqdm.write(' '.join(f'{k}={v}' for k, v in row.items()))
         if figures[HEADLINE] < self._best():
             self._save_checkpoint('best', figures)
         self._save_checkpoint('last', figures)
+        self._owes_validation = False
         self.save_state()
         write_curves(self.folder.path / 'curves.png', self.folder.losses.rows(),
                      self.folder.metrics.rows())
@@ -262,6 +266,7 @@ class Run:
             'network': self.network.state_dict(), 'average': self.average.network.state_dict(),
             'optimizer': self.optimizer.state_dict(), 'step': self.step, 'minutes': self.minutes,
             'scaler': self.precision.scaler.state_dict(), 'random': torch.get_rng_state(),
+            'owes_validation': self._owes_validation,
             'meters': {key: (meter.sums, meter.count) for key, meter in self._meters.items()},
         }, partial)
         partial.replace(path)
@@ -284,6 +289,7 @@ class Run:
         self.optimizer.load_state_dict(state['optimizer'])
         self.precision.scaler.load_state_dict(state.get('scaler', {}))
         self.step, self.minutes = state['step'], state['minutes']
+        self._owes_validation = state.get('owes_validation', False)
         self._meters.update({key: Meter(*value)
                              for key, value in state.get('meters', {}).items()})
         torch.set_rng_state(state['random'].cpu())
