@@ -67,6 +67,10 @@ ARGUMENTS = [
         description='Where the network runs: auto, cpu, cuda or cuda:N; empty: as params_file has '
         'it, else auto.'),
     DeclareLaunchArgument(
+        'rep155', default_value='', choices=['', *BOOLEAN],
+        description='Publish faces for ROS4HRI as well, which needs hri_msgs; empty: as '
+        'params_file has it, else false.'),
+    DeclareLaunchArgument(
         'camera', default_value='none', choices=['none', *DRIVERS],
         description='Camera driver to start as well; file plays `source` once.'),
     DeclareLaunchArgument(
@@ -150,6 +154,10 @@ def tracker(
                               for name in ('device', 'image_transport') if given[name]}
     if any(cameras):
         chosen['cameras'] = cameras
+    if given['rep155']:
+        chosen['rep155'] = given['rep155'] == 'true'
+    if given['rep155'] == 'true':
+        required('hri_msgs', 'rep155:=true')
     respawn = given['respawn'] == 'true'
     return Node(
         package='trans3dhead', executable='head_tracker', name='head_tracker',

@@ -141,7 +141,7 @@ def prefix(tmp_path_factory, monkeypatch) -> Path:
         path.mkdir(parents=True)
     (index / 'trans3dhead').touch()
     shutil.copy(ROOT / 'package.xml', share)
-    for name in ('launch', 'config'):
+    for name in ('launch', 'config', 'msg', 'srv'):
         shutil.copytree(ROOT / name, share / name)
     for name, module in (('head_tracker', 'node'), ('image_publisher', 'image_publisher'),
                          ('recorder', 'recorder')):
@@ -191,7 +191,8 @@ def test_a_mistake_is_told_before_anything_is_started(prefix, given, message):
 
 @pytest.mark.parametrize(('given', 'package'), [
     ({'rviz': 'true'}, 'rviz2'), ({'camera': 'usb_cam'}, 'usb-cam'),
-    ({'camera': 'v4l2_camera'}, 'v4l2-camera'), ({'diagnostics': 'true'}, 'diagnostic-aggregator')])
+    ({'camera': 'v4l2_camera'}, 'v4l2-camera'), ({'rep155': 'true'}, 'hri-msgs'),
+    ({'diagnostics': 'true'}, 'diagnostic-aggregator')])
 def test_what_is_not_installed_is_named_with_its_apt_package(prefix, given, package):
     from ament_index_python.packages import get_packages_with_prefixes
     if package.replace('-', '_') in get_packages_with_prefixes():
