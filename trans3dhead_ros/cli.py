@@ -26,7 +26,8 @@ class Command:
 
 
 COMMANDS = {
-    'track': Command('commands.track', 'follow the heads of a picture, folder, video, camera or bag'),
+    'track': Command(
+        'commands.track', 'follow the heads of a picture, folder, video, camera or bag'),
     'evaluate': Command(
         'training.evaluation.command', 'measure a network, or a peer, on labelled faces'),
     'info': Command('commands.info', 'what a checkpoint or an exported file is'),
