@@ -1,0 +1,99 @@
+"""A tracker with two cameras, one raw and one compressed, and a client for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from lifecycle_msgs.srv import ChangeState
+from ros_graph import Client, TrackerProcess, compressed
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from trans3dhead.msg import HeadArray
+
+from soak.pictures import empty, rendered
+from soak.watch import Outcome, Usage, usage
+from trans3dhead_ros.ros.messages import bgr_image
+
+#: So small that looking at it takes next to no time.
+SMALL = (32, 24)
+_PATIENCE = 120.0  # s, for machines that have much else to do
+
+
+class Stage:
+    """
+    What the scenarios share.
+
+    :ivar person: a picture with one head, 640 x 480.
+    :ivar nobody: a small picture without one.
+    """
+
+    def __init__(self, folder: Path, name: str = 'tracker') -> None:
+        self.models = folder / 'models'
+        self.models.mkdir(parents=True, exist_ok=True)
+        self.process = TrackerProcess(
+            folder / f'{name}.log', '-p', 'autostart:=true', '-p', 'cameras:=[raw, packed]',
+            '-p', 'packed.image_transport:=compressed', '-p', f'model_folder:={self.models}')
+        self.raw = Client(camera='raw', outputs=False)
+        self.packed = Client(camera='packed', topic='image_raw/compressed', kind=CompressedImage,
+                             outputs=False)
+        (self.person,), self.nobody = rendered(1), empty(SMALL)
+
+    @property
+    def clients(self) -> tuple[Client, Client]:
+        return self.raw, self.packed
+
+    def wait(self) -> None:
+        """Wait until both cameras are listened to."""
+        for client in self.clients:
+            client.spin_until(client.images.get_subscription_count, _PATIENCE)
+            client.wait_for_tracker()
+
+    def usage(self) -> Usage:
+        return usage(self.process.popen.pid)
+
+    def alive(self) -> bool:
+        return self.process.popen.poll() is None
+
+    def message(self, client: Client, picture: np.ndarray, header: Header | None = None,
+                ) -> Image | CompressedImage:
+        """Return a picture as the client's camera sends it; without a header, as the next one."""
+        header = header or client.header()
+        if client is self.raw:
+            return bgr_image(header, picture)
+        return compressed(header, cv2.imencode('.jpg', picture)[1].tobytes())
+
+    def answer(self, client: Client, message: Image | CompressedImage) -> HeadArray | None:
+        """Send an image and return the heads with its stamp; None when they do not come."""
+        heads, stamp = client.received['heads'], message.header.stamp
+        heads.clear()
+        client.images.publish(message)
+
+        def found() -> list[HeadArray]:
+            return [answer for answer in heads if answer.header.stamp == stamp]
+        client.spin_until(lambda: found() or not self.alive(), _PATIENCE)
+        return found()[0] if found() else None
+
+    def ask(self, client: Client, picture: np.ndarray) -> HeadArray | None:
+        return self.answer(client, self.message(client, picture))
+
+    def must_see(self, outcome: Outcome, when: str) -> None:
+        """Demand that each camera gets the head in its picture answered."""
+        for client in self.clients:
+            answer = self.ask(client, self.person)
+            outcome.demand(answer is not None and len(answer.heads) == 1,
+                           f'a good image was not answered {when}')
+
+    def change_state(self, transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.raw.call(ChangeState, 'head_tracker/change_state', request).success
+
+    def close(self, outcome: Outcome) -> None:
+        """End the tracker, and demand that it goes in order and has not complained of itself."""
+        code = self.process.stop()
+        outcome.demand(code == 0, f'exit code {code}')
+        outcome.read_log(self.process)
+        for client in self.clients:
+            client.close()
