@@ -87,7 +87,7 @@ def _ask(stage: Stage) -> HeadArray:
 def _good_models(folder: Path) -> list[Path]:
     """Return the bundled model under a name of its own, and one with a little noise in it."""
     paths = []
-    for name, noise in (('plain', 0.0), ('noisy', 2e-3)):
+    for name, noise in (('plain', 0.0), ('noisy', 2e-2)):
         network, metadata = load_checkpoint(bundled_checkpoint(), torch.device('cpu'))
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -114,8 +114,9 @@ class _Bad:
     def next(self) -> str | Path:
         kinds: tuple[Callable[[], bytes | str | Path], ...] = (
             self._truncated, self._flipped, self._foreign, self._empty, self._noise,
-            self._oversized, self._long_header, self._overlapping, self._not_finite, self._other_shape,
-            self._pickle, lambda: self._folder, lambda: self._folder / 'missing.safetensors', lambda: self._link,
+            self._oversized, self._long_header, self._overlapping, self._not_finite,
+            self._other_shape, self._pickle,
+            lambda: self._folder, lambda: self._folder / 'missing.safetensors', lambda: self._link,
             lambda: self._pipe, lambda: '/dev/zero', lambda: '../' * 9 + 'etc/passwd',
             lambda: 'a\0b', lambda: 'n' * 5000)
         made = kinds[self._count % len(kinds)]()

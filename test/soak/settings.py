@@ -63,9 +63,7 @@ def settings(stage: Stage, size: int, seed: int = 0) -> Outcome:
                         Parameter(name=name, value=value) for name, value in first.items()]))
                 outcome.demand(restored.result.successful,
                                f'first values refused: {restored.result.reason}')
-                answer = stage.ask(stage.packed, stage.person)
-                outcome.demand(answer is not None and len(answer.heads) == 1,
-                               f'a good image was not answered after {index + 1} settings')
+                stage.must_see(outcome, f'after {index + 1} settings', stage.packed)
             if not stage.alive():
                 break
     outcome.demand(stage.alive(), 'the tracker died')
