@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import rerun as rr
 import rerun.blueprint as rrb
+import rerun_cli
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -147,7 +148,10 @@ def _recording(
     options: argparse.Namespace, diagnostics: bool,
 ) -> Iterator[rr.RecordingStream]:
     """Yield a recording that goes where the options say, and complete it."""
-    recording = rr.RecordingStream(_NAME)
+    # A viewer that looks on wants the newest at once; what is read of a bag comes in large pieces,
+    # which are shown faster.
+    batches = rr.ChunkBatcherConfig(flush_tick=0.2 if options.source is None else 60.0)
+    recording = rr.RecordingStream(_NAME, batcher_config=batches)
     recording.set_log_time_enabled(False)
     recording.set_log_tick_enabled(False)
     layout = _layout(diagnostics)
@@ -159,7 +163,9 @@ def _recording(
         rr.serve_web_viewer(web_port=options.port, open_browser=False, connect_to=address)
         print(f'the viewer: http://localhost:{options.port}/?url={quote(address)}')
     else:
-        recording.spawn(default_blueprint=layout)
+        # Beside the Python that runs this, whatever PATH says.
+        program = Path(rerun_cli.__file__).with_name('rerun')
+        rr.spawn(executable_path=str(program), default_blueprint=layout, recording=recording)
     try:
         yield recording
     finally:
