@@ -36,24 +36,25 @@ OUTPUTS = {
 
 
 class TrackerProcess:
-    """`python -m trans3dhead_ros.ros.node`, its log in a file."""
+    """`python -m trans3dhead_ros.ros.head_tracker`, its log in a file."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
         self.log = log
         with log.open('w') as file:
             self.popen = subprocess.Popen(
-                [sys.executable, '-m', 'trans3dhead_ros.ros.node', '--ros-args', *arguments],
+                [sys.executable, '-m', 'trans3dhead_ros.ros.head_tracker', '--ros-args',
+                 *arguments],
                 stdout=file, stderr=subprocess.STDOUT, env=dict(os.environ))
 
     def text(self) -> str:
         return self.log.read_text()
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, patience: float = 30.0) -> int:
         """Send the signal and return the exit code; a process that stays is killed: -9."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
         try:
-            return self.popen.wait(30)
+            return self.popen.wait(patience)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             return self.popen.wait()

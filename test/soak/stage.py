@@ -99,7 +99,7 @@ class Stage:
 
     def close(self, outcome: Outcome) -> None:
         """End the tracker, and demand that it goes in order and has not complained of itself."""
-        code = self.process.stop()
+        code = self.process.stop(patience=_PATIENCE)
         outcome.demand(code == 0, f'exit code {code}')
         outcome.read_log(self.process)
         for client in self.clients:

@@ -86,7 +86,7 @@ def steady(folder: Path, seconds: float, rate: float = 30.0) -> Outcome:
         _stream(camera, executor, process, seconds, rate, rows)
     finally:
         started = time.monotonic()
-        code = process.stop()
+        code = process.stop(patience=120.0)
         outcome.figures['seconds to end'] = round(time.monotonic() - started, 1)
         executor.shutdown()
         camera.destroy_node()

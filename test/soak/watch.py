@@ -63,6 +63,13 @@ def usage(pid: int) -> Usage:
                  len(os.listdir(folder / 'task')), len(os.listdir(folder / 'fd')))
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f'/proc/{pid}/status').read_text()
+    mask = next(line for line in status.splitlines() if line.startswith('SigCgt:'))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
 def windows(values: Sequence[float], warm_up: float = 0.2, width: float = 0.2,
             ) -> tuple[float, float]:
     """
