@@ -13,6 +13,7 @@ from ament_index_python.packages import (
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -20,7 +21,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 CONFIG = Path(get_package_share_directory('trans3dhead')) / 'config'
 BOOLEAN = ['true', 'false']
 RESPAWN_DELAY = 2.0  # s
-# After Ctrl-C the tracker finishes the frame at hand, on a busy machine in more than launch's 5 s.
+# After Ctrl-C a frame at hand is finished; a busy machine takes more than launch's 5 s for the end.
 PATIENCE = '20'  # s
 
 
@@ -131,6 +132,10 @@ def generate_launch_description() -> LaunchDescription:
 def nodes(context: LaunchContext) -> list[Node]:
     """Return everything that the arguments ask for."""
     given = dict(context.launch_configurations)
+    if given['large_data'] == 'true' and this_host_only():
+        get_logger('head_tracking').warning(
+            'large_data:=true has no effect while discovery is restricted to this host: unset '
+            'ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_LOCALHOST_ONLY')
     cameras = [name.strip() for name in given['cameras'].split(',')]
     images = topics(given, 'image', cameras)
     camera_infos = topics(given, 'camera_info', cameras)
@@ -200,7 +205,8 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
         remappings=[('image_raw', relative(name, image)),
                     ('image_raw/compressed', relative(name, image) + '/compressed'),
                     ('camera_info', relative(name, camera_info))],
-        respawn=given['respawn'] == 'true' and not file, respawn_delay=RESPAWN_DELAY)
+        sigterm_timeout=PATIENCE, respawn=given['respawn'] == 'true' and not file,
+        respawn_delay=RESPAWN_DELAY)
 
 
 def rviz(given: dict[str, str], cameras: list[str], images: list[str]) -> Node:
@@ -288,6 +294,12 @@ def required(package: str, reason: str) -> None:
         distribution = os.environ.get('ROS_DISTRO', '<distribution>')
         raise RuntimeError(f'{reason} needs {package}: sudo apt install '
                            f'ros-{distribution}-{package.replace("_", "-")}') from None
+
+
+def this_host_only() -> bool:
+    """Whether rmw_fastrtps brings transports of its own in the place of Fast DDS's."""
+    return (os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '').upper() == 'LOCALHOST'
+            or os.environ.get('ROS_LOCALHOST_ONLY') == '1')
 
 
 def text(value: str) -> ParameterValue:

@@ -349,3 +349,10 @@ def test_the_end_of_the_tracker_ends_the_launch(prefix, tmp_path):
         launched.popen.wait(120)
         assert 'parameter device' in launched.text()
         assert 'Traceback' not in launched.text()
+
+
+def test_large_data_without_effect_is_told(prefix, tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    with Launch(tmp_path, 'head_tracking.launch.py', 'large_data:=true', 'device:=toaster') as one:
+        one.popen.wait(120)
+        assert 'large_data:=true has no effect' in one.text()
