@@ -121,8 +121,8 @@ class Run:
         batches = prefetched(self.data.training, config.batch, config.seed, self.step,
                              self.augmentation, (world.rank, world.size), config.loader_threads)
         bar = tqdm(total=100.0, initial=100 * self.progress(), desc='train',
-                   disable=None if world.is_first else True,
-                   bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}')
+                   postfix={'step': self.step}, disable=None if world.is_first else True,
+                   bar_format='{l_bar}{bar}| {elapsed}<{remaining}{postfix}')
         begun, figures, ended = time.monotonic(), {}, self.progress() >= 1.0
         validated = saved = self.minutes
         with closing(self.folder), closing(batches), bar, StopSignals() as signals:
