@@ -1,12 +1,16 @@
-"""How much of the network's bare speed a training keeps.
+r"""How much of the network's bare speed a training keeps.
 
-    python benchmarks/training_throughput.py [--data runs/data] [--threads 2] [key=value …]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/training_throughput.py \
+        [--data runs/data] [--threads 2] [key=value …]
 
 Bare is the network alone: forward over one batch that lies ready, and backward from the plain sum
 of its answers. The loop is what a training does at every step: take the next batch, which a thread
 makes meanwhile (pictures decoded, cropped, augmented), schedule, the same forward, the criterion,
 backward, clipping, AdamW, the average of the weights, the figures of the step. Same batch size,
 precision and threads. Validations, which come every few minutes, are in neither.
+
+`trans3dhead train` sets that variable itself: without it PyTorch's threads keep their cores busy
+while they wait, and the loader has none (83 % kept on two cores, not 88 to 92 %).
 
 Both take turns, some steps each, and the median ratio over the rounds is the figure: whatever else
 the machine does hits them alike.

@@ -74,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, rest = _split(arguments)
     if name is None:
         return _help(arguments)
+    if name == 'train':
+        # PyTorch's threads shall leave their cores to the loader while they wait for one another.
+        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
     try:
         return int(import_module(f'trans3dhead_ros.{COMMANDS[name].module}').main(rest) or 0)
     except KeyboardInterrupt:
