@@ -3,10 +3,12 @@ PYTHON ?= python3
 SOURCE ?=
 PACE ?= lockstep
 OUT ?= out/demo
+MINUTES ?= 30
+SCENARIOS ?=
 # Through the environment, so that the shell never reads a quote in a file name.
 export SOURCE PACE OUT
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test soak lint clean
 
 setup:
 	@$(call set_up,runtime training test)
@@ -17,6 +19,9 @@ demo:
 
 test: setup lint
 	@.venv/bin/python -m pytest
+
+soak: setup
+	@PYTHONPATH="test:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m soak --minutes $(MINUTES) $(SCENARIOS)
 
 lint:
 	@.venv/bin/ruff check .

@@ -47,10 +47,24 @@ class Stage:
         return self.raw, self.packed
 
     def wait(self) -> None:
-        """Wait until both cameras are listened to."""
+        """
+        Wait until an image of each camera has been answered.
+
+        Only that shows that DDS has brought both sides together: what is sent before is lost.
+
+        :raises AssertionError: when that does not happen.
+        """
         for client in self.clients:
-            client.spin_until(client.images.get_subscription_count, _PATIENCE)
-            client.wait_for_tracker()
+            heads = client.received['heads']
+            heads.clear()
+
+            def answered(heads: list[HeadArray] = heads) -> bool:
+                return bool(heads) or not self.alive()
+            for _ in range(round(_PATIENCE)):
+                client.images.publish(self.message(client, self.nobody))
+                if client.spin_until(answered, 1.0):
+                    break
+            assert heads, f'no image was answered, see {self.process.log}'
 
     def usage(self) -> Usage:
         return usage(self.process.popen.pid)
