@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from trans3dhead.msg import HeadArray
 
 from soak.pictures import empty, rendered
-from soak.watch import Outcome, Usage, usage
+from soak.watch import SAD_WORDS, Outcome, Usage, usage
 from trans3dhead_ros.ros.messages import bgr_image
 
 #: So small that looking at it takes next to no time.
@@ -29,9 +29,11 @@ class Stage:
 
     :ivar person: a picture with one head, 640 x 480.
     :ivar nobody: a small picture without one.
+    :ivar sad_words: what the log must not hold in the end.
     """
 
     def __init__(self, folder: Path, name: str = 'tracker') -> None:
+        self.sad_words: tuple[str, ...] = SAD_WORDS
         self.models = folder / 'models'
         self.models.mkdir(parents=True, exist_ok=True)
         self.process = TrackerProcess(
@@ -115,6 +117,6 @@ class Stage:
         """End the tracker, and demand that it goes in order and has not complained of itself."""
         code = self.process.stop(patience=_PATIENCE)
         outcome.demand(code == 0, f'exit code {code}')
-        outcome.read_log(self.process)
+        outcome.read_log(self.process, self.sad_words)
         for client in self.clients:
             client.close()
