@@ -126,15 +126,18 @@ class Client(Node):
 
     def of(self, topic: str, header: Header, timeout: float = 10.0):
         """Return the message of a topic with the stamp of an image."""
+        assert self.spin_until(lambda: self.all_of(topic, header), timeout), \
+            f'nothing came on {topic}'
+        return self.all_of(topic, header)[0]
+
+    def all_of(self, topic: str, header: Header) -> list:
+        """Return the messages of a topic that have come with the stamp of an image."""
         def stamp(message):
             if hasattr(message, 'header'):
                 return message.header.stamp
             parts = message.transforms if hasattr(message, 'transforms') else message.markers
             return parts[0].header.stamp
-        def found():
-            return [m for m in self.received[topic] if stamp(m) == header.stamp]
-        assert self.spin_until(found, timeout), f'nothing came on {topic}'
-        return found()[0]
+        return [m for m in self.received[topic] if stamp(m) == header.stamp]
 
     def diagnostics(self, condition=lambda values: True) -> dict[str, str]:
         """Return the next report that fulfils a condition."""

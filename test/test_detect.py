@@ -7,6 +7,7 @@ from clips import DATA, clip
 
 from trans3dhead_ros.perception import detect
 from trans3dhead_ros.perception.detect import CascadeDetector, iou, make_detector, suppress
+from trans3dhead_ros.perception.find import same_head
 
 YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'
 
@@ -105,3 +106,15 @@ def test_a_detector_file_that_is_missing_or_no_model_is_named(tmp_path):
     with pytest.raises(ValueError, match='^detector: .*not a YuNet model'):
         make_detector(tmp_path / 'yunet.onnx')
     assert isinstance(make_detector('cascade'), CascadeDetector)
+
+
+def test_a_part_of_a_face_is_not_a_head_of_its_own():
+    face = np.array([[100.0, 100.0, 200.0, 200.0]])
+    parts = np.array([[92.0, 130.0, 120.0, 160.0],    # an ear, mostly inside
+                      [150.0, 120.0, 190.0, 145.0],   # an eye
+                      [100.0, 96.0, 205.0, 203.0]])   # itself
+    others = np.array([[60.0, 120.0, 100.0, 160.0],   # somebody farther off, beside it
+                       [185.0, 90.0, 240.0, 145.0],   # one who is hidden in part
+                       [300.0, 100.0, 400.0, 200.0]])
+    assert same_head(parts, face).all() and same_head(face, parts).all()
+    assert not same_head(others, face).any() and not same_head(face, others).any()

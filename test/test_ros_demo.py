@@ -29,6 +29,14 @@ def demo(*arguments, timeout=240):
                           capture_output=True, text=True, timeout=timeout)
 
 
+@pytest.mark.parametrize('name', ['image_publisher', 'recorder'])
+def test_what_only_sends_or_records_does_not_load_pytorch(name):
+    run = subprocess.run(
+        [sys.executable, '-c', f'import sys, trans3dhead_ros.ros.{name}\n'
+         'sys.exit("torch" in sys.modules)'])
+    assert run.returncode == 0
+
+
 def children_of(parent):
     # The fourth field, behind the name in brackets, is the parent.
     children = []

@@ -380,3 +380,13 @@ def test_user_mistakes_are_one_line_and_code_two(tmp_path):
         errors = [line for line in process.text().splitlines() if line.startswith('error: ')]
         assert len(errors) == 1 and word in errors[0]
         assert 'Traceback' not in process.text()
+
+
+def test_missing_keys_of_sros2_are_one_line_and_code_two(tmp_path, monkeypatch):
+    for name, value in (('ENABLE', 'true'), ('STRATEGY', 'Enforce'), ('KEYSTORE', str(tmp_path))):
+        monkeypatch.setenv(f'ROS_SECURITY_{name}', value)
+    process = TrackerProcess(tmp_path / 'log.txt')
+    assert process.popen.wait(60) == 2, process.text()
+    errors = [line for line in process.text().splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1 and 'SECURITY' in errors[0]
+    assert 'Traceback' not in process.text()

@@ -15,19 +15,23 @@ Rotations and frame conventions; every other module refers to this page.
   folds: use the rotation or the quaternion there.
 * **Quaternions** are (x, y, z, w).
 
-Functions that say "array" take NumPy arrays or torch tensors and return the same kind.
+Functions that say "array" take NumPy arrays or torch tensors and return the same kind. PyTorch is
+loaded only by those who bring tensors: a process that only sends or records messages needs none.
 """
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from scipy.spatial.transform import Rotation
 
-Array = TypeVar('Array', np.ndarray, torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+Array = TypeVar('Array', np.ndarray, 'torch.Tensor')
 
 FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 """Head -> camera optical rotation of a head that looks straight into the camera."""
@@ -35,7 +39,8 @@ FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 
 def _library(array: Array) -> ModuleType:
     """Return the module whose functions fit `array`; both name what is used here alike."""
-    return torch if isinstance(array, torch.Tensor) else np
+    torch = sys.modules.get('torch')
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
 def _require_matrices(rotation: Array, name: str = 'rotation') -> None:
@@ -89,6 +94,8 @@ def rotation_6d_to_matrix(six: torch.Tensor) -> torch.Tensor:
     :param six: (..., 6): the first two columns of the matrix before Gram-Schmidt.
     :return: (..., 3, 3).
     """
+    import torch
+
     first = torch.nn.functional.normalize(six[..., :3], dim=-1)
     second = six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first
     second = torch.nn.functional.normalize(second, dim=-1)
@@ -133,7 +140,7 @@ def mirrored(rotation: Array) -> Array:
     """Return the head rotation after its picture was mirrored left-right, array (..., 3, 3)."""
     _require_matrices(rotation)
     signs = np.outer([-1.0, 1.0, 1.0], [1.0, -1.0, 1.0])
-    if isinstance(rotation, torch.Tensor):
+    if _library(rotation) is not np:
         return rotation * rotation.new_tensor(signs)
     return rotation * signs
 

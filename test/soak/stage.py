@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.srv import ChangeState
 from ros_graph import Client, TrackerProcess, compressed
 from sensor_msgs.msg import CompressedImage, Image
@@ -50,23 +51,26 @@ class Stage:
 
     def wait(self) -> None:
         """
-        Wait until an image of each camera has been answered.
+        Wait until an image of each client has been answered.
 
-        Only that shows that DDS has brought both sides together: what is sent before is lost.
+        Only that shows that DDS has brought both sides together: what is sent before is lost. An
+        answer to somebody else's image on the same topic shows nothing.
 
         :raises AssertionError: when that does not happen.
         """
         for client in self.clients:
-            heads = client.received['heads']
+            heads, sent = client.received['heads'], []
             heads.clear()
 
-            def answered(heads: list[HeadArray] = heads) -> bool:
-                return bool(heads) or not self.alive()
+            def answered(heads: list[HeadArray] = heads, sent: list[Time] = sent) -> bool:
+                return any(answer.header.stamp in sent for answer in heads)
             for _ in range(round(_PATIENCE)):
-                client.images.publish(self.message(client, self.nobody))
-                if client.spin_until(answered, 1.0):
+                message = self.message(client, self.nobody)
+                sent.append(message.header.stamp)
+                client.images.publish(message)
+                if client.spin_until(lambda: answered() or not self.alive(), 1.0):
                     break
-            assert heads, f'no image was answered, see {self.process.log}'
+            assert answered(), f'no image was answered, see {self.process.log}'
 
     def usage(self) -> Usage:
         return usage(self.process.popen.pid)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.perception.align import Alignments, uncertainty
-from trans3dhead_ros.perception.detect import Detector, iou
+from trans3dhead_ros.perception.detect import Detector, contained, iou
 from trans3dhead_ros.perception.together import Looks
 
 Array = NDArray[np.float64]
@@ -16,6 +16,8 @@ Image = NDArray[np.uint8]
 _FIRST_LOOK = 0.5
 #: Heads whose landmark boxes overlap more than this are one head.
 SAME_HEAD_IOU = 0.35
+#: So much of a smaller landmark box in a larger one makes it a part of that face: an ear, an eye.
+_PART = 0.7
 #: Proposals that the network looks at; cascades can fire at every shelf.
 _MOST_PROPOSALS = 32
 #: Landmark boxes with a longer side below this, px, show no face.
@@ -98,4 +100,4 @@ def same_head(boxes: Array, others: Array) -> NDArray[np.bool_]:
     side, other_side = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, others))
     apart = np.linalg.norm(centre[:, None] - other[None], axis=-1)
     near = apart < 0.3 * np.maximum(side[:, None], other_side[None])
-    return near | (iou(boxes, others) > SAME_HEAD_IOU)
+    return near | (iou(boxes, others) > SAME_HEAD_IOU) | (contained(boxes, others) > _PART)

@@ -77,19 +77,20 @@ class CameraStream:
             self._node.destroy_subscription(self._camera_info)
             self._poll = self._camera_info = None
 
-    def status(self, state: str, facts: dict[str, str]) -> DiagnosticStatus:
+    def status(self, state: str, facts: dict[str, str], wanted: bool) -> DiagnosticStatus:
         """
         Return the report.
 
         :param state: the summary where nothing is wrong.
         :param facts: what all cameras share; added to the values.
+        :param wanted: whether anybody waits for images, so that their absence is worth a warning.
         """
         now = time.monotonic()
         level, summary = DiagnosticStatus.OK, state
         values = self.statistics.values(now) | self._input.report() | facts
         if self.tracker is not None:
             values['calibration'] = self.tracker.calibration.state
-        if self._listening_since is not None:
+        if wanted and self._listening_since is not None:
             quiet = now - max(self.statistics.last_received() or 0.0, self._listening_since)
             limit = self._settings().no_image_warning
             if 0.0 < limit < quiet:

@@ -7,6 +7,7 @@ of somebody's module, and `ros2 launch` would report a crash for every early Ctr
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -24,7 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _leave)
     from trans3dhead_ros.ros.node import main as run_node
 
-    return run_node(arguments)
+    try:
+        return run_node(arguments)
+    finally:
+        # Nothing is left to be done in order: what is in memory goes with the process, and not
+        # object by object for a second, during which a signal would look like a crash.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        gc.freeze()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

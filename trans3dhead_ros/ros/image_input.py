@@ -89,8 +89,14 @@ class ImageInput:
             what = f'its publisher sends {", ".join(others)} instead of {self._type}' \
                 if others else 'nobody publishes it'
             return f'on {self.topic}: {what}'
-        return (f'on {self.topic}, publisher QoS {_names(offered)}, ours {self._own()}; large '
-                'best-effort images need FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+        where = f'on {self.topic}, publisher QoS {_names(offered)}, ours {self._own()}'
+        best_effort = ReliabilityPolicy.BEST_EFFORT in offered
+        if best_effort and self._reliability == ReliabilityPolicy.RELIABLE:
+            return f'{where}: they do not fit, set image_reliability to auto'
+        if best_effort:
+            return (f'{where}; large best-effort images need '
+                    'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+        return f'{where}: it is silent'
 
     def destroy(self) -> None:
         """Stop listening."""

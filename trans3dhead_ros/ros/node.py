@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent import futures
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
@@ -27,6 +28,7 @@ from trans3dhead_ros.ros.statistics import memory
 from trans3dhead_ros.ros.worker import NewestFrameWorker
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_PATIENCE = 10.0  # s
 _Transition = Callable[['HeadTracker', LifecycleState], TransitionCallbackReturn]
 
 
@@ -142,10 +144,16 @@ class HeadTracker(LifecycleNode):
         if self._worker is not None:
             self._worker.discard()
             self._worker.call(self._answerer.reset)
-            self._worker.call(self._answerer.fall_silent).result()
+            silent = self._worker.call(self._answerer.fall_silent)
+            try:
+                silent.result(_PATIENCE)
+            except futures.TimeoutError:
+                self.get_logger().warning(
+                    f'a frame has taken more than {_PATIENCE:.0f} s; what it holds is forgotten '
+                    'when it is done')
 
     def _free(self) -> None:
-        if self._worker is not None and not self._worker.stop():
+        if self._worker is not None and not self._worker.stop(_PATIENCE):
             self.get_logger().warning('the worker is still busy with a frame')
         for stream in self._streams:
             stream.tracker = None
@@ -192,7 +200,7 @@ class HeadTracker(LifecycleNode):
                      **memory(aligner.device)}
         self._diagnostics.publish(DiagnosticArray(
             header=Header(stamp=self.get_clock().now().to_msg()),
-            status=[stream.status(state, facts) for stream in self._streams]))
+            status=[stream.status(state, facts, self._enabled) for stream in self._streams]))
 
     # -- process -----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -93,7 +94,8 @@ def _serve(
 ) -> int:
     try:
         node = make(finish)
-    except ValueError as error:
+    except (ValueError, rclpy_implementation.RCLError) as error:
+        # The latter where the middleware refuses, as when keys or plugins of SROS 2 are missing.
         return _complain(error)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
