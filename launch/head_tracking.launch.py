@@ -73,12 +73,15 @@ ARGUMENTS = [
         'params_file has it, else false.'),
     DeclareLaunchArgument(
         'camera', default_value='none', choices=['none', *DRIVERS],
-        description='Camera driver to start as well; file plays `source` once.'),
+        description='Camera driver to start as well; file plays `source`.'),
     DeclareLaunchArgument(
         'source', default_value='',
         description='What the driver reads: with camera:=file a picture, folder, GIF, video, URL '
         'or camera index; else a device such as /dev/video2, empty: as camera_params_file has '
         'it.'),
+    DeclareLaunchArgument(
+        'repeat', default_value='false', choices=BOOLEAN,
+        description='With camera:=file: play `source` again and again.'),
     DeclareLaunchArgument(
         'camera_params_file', default_value='',
         description='Parameters of the driver; empty: config/camera_usb_cam.yaml of this package, '
@@ -192,6 +195,7 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
             raise RuntimeError('camera:=file sends raw images: leave out image_transport')
         source = readable(source)
         # Without autostart somebody takes his time; the publisher then waits for any listener.
+        parameters['repeat'] = given['repeat'] == 'true'
         parameters['wait_for'] = ['head_tracker' if given['autostart'] == 'true' else '']
     if source:
         parameters[kind.source] = text(source)

@@ -15,13 +15,25 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+import rclpy
+import ros_graph
 from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from synthetic import write_turning_head
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.render import HeadRenderer, load_head
 from trans3dhead_ros.ros.bag import typestore
+from trans3dhead_ros.ros.image_publisher import FRAMES_QOS, FRAMES_TOPIC
+
+
+@pytest.fixture(scope='module', autouse=True)
+def ros():
+    ros_graph.start_ros()
+    yield
+    rclpy.try_shutdown()
 
 
 def demo(*arguments, timeout=240):
@@ -131,6 +143,32 @@ def test_demo_in_real_time_knows_the_truth_and_counts_drops(tmp_path):
     with Reader(tmp_path / 'out' / 'bag') as bag:
         # The camera of a rendered clip is known.
         assert any(c.topic == '/camera_info' for c in bag.connections)
+
+
+def test_a_source_is_repeated_with_stamps_that_go_on(pictures):
+    node = rclpy.create_node('listener')
+    images, told = [], []
+    node.create_subscription(Image, 'again/image_raw', images.append, 10)
+    node.create_subscription(String, f'again/{FRAMES_TOPIC}', told.append, FRAMES_QOS)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'trans3dhead_ros.ros.image_publisher', '--ros-args', '-r',
+         '__ns:=/again', '-p', f'source:={pictures}', '-p', 'pace:=realtime', '-p', 'repeat:=true'])
+    try:
+        deadline = time.monotonic() + 60.0
+        while len(images) < 7 and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        process.send_signal(signal.SIGINT)
+        while not told and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        node.destroy_node()
+    stamps = [image.header.stamp.sec + 1e-9 * image.header.stamp.nanosec for image in images[:7]]
+    np.testing.assert_allclose(np.diff(stamps), 0.1, atol=1e-6)
+    assert images[0].data == images[4].data != images[1].data
+    # Of the last round only: a source that is repeated for days must not fill the memory.
+    assert len(json.loads(told[0].data)['frames']) <= 4
 
 
 @pytest.mark.parametrize(('arguments', 'word'), [

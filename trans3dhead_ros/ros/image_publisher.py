@@ -36,7 +36,8 @@ class ImagePublisher(Node):
     """
     Parameters: `source`, `pace` (lockstep waits for the answer on `heads`, a second at most;
     realtime keeps the time of the source), `frame_id`, `wait_for` (nodes that must listen before
-    the first frame is sent).
+    the first frame is sent), `repeat` (start again where the source ends; what was published is
+    then told of the last round).
 
     Stamps are the source's own times from the moment of the start on, so that whoever smooths over
     time sees the source's time at any pace. camera_info is published where the camera of the source
@@ -55,6 +56,8 @@ class ImagePublisher(Node):
             description='lockstep or realtime.', read_only=True)).value
         self._frame_id = self.declare_parameter('frame_id', 'camera_optical_frame').value
         self._wait_for = self.declare_parameter('wait_for', ['']).value
+        self._repeat = self.declare_parameter('repeat', False, ParameterDescriptor(
+            description='Start again where the source ends.', read_only=True)).value
         if self._pace not in PACES:
             raise ValueError(f'pace: {self._pace!r} is unknown, use {" or ".join(PACES)}')
         if source == '':
@@ -98,15 +101,24 @@ class ImagePublisher(Node):
         info = camera_info(camera) if camera is not None else None
         start = self.get_clock().now().nanoseconds
         began = time.monotonic()
-        for frame in self._source:
-            if self._pace == 'realtime':
-                self._stopping.wait(max(0.0, began + frame.stamp - time.monotonic()))
-            if self._stopping.is_set():
+        # Seconds that the rounds before have taken, in the time of the source.
+        passed = 0.0
+        while True:
+            self._sent = []
+            for frame in self._source:
+                if self._pace == 'realtime':
+                    self._stopping.wait(max(0.0, began + passed + frame.stamp - time.monotonic()))
+                if self._stopping.is_set():
+                    return
+                stamp = start + round((passed + frame.stamp) * 1e9)
+                self._publish(frame, stamp, info)
+                if self._pace == 'lockstep':
+                    self._await_answer(stamp)
+            if not self._repeat:
                 return
-            stamp = start + round(frame.stamp * 1e9)
-            self._publish(frame, stamp, info)
-            if self._pace == 'lockstep':
-                self._await_answer(stamp)
+            if not self._sent:
+                raise ValueError(f'source: {self._source.name} has ended and does not start again')
+            passed += self._sent[-1]['stamp'] + 1.0 / self._source.fps
 
     def _publish(self, frame: Frame, stamp: int, info: CameraInfo | None) -> None:
         header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id=self._frame_id)
