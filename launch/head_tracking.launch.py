@@ -68,6 +68,13 @@ ARGUMENTS = [
         description='Where the network runs: auto, cpu, cuda or cuda:N; empty: as params_file has '
         'it, else auto.'),
     DeclareLaunchArgument(
+        'model', default_value='',
+        description='Checkpoint; empty: as params_file has it, else the one of the package.'),
+    DeclareLaunchArgument(
+        'model_folder', default_value='',
+        description='Folder from which the service load_model may load; empty: as params_file has '
+        'it, else that of the model.'),
+    DeclareLaunchArgument(
         'rep155', default_value='', choices=['', *BOOLEAN],
         description='Publish faces for ROS4HRI as well, which needs hri_msgs; empty: as '
         'params_file has it, else false.'),
@@ -160,6 +167,10 @@ def tracker(
     """Return the node that answers the images of all cameras."""
     chosen: dict[str, Any] = {name: text(given[name])
                               for name in ('device', 'image_transport') if given[name]}
+    for name in ('model', 'model_folder'):
+        if given[name]:
+            # Wherever the node is started, it is the one that was meant here.
+            chosen[name] = text(str(Path(given[name]).expanduser().absolute()))
     if any(cameras):
         chosen['cameras'] = cameras
     if given['rep155']:

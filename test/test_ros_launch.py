@@ -19,8 +19,11 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 from ros_graph import OUTPUTS, start_ros
+from synthetic import small_network
 from trans3dhead.msg import HeadArray
+from trans3dhead.srv import LoadModel
 
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 from trans3dhead_ros.perception.source import open_source
 from trans3dhead_ros.perception.truth import bundled_clip
 from trans3dhead_ros.ros.markers import NAMESPACES
@@ -143,7 +146,7 @@ def prefix(tmp_path_factory, monkeypatch) -> Path:
     shutil.copy(ROOT / 'package.xml', share)
     for name in ('launch', 'config', 'msg', 'srv'):
         shutil.copytree(ROOT / name, share / name)
-    for name, module in (('head_tracker', 'node'), ('image_publisher', 'image_publisher'),
+    for name, module in (('head_tracker', 'head_tracker'), ('image_publisher', 'image_publisher'),
                          ('recorder', 'recorder')):
         script = programs / name
         script.write_text(
@@ -295,6 +298,28 @@ def test_head_tracking_answers_a_file_and_ends_in_order(prefix, tmp_path, listen
         assert listener.some_heads('/robot/heads').header.frame_id == 'eye'
         assert launched.interrupt() == 0
         launched.assert_clean('head_tracker-1')
+
+
+def test_models_of_ones_own_are_loaded_at_the_start_and_while_a_picture_repeats(
+        prefix, tmp_path, listen):
+    listener = listen('/heads')
+    answers = listener.received['/heads']
+    save_checkpoint(tmp_path / 'own.safetensors', small_network(), {'name': 'own'})
+    with open_source(bundled_clip()) as source:
+        cv2.imwrite(str(tmp_path / 'picture.png'), next(iter(source)).image)
+    with Launch(tmp_path, 'head_tracking.launch.py', 'model:=own.safetensors', 'camera:=file',
+                'source:=picture.png', 'repeat:=true') as launched:
+        listener.wait(lambda: len(answers) > 2, launched)
+        assert all(answer.model.startswith('own') for answer in answers)
+        client = listener.create_client(LoadModel, '/head_tracker/load_model')
+        listener.wait(client.service_is_ready, launched)
+        shutil.copy(bundled_checkpoint(), tmp_path / 'next.safetensors')
+        future = client.call_async(LoadModel.Request(path='next.safetensors'))
+        listener.wait(future.done, launched)
+        assert future.result().success, future.result().message
+        listener.wait(lambda: answers[-1].model == future.result().version, launched)
+        assert launched.interrupt() == 0
+        launched.assert_clean('head_tracker-1', 'image_publisher-2')
 
 
 def test_several_cameras_share_one_process(prefix, tmp_path, listen):
