@@ -56,8 +56,7 @@ def signals(folder: Path, size: int, seed: int = 0) -> Outcome:
 def _wait_for(moment: str, client: Client, process: TrackerProcess,
               random: np.random.Generator) -> None:
     """Wait for a moment, and a random while longer."""
-    heads = client.received['heads']
-    heads.clear()
+    heads, born = client.received['heads'], time.time()
     if moment == 'starting':
         # What happens before is between the system and Python.
         client.spin_until(lambda: process.popen.poll() is not None or catches(
@@ -70,7 +69,10 @@ def _wait_for(moment: str, client: Client, process: TrackerProcess,
                           or process.popen.poll() is not None, 120.0)
         client.spin_for(random.uniform(0.0, 0.5))
         return
-    client.spin_until(lambda: heads or process.popen.poll() is not None, 120.0)
+    # What the tracker before has answered may still be under way.
+    heads.clear()
+    client.spin_until(lambda: any(answer.header.stamp.sec > born for answer in heads)
+                      or process.popen.poll() is not None, 120.0)
     if moment == 'in a transition':
         service = client.create_client(ChangeState, 'mortal_tracker/change_state')
         client.spin_until(service.service_is_ready, 20.0)
