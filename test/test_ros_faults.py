@@ -57,7 +57,7 @@ def test_signals_end_the_process_in_order_at_every_moment(tmp_path):
 
 
 def test_a_stream_is_watched_and_written_down(tmp_path):
-    outcome = steady(tmp_path, 6.0, most_growth=50.0)
+    outcome = steady(tmp_path, 6.0, most_growth=50.0, most_threads=4)
     assert not outcome.violations
     assert outcome.figures['images answered'] > 0
     assert len((tmp_path / 'steady.csv').read_text().splitlines()) > 3

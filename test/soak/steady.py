@@ -64,7 +64,7 @@ class _Camera(Node):
 
 
 def steady(folder: Path, seconds: float, rate: float = 30.0,
-           most_growth: float = MOST_GROWTH) -> Outcome:
+           most_growth: float = MOST_GROWTH, most_threads: int = 0) -> Outcome:
     """
     Send 640 x 480 images on a beat and look at the tracker's process every second.
 
@@ -73,6 +73,8 @@ def steady(folder: Path, seconds: float, rate: float = 30.0,
     :param seconds: how long.
     :param rate: images a second; whatever the tracker has no time for it drops.
     :param most_growth: MB, of what is resident after the warm-up.
+    :param most_threads: by how many threads may grow after it. Seconds are no warm-up: libraries
+        start threads of their own when they first have work for them.
     """
     outcome = Outcome('steady stream')
     process = TrackerProcess(folder / 'steady.log', '-p', 'autostart:=true')
@@ -98,7 +100,7 @@ def steady(folder: Path, seconds: float, rate: float = 30.0,
         camera.destroy_node()
     outcome.demand(code == 0, f'exit code {code}')
     outcome.read_log(process)
-    _judge(outcome, rows, most_growth)
+    _judge(outcome, rows, most_growth, most_threads)
     outcome.figures |= {'pictures': camera.what, 'images sent': camera.sent, **camera.told,
                         **{f'messages on {name}': camera.heard[name] for name in OUTPUTS}}
     _write(folder, rows, outcome)
@@ -124,11 +126,12 @@ def _stream(camera: _Camera, executor: SingleThreadedExecutor, process: TrackerP
             executor.spin_once(timeout_sec=max(due - time.monotonic(), 0.0))
 
 
-def _judge(outcome: Outcome, rows: list[dict[str, float]], most_growth: float) -> None:
+def _judge(outcome: Outcome, rows: list[dict[str, float]], most_growth: float,
+           most_threads: int) -> None:
     if not rows:
         return
     for name, unit, most in (('resident', ' MB', most_growth), ('anonymous', ' MB', most_growth),
-                             ('threads', '', 0.0), ('handles', '', 0.0)):
+                             ('threads', '', most_threads), ('handles', '', 0.0)):
         before, after = windows([row[name] for row in rows])
         outcome.figures[name] = f'{before:.4g} -> {after:.4g}{unit}'
         outcome.figures[f'{name} growth'] = round(after - before, 2)
