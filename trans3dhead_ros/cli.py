@@ -33,7 +33,7 @@ COMMANDS = {
     'info': Command('commands.info', 'what a checkpoint or an exported file is'),
     'bench': Command('commands.bench', 'how long the stages take on this machine'),
     'view': Command('commands.view', 'heads in the Rerun viewer, from a bag or live topics'),
-    'node': Command('ros.node', 'the ROS 2 node, where `ros2 run` is absent'),
+    'node': Command('ros.head_tracker', 'the ROS 2 node, where `ros2 run` is absent'),
     'train': Command('training.cli_train', 'train a network'),
     'ablate': Command(
         'training.ablation.command', 'train with parts of the method left out, and compare'),

@@ -19,6 +19,7 @@ from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.answer import Answerer, Arrival, model_name
 from trans3dhead_ros.ros.camera_stream import CameraStream
 from trans3dhead_ros.ros.camera_tracker import CameraTracker
+from trans3dhead_ros.ros.heap import give_back
 from trans3dhead_ros.ros.hri import Faces
 from trans3dhead_ros.ros.model_service import ModelService
 from trans3dhead_ros.ros.outputs import Output, make_outputs
@@ -161,6 +162,7 @@ class HeadTracker(LifecycleNode):
             output.destroy()
         self._outputs = []
         self._worker = self._answerer = None
+        give_back()
 
     # -- input and services ------------------------------------------------------------------------
 
