@@ -499,11 +499,14 @@ def test_damage_in_the_middle_ends_the_reading_there(pictures, tmp_path):
     assert stamps == [stamp_of(index) + LATE for index in range(len(stamps))]
 
 
-def test_without_ros_a_bag_is_refused_in_one_line(short, tmp_path):
-    script = ('import sys; sys.modules["rclpy"] = None\n'
+@pytest.mark.parametrize(('name', 'message'), [
+    ('rclpy', 'a bag needs ROS 2, and rclpy is not installed'),
+    ('rosbags', 'a bag needs the Python package rosbags, which is not installed')])
+def test_a_package_that_a_bag_needs_is_named_in_one_line(name, message, short, tmp_path):
+    script = (f'import sys; sys.modules[{name!r}] = None\n'
               'from trans3dhead_ros.cli import main\n'
               f'sys.exit(main(["track", {str(short)!r}, "--output", {str(tmp_path / "a")!r}]))')
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.returncode == 2
-    assert 'a bag needs ROS 2, and rclpy is not installed' in done.stderr
+    assert message in done.stderr
     assert done.stderr.count('\n') == 1

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.commands.missing import missing_package
 from trans3dhead_ros.perception.source import PICTURE_SUFFIXES, FrameSource, open_source
 
 Image = NDArray[np.uint8]
@@ -94,9 +95,7 @@ def _track_bag(options: argparse.Namespace) -> int:
     try:
         from trans3dhead_ros.ros.track_bag import track_bag
     except ModuleNotFoundError as error:
-        missing = (error.name or '').split('.')[0]
-        raise ValueError(f'a bag needs ROS 2, and {missing} is not installed; run `make setup`, or '
-                         'source a workspace with trans3dhead') from None
+        raise missing_package('a bag', error) from None
     return track_bag(options)
 
 

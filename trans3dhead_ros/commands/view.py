@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.commands.missing import missing_package
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +44,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from trans3dhead_ros.ros.viewer import view
     except ModuleNotFoundError as error:
-        missing = (error.name or '').split('.')[0]
-        raise ValueError(f'view needs ROS 2, and {missing} is not installed; run `make setup`, or '
-                         'source a workspace with trans3dhead') from None
+        raise missing_package('view', error) from None
     return view(options)

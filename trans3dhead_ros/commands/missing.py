@@ -1,0 +1,19 @@
+"""What to say where a command finds a package missing that not everybody has."""
+
+from __future__ import annotations
+
+_ROS = ('rclpy', 'trans3dhead', 'ament_index_python')
+_ROS_ENDINGS = ('_msgs', '_interfaces')
+
+
+def missing_package(command: str, error: ModuleNotFoundError) -> ValueError:
+    """
+    Return what to raise in place of an import's error: one line with the mend.
+
+    :param command: what needs the package, such as `view`.
+    """
+    name = (error.name or '').split('.')[0]
+    if name in _ROS or name.endswith(_ROS_ENDINGS):
+        return ValueError(f'{command} needs ROS 2, and {name} is not installed; run `make setup`, '
+                          'or source a workspace with trans3dhead')
+    return ValueError(f'{command} needs the Python package {name}, which is not installed')
