@@ -43,8 +43,8 @@ APT = {
 }
 # The cascade files, which apt's OpenCV leaves to a package of their own.
 CASCADES = Path('/usr/share/opencv4/haarcascades')
-# Only compares with another project's network, and wants a newer NumPy than Humble has.
-DISPENSABLE = ('ai-edge-litert',)
+# Compare with another project's network, and export; they want a newer NumPy than Humble has.
+DISPENSABLE = ('ai-edge-litert', 'onnx', 'onnxruntime', 'onnxscript')
 
 
 class SetUpError(Exception):

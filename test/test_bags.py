@@ -1,14 +1,17 @@
 """Bags: what the node would have said to a recording, whatever happens to the bag or to the run."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -294,6 +297,61 @@ def test_a_run_that_was_stopped_goes_on_and_loses_nothing(pictures, tmp_path):
     assert canonical(tmp_path / 'out.mcap') == canonical(tmp_path / 'whole.mcap')
 
 
+def test_a_run_goes_on_exactly_where_stamps_go_backwards(pictures, tmp_path, monkeypatch):
+    from trans3dhead_ros.ros import track_bag
+    # Two recorders at once: the second file begins before the first one ends.
+    source = tmp_path / 'both'
+    source.mkdir()
+    for name, part in (('0', pictures[::2]), ('1', pictures[1::2])):
+        written = file_of(write_bag(tmp_path / name, part[:4], calibrated=False))
+        written.rename(source / f'both_{name}.mcap')
+    whole, parted = tmp_path / 'whole.mcap', tmp_path / 'parted.mcap'
+    assert track(source, whole, '--fov', 60) in (0, 1)
+
+    @contextlib.contextmanager
+    def stopping_after(count):
+        looked = iter(range(count + 1))
+        yield SimpleNamespace(is_set=lambda: next(looked, count) == count)
+    for count in (2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(track_bag, '_asked_to_stop', lambda count=count: stopping_after(count))
+            assert track(source, parted, '--fov', 60) == 130
+    assert track(source, parted, '--fov', 60) in (0, 1)
+    def told(path):
+        # Ids go on from run to run of one process.
+        return [(nanoseconds(answer.header), [head.landmarks_px.tobytes() for head in answer.heads])
+                for answer in heads_of(path)]
+
+    assert len(told(whole)) == 8
+    assert told(parted) == told(whole)
+
+
+def test_a_few_bytes_do_not_become_a_memory_full(tmp_path):
+    from trans3dhead_ros.ros import bag_salvage
+    packed = bag_salvage.zstd.compress(bytes(1 << 30))
+    assert len(packed) < 1 << 20
+    assert len(bag_salvage.unpacked(packed)) <= 1 << 28
+    (tmp_path / 'a.zstd').write_bytes(bag_salvage.zstd.compress(b'whole' * 100_000))
+    bag_salvage.unpack_file(tmp_path / 'a.zstd', tmp_path / 'a')
+    assert (tmp_path / 'a').read_bytes() == b'whole' * 100_000
+
+
+def test_a_garbled_record_ends_the_reading_there(pictures, tmp_path):
+    file = file_of(write_bag(tmp_path / 'bag', pictures[:6]))
+    data = file.read_bytes()
+    # A channel that claims a longer name than its record has, in the place of the index.
+    cut = tmp_path / 'cut.mcap'
+    record = struct.pack('<HHI', 7, 7, 1 << 20) + b'short'
+    end = data.rindex(b'\x0f' + struct.pack('<Q', 4))
+    with BagReader(file) as reader:
+        expected = [message.stamp for message in reader.messages(['/cam/image_raw'])]
+    assert expected
+    cut.write_bytes(data[:end] + b'\x04' + struct.pack('<Q', len(record)) + record)
+    with BagReader(cut) as reader:
+        assert [m.stamp for m in reader.messages(['/cam/image_raw'])] == expected
+        assert reader.damage
+
+
 def test_what_a_pipeline_remembers_survives_json_exactly(pictures):
     first = HeadPipeline.load()
     for index in range(5):
@@ -461,6 +519,9 @@ def test_one_of_several_cameras_is_chosen(stereo, tmp_path, capsys):
     (['{bag}'], 'name the bag to write'),
     (['{bag}', '--output', '{tmp}/a.mp4'], 'has none of the endings of a bag'),
     (['{bag}', '--output', '{bag}', '--force'], 'is the source itself'),
+    (['{bag}', '--output', '{bag}/inside.mcap'], 'holds the source or lies in it'),
+    (['{bag}', '--output', '{bag}/..', '--force'], 'holds the source or lies in it'),
+    (['{bag}', '--output', '{tmp}', '--force'], 'other things than a bag'),
     (['{bag}', '--output', '{tmp}/a', '--topic', '/nowhere'], '/nowhere has no images'),
     (['{bag}', '--output', '{tmp}/a', '--camera-info', '/nowhere'], 'use /cam/camera_info'),
     (['{bag}', '--output', '{tmp}/a', '--namespace', 'a b'], 'namespace'),

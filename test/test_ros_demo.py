@@ -17,6 +17,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 import rclpy
 import ros_graph
+from rclpy.time import Time
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -182,6 +183,42 @@ def test_user_mistakes_are_one_line_and_code_two(arguments, word, tmp_path):
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1 and word in run.stderr
     assert not (tmp_path / 'heads.jsonl').exists()
+
+
+@pytest.mark.parametrize('name', ['bag', 'log'])
+def test_what_is_not_of_a_demo_is_not_replaced(name, pictures, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'dear.txt').write_text('to somebody')
+    run = demo('--source', pictures, '--output', tmp_path)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1 and 'output: ' in run.stderr
+    assert (tmp_path / name / 'dear.txt').exists()
+
+
+def test_a_stream_is_stamped_when_it_arrives(tmp_path):
+    # Opened as a stream for its name; whoever listens comes seconds later.
+    clip = write_turning_head(tmp_path / 'clip', load_head(), frames=25)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'trans3dhead_ros.ros.image_publisher', '--ros-args', '-r',
+         '__ns:=/stream', '-p', f'source:=file://{clip}', '-p', 'pace:=realtime'])
+    node = None
+    try:
+        time.sleep(4.0)
+        node = rclpy.create_node('listener')
+        ages = []
+        node.create_subscription(Image, 'stream/image_raw', lambda message: ages.append(
+            (node.get_clock().now() - Time.from_msg(message.header.stamp)).nanoseconds * 1e-9), 50)
+        deadline = time.monotonic() + 60.0
+        while process.poll() is None and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        if node is not None:
+            node.destroy_node()
+    assert len(ages) > 10
+    assert min(ages) > -0.05
+    assert max(ages) < 1.5
 
 
 def test_failing_process_ends_the_demo_with_its_reason(pictures, tmp_path):

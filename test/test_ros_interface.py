@@ -1,6 +1,7 @@
 """What an operator sees and sets while the node runs: diagnostics, parameters, services, QoS."""
 
 import json
+import time
 
 import cv2
 import numpy as np
@@ -26,9 +27,10 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 from trans3dhead_ros.perception.render import HeadRenderer, load_head
+from trans3dhead_ros.ros.camera_stream import CameraStream
 from trans3dhead_ros.ros.messages import bgr_image
 from trans3dhead_ros.ros.outputs import make_outputs
-from trans3dhead_ros.ros.parameters import SPECS
+from trans3dhead_ros.ros.parameters import SPECS, declare_parameters
 
 SIZE = (480, 360)
 
@@ -184,6 +186,25 @@ def test_fixed_parameters_and_impossible_values_are_refused(client):
     assert all(result.reason for result in results)
 
 
+def test_a_request_that_rclpy_stumbles_over_does_not_end_the_node(tmp_path, picture):
+    process = TrackerProcess(tmp_path / 'log.txt', '-p', 'autostart:=true', '-p',
+                             'cameras:=[patient]', '-r', '__node:=patient_tracker')
+    client = Client(camera='patient')
+    try:
+        client.wait_for_tracker()
+        request = SetParameters.Request(parameters=[ParameterMessage(
+            name='start_score', value=ParameterValue(type=42))])
+        service = client.create_client(SetParameters, 'patient_tracker/set_parameters')
+        assert client.spin_until(service.service_is_ready)
+        service.call_async(request)
+        assert client.spin_until(lambda: 'a callback failed' in process.text(), 10.0)
+        assert client.ask(picture).heads
+        assert process.stop() == 0
+    finally:
+        process.stop()
+        client.close()
+
+
 def test_rate_is_limited_live(client, picture):
     before = int(client.diagnostics()['images above max_rate'])
     set_parameters(client, max_rate=0.1)
@@ -228,6 +249,48 @@ def test_markers_go_when_the_node_is_disabled(client, picture):
     finally:
         client.call(SetBool, 'head_tracker/enable', SetBool.Request(data=True))
     client.of('head_markers', client.send(picture))
+
+
+def test_what_is_shown_goes_when_the_camera_does(client, picture):
+    before = client.ask(picture).heads[0].id
+    client.of('head_markers', client.send(picture))
+    client.received['head_markers'].clear()
+    assert client.spin_until(lambda: any(
+        marker.action == marker.DELETEALL
+        for array in client.received['head_markers'] for marker in array.markers), 10.0)
+    client.status(lambda status: status.message.startswith('no image'))
+    # It may come back, and then it is the same head.
+    assert client.ask(picture).heads[0].id == before
+
+
+def test_images_that_get_no_answer_are_an_error():
+    node, fell_silent = LifecycleNode('of_stream'), []
+    declare_parameters(node)
+    stream = CameraStream(node, '', lambda *_: True, fell_silent.append)
+    try:
+        stream.listen()
+        assert stream.status('tracking', {}, True).level == DiagnosticStatus.OK
+        now = time.monotonic()
+        for seconds in (-60.0, 0.0):
+            stream.statistics.received(now + seconds)
+        status = stream.status('tracking', {}, True)
+        assert status.level == DiagnosticStatus.ERROR
+        assert status.message == 'no answer for 60 s to images'
+        # Whatever ends the waiting; a node that is switched off owes nothing.
+        stream.statistics.skipped()
+        assert stream.status('tracking', {}, True).message == 'tracking'
+        stream.statistics.received(now - 60.0)
+        assert stream.status('disabled', {}, False).message == 'disabled'
+        assert stream.status('tracking', {}, True).message == 'tracking'
+        stream.statistics.failed()
+        status = stream.status('tracking', {}, True)
+        assert (status.level, status.message) == (
+            DiagnosticStatus.ERROR, '1 images failed, see the log')
+        assert values_of(status)['images that failed'] == '1'
+        assert not fell_silent
+    finally:
+        stream.stop_listening()
+        node.destroy_node()
 
 
 def test_models_outside_the_folder_are_not_loaded(client, models, tmp_path):

@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `trans3dhead view`; `ValueError` for a user's mistake."""
     options = _parse(argv)
     if find_spec('rerun') is None:
-        raise ValueError('view needs Rerun: python3 -m pip install rerun-sdk==0.39.0 '
-                         '(requirements/viewer.txt)')
+        raise ValueError('view needs Rerun, which needs NumPy 2: in an environment that has it, '
+                         'python3 -m pip install rerun-sdk==0.39.0; docs/viewer.md says more')
     try:
         from trans3dhead_ros.ros.viewer import view
     except ModuleNotFoundError as error:

@@ -44,6 +44,9 @@ class FrameSource(ABC):
     Iteration raises `ValueError` where a picture of the source cannot be read.
     """
 
+    #: Whether frames come when they come, and not when they are asked for: a camera, a stream.
+    live = False
+
     def __init__(self, name: str, fps: float, size: tuple[int, int], count: int | None,
                  truth: Truth | None = None) -> None:
         #: The source as it was given.
@@ -101,7 +104,7 @@ class VideoSource(FrameSource):
 
     def __init__(self, name: str, target: str, live: bool) -> None:
         self._target = target
-        self._live = live
+        self.live = live
         # A stream may refuse a second connection, so a live one keeps the reader that was opened.
         self._capture = cv2.VideoCapture(target)
         opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
@@ -121,7 +124,7 @@ class VideoSource(FrameSource):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        capture = self._capture if self._live else cv2.VideoCapture(self._target)
+        capture = self._capture if self.live else cv2.VideoCapture(self._target)
         index, previous = 0, -np.inf
         try:
             while True:
@@ -135,7 +138,7 @@ class VideoSource(FrameSource):
                 yield Frame(index, stamp, image)
                 index, previous = index + 1, stamp
         finally:
-            if not self._live:
+            if not self.live:
                 capture.release()
 
     def close(self) -> None:
@@ -145,6 +148,8 @@ class VideoSource(FrameSource):
 
 class CameraSource(FrameSource):
     """A camera by its index, stamped when the frame arrives."""
+
+    live = True
 
     def __init__(self, index: int) -> None:
         self._capture = cv2.VideoCapture(index)

@@ -73,8 +73,8 @@ class Answerer:
 
     def failed(self, error: Exception, tracker: CameraTracker | None = None) -> None:
         """A defect of ours must not end the stream; the log gets what is needed to mend it."""
-        if tracker is not None:
-            tracker.statistics.rejected('image')
+        for each in self.trackers.values() if tracker is None else (tracker,):
+            each.statistics.failed()
         lines = ''.join(traceback.format_exception(error))
         self._node.get_logger().error(
             f'an image could not be answered\n{lines}', throttle_duration_sec=PERIOD)
@@ -82,6 +82,8 @@ class Answerer:
     def use(self, aligner: HeadAligner) -> None:
         """Take another network from the next frame on."""
         self.aligner = aligner
+        # It may have been loaded for another device than is wanted now.
+        self._device = ''
         for tracker in self.trackers.values():
             tracker.use(aligner)
 
@@ -98,12 +100,13 @@ class Answerer:
     def _follow_device(self, device: str) -> None:
         if device == self._device:
             return
-        self._device = device
         aligner = self.aligner
         try:
             target = resolve_device(device)
-            self.use(HeadAligner(aligner.network.to(target), target, aligner.metadata))
+            if target != aligner.device:
+                self.use(HeadAligner(aligner.network.to(target), target, aligner.metadata))
         except (ValueError, RuntimeError) as error:
             # Half of it may have moved.
             aligner.network.to(aligner.device)
             self._complaints.warn('device', f'the device stays {aligner.device}: {error}')
+        self._device = device

@@ -42,7 +42,8 @@ DIAGNOSTICS = {
     'images answered': 'for these something was published',
     'images replaced by newer ones': 'the network was busy, and only the newest image waits',
     'images above max_rate': 'left out because of that parameter',
-    'bad images': 'could not be decoded, or failed; the log says why',
+    'images that failed': 'for a defect of this package; the log has it',
+    'bad images': 'could not be decoded; the log says why',
     'bad camera_info': 'contradict themselves; the log says why',
     'frame age (ms)': "from the stamp of the last answered image to its answer, by the node's "
                       'clock',

@@ -28,15 +28,28 @@ _METADATA_VERSION = 8
 _FOREVER = QosTime(0, 0)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise `ValueError` where there is a folder with something else than a bag in it."""
+    if not path.is_dir():
+        return
+    others = [file.name for file in path.iterdir() if file.name != 'metadata.yaml'
+              and not {*STORAGES.values()} & {*file.suffixes}]
+    if others:
+        raise ValueError(f'output: {path} is a folder with other things than a bag in it, such as '
+                         f'{sorted(others)[0]}: it is not replaced')
+
+
 class Bag:
     """
     A bag that is being written; use it as a context manager, or `close` it.
 
-    :param path: folder of the bag; one that is there is replaced.
+    :param path: folder of the bag; a bag that is there is replaced.
     :param storage: one of `STORAGES`.
+    :raises ValueError: where the folder holds something else.
     """
 
     def __init__(self, path: str | Path, storage: str = 'mcap') -> None:
+        check_replaceable(Path(path))
         shutil.rmtree(path, ignore_errors=True)
         self._types = typestore()
         self._writer = Writer(path, version=_METADATA_VERSION,

@@ -95,10 +95,9 @@ class BagAnswerer:
     def state(self) -> dict[str, Any]:
         """Return everything that the next answer depends on, as JSON values."""
         return {
-            'pipeline': pipeline_state(self._pipeline), 'principal': dict(vars(self._principal)),
+            'pipeline': pipeline_state(self._pipeline), 'principal': self._principal.state,
             'info': _text(self._info), 'made_by': [_text(self._made_by[0]), self._made_by[1]],
-            'markers': [[sorted(output._shown), output._header.frame_id]
-                        for output in self._markers()],
+            'markers': [output.state for output in self._markers()],
             'notes': dict(self.notes),
         }
 
@@ -109,15 +108,15 @@ class BagAnswerer:
         :raises ValueError: for one that is damaged.
         """
         restore_pipeline(self._pipeline, state['pipeline'])
-        vars(self._principal).update(state['principal'])
+        self._principal.state = state['principal']
         info, size = state['made_by']
         if info is not None:
             self.camera_info(base64.b64decode(info))
             self._camera(tuple(size))
         if state['info'] is not None:
             self.camera_info(base64.b64decode(state['info']))
-        for output, (shown, frame) in zip(self._markers(), state['markers'], strict=True):
-            output._shown, output._header.frame_id = set(shown), frame
+        for output, shown in zip(self._markers(), state['markers'], strict=True):
+            output.state = shown
         self.notes = Counter(state['notes'])
         # What is said once was said by the run before.
         self._publishers.taken()

@@ -12,7 +12,7 @@ from rclpy.exceptions import InvalidNamespaceException
 from rclpy.parameter import Parameter
 from rclpy.validate_namespace import validate_namespace
 
-from trans3dhead_ros.ros.bag import STORAGES
+from trans3dhead_ros.ros.bag import STORAGES, check_replaceable
 from trans3dhead_ros.ros.bag_reading import BagReader
 from trans3dhead_ros.ros.parameters import SPECS, Settings, check_parameters
 
@@ -42,10 +42,14 @@ def checked_output(options: argparse.Namespace) -> Path:
     if output.suffix and output.suffix not in STORAGES.values():
         raise ValueError(f'output: {output} has none of the endings of a bag ({endings}); '
                          'the name of a folder has no ending')
-    if output.resolve() == Path(options.source).resolve():
+    source, target = Path(options.source).resolve(), output.resolve()
+    if target == source:
         raise ValueError(f'output: {output} is the source itself')
+    if target in source.parents or source in target.parents:
+        raise ValueError(f'output: {output} holds the source or lies in it; name one elsewhere')
     if output.exists() and not options.force:
         raise ValueError(f'output: {output} exists; name another one, or replace it with --force')
+    check_replaceable(output)
     return output
 
 

@@ -7,6 +7,7 @@ metadata; a full disk cuts either anywhere. Readers that begin at the index refu
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import struct
 from collections import Counter
@@ -37,6 +38,8 @@ _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x03, 0x04, 0x05, 0x06
 # Writers begin a new chunk after a megabyte or a few; a size beyond this is garbage.
 _LARGEST_RECORD = 1 << 28
 _PIECE = 1 << 16
+_LARGEST_PART = 1 << 20
+_MOST_OF_DISK = 0.9
 _FORMATS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
 
 
@@ -75,11 +78,21 @@ class CutMcap:
         with self._path.open('rb') as file:
             file.seek(len(_MAGIC))
             for opcode, content in _records(file):
-                if opcode == _CHUNK:
-                    inner = [self._take(*record, schemas) for record in _chunk(content)]
-                    yield from sorted(filter(None, inner), key=lambda message: message[1])
-                elif message := self._take(opcode, content, schemas):
-                    yield message
+                inner = _chunk(content) if opcode == _CHUNK else [(opcode, content)]
+                found: list[tuple[int, int, bytes]] = []
+                whole = True
+                for record in inner:
+                    try:
+                        message = self._take(*record, schemas)
+                    except (struct.error, UnicodeDecodeError):
+                        # Here is the damage: what stands behind it means nothing.
+                        whole = False
+                        break
+                    if message is not None:
+                        found.append(message)
+                yield from sorted(found, key=lambda message: message[1])
+                if not whole:
+                    return
 
     def _take(
         self, opcode: int, content: bytes, schemas: dict[int, tuple[str, MessageDefinition]],
@@ -186,8 +199,10 @@ def unpacked(data: bytes) -> bytes:
 def unpack_file(source: Path, target: Path) -> None:
     """Decompress a file as far as that goes."""
     decompressor = zstd.ZstdDecompressor()
+    # A few bytes may say that they are a disk full.
+    limit = round(_MOST_OF_DISK * shutil.disk_usage(target.parent).free)
     with source.open('rb') as packed, target.open('wb') as file:
-        for part in _pieces(decompressor, iter(lambda: packed.read(_PIECE), b'')):
+        for part in _pieces(decompressor, iter(lambda: packed.read(_PIECE), b''), limit):
             file.write(part)
 
 
@@ -198,18 +213,28 @@ def _decompressed(compression: str, data: bytes) -> bytes:
     if compression not in makers:
         return b''
     pieces = (data[at:at + _PIECE] for at in range(0, len(data), _PIECE))
-    return b''.join(_pieces(makers[compression](), pieces))
+    return b''.join(_pieces(makers[compression](), pieces, _LARGEST_RECORD))
 
 
-def _pieces(decompressor: Any, packed: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(decompressor: Any, packed: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield what comes out, up to damage, the end, or so many bytes."""
+    made = 0
     for piece in packed:
-        # The libraries have an error class each, and either means that here is the damage.
-        try:
-            yield decompressor.decompress(piece)
-        except Exception:
-            return
-        if decompressor.eof:
-            return
+        while True:
+            # The libraries have an error class each, and either means that here is the damage.
+            try:
+                part = decompressor.decompress(piece, max_length=_LARGEST_PART)
+            except Exception:
+                return
+            made += len(part)
+            if made > limit:
+                return
+            yield part
+            if decompressor.eof:
+                return
+            if decompressor.needs_input:
+                break
+            piece = b''
 
 
 def _strings(content: bytes, at: int, count: int) -> tuple[list[str], int]:

@@ -31,11 +31,13 @@ class CameraStream:
     :param name: of the camera; empty where there is only one.
     :param submit: takes an image and the camera's name, and says whether it has replaced one that
         was waiting.
+    :param silence: called once when no image has come for `no_image_warning` seconds.
     :ivar tracker: gets the calibration; None until the node is configured.
     """
 
     def __init__(
         self, node: LifecycleNode, name: str, submit: Callable[[Arrival, str], bool],
+        silence: Callable[[CameraTracker], None],
     ) -> None:
         self.name = name
         self.prefix = f'{name}/' if name else ''
@@ -43,11 +45,13 @@ class CameraStream:
         self.statistics = Statistics()
         self._node = node
         self._submit = submit
+        self._silence = silence
+        self._silent = False
         self._input = ImageInput(
             node, self.prefix, self._settings().image_transport, self._image)
         self._camera_info: Subscription | None = None
         self._listening_since: float | None = None
-        self._rejected = 0
+        self._rejected = self._failures = 0
         # Simulated time may stand still.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._poll: Timer | None = None
@@ -61,6 +65,7 @@ class CameraStream:
     def listen(self) -> None:
         """Subscribe."""
         self._listening_since = time.monotonic()
+        self.statistics.excuse()
         # Best effort hears every publisher, and these messages are small.
         self._camera_info = self._node.create_subscription(
             CameraInfo, f'{self.prefix}camera_info', self._store_camera_info,
@@ -74,8 +79,9 @@ class CameraStream:
         self._input.destroy()
         if self._poll is not None:
             self._node.destroy_timer(self._poll)
+        if self._camera_info is not None:
             self._node.destroy_subscription(self._camera_info)
-            self._poll = self._camera_info = None
+        self._poll = self._camera_info = None
 
     def status(self, state: str, facts: dict[str, str], wanted: bool) -> DiagnosticStatus:
         """
@@ -92,15 +98,28 @@ class CameraStream:
             values['calibration'] = self.tracker.calibration.state
         if wanted and self._listening_since is not None:
             quiet = now - max(self.statistics.last_received() or 0.0, self._listening_since)
+            owed = now - (self.statistics.owed_since() or now)
             limit = self._settings().no_image_warning
-            if 0.0 < limit < quiet:
+            silent = 0.0 < limit < quiet
+            if silent:
                 level = DiagnosticStatus.WARN
                 summary = f'no image for {quiet:.0f} s {self._input.silence()}'
                 self._complaints.warn('silence', summary, _LOG_PERIOD)
-        rejected = self.statistics.bad()
+                if not self._silent and self.tracker is not None:
+                    self._silence(self.tracker)
+            elif 0.0 < limit < owed:
+                level, summary = DiagnosticStatus.ERROR, f'no answer for {owed:.0f} s to images'
+                self._complaints.warn('no answer', summary, _LOG_PERIOD)
+            self._silent = silent
+        else:
+            self.statistics.excuse()
+        rejected, failures = self.statistics.bad(), self.statistics.failures()
         if rejected > self._rejected:
             level, summary = DiagnosticStatus.WARN, f'{rejected - self._rejected} bad messages'
-        self._rejected = rejected
+        if failures > self._failures:
+            level = DiagnosticStatus.ERROR
+            summary = f'{failures - self._failures} images failed, see the log'
+        self._rejected, self._failures = rejected, failures
         return diagnostic_status(
             f'{_full_name(self._node)}: {self.name or "tracking"}', facts.get('device', ''),
             level, summary, values)

@@ -22,6 +22,7 @@ from pathlib import Path
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.perception.source import open_source
 from trans3dhead_ros.perception.truth import bundled_clip
+from trans3dhead_ros.ros.bag import check_replaceable
 
 _PACES = ('lockstep', 'realtime')
 _STOP_TIMEOUT = 20.0  # s
@@ -86,6 +87,10 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
     """
     with open_source(source) as opened:
         fps = opened.fps
+    check_replaceable(output / 'bag')
+    for path in (output / 'log').glob('*'):
+        if path.suffix != '.log':
+            raise ValueError(f'output: {path} is not of a demo: name another folder')
     for name in _RESULTS:
         target = output / name
         if target.is_dir():

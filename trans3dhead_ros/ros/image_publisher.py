@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from rcl_interfaces.msg import ParameterDescriptor
@@ -26,6 +27,8 @@ PACES = ('lockstep', 'realtime')
 FRAMES_TOPIC = 'source_frames'
 _ANSWER_TIMEOUT = 1.0  # s
 _LISTENER_TIMEOUT = 60.0  # s
+# Frames that are remembered for the end: an hour of a camera, which may run for months.
+_MOST_TOLD = 100_000
 # Deeper than one, so that a recorder beside the tracker can take its time.
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -40,8 +43,8 @@ class ImagePublisher(Node):
     then told of the last round).
 
     Stamps are the source's own times from the moment of the start on, so that whoever smooths over
-    time sees the source's time at any pace. camera_info is published where the camera of the source
-    is known.
+    time sees the source's time at any pace. A camera or a stream keeps its own pace, and its frames
+    are stamped when they arrive. camera_info is published where the camera of the source is known.
 
     :raises ValueError: for a source that cannot be read or another pace.
     """
@@ -71,7 +74,7 @@ class ImagePublisher(Node):
         self._answer = threading.Condition()
         self._last_answer = -1
         self._stopping = threading.Event()
-        self._sent: list[dict[str, float]] = []
+        self._sent: deque[dict[str, float]] = deque(maxlen=_MOST_TOLD)
         self._thread = threading.Thread(target=self._run, name='source', daemon=True)
 
     def start(self) -> None:
@@ -99,18 +102,21 @@ class ImagePublisher(Node):
     def _publish_all(self) -> None:
         camera = self._source.camera
         info = camera_info(camera) if camera is not None else None
+        live = self._source.live
         start = self.get_clock().now().nanoseconds
         began = time.monotonic()
         # Seconds that the rounds before have taken, in the time of the source.
         passed = 0.0
         while True:
-            self._sent = []
+            self._sent.clear()
             for frame in self._source:
-                if self._pace == 'realtime':
+                if self._pace == 'realtime' and not live:
                     self._stopping.wait(max(0.0, began + passed + frame.stamp - time.monotonic()))
                 if self._stopping.is_set():
                     return
                 stamp = start + round((passed + frame.stamp) * 1e9)
+                if live:
+                    stamp = self.get_clock().now().nanoseconds
                 self._publish(frame, stamp, info)
                 if self._pace == 'lockstep':
                     self._await_answer(stamp)
@@ -160,7 +166,7 @@ class ImagePublisher(Node):
     def _tell_frames(self) -> None:
         self._frames.publish(String(data=json.dumps({
             'source': self._source.name, 'fps': self._source.fps, 'size': self._source.size,
-            'pace': self._pace, 'frames': self._sent})))
+            'pace': self._pace, 'frames': list(self._sent)})))
         if self._frames.get_subscription_count():
             self._frames.wait_for_all_acked(Duration(seconds=5))
 

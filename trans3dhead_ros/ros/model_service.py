@@ -50,19 +50,26 @@ class ModelService:
             response.message = 'the node is not configured'
             return response
         answerer, worker = running
-        settings = read_settings(self._node)
+        # Who asks again and again must not fill the process with loaders that wait.
+        if not self._one_at_a_time.acquire(blocking=False):
+            response.message = 'another model is being loaded'
+            response.version = model_name(answerer.aligner)
+            return response
         done: Future = Future(executor=self._node.executor)
 
         def load() -> None:
             try:
-                path = permitted_model(request.path, settings)
-                with self._one_at_a_time:
-                    aligner = HeadAligner.load(path, settings.device)
-                    aligner.warm_up()
-                    worker.call(lambda: answerer.use(aligner)).result()
-                done.set_result(f'{model_name(aligner)} loaded')
+                settings = read_settings(self._node)
+                aligner = HeadAligner.load(
+                    permitted_model(request.path, settings), settings.device)
+                aligner.warm_up()
+                worker.call(lambda: answerer.use(aligner)).result()
+                result = f'{model_name(aligner)} loaded'
             except BaseException as error:  # whatever it is, the service must answer
-                done.set_result(error)
+                result = error
+            finally:
+                self._one_at_a_time.release()
+            done.set_result(result)
             # Wakes the executor, which does not watch futures.
             self._node.executor.create_task(lambda: None)
 

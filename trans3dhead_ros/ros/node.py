@@ -9,6 +9,7 @@ from concurrent import futures
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -34,17 +35,26 @@ _Transition = Callable[['HeadTracker', LifecycleState], TransitionCallbackReturn
 
 
 def _reporting(transition: _Transition) -> _Transition:
-    """Log what rclpy would swallow: an exception of a transition, which fails then."""
+    """
+    Log what rclpy would swallow: an exception of a transition, which fails then.
+
+    What it has done up to there is undone, so that the next attempt begins as the first one did.
+    """
     @functools.wraps(transition)
     def wrapped(self: HeadTracker, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(self, state)
-        except ValueError as error:
-            self._failure = str(error)
-            self.get_logger().error(f'{transition.__name__}: {error}')
         except Exception as error:
-            self._failure = repr(error)
-            self.get_logger().error(f'{transition.__name__} failed\n{traceback.format_exc()}')
+            name = transition.__name__
+            if isinstance(error, ValueError):
+                self._failure = str(error)
+                self.get_logger().error(f'{name}: {error}')
+            else:
+                self._failure = repr(error)
+                self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
+            self._stop_listening()
+            if name != 'on_activate':
+                self._free()
         return _FAILURE
     return wrapped
 
@@ -61,7 +71,7 @@ class HeadTracker(LifecycleNode):
     def __init__(self) -> None:
         super().__init__('head_tracker')
         declare_parameters(self)
-        self._streams = [CameraStream(self, name, self._submit)
+        self._streams = [CameraStream(self, name, self._submit, self._fall_silent)
                          for name in read_settings(self).camera_names()]
         self._answerer: Answerer | None = None
         self._worker: NewestFrameWorker[Arrival] | None = None
@@ -152,6 +162,8 @@ class HeadTracker(LifecycleNode):
                 self.get_logger().warning(
                     f'a frame has taken more than {_PATIENCE:.0f} s; what it holds is forgotten '
                     'when it is done')
+            except Exception:
+                self.get_logger().error(f'what was shown may stay\n{traceback.format_exc()}')
 
     def _free(self) -> None:
         if self._worker is not None and not self._worker.stop(_PATIENCE):
@@ -171,6 +183,11 @@ class HeadTracker(LifecycleNode):
         if not self._enabled or self._worker is None:
             return False
         return self._worker.submit(arrival, source)
+
+    def _fall_silent(self, tracker: CameraTracker) -> None:
+        """Take away what a camera shows that sends nothing any more; its tracks may go on."""
+        if self._worker is not None:
+            self._worker.call(tracker.fall_silent)
 
     def _running(self) -> tuple[Answerer, NewestFrameWorker] | None:
         return None if self._worker is None else (self._answerer, self._worker)
@@ -221,7 +238,10 @@ class HeadTracker(LifecycleNode):
     def stop(self) -> None:
         """Leave every state in order."""
         if self._active or self._worker is not None:
-            self.trigger_shutdown()
+            try:
+                self.trigger_shutdown()
+            except rclpy_implementation.RCLError as error:
+                self.get_logger().warning(f'left amid a transition: {error}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

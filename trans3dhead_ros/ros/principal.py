@@ -18,6 +18,15 @@ class PrincipalHead:
     def __init__(self) -> None:
         self._identity: int | None = None
 
+    @property
+    def state(self) -> int | None:
+        """Which head it is, by its id; may be set, to go on where somebody else was."""
+        return self._identity
+
+    @state.setter
+    def state(self, identity: int | None) -> None:
+        self._identity = identity
+
     def sorted(self, heads: Sequence[Head]) -> list[Head]:
         """Return the heads with the principal one first and the others in their order."""
         if not heads:

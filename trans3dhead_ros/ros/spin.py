@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -18,6 +20,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 USER_MISTAKE = 2
+# Callbacks that fail so often in so many seconds, and the process ends.
+_MOST_FAILURES, _FAILURE_SECONDS = 20, 10.0
 
 
 class Finish:
@@ -100,14 +104,28 @@ def _serve(
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
+    stopping = threading.Event()
+
     def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            finish(0)
-        except Exception:
-            node.get_logger().fatal(f'a callback failed\n{traceback.format_exc()}')
-            finish(1)
+        failures: deque[float] = deque(maxlen=_MOST_FAILURES)
+        while True:
+            try:
+                executor.spin()
+                return
+            except ExternalShutdownException:
+                finish(0)
+                return
+            except Exception:
+                if stopping.is_set():
+                    # It has stumbled over what was being taken away.
+                    return
+                # Some requests make rclpy itself raise: whoever sends one must not end the node.
+                node.get_logger().error(f'a callback failed\n{traceback.format_exc()}')
+                failures.append(time.monotonic())
+                if len(failures) == _MOST_FAILURES \
+                        and failures[-1] - failures[0] < _FAILURE_SECONDS:
+                    finish(1)
+                    return
 
     thread = threading.Thread(target=spin, name='executor', daemon=True)
     thread.start()
@@ -118,7 +136,10 @@ def _serve(
     except ValueError as error:
         return _complain(error)
     finally:
-        executor.shutdown()
+        stopping.set()
+        # It must not wait for what is at hand: Humble's would wait for ever, for a call that only
+        # the stopped executor could finish.
+        executor.shutdown(timeout_sec=0.0)
         thread.join(timeout=10.0)
         if end is not None:
             end(node)

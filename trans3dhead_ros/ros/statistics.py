@@ -25,11 +25,13 @@ class Statistics:
         self._counts: Counter[str] = Counter()
         self._age = float('nan')
         self._heads = 0
+        self._owed: float | None = None
 
     def received(self, now: float) -> None:
         """Note that an image has come; `now` is of a clock that only goes forward."""
         with self._lock:
             self._received.append(now)
+            self._owed = now if self._owed is None else self._owed
             self._counts['received'] += 1
 
     def answered(self, inference: float, age: float, heads: int) -> None:
@@ -38,12 +40,21 @@ class Statistics:
             self._inference.append(inference)
             self._counts['answered'] += 1
             self._age, self._heads = age, heads
+            self._owed = None
 
     def rejected(self, kind: str) -> int:
         """Count a message that could not be used: 'image' or 'camera_info'. Return how many."""
         with self._lock:
             self._counts[f'bad {kind}'] += 1
+            if kind == 'image':
+                self._owed = None
             return self._counts[f'bad {kind}']
+
+    def failed(self) -> None:
+        """Count an image that a defect has kept from being answered."""
+        with self._lock:
+            self._counts['failed'] += 1
+            self._owed = None
 
     def replaced(self) -> None:
         """Count an image that a newer one has replaced before it was looked at."""
@@ -54,16 +65,32 @@ class Statistics:
         """Count an image that came sooner than `max_rate` asks for."""
         with self._lock:
             self._counts['skipped'] += 1
+            self._owed = None
 
     def bad(self) -> int:
         """Return how many messages could not be used."""
         with self._lock:
             return self._counts['bad image'] + self._counts['bad camera_info']
 
+    def failures(self) -> int:
+        """Return how many images a defect has kept from being answered."""
+        with self._lock:
+            return self._counts['failed']
+
     def last_received(self) -> float | None:
         """Return when the last image came."""
         with self._lock:
             return self._received[-1] if self._received else None
+
+    def owed_since(self) -> float | None:
+        """Return when the first image came since one was done with in whatever way; or None."""
+        with self._lock:
+            return self._owed
+
+    def excuse(self) -> None:
+        """Note that no answer is expected to the images that have come."""
+        with self._lock:
+            self._owed = None
 
     def values(self, now: float) -> dict[str, str]:
         """Return the report as names and texts."""
@@ -77,6 +104,7 @@ class Statistics:
                 'images answered': str(self._counts['answered']),
                 'images replaced by newer ones': str(self._counts['replaced']),
                 'images above max_rate': str(self._counts['skipped']),
+                'images that failed': str(self._counts['failed']),
                 'bad images': str(self._counts['bad image']),
                 'bad camera_info': str(self._counts['bad camera_info']),
                 'frame age (ms)': _milliseconds(self._age),

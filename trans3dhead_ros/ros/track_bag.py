@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import errno
 import heapq
+import itertools
+import math
 import shutil
 import signal
 import sys
@@ -37,23 +39,19 @@ from trans3dhead_ros.ros.bag_topic import Message
 from trans3dhead_ros.ros.recording import row
 
 EXIT_LOSS = 1
+# Of what a run leaves to be continued by another one.
+_FORMAT = 2
 
 
 @dataclass
 class Progress:
     """How far a run is, in messages of the image and the calibration topic."""
 
-    #: Of the last message that was looked at, ns, and how many of the same stamp were.
-    stamp: int = 0
-    at_stamp: int = 0
+    #: Messages that were looked at, in the order of the reader; stamps may go backwards in it.
+    looked: int = 0
     images: int = 0
     bad_images: int = 0
     with_heads: int = 0
-
-    def advance(self, stamp: int) -> None:
-        """Count a message."""
-        self.at_stamp = self.at_stamp + 1 if stamp == self.stamp else 1
-        self.stamp = stamp
 
 
 def track_bag(options: argparse.Namespace) -> int:
@@ -82,6 +80,7 @@ def track_bag(options: argparse.Namespace) -> int:
                       reader, options.copy, [images, *([info] if info else [])],
                       publishers.topics)}
         plan = {
+            'format': _FORMAT,
             'source': [[file.name, file.stat().st_size, file.stat().st_mtime_ns]
                        for file in bag_files(Path(options.source))],
             'topic': images, 'camera-info': info, 'fov': options.fov,
@@ -122,18 +121,19 @@ class _Run:
         """Answer what is not answered yet, with a checkpoint every so many images."""
         self._begin()
         progress, count = self._progress, self._reader.topics[self._images].count
-        began, first = time.perf_counter(), None
+        began, earliest, latest = time.perf_counter(), math.inf, -math.inf
         with _asked_to_stop() as stopping, tqdm(
                 total=count, initial=progress.images, unit='image', leave=False,
                 disable=None) as bar:
             for message in self._remaining():
                 if message.topic == self._images:
-                    first = message.stamp if first is None else first
+                    earliest = min(earliest, message.stamp)
+                    latest = max(latest, message.stamp)
                     self._answer(message)
                     bar.update()
                 else:
                     self._answerer.camera_info(message.data)
-                progress.advance(message.stamp)
+                progress.looked += 1
                 if stopping.is_set():
                     bar.close()
                     self._save()
@@ -143,8 +143,8 @@ class _Run:
                 if message.topic == self._images and progress.images % interval == 0:
                     self._save()
         self._save()
-        if first is not None:
-            recorded, taken = 1e-9 * (progress.stamp - first), time.perf_counter() - began
+        if earliest <= latest:
+            recorded, taken = 1e-9 * (latest - earliest), time.perf_counter() - began
             self._speed = f'{recorded:.1f} s of recording in {taken:.1f} s'
 
     def report(self, output: Path, stream: TextIO) -> int:
@@ -177,12 +177,7 @@ class _Run:
     def _remaining(self) -> Iterator[Message]:
         """Yield the messages behind those that were looked at already."""
         topics = [self._images, *([self._info] if self._info else [])]
-        start, skip = self._progress.stamp, self._progress.at_stamp
-        for message in self._reader.messages(topics, start):
-            if message.stamp == start and skip:
-                skip -= 1
-            else:
-                yield message
+        return itertools.islice(self._reader.messages(topics), self._progress.looked, None)
 
     def _answer(self, message: Message) -> None:
         progress = self._progress
