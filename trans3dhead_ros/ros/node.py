@@ -53,7 +53,8 @@ def _reporting(transition: _Transition) -> _Transition:
                 self._failure = repr(error)
                 self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
             self._stop_listening()
-            if name != 'on_activate':
+            # Between inactive and active the model stays.
+            if name not in ('on_activate', 'on_deactivate'):
                 self._free()
         return _FAILURE
     return wrapped
