@@ -36,7 +36,7 @@ from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.perception.render import HeadRenderer, load_head
 from trans3dhead_ros.perception.state import pipeline_state, restore_pipeline
-from trans3dhead_ros.ros.bag import Bag, typestore
+from trans3dhead_ros.ros.bag import Bag, check_replaceable, typestore
 from trans3dhead_ros.ros.bag_reading import BagReader
 from trans3dhead_ros.ros.cameras import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
@@ -571,3 +571,12 @@ def test_a_package_that_a_bag_needs_is_named_in_one_line(name, message, short, t
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count('\n') == 1
+
+
+def test_what_a_killed_writer_left_of_a_bag_may_be_replaced(tmp_path):
+    for name in ('bag_0.db3', 'bag_0.db3-journal', 'metadata.yaml', 'bag_1.mcap.zstd'):
+        (tmp_path / name).touch()
+    check_replaceable(tmp_path)
+    (tmp_path / 'dear.txt').touch()
+    with pytest.raises(ValueError, match='dear.txt'):
+        check_replaceable(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode
@@ -47,6 +47,20 @@ class Answerer:
 
     def answer(self, *arrivals: Arrival) -> None:
         """Answer one image of each camera that has sent one."""
+        try:
+            self._answer(arrivals)
+        except Exception as error:
+            self.failed(error, *(self.trackers[arrival.camera] for arrival in arrivals))
+
+    def failed(self, error: Exception, *trackers: CameraTracker) -> None:
+        """A defect of ours must not end the stream; the log gets what is needed to mend it."""
+        for tracker in trackers:
+            tracker.statistics.failed()
+        lines = ''.join(traceback.format_exception(error))
+        self._node.get_logger().error(
+            f'an image could not be answered\n{lines}', throttle_duration_sec=PERIOD)
+
+    def _answer(self, arrivals: Sequence[Arrival]) -> None:
         settings = read_settings(self._node)
         self._follow_device(settings.device)
         started = time.perf_counter()
@@ -70,14 +84,6 @@ class Answerer:
                     tracker.finish(frame, result, took)
                 except Exception as error:
                     self.failed(error, tracker)
-
-    def failed(self, error: Exception, tracker: CameraTracker | None = None) -> None:
-        """A defect of ours must not end the stream; the log gets what is needed to mend it."""
-        for each in self.trackers.values() if tracker is None else (tracker,):
-            each.statistics.failed()
-        lines = ''.join(traceback.format_exception(error))
-        self._node.get_logger().error(
-            f'an image could not be answered\n{lines}', throttle_duration_sec=PERIOD)
 
     def use(self, aligner: HeadAligner) -> None:
         """Take another network from the next frame on."""

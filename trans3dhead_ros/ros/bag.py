@@ -32,8 +32,9 @@ def check_replaceable(path: Path) -> None:
     """Raise `ValueError` where there is a folder with something else than a bag in it."""
     if not path.is_dir():
         return
+    # SQLite leaves X.db3-journal, -wal and -shm beside a bag that was not closed.
     others = [file.name for file in path.iterdir() if file.name != 'metadata.yaml'
-              and not {*STORAGES.values()} & {*file.suffixes}]
+              and not any(ending in file.name for ending in STORAGES.values())]
     if others:
         raise ValueError(f'output: {path} is a folder with other things than a bag in it, such as '
                          f'{sorted(others)[0]}: it is not replaced')

@@ -31,7 +31,7 @@ class CameraStream:
     :param name: of the camera; empty where there is only one.
     :param submit: takes an image and the camera's name, and says whether it has replaced one that
         was waiting.
-    :param silence: called once when no image has come for `no_image_warning` seconds.
+    :param silence: called once when images have ceased for `no_image_warning` seconds.
     :ivar tracker: gets the calibration; None until the node is configured.
     """
 
@@ -46,7 +46,7 @@ class CameraStream:
         self._node = node
         self._submit = submit
         self._silence = silence
-        self._silent = False
+        self._silenced: float | None = None
         self._input = ImageInput(
             node, self.prefix, self._settings().image_transport, self._image)
         self._camera_info: Subscription | None = None
@@ -97,20 +97,21 @@ class CameraStream:
         if self.tracker is not None:
             values['calibration'] = self.tracker.calibration.state
         if wanted and self._listening_since is not None:
-            quiet = now - max(self.statistics.last_received() or 0.0, self._listening_since)
+            last = self.statistics.last_received()
+            quiet = now - max(last or 0.0, self._listening_since)
             owed = now - (self.statistics.owed_since() or now)
             limit = self._settings().no_image_warning
-            silent = 0.0 < limit < quiet
-            if silent:
+            if 0.0 < limit < quiet:
                 level = DiagnosticStatus.WARN
                 summary = f'no image for {quiet:.0f} s {self._input.silence()}'
                 self._complaints.warn('silence', summary, _LOG_PERIOD)
-                if not self._silent and self.tracker is not None:
+                # Once for the images up to this one.
+                if last != self._silenced and self.tracker is not None:
                     self._silence(self.tracker)
+                    self._silenced = last
             elif 0.0 < limit < owed:
                 level, summary = DiagnosticStatus.ERROR, f'no answer for {owed:.0f} s to images'
                 self._complaints.warn('no answer', summary, _LOG_PERIOD)
-            self._silent = silent
         else:
             self.statistics.excuse()
         rejected, failures = self.statistics.bad(), self.statistics.failures()

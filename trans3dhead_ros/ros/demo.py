@@ -110,7 +110,7 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
             'recorder', 'trans3dhead_ros.ros.recorder',
             {'output': str(output), 'fps': f'{max(fps, 1.0):.6f}'}, logs))
         processes.append(Process.start(
-            'head_tracker', 'trans3dhead_ros.ros.node',
+            'head_tracker', 'trans3dhead_ros.ros.head_tracker',
             {'autostart': 'true', 'device': device, **({'model': model} if model else {})}, logs))
         processes.append(Process.start(
             'image_publisher', 'trans3dhead_ros.ros.image_publisher',

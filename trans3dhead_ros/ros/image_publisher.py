@@ -118,7 +118,7 @@ class ImagePublisher(Node):
                 if live:
                     stamp = self.get_clock().now().nanoseconds
                 self._publish(frame, stamp, info)
-                if self._pace == 'lockstep':
+                if self._pace == 'lockstep' and not live:
                     self._await_answer(stamp)
             if not self._repeat:
                 return

@@ -73,7 +73,12 @@ class ModelService:
             # Wakes the executor, which does not watch futures.
             self._node.executor.create_task(lambda: None)
 
-        threading.Thread(target=load, name='load model', daemon=True).start()
+        try:
+            threading.Thread(target=load, name='load model', daemon=True).start()
+        except RuntimeError as error:  # a machine out of threads
+            self._one_at_a_time.release()
+            response.message, response.version = _reason(error), model_name(answerer.aligner)
+            return response
         result = await done
         response.success = isinstance(result, str)
         response.message = result if response.success else _reason(result)

@@ -53,8 +53,10 @@ def _reporting(transition: _Transition) -> _Transition:
                 self._failure = repr(error)
                 self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
             self._stop_listening()
+            if name == 'on_activate':
+                LifecycleNode.on_deactivate(self, state)
             # Between inactive and active the model stays.
-            if name not in ('on_activate', 'on_deactivate'):
+            elif name != 'on_deactivate':
                 self._free()
         return _FAILURE
     return wrapped
@@ -77,6 +79,7 @@ class HeadTracker(LifecycleNode):
         self._answerer: Answerer | None = None
         self._worker: NewestFrameWorker[Arrival] | None = None
         self._outputs: list[Output] = []
+        self._faces: Faces | None = None
         self._active = False
         self._enabled = True
         self._failure = 'see the log'
@@ -98,7 +101,7 @@ class HeadTracker(LifecycleNode):
         aligner = HeadAligner.load(settings.model or None, settings.device)
         aligner.warm_up()
         detector = make_detector(settings.detector)
-        faces = Faces(self) if settings.rep155 else None
+        faces = self._faces = Faces(self) if settings.rep155 else None
         trackers = {}
         for stream in self._streams:
             outputs = faces.make_outputs(stream.prefix) if faces \
@@ -115,6 +118,8 @@ class HeadTracker(LifecycleNode):
     @_reporting
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe."""
+        if self._worker is None:
+            raise ValueError('the model is gone; clean up and configure again')
         result = super().on_activate(state)
         self._active = True
         for stream in self._streams:
@@ -174,7 +179,9 @@ class HeadTracker(LifecycleNode):
         for output in self._outputs:
             output.destroy()
         self._outputs = []
-        self._worker = self._answerer = None
+        if self._faces is not None:
+            self._faces.destroy()
+        self._worker = self._answerer = self._faces = None
         give_back()
 
     # -- input and services ------------------------------------------------------------------------
@@ -256,8 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                'Tracks heads in images; `ros2 param list` shows what can be set.')
     if refused is not None:
         return refused
-    return spin_node(lambda _: HeadTracker(), arguments,
-                     begin=HeadTracker.start, end=HeadTracker.stop)
+    return spin_node(lambda _: HeadTracker(), arguments, begin=HeadTracker.start,
+                     end=HeadTracker.stop, patient=True)
 
 
 if __name__ == '__main__':

@@ -84,12 +84,15 @@ class Recorder(Node):
             for i, stamp in enumerate(self._seen)]
         rows = [row(f['frame'], f['stamp'], self._answers.get(f['header_stamp'])) for f in frames]
         write_records(self._folder / 'heads.jsonl', rows)
-        latencies = [self._arrived[f['header_stamp']] - f['sent'] for f in frames
-                     if 'sent' in f and f['header_stamp'] in self._arrived]
+        # Of a long stream only its last frames are told.
+        arrived = {f['header_stamp']: self._arrived[f['header_stamp']] for f in frames
+                   if f['header_stamp'] in self._arrived}
+        latencies = [arrived[f['header_stamp']] - f['sent'] for f in frames
+                     if 'sent' in f and f['header_stamp'] in arrived]
         sent = [f['sent'] for f in frames if 'sent' in f]
-        seconds = max(self._arrived.values()) - min(sent) if sent and self._arrived else 0.0
+        seconds = max(arrived.values()) - min(sent) if sent and arrived else 0.0
         truth = read_truth(self._told['source']) if self._told else None
-        print(summary(rows, len(self._arrived), latencies, seconds, truth), flush=True)
+        print(summary(rows, len(arrived), latencies, seconds, truth), flush=True)
 
     def _record(self, kind: type, topic: str) -> None:
         name = _type_name(kind)

@@ -43,6 +43,7 @@ class Finish:
 def spin_node(
     make: Callable[[Finish], Node], arguments: Sequence[str] | None, *,
     begin: Callable[[Any], None] | None = None, end: Callable[[Any], None] | None = None,
+    patient: bool = False,
 ) -> int:
     """
     Make a node, serve it until SIGINT, SIGTERM or its own `Finish`, and return the exit code.
@@ -55,6 +56,7 @@ def spin_node(
     :param arguments: of the command line, without the program; None takes the process's own.
     :param begin: called with the node when it is served; may raise `ValueError` as well.
     :param end: called with the node when it is no longer served, before it is destroyed.
+    :param patient: whether the process goes on after a callback that has failed.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -65,7 +67,7 @@ def spin_node(
     previous = {number: signal.signal(number, lambda *_: finish(0))
                 for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _serve(make, finish, begin, end)
+        return _serve(make, finish, begin, end, patient)
     finally:
         rclpy.try_shutdown()
         for number, handler in previous.items():
@@ -94,7 +96,7 @@ def refuse_arguments(arguments: Sequence[str] | None, usage: str) -> int | None:
 
 def _serve(
     make: Callable[[Finish], Node], finish: Finish, begin: Callable[[Any], None] | None,
-    end: Callable[[Any], None] | None,
+    end: Callable[[Any], None] | None, patient: bool,
 ) -> int:
     try:
         node = make(finish)
@@ -122,8 +124,12 @@ def _serve(
                 # Some requests make rclpy itself raise: whoever sends one must not end the node.
                 node.get_logger().error(f'a callback failed\n{traceback.format_exc()}')
                 failures.append(time.monotonic())
-                if len(failures) == _MOST_FAILURES \
-                        and failures[-1] - failures[0] < _FAILURE_SECONDS:
+                often = len(failures) == _MOST_FAILURES \
+                    and failures[-1] - failures[0] < _FAILURE_SECONDS
+                # What fails before its callback begins keeps the group of it taken: nothing in
+                # there would run again.
+                stuck = not all(each.callback_group.can_execute(each) for each in node.services)
+                if often or stuck or not patient:
                     finish(1)
                     return
 
