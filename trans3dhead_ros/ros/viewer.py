@@ -161,7 +161,8 @@ def _recording(
     elif options.web:
         address = recording.serve_grpc(grpc_port=options.port + 1, default_blueprint=layout)
         rr.serve_web_viewer(web_port=options.port, open_browser=False, connect_to=address)
-        print(f'the viewer: http://localhost:{options.port}/?url={quote(address)}')
+        # At once, also where somebody reads it through a pipe.
+        print(f'the viewer: http://localhost:{options.port}/?url={quote(address)}', flush=True)
     else:
         # Beside the Python that runs this, whatever PATH says.
         program = Path(rerun_cli.__file__).with_name('rerun')
