@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros import markers, messages
+from trans3dhead_ros.ros.bag import typestore
 from trans3dhead_ros.ros.principal import PrincipalHead
 from trans3dhead_ros.ros.worker import NewestFrameWorker
 
@@ -93,7 +94,13 @@ def test_head_array_survives_the_wire():
     array = messages.head_array(HEADER, [make_head(1), make_head(2)], 'model 1', ['a', 'b'],
                                 LANDMARKS)
     again = deserialize_message(serialize_message(array), type(array))
-    assert serialize_message(again) == serialize_message(array)
+    types, name = typestore(), 'trans3dhead/msg/HeadArray'
+
+    def canonical(message):
+        # Without what lies between the fields, which nobody has written.
+        return bytes(types.serialize_cdr(
+            types.deserialize_cdr(serialize_message(message), name), name))
+    assert canonical(again) == canonical(array)
     assert [head.id for head in again.heads] == [1, 2]
     assert again.heads[1].landmarks_px == array.heads[1].landmarks_px
 
