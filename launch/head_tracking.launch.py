@@ -205,8 +205,8 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
         if given['image_transport'] == 'compressed':
             raise RuntimeError('camera:=file sends raw images: leave out image_transport')
         source = readable(source)
-        # Without autostart somebody takes his time; the publisher then waits for any listener.
         parameters['repeat'] = given['repeat'] == 'true'
+        # Without autostart somebody takes his time; the publisher then waits for any listener.
         parameters['wait_for'] = ['head_tracker' if given['autostart'] == 'true' else '']
     if source:
         parameters[kind.source] = text(source)

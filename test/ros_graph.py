@@ -115,10 +115,9 @@ class Client(Node):
 
     def answer(self, header: Header, timeout: float = 30.0) -> HeadArray:
         """Return the heads of the image with this header."""
-        def found():
-            return [m for m in self.received['heads'] if m.header.stamp == header.stamp]
-        assert self.spin_until(found, timeout), 'the image was not answered'
-        return found()[0]
+        assert self.spin_until(lambda: self.all_of('heads', header), timeout), \
+            'the image was not answered'
+        return self.all_of('heads', header)[0]
 
     def ask(self, image) -> HeadArray:
         """Send a BGR picture and return its answer."""

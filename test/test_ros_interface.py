@@ -235,13 +235,16 @@ def test_publishers_of_both_reliabilities_are_heard_and_a_restarted_one_too(clie
     assert client.ask(picture).heads
 
 
+def markers_are_gone(client):
+    return any(marker.action == marker.DELETEALL
+               for array in client.received['head_markers'] for marker in array.markers)
+
+
 def test_markers_go_when_the_node_is_disabled(client, picture):
     client.of('head_markers', client.send(picture))
     client.call(SetBool, 'head_tracker/enable', SetBool.Request(data=False))
     try:
-        assert client.spin_until(lambda: any(
-            marker.action == marker.DELETEALL
-            for array in client.received['head_markers'] for marker in array.markers))
+        assert client.spin_until(lambda: markers_are_gone(client))
         client.status(lambda status: status.message == 'disabled')
         # Whoever has switched it off does not want to hear that no image comes.
         client.spin_for(1.5)
@@ -255,9 +258,7 @@ def test_what_is_shown_goes_when_the_camera_does(client, picture):
     before = client.ask(picture).heads[0].id
     client.of('head_markers', client.send(picture))
     client.received['head_markers'].clear()
-    assert client.spin_until(lambda: any(
-        marker.action == marker.DELETEALL
-        for array in client.received['head_markers'] for marker in array.markers), 10.0)
+    assert client.spin_until(lambda: markers_are_gone(client), 10.0)
     client.status(lambda status: status.message.startswith('no image'))
     # It may come back, and then it is the same head.
     assert client.ask(picture).heads[0].id == before

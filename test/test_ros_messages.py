@@ -195,14 +195,15 @@ def test_worker_answers_one_frame_of_every_source_however_fast_another_is():
 
 def test_worker_goes_on_after_a_failure(gate):
     failures = []
-    worker = NewestFrameWorker(gate, failures.append)
+    worker = NewestFrameWorker(gate, lambda error, *frames: failures.append((error, frames)))
     gate.go.release(2)
     for frame in ('bad', 'good'):
         worker.submit(frame)
         gate.taken.acquire(timeout=10)
     assert worker.stop()
     assert gate.handled == ['good']
-    assert [str(error) for error in failures] == ['bad frame']
+    assert [str(error) for error, _ in failures] == ['bad frame']
+    assert [frames for _, frames in failures] == [('bad',)]
 
 
 def test_worker_runs_calls_between_frames_and_cancels_them_when_it_stops(gate):

@@ -40,24 +40,26 @@ def ends(node):
     return (len(list(node.publishers)), len(list(node.subscriptions)), len(list(node.timers)))
 
 
-def test_configuring_fails_and_succeeds(tracker, monkeypatch):
+def fail_twice(tracker, monkeypatch, trigger, owner, name):
+    """Let a transition fail half-way in a function of its owner; return what the node has."""
     before = ends(tracker)
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(node_module, 'make_outputs', failing_at(2, node_module.make_outputs))
-            assert tracker.trigger_configure() == FAILURE
+            patch.setattr(owner, name, failing_at(2, getattr(owner, name)))
+            assert trigger() == FAILURE
         assert ends(tracker) == before
+    return before
+
+
+def test_configuring_fails_and_succeeds(tracker, monkeypatch):
+    before = fail_twice(
+        tracker, monkeypatch, tracker.trigger_configure, node_module, 'make_outputs')
     assert tracker.trigger_configure() == SUCCESS
     assert ends(tracker)[0] > before[0]
 
 
 def test_activating_fails_and_succeeds(tracker, monkeypatch):
-    before = ends(tracker)
-    for _ in range(2):
-        with monkeypatch.context() as patch:
-            patch.setattr(CameraStream, 'listen', failing_at(2, CameraStream.listen))
-            assert tracker.trigger_activate() == FAILURE
-        assert ends(tracker) == before
+    before = fail_twice(tracker, monkeypatch, tracker.trigger_activate, CameraStream, 'listen')
     assert tracker.trigger_activate() == SUCCESS
     # camera_info of both, and the look at who publishes.
     assert ends(tracker) == (before[0], before[1] + 2, before[2] + 2)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
 from lifecycle_msgs.srv import ChangeState
 from ros_graph import Client, TrackerProcess, compressed
 from sensor_msgs.msg import CompressedImage, Image
@@ -59,18 +58,21 @@ class Stage:
         :raises AssertionError: when that does not happen.
         """
         for client in self.clients:
-            heads, sent = client.received['heads'], []
-            heads.clear()
+            assert self._reaches(client), f'no image was answered, see {self.process.log}'
 
-            def answered(heads: list[HeadArray] = heads, sent: list[Time] = sent) -> bool:
-                return any(answer.header.stamp in sent for answer in heads)
-            for _ in range(round(_PATIENCE)):
-                message = self.message(client, self.nobody)
-                sent.append(message.header.stamp)
-                client.images.publish(message)
-                if client.spin_until(lambda: answered() or not self.alive(), 1.0):
-                    break
-            assert answered(), f'no image was answered, see {self.process.log}'
+    def _reaches(self, client: Client) -> bool:
+        sent: list[Header] = []
+
+        def answered() -> bool:
+            return any(client.all_of('heads', header) for header in sent)
+        client.received['heads'].clear()
+        for _ in range(round(_PATIENCE)):
+            message = self.message(client, self.nobody)
+            sent.append(message.header)
+            client.images.publish(message)
+            if client.spin_until(lambda: answered() or not self.alive(), 1.0):
+                break
+        return answered()
 
     def usage(self) -> Usage:
         return usage(self.process.popen.pid)
@@ -88,14 +90,11 @@ class Stage:
 
     def answer(self, client: Client, message: Image | CompressedImage) -> HeadArray | None:
         """Send an image and return the heads with its stamp; None when they do not come."""
-        heads, stamp = client.received['heads'], message.header.stamp
-        heads.clear()
+        client.received['heads'].clear()
         client.images.publish(message)
-
-        def found() -> list[HeadArray]:
-            return [answer for answer in heads if answer.header.stamp == stamp]
-        client.spin_until(lambda: found() or not self.alive(), _PATIENCE)
-        return found()[0] if found() else None
+        client.spin_until(
+            lambda: client.all_of('heads', message.header) or not self.alive(), _PATIENCE)
+        return next(iter(client.all_of('heads', message.header)), None)
 
     def ask(self, client: Client, picture: np.ndarray) -> HeadArray | None:
         return self.answer(client, self.message(client, picture))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode
@@ -47,20 +47,6 @@ class Answerer:
 
     def answer(self, *arrivals: Arrival) -> None:
         """Answer one image of each camera that has sent one."""
-        try:
-            self._answer(arrivals)
-        except Exception as error:
-            self.failed(error, *(self.trackers[arrival.camera] for arrival in arrivals))
-
-    def failed(self, error: Exception, *trackers: CameraTracker) -> None:
-        """A defect of ours must not end the stream; the log gets what is needed to mend it."""
-        for tracker in trackers:
-            tracker.statistics.failed()
-        lines = ''.join(traceback.format_exception(error))
-        self._node.get_logger().error(
-            f'an image could not be answered\n{lines}', throttle_duration_sec=PERIOD)
-
-    def _answer(self, arrivals: Sequence[Arrival]) -> None:
         settings = read_settings(self._node)
         self._follow_device(settings.device)
         started = time.perf_counter()
@@ -78,12 +64,16 @@ class Answerer:
             if isinstance(result, ValueError):
                 tracker.reject('image', str(result))
             elif isinstance(result, Exception):
-                self.failed(result, tracker)
+                self._failed(result, tracker)
             else:
                 try:
                     tracker.finish(frame, result, took)
                 except Exception as error:
-                    self.failed(error, tracker)
+                    self._failed(error, tracker)
+
+    def failed(self, error: Exception, *arrivals: Arrival) -> None:
+        """Note that `answer` has let an exception through with these images."""
+        self._failed(error, *(self.trackers[arrival.camera] for arrival in arrivals))
 
     def use(self, aligner: HeadAligner) -> None:
         """Take another network from the next frame on."""
@@ -102,6 +92,14 @@ class Answerer:
         """Take away what was published and would stay."""
         for tracker in self.trackers.values():
             tracker.fall_silent()
+
+    def _failed(self, error: Exception, *trackers: CameraTracker) -> None:
+        """A defect of ours must not end the stream; the log gets what is needed to mend it."""
+        for tracker in trackers:
+            tracker.statistics.failed()
+        lines = ''.join(traceback.format_exception(error))
+        self._node.get_logger().error(
+            f'an image could not be answered\n{lines}', throttle_duration_sec=PERIOD)
 
     def _follow_device(self, device: str) -> None:
         if device == self._device:

@@ -95,7 +95,7 @@ class BagAnswerer:
     def state(self) -> dict[str, Any]:
         """Return everything that the next answer depends on, as JSON values."""
         return {
-            'pipeline': pipeline_state(self._pipeline), 'principal': self._principal.state,
+            'pipeline': pipeline_state(self._pipeline), 'principal': self._principal.identity,
             'info': _text(self._info), 'made_by': [_text(self._made_by[0]), self._made_by[1]],
             'markers': [output.state for output in self._markers()],
             'notes': dict(self.notes),
@@ -108,7 +108,7 @@ class BagAnswerer:
         :raises ValueError: for one that is damaged.
         """
         restore_pipeline(self._pipeline, state['pipeline'])
-        self._principal.state = state['principal']
+        self._principal.identity = state['principal']
         info, size = state['made_by']
         if info is not None:
             self.camera_info(base64.b64decode(info))

@@ -32,8 +32,8 @@ class _Part(Protocol):
 
     topics: list[Topic]
 
-    def messages(self, names: Collection[str], start: int) -> Iterator[Message]:
-        """Yield the messages of the topics from `start` (ns) on."""
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """Yield the messages of the topics."""
 
     def close(self) -> None:
         """Close the file."""
@@ -72,15 +72,11 @@ class BagReader:
             self.close()
             raise ValueError(self.damage or f'{path}: the bag is empty')
 
-    def messages(self, names: Collection[str], start: int = 0) -> Iterator[Message]:
-        """
-        Yield the messages of the topics in the order of time, up to the first damage.
-
-        :param start: ns; earlier ones are left out.
-        """
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """Yield the messages of the topics in the order of time, up to the first damage."""
         for part in self._parts:
             try:
-                for message in part.messages(names, start):
+                for message in part.messages(names):
                     # Only a bag's metadata says that its messages are packed one by one.
                     packed = message.data.startswith(ZSTD_MAGIC)
                     yield message._replace(data=unpacked(message.data)) if packed else message
@@ -130,11 +126,11 @@ class _Whole:
                              tuple(c.ext.offered_qos_profiles))
                        for c in self._reader.connections]
 
-    def messages(self, names: Collection[str], start: int) -> Iterator[Message]:
-        """Yield the messages of the topics from `start` (ns) on, in the order of time."""
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """Yield the messages of the topics, in the order of time."""
         chosen = [c for c in self._reader.connections if c.topic in names]
         if chosen:
-            for connection, stamp, data in self._reader.messages(chosen, start or None):
+            for connection, stamp, data in self._reader.messages(chosen):
                 yield Message(connection.topic, stamp, bytes(data))
 
     def close(self) -> None:

@@ -62,11 +62,11 @@ class CutMcap:
         self.topics = [topic._replace(count=counts[channel])
                        for channel, topic in self._channels.items()]
 
-    def messages(self, names: Collection[str], start: int) -> Iterator[Message]:
-        """Yield the messages of the topics from `start` (ns) on, in the order of the file."""
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """Yield the messages of the topics, in the order of the file."""
         for channel, stamp, data in self._messages():
             topic = self._channels[channel].name
-            if stamp >= start and topic in names:
+            if topic in names:
                 yield Message(topic, stamp, data)
 
     def close(self) -> None:
@@ -79,19 +79,15 @@ class CutMcap:
             file.seek(len(_MAGIC))
             for opcode, content in _records(file):
                 inner = _chunk(content) if opcode == _CHUNK else [(opcode, content)]
-                found: list[tuple[int, int, bytes]] = []
-                whole = True
-                for record in inner:
-                    try:
-                        message = self._take(*record, schemas)
-                    except (struct.error, UnicodeDecodeError):
-                        # Here is the damage: what stands behind it means nothing.
-                        whole = False
-                        break
-                    if message is not None:
-                        found.append(message)
-                yield from sorted(found, key=lambda message: message[1])
-                if not whole:
+                found, damaged = [], False
+                try:
+                    for record in inner:
+                        found.append(self._take(*record, schemas))
+                except (struct.error, UnicodeDecodeError):
+                    # What stands behind the damage means nothing.
+                    damaged = True
+                yield from sorted(filter(None, found), key=lambda message: message[1])
+                if damaged:
                     return
 
     def _take(
@@ -134,10 +130,10 @@ class CutSqlite:
         self.topics = [Topic(name, kind, MessageDefinition(MessageDefinitionFormat.NONE, ''),
                              counts[name]) for _, name, kind in topics]
 
-    def messages(self, names: Collection[str], start: int) -> Iterator[Message]:
-        """Yield the messages of the topics from `start` (ns) on, in the order of the file."""
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """Yield the messages of the topics, in the order of the file."""
         for message in self._all('data'):
-            if message.stamp >= start and message.topic in names:
+            if message.topic in names:
                 yield message
 
     def close(self) -> None:

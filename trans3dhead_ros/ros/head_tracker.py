@@ -13,8 +13,6 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
-from trans3dhead_ros.ros.heap import limit_pools
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
@@ -25,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    from trans3dhead_ros.ros.heap import limit_pools
     limit_pools()
     from trans3dhead_ros.ros.node import main as run_node
 

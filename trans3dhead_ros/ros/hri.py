@@ -102,10 +102,8 @@ class Faces:
         self._tracked.publish(self.messages.IdsList(header=header, ids=ids))
 
     def destroy(self) -> None:
-        """Remove the publisher; more than once does no harm."""
-        if self._tracked is not None:
-            self._node.destroy_publisher(self._tracked)
-            self._tracked = None
+        """Remove the publisher."""
+        self._node.destroy_publisher(self._tracked)
 
 
 class FaceTransforms(Transforms):
@@ -163,7 +161,6 @@ class FaceTopics(Output):
     def destroy(self) -> None:
         """Remove the publishers."""
         self._close(set(self._open))
-        self._faces.destroy()
 
     def _close(self, names: set[str]) -> None:
         for name in names:

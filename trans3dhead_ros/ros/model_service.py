@@ -50,10 +50,10 @@ class ModelService:
             response.message = 'the node is not configured'
             return response
         answerer, worker = running
+        response.version = model_name(answerer.aligner)
         # Who asks again and again must not fill the process with loaders that wait.
         if not self._one_at_a_time.acquire(blocking=False):
             response.message = 'another model is being loaded'
-            response.version = model_name(answerer.aligner)
             return response
         done: Future = Future(executor=self._node.executor)
 
@@ -77,7 +77,7 @@ class ModelService:
             threading.Thread(target=load, name='load model', daemon=True).start()
         except RuntimeError as error:  # a machine out of threads
             self._one_at_a_time.release()
-            response.message, response.version = _reason(error), model_name(answerer.aligner)
+            response.message = _reason(error)
             return response
         result = await done
         response.success = isinstance(result, str)

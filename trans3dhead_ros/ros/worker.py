@@ -22,11 +22,12 @@ class NewestFrameWorker(Generic[Frame]):
     on it from outside goes through `call`, which runs between frames.
 
     :param handle: called with the frames that wait, in the thread of the worker.
-    :param failed: called there with an exception that `handle` let through; the next frame goes on.
+    :param failed: called there with an exception that `handle` let through, and the frames that it
+        had; the next frame goes on.
     """
 
     def __init__(
-        self, handle: Callable[..., None], failed: Callable[[Exception], None],
+        self, handle: Callable[..., None], failed: Callable[..., None],
         name: str = 'head tracker',
     ) -> None:
         self._handle = handle
@@ -103,7 +104,7 @@ class NewestFrameWorker(Generic[Frame]):
                 try:
                     self._handle(*frames)
                 except Exception as error:
-                    self._failed(error)
+                    self._failed(error, *frames)
             # A waiting thread must not keep the last images in memory.
             call, frames = None, []
 
