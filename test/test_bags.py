@@ -221,7 +221,11 @@ def live(pictures, tmp_path_factory):
     found = [m for m in client.received['heads'] if m.heads]
     for topic in ('head_pose', '/tf', 'head_landmarks', 'head_markers', 'head_mesh'):
         client.of(topic, found[-1].header)
-    received = {topic: list(messages) for topic, messages in client.received.items()}
+    # What was said to the picture before may come behind.
+    received = {topic: [m for index in range(len(pictures))
+                        for m in client.all_of(topic, header_of(index))]
+                for topic in ('heads', 'head_pose', '/tf', 'head_landmarks', 'head_markers',
+                              'head_mesh')}
     client.close()
     assert process.stop() == 0, process.text()
     rclpy.try_shutdown()
