@@ -167,8 +167,10 @@ class ImagePublisher(Node):
         self._frames.publish(String(data=json.dumps({
             'source': self._source.name, 'fps': self._source.fps, 'size': self._source.size,
             'pace': self._pace, 'frames': list(self._sent)})))
-        if self._frames.get_subscription_count():
-            self._frames.wait_for_all_acked(Duration(seconds=5))
+        # What was sent last must not go with the process.
+        for publisher in (self._images, self._frames):
+            if publisher.get_subscription_count():
+                publisher.wait_for_all_acked(Duration(seconds=4))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
