@@ -15,13 +15,13 @@ setup:
 
 demo:
 	@$(call set_up,runtime)
-	@.venv/bin/python -m trans3dhead_ros.ros.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
+	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
 test: setup lint
 	@.venv/bin/python -m pytest
 
 soak: setup
-	@PYTHONPATH="test:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m soak --minutes $(MINUTES) $(SCENARIOS)
+	@PYTHONPATH="test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)
 
 lint:
 	@.venv/bin/ruff check .

@@ -22,12 +22,12 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from trans3dhead_ros.cli import main as command
+from trans3dhead_ros.bags.bag_writer import Bag
+from trans3dhead_ros.cli.main import main as command
+from trans3dhead_ros.media.clip_truth import bundled_clip
+from trans3dhead_ros.media.sources import open_source
 from trans3dhead_ros.perception.pipeline import HeadPipeline
-from trans3dhead_ros.perception.source import open_source
-from trans3dhead_ros.perception.truth import bundled_clip
-from trans3dhead_ros.ros.bag import Bag
-from trans3dhead_ros.ros.cameras import camera_info
+from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
 
 KINDS = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trans3dhead_ros.training.data.labels import read_labels
+from trans3dhead_training.data.labels import read_labels
 
 SOURCES = ('helen', 'afw', 'lfpw')
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_ros.training.data.heads import Heads
-from trans3dhead_ros.training.data.manifest import Manifest
-from trans3dhead_ros.training.validate import validate
+from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.manifest import Manifest
+from trans3dhead_training.engine.validation import validate
 
 COLUMNS = ('inner51_percent', 'nme68_percent', 'rotation_deg', 'nme68_0-30', 'nme68_30-60',
            'nme68_60-90', 'rotation_0-30', 'rotation_30-60', 'rotation_60-90')

@@ -20,8 +20,8 @@ import onnxruntime
 import torch
 
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-from trans3dhead_ros.training.export.formats import FORMATS, Model, of_graph
-from trans3dhead_ros.training.export.graph import HeadGraph, describe
+from trans3dhead_training.export.export_formats import FORMATS, Model, of_graph
+from trans3dhead_training.export.graph import HeadGraph, describe
 
 VARIANTS = (('onnxruntime', 'onnx', False), ('onnxruntime, half precision', 'onnx', True),
             ('TorchScript', 'torchscript', False), ('torch.export', 'exported-program', False))

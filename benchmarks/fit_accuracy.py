@@ -18,19 +18,19 @@ import torch
 
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.landmarks import JAW_COUNT
-from trans3dhead_ros.training.data.labels import HELD_OUT_SOURCES, read_labels
-from trans3dhead_ros.training.fitting.fit import (
+from trans3dhead_training.data.labels import HELD_OUT_SOURCES, read_labels
+from trans3dhead_training.fitting.fit import (
     Fit,
     fit_landmarks,
     left_out_errors,
     measure_displacements,
     towards_box,
 )
-from trans3dhead_ros.training.fitting.judge import reasons
-from trans3dhead_ros.training.fitting.prepare_fits import measured_faces
-from trans3dhead_ros.training.fitting.report import summary, table
-from trans3dhead_ros.training.fitting.truth import TrueHeads, TruthConfig, TruthSource
-from trans3dhead_ros.training.prepare_head_model import load_head_model
+from trans3dhead_training.fitting.fit_quality import reasons
+from trans3dhead_training.fitting.fit_report import summary, table
+from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.prepare_fits import measured_faces
+from trans3dhead_training.fitting.synthetic_truth import TrueHeads, TruthConfig, TruthSource
 
 NEAR = 60.0
 

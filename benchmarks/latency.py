@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from trans3dhead_ros import Camera, HeadPipeline
-from trans3dhead_ros.commands.bench import align_actions, network_actions, take_turns
+from trans3dhead_ros.cli.bench import align_actions, network_actions, take_turns
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
-from trans3dhead_ros.perception.align import HeadAligner
-from trans3dhead_ros.perception.detect import CascadeDetector
+from trans3dhead_ros.perception.aligner import HeadAligner
+from trans3dhead_ros.perception.detector import CascadeDetector
 
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5,
           (1024, 2), (1024, 1))

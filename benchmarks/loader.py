@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from trans3dhead_ros.training.config import load_config
-from trans3dhead_ros.training.loop import Run
+from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.training_loop import Run
 
 
 def main() -> None:

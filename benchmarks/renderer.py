@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trans3dhead_ros.device import resolve_device
-from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.prepare_head_model import to_head_frame
-from trans3dhead_ros.training.render.lighting import constant_irradiance
-from trans3dhead_ros.training.render.mesh import Material, Mesh
-from trans3dhead_ros.training.render.packing import pack, vertex_normals
-from trans3dhead_ros.training.render.renderer import Lighting, Scene, render
+from trans3dhead_ros.network.device import resolve_device
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.fitting.head_basis import to_head_frame
+from trans3dhead_training.synthesis.render.lighting import constant_irradiance
+from trans3dhead_training.synthesis.render.mesh import Material, Mesh
+from trans3dhead_training.synthesis.render.packing import pack, vertex_normals
+from trans3dhead_training.synthesis.render.renderer import Lighting, Scene, render
 
 FACING = torch.tensor([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
 DISTANCE_M = 0.8

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from trans3dhead_ros.training.data_root import data_root
-from trans3dhead_ros.training.preparation.synthetic import studio
-from trans3dhead_ros.training.render.renderer import render
-from trans3dhead_ros.training.scenes import generate
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.preparation.synthetic import studio
+from trans3dhead_training.synthesis.render.renderer import render
+from trans3dhead_training.synthesis.scenes import generate
 
 
 def rates(root: Path, seed: int, people: int) -> tuple[float, float]:

@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 import torch
 
-from trans3dhead_ros.training.config import load_config
-from trans3dhead_ros.training.data.batch import Batch
-from trans3dhead_ros.training.data.prefetch import prefetched
-from trans3dhead_ros.training.loop import Run
-from trans3dhead_ros.training.meter import Meter
+from trans3dhead_training.data.batch import Batch
+from trans3dhead_training.data.prefetch import prefetched
+from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.running_mean import Meter
+from trans3dhead_training.engine.training_loop import Run
 
 
 def timed(action: Callable[[], object], steps: int, device: torch.device) -> float:

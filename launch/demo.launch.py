@@ -34,8 +34,8 @@ def generate_launch_description() -> LaunchDescription:
 def nodes(context: LaunchContext) -> list[Node]:
     """Return the three nodes of the demo."""
     # Not before it is asked for: `--show-args` answers without OpenCV.
-    from trans3dhead_ros.perception.source import open_source
-    from trans3dhead_ros.perception.truth import bundled_clip
+    from trans3dhead_ros.media.clip_truth import bundled_clip
+    from trans3dhead_ros.media.sources import open_source
 
     given = context.launch_configurations
     source = given['source'] or str(bundled_clip())

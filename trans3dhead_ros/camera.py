@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trans3dhead_ros.errors import UserError
+
 Array = NDArray[np.float64]
 DistortionModel = Literal['plumb_bob', 'rational_polynomial', 'equidistant']
 
@@ -45,7 +47,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         if self.model not in get_args(DistortionModel):
-            raise ValueError(f'model: {self.model!r} is unknown; use one of '
+            raise UserError(f'model: {self.model!r} is unknown; use one of '
                              + ', '.join(map(repr, get_args(DistortionModel))))
         object.__setattr__(self, 'K', _checked_intrinsics(self.K))
         object.__setattr__(self, 'D', _checked_distortion(self.D, self.model))
@@ -63,7 +65,7 @@ class Camera:
         """
         width, height = _checked_size(size)
         if not isinstance(degrees, Real) or not 0.0 < degrees < 180.0:
-            raise ValueError(
+            raise UserError(
                 f'degrees: expected a field of view between 0 and 180, got {degrees!r}')
         focal = 0.5 * width / np.tan(0.5 * np.deg2rad(float(degrees)))
         centre_x, centre_y = 0.5 * (width - 1), 0.5 * (height - 1)
@@ -144,15 +146,15 @@ class Camera:
 def _checked_intrinsics(matrix: ArrayLike) -> Array:
     matrix = _numbers(matrix, 'K')
     if matrix.shape != (3, 3):
-        raise ValueError(f'K: expected a (3, 3) matrix, got shape {matrix.shape}')
+        raise UserError(f'K: expected a (3, 3) matrix, got shape {matrix.shape}')
     if not np.isfinite(matrix).all():
-        raise ValueError('K: holds a number that is not finite')
+        raise UserError('K: holds a number that is not finite')
     if matrix[0, 0] <= 0.0 or matrix[1, 1] <= 0.0:
-        raise ValueError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; a zero one '
+        raise UserError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; a zero one '
                          'means that the camera is not calibrated')
     expected = [matrix[0, 1], matrix[1, 0], matrix[2, 0], matrix[2, 1], matrix[2, 2] - 1.0]
     if np.abs(expected).max() > 1e-6 * matrix[0, 0]:
-        raise ValueError('K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]')
+        raise UserError('K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]')
     return matrix
 
 
@@ -160,9 +162,9 @@ def _checked_distortion(coefficients: ArrayLike, model: str) -> Array:
     coefficients = _numbers([] if coefficients is None else coefficients, 'D').reshape(-1)
     if coefficients.size not in _COEFFICIENTS[model]:
         allowed = ', '.join(str(n) for n in _COEFFICIENTS[model])
-        raise ValueError(f'D: {model} takes {allowed} coefficients, got {coefficients.size}')
+        raise UserError(f'D: {model} takes {allowed} coefficients, got {coefficients.size}')
     if not np.isfinite(coefficients).all():
-        raise ValueError('D: holds a number that is not finite')
+        raise UserError('D: holds a number that is not finite')
     return coefficients
 
 
@@ -170,7 +172,7 @@ def _checked_size(size: Sequence[int]) -> tuple[int, int]:
     size = _numbers(size, 'size')
     if size.shape != (2,) or not np.isfinite(size).all() or (size != np.round(size)).any() \
             or (size < 1).any():
-        raise ValueError(
+        raise UserError(
             f'size: expected (width, height), two positive integers, got {size.tolist()}')
     return int(size[0]), int(size[1])
 
@@ -178,7 +180,7 @@ def _checked_size(size: Sequence[int]) -> tuple[int, int]:
 def _checked_points(points: ArrayLike, dimension: int, name: str) -> Array:
     points = _numbers(points, name)
     if points.ndim < 1 or points.shape[-1] != dimension:
-        raise ValueError(f'{name}: expected shape (..., {dimension}), got {points.shape}')
+        raise UserError(f'{name}: expected shape (..., {dimension}), got {points.shape}')
     return points
 
 
@@ -187,6 +189,6 @@ def _numbers(values: ArrayLike, name: str) -> Array:
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f'{name}: expected numbers, got {values!r}') from None
+        raise UserError(f'{name}: expected numbers, got {values!r}') from None
     numbers.setflags(write=False)
     return numbers

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 
 _STATE = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'contour_indices')
@@ -53,7 +54,7 @@ class HeadModel(nn.Module):
         }
         for name, (tensor, shape) in expected.items():
             if tuple(tensor.shape) != shape:
-                raise ValueError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
+                raise UserError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
             if tensor.is_floating_point():
                 tensor = tensor.float()
             self.register_buffer(name, tensor.contiguous())
@@ -70,7 +71,7 @@ class HeadModel(nn.Module):
         """
         missing = [name for name in _STATE if name not in state]
         if missing:
-            raise ValueError(f'head model: missing tensors {", ".join(missing)}')
+            raise UserError(f'head model: missing tensors {", ".join(missing)}')
         return cls(*(state[name] for name in _STATE), expression_names)
 
     @property
@@ -114,7 +115,7 @@ class HeadModel(nn.Module):
         for name, tensor, count in (('shape', shape, self.shape_count),
                                     ('expression', expression, self.expression_count)):
             if tensor.ndim != 2 or tensor.shape[1] != count:
-                raise ValueError(f'{name}: expected (B, {count}), got {tuple(tensor.shape)}')
+                raise UserError(f'{name}: expected (B, {count}), got {tuple(tensor.shape)}')
 
 
 def visible_contour(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,8 @@
 
 import numpy as np
 
+from trans3dhead_ros.errors import UserError
+
 COUNT = 68
 
 JAW = slice(0, 17)
@@ -60,7 +62,7 @@ def mirror_points(points: np.ndarray, width: float) -> np.ndarray:
     :raises ValueError: for another number of points.
     """
     if points.ndim < 2 or points.shape[-2] != COUNT:
-        raise ValueError(f'points: expected shape (..., 68, 2 or 3), got {points.shape}')
+        raise UserError(f'points: expected shape (..., 68, 2 or 3), got {points.shape}')
     result = points[..., MIRROR_68, :].copy()
     result[..., 0] = (width - 1) - result[..., 0]
     return result

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
@@ -77,7 +78,7 @@ def save_checkpoint(
         text = {name: json.dumps(value, ensure_ascii=False, allow_nan=False)
                 for name, value in full.items()}
     except (TypeError, ValueError) as error:
-        raise ValueError(f'metadata: holds a value that is not JSON ({error})') from None
+        raise UserError(f'metadata: holds a value that is not JSON ({error})') from None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed, so that a reader never sees half a file.
@@ -117,7 +118,7 @@ def load_checkpoint(
         _check_shapes(path, file, config, metadata)
         tensors = file.read()
     if _sha256(tensors) != metadata['sha256']:
-        raise ValueError(f'{path}: the tensors do not match their sha256, so the file was damaged '
+        raise UserError(f'{path}: the tensors do not match their sha256, so the file was damaged '
                          'or edited; copy it again from its source')
     _check_values(path, tensors)
     head = HeadModel.from_state(_head_state(tensors), names)
@@ -134,11 +135,11 @@ def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     except (RecursionError, ValueError):
         metadata = {}
     if metadata.get('format') != FORMAT:
-        raise ValueError(
+        raise UserError(
             f'{path}: a safetensors file, but not a checkpoint of {FORMAT}; {_RETRAIN}')
     version = metadata.get('format_version')
     if version != FORMAT_VERSION:
-        raise ValueError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
+        raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
                          f'{_RETRAIN}')
     expected = {'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
                 'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
@@ -148,15 +149,15 @@ def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
         wrong = ['expression_names']
     if wrong:
-        raise ValueError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_RETRAIN}')
+        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_RETRAIN}')
     if metadata['colour_order'] != COLOUR_ORDER:
-        raise ValueError(f'{path}: made for {metadata["colour_order"]} crops, this program gives '
+        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program gives '
                          f'{COLOUR_ORDER}; {_RETRAIN}')
     return metadata
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f'{text} is no number')
+    raise UserError(f'{text} is no number')
 
 
 def _is_name(value: Any) -> bool:
@@ -169,10 +170,10 @@ def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
     try:
         config = NetworkConfig.from_dict(metadata['network'])
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: network configuration not understood ({error}); '
+        raise UserError(f'{path}: network configuration not understood ({error}); '
                          f'{_RETRAIN}') from None
     if metadata['input_size'] != config.input_size:
-        raise ValueError(f'{path}: input size {metadata["input_size"]} contradicts the network '
+        raise UserError(f'{path}: input size {metadata["input_size"]} contradicts the network '
                          f'configuration ({config.input_size}); {_RETRAIN}')
     return config
 
@@ -186,11 +187,11 @@ def _check_sizes(path: Path, values: dict[str, Any]) -> None:
         if len(numbers) > 16 or not all(
                 type(number) is kind or (kind is float and type(number) is int)
                 for number in numbers):
-            raise ValueError(f'{path}: network configuration not understood ({field.name}: '
+            raise UserError(f'{path}: network configuration not understood ({field.name}: '
                              f'expected the like of {usual!r}, got {str(value)[:60]}); {_RETRAIN}')
         largest = _LARGEST.get(field.name, math.inf)
         if kind in (int, float) and not all(0 <= number <= largest for number in numbers):
-            raise ValueError(f'{path}: numbers such as {field.name} {str(value)[:60]} do not fit a '
+            raise UserError(f'{path}: numbers such as {field.name} {str(value)[:60]} do not fit a '
                              f'network; {_RETRAIN}')
 
 
@@ -201,7 +202,7 @@ def _check_shapes(
     found = {name: declared.shape for name, declared in file.tensors.items()}
     # Every layer has a tensor: a configuration with more would only be built to fail, slowly.
     if max(config.encoder_layers, config.decoder_layers, *config.blocks) > len(found):
-        raise ValueError(f'{path}: the tensors do not fit the network: its configuration has more '
+        raise UserError(f'{path}: the tensors do not fit the network: its configuration has more '
                          f'layers than the file has tensors; {_RETRAIN}')
     try:
         with torch.device('meta'):
@@ -211,7 +212,7 @@ def _check_shapes(
                 metadata['expression_names'])
             state = Trans3DHead(config, head).state_dict()
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: no network can be made of its configuration and head model '
+        raise UserError(f'{path}: no network can be made of its configuration and head model '
                          f'({error}); {_RETRAIN}') from None
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
     problems = [f'{name} is missing' for name in sorted(expected.keys() - found.keys())]
@@ -230,7 +231,7 @@ def _check_shapes(
                         f'{str(metadata["head_model"])[:100]}')
     if problems:
         more = f' and {len(problems) - 1} more' if len(problems) > 1 else ''
-        raise ValueError(
+        raise UserError(
             f'{path}: the tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
 
 
@@ -249,11 +250,11 @@ def _head_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _check_values(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f'{path}: {name} holds a number that is not finite; {_RETRAIN}')
+            raise UserError(f'{path}: {name} holds a number that is not finite; {_RETRAIN}')
     vertices = tensors[_HEAD + 'mean'].shape[0]
     for name, indices in _head_state(tensors).items():
         if not indices.is_floating_point() and (indices.min() < 0 or indices.max() >= vertices):
-            raise ValueError(f'{path}: {name} names vertices that do not exist; {_RETRAIN}')
+            raise UserError(f'{path}: {name} names vertices that do not exist; {_RETRAIN}')
 
 
 def _topology(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
@@ -266,7 +267,7 @@ def _for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous().clone()
     if tensor.is_floating_point():
         if not torch.isfinite(tensor).all():
-            raise ValueError(f'network: {name} holds a number that is not finite; the training '
+            raise UserError(f'network: {name} holds a number that is not finite; the training '
                              'diverged, take an earlier state')
         half = tensor.half()
         fits = torch.isfinite(half).all() and name not in _SINGLE_PRECISION

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from trans3dhead_ros.errors import UserError
+
 QAMEM_FORMS = ('none', 'per_head', 'full', 'family')
 REFERENCES = ('mean', 'posed_mean')
 POOLS = ('mean', 'spatial')
@@ -60,19 +62,19 @@ class NetworkConfig:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),
                               ('stride', STRIDES), ('pool', POOLS)):
             if getattr(self, name) not in allowed:
-                raise ValueError(f'{name}: expected one of {allowed}, got {getattr(self, name)!r}')
+                raise UserError(f'{name}: expected one of {allowed}, got {getattr(self, name)!r}')
         if 2 ** len(self.widths) != self.stride or len(self.blocks) != len(self.widths) - 1:
-            raise ValueError(
+            raise UserError(
                 f'widths: stride {self.stride} needs {self.stride.bit_length() - 1} widths and one '
                 f'entry of blocks less, got {len(self.widths)} and {len(self.blocks)}')
         if self.dim % self.heads:
-            raise ValueError(f'dim: {self.dim} is not a multiple of heads {self.heads}')
+            raise UserError(f'dim: {self.dim} is not a multiple of heads {self.heads}')
         if self.input_size < self.stride or self.input_size % self.stride:
-            raise ValueError(f'input_size: {self.input_size} is not a multiple of {self.stride}')
+            raise UserError(f'input_size: {self.input_size} is not a multiple of {self.stride}')
         if self.decoder_layers < 1 or self.encoder_layers < 0:
-            raise ValueError('decoder_layers: at least 1; encoder_layers: at least 0')
+            raise UserError('decoder_layers: at least 1; encoder_layers: at least 0')
         if not self.crop_scale > 0:
-            raise ValueError(f'crop_scale: expected more than 0, got {self.crop_scale}')
+            raise UserError(f'crop_scale: expected more than 0, got {self.crop_scale}')
 
     @property
     def token_side(self) -> int:
@@ -93,6 +95,6 @@ class NetworkConfig:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(f'network configuration: unknown keys {", ".join(unknown)}')
+            raise UserError(f'network configuration: unknown keys {", ".join(unknown)}')
         return cls(**{key: tuple(value) if isinstance(value, list) else value
                       for key, value in values.items()})

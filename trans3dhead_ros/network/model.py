@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
 from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import COUNT
@@ -158,7 +159,7 @@ class Trans3DHead(nn.Module):
         """Return every layer's estimates for crops (B, 3, S, S), RGB in 0..1."""
         size = self.config.input_size
         if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, size, size):
-            raise ValueError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
+            raise UserError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
         features = self._features(crops * 2.0 - 1.0)
         pooled = features.mean((2, 3))
         tokens = self.to_tokens(features.flatten(2).transpose(1, 2))

@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from trans3dhead_ros.errors import UserError
+
 #: A network for a robot's processor is two orders of magnitude smaller.
 MAX_FILE_BYTES = 512 * 2 ** 20
 #: The header of a network with its head model has some 30 kB.
@@ -53,7 +55,7 @@ class TensorFile:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
         if self._size > MAX_FILE_BYTES:
-            raise ValueError(
+            raise UserError(
                 f'{path}: {self._size / 2 ** 20:.0f} MiB is more than a checkpoint can have '
                 f'({MAX_FILE_BYTES // 2 ** 20} MiB)')
         try:
@@ -80,9 +82,9 @@ class TensorFile:
         prefix = self._file.read(8)
         length = int.from_bytes(prefix, 'little')
         if len(prefix) < 8 or length > self._size - 8:
-            raise ValueError('it ends within its header')
+            raise UserError('it ends within its header')
         if length > MAX_HEADER_BYTES:
-            raise ValueError(f'its header of {length} bytes is too long')
+            raise UserError(f'its header of {length} bytes is too long')
         return prefix + self._file.read(length)
 
     def _no_good(self, reason: str) -> ValueError:
@@ -99,10 +101,10 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
     try:
         # Asked first: opening a pipe would wait for its writer.
         if not path.is_file():
-            raise ValueError(f'{path}: no such checkpoint file')
+            raise UserError(f'{path}: no such checkpoint file')
         file = path.open('rb')
     except OSError as error:
-        raise ValueError(f'{path}: cannot be read ({error.strerror})') from None
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from None
     with file:
         yield TensorFile(path, file)
 
@@ -110,11 +112,11 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
 def _parsed(text: bytes, data_bytes: int) -> tuple[dict[str, Declared], dict[str, str]]:
     header = json.loads(text)
     if not isinstance(header, dict) or len(header) > MAX_TENSORS:
-        raise ValueError(f'its header names no tensors, or more than {MAX_TENSORS}')
+        raise UserError(f'its header names no tensors, or more than {MAX_TENSORS}')
     metadata = header.pop('__metadata__', {})
     if not isinstance(metadata, dict) \
             or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError('its metadata are no texts')
+        raise UserError('its metadata are no texts')
     spans: list[tuple[int, int]] = []
     tensors: dict[str, Declared] = {}
     for name, entry in header.items():
@@ -123,24 +125,24 @@ def _parsed(text: bytes, data_bytes: int) -> tuple[dict[str, Declared], dict[str
     end = 0
     for start, stop in sorted(spans):
         if start != end:
-            raise ValueError('its tensors overlap or have gaps between them')
+            raise UserError('its tensors overlap or have gaps between them')
         end = stop
     if end != data_bytes:
-        raise ValueError(f'its tensors take {end} bytes and the file has {data_bytes}')
+        raise UserError(f'its tensors take {end} bytes and the file has {data_bytes}')
     return tensors, metadata
 
 
 def _declared(name: str, entry: Any) -> tuple[Declared, tuple[int, int]]:
     """Return what an entry of the header says, and where its bytes lie."""
     if not isinstance(entry, dict) or entry.keys() != {'dtype', 'shape', 'data_offsets'}:
-        raise ValueError(f'{name[:60]!r} is not described as a tensor')
+        raise UserError(f'{name[:60]!r} is not described as a tensor')
     dtype, shape, span = entry['dtype'], entry['shape'], entry['data_offsets']
     if not isinstance(dtype, str) or dtype not in _BYTES:
-        raise ValueError(f'{name[:60]!r} is of an unknown type')
+        raise UserError(f'{name[:60]!r} is of an unknown type')
     if not _are_counts(shape) or len(shape) > _MAX_DIMENSIONS \
             or not _are_counts(span) or len(span) != 2 \
             or math.prod(shape) * _BYTES[dtype] != span[1] - span[0]:
-        raise ValueError(f'{name[:60]!r} has a shape that does not fit its place')
+        raise UserError(f'{name[:60]!r} has a shape that does not fit its place')
     return Declared(dtype, tuple(shape)), (span[0], span[1])
 
 

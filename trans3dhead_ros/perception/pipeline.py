@@ -9,21 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.perception.align import Alignments, HeadAligner
-from trans3dhead_ros.perception.assemble import HeadSize, assemble, pose
-from trans3dhead_ros.perception.detect import Detector, make_detector
-from trans3dhead_ros.perception.find import find_heads
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
+from trans3dhead_ros.perception.assembly import HeadSize, assemble, pose
+from trans3dhead_ros.perception.batching import Looks, look_alone
+from trans3dhead_ros.perception.detector import Detector, make_detector
 from trans3dhead_ros.perception.head import Head
-from trans3dhead_ros.perception.pose import Poses
-from trans3dhead_ros.perception.smooth import Smoothing
-from trans3dhead_ros.perception.together import Looks, look_alone
-from trans3dhead_ros.perception.track import Tracker, Tracking
+from trans3dhead_ros.perception.head_finder import find_heads
+from trans3dhead_ros.perception.metric_pose import Poses
+from trans3dhead_ros.perception.smoothing import Smoothing
+from trans3dhead_ros.perception.tracker import Tracker, Tracking
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 #: Pixels; beyond it a box is a mistake and not a head outside the image.
-_FARTHEST = 1e6
+_MAX_BOX_COORDINATE_PX = 1e6
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.detect_score <= 1.0:
-            raise ValueError(f'detect_score: expected 0 to 1, got {self.detect_score!r}')
+            raise UserError(f'detect_score: expected 0 to 1, got {self.detect_score!r}')
 
 
 class HeadPipeline:
@@ -171,13 +172,13 @@ class HeadPipeline:
 
 def _checked_image(image: Image) -> Image:
     if not isinstance(image, np.ndarray):
-        raise ValueError(f'image: expected a NumPy array, got {type(image).__name__}')
+        raise UserError(f'image: expected a NumPy array, got {type(image).__name__}')
     if image.dtype != np.uint8:
-        raise ValueError(f'image: expected uint8 BGR, got {image.dtype}')
+        raise UserError(f'image: expected uint8 BGR, got {image.dtype}')
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f'image: expected shape (H, W, 3), got {image.shape}')
+        raise UserError(f'image: expected shape (H, W, 3), got {image.shape}')
     if image.size == 0:
-        raise ValueError(f'image: has no pixels, shape {image.shape}')
+        raise UserError(f'image: has no pixels, shape {image.shape}')
     return np.ascontiguousarray(image)
 
 
@@ -185,19 +186,19 @@ def _checked_boxes(boxes: ArrayLike) -> Array:
     try:
         boxes = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError('boxes: expected numbers of shape (N, 4)') from None
+        raise UserError('boxes: expected numbers of shape (N, 4)') from None
     if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f'boxes: expected shape (N, 4), got {boxes.shape}')
+        raise UserError(f'boxes: expected shape (N, 4), got {boxes.shape}')
     for i, box in enumerate(boxes):
         if not np.isfinite(box).all():
-            raise ValueError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
+            raise UserError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
         if box[2] <= box[0] or box[3] <= box[1]:
-            raise ValueError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
+            raise UserError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
                              'x0 < x1 and y0 < y1')
-        if np.abs(box).max() > _FARTHEST:
-            raise ValueError(f'boxes: box {i} {box.tolist()} is not in pixels of any image')
+        if np.abs(box).max() > _MAX_BOX_COORDINATE_PX:
+            raise UserError(f'boxes: box {i} {box.tolist()} is not in pixels of any image')
     return boxes
 
 
@@ -205,10 +206,10 @@ def _check_camera(camera: Camera | None, image: Image) -> None:
     if camera is None:
         return
     if not isinstance(camera, Camera):
-        raise ValueError(f'camera: expected a Camera or None, got {type(camera).__name__}')
+        raise UserError(f'camera: expected a Camera or None, got {type(camera).__name__}')
     height, width = image.shape[:2]
     if camera.size is not None and camera.size != (width, height):
-        raise ValueError(f'camera: is for images of {camera.size[0]} x {camera.size[1]}, this one '
+        raise UserError(f'camera: is for images of {camera.size[0]} x {camera.size[1]}, this one '
                          f'has {width} x {height}')
 
 
@@ -218,7 +219,7 @@ def _checked_stamp(stamp: float | None) -> float | None:
     try:
         stamp = float(stamp)
     except (TypeError, ValueError):
-        raise ValueError(f'stamp: expected seconds or None, got {stamp!r}') from None
+        raise UserError(f'stamp: expected seconds or None, got {stamp!r}') from None
     if not np.isfinite(stamp):
-        raise ValueError(f'stamp: expected finite seconds, got {stamp!r}')
+        raise UserError(f'stamp: expected finite seconds, got {stamp!r}')
     return stamp

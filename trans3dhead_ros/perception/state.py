@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from trans3dhead_ros.perception import track
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.perception import tracker as track
 from trans3dhead_ros.perception.pipeline import HeadPipeline
-from trans3dhead_ros.perception.smooth import HeadSmoother, RotationFilter, VectorFilter
+from trans3dhead_ros.perception.smoothing import HeadSmoother, RotationFilter, VectorFilter
 
 _CLASSES = {kind.__name__: kind for kind in (
     track.Tracker, track.Track, HeadSmoother, VectorFilter, RotationFilter)}
@@ -38,9 +39,9 @@ def restore_pipeline(pipeline: HeadPipeline, state: dict[str, Any]) -> None:
     try:
         tracker, next_id = _unpack(state['tracker']), int(state['next_id'])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'state: is damaged ({error!r})') from None
+        raise UserError(f'state: is damaged ({error!r})') from None
     if not isinstance(tracker, track.Tracker):
-        raise ValueError('state: holds no tracks')
+        raise UserError('state: holds no tracks')
     pipeline._tracker = tracker
     track._IDS = itertools.count(max(next_id, next(track._IDS)))
 

@@ -8,8 +8,8 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.ros.cameras import CameraReading, read_camera_info
-from trans3dhead_ros.ros.complaints import ONCE, Complaints
+from trans3dhead_ros.ros.camera_info import CameraReading, read_camera_info
+from trans3dhead_ros.ros.throttled_logger import ONCE, ThrottledLogger
 
 _NONE_YET = 'no camera_info yet: distances assume a field of view'
 
@@ -25,10 +25,10 @@ class Calibration:
     :ivar state: one line for the diagnostics.
     """
 
-    def __init__(self, complaints: Complaints, reject: Callable[[str], None]) -> None:
+    def __init__(self, throttled_log: ThrottledLogger, reject: Callable[[str], None]) -> None:
         self.message: CameraInfo | None = None
         self.state = _NONE_YET
-        self._complaints = complaints
+        self._throttled_log = throttled_log
         self._reject = reject
         self._seen: CameraInfo | None = None
         self._content: tuple[Any, ...] = ()
@@ -44,7 +44,7 @@ class Calibration:
         """
         message = self.message
         if message is None:
-            self._complaints.warn('calibration', _NONE_YET, ONCE)
+            self._throttled_log.warn('calibration', _NONE_YET, ONCE)
             return None
         if message is self._seen and self._content[-2:] == (size, rectified):
             return self._reading.camera
@@ -66,7 +66,7 @@ class Calibration:
             self._reject(str(error))
         else:
             if note and note != before.note:
-                self._complaints.warn('calibration ' + note, note)
+                self._throttled_log.warn('calibration ' + note, note)
         self.state = note or ('rectified' if rectified else self._reading.camera.model)
 
 

@@ -22,8 +22,8 @@ from trans3dhead.msg import HeadArray, LandmarkArray
 from visualization_msgs.msg import MarkerArray
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.perception.align import HeadAligner
-from trans3dhead_ros.perception.draw import draw_heads
+from trans3dhead_ros.media.overlay import draw_heads
+from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros import markers, messages
 from trans3dhead_ros.ros.parameters import Settings
@@ -98,7 +98,7 @@ class Output:
         """Send an answer; called only while there are readers."""
         raise NotImplementedError
 
-    def fall_silent(self) -> None:
+    def clear(self) -> None:
         """Take away what would stay: no answer comes for a while, or nobody reads any."""
 
     def destroy(self) -> None:
@@ -181,10 +181,10 @@ class Markers(Output):
     def publish(self, answer: Answer) -> None:
         """Show the heads and remove those that are lost."""
         if not answer.settings.publish_markers:
-            self.fall_silent()
+            self.clear()
             return
         if answer.header.frame_id != self._header.frame_id:
-            self.fall_silent()
+            self.clear()
         self._header = answer.header
         present = {messages.track_id(head) for head in answer.heads}
         lost = sorted(self._shown - present)
@@ -195,7 +195,7 @@ class Markers(Output):
                 array, answer.heads, answer.model.triangles))
         self._shown = present
 
-    def fall_silent(self) -> None:
+    def clear(self) -> None:
         """Remove all markers."""
         if self._shown and self.has_readers():
             self._markers.publish(markers.remove_all(self._header))

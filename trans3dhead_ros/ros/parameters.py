@@ -22,12 +22,13 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from trans3dhead_ros.device import resolve_device
-from trans3dhead_ros.perception.assemble import HeadSize
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.network.device import resolve_device
+from trans3dhead_ros.perception.assembly import HeadSize
 from trans3dhead_ros.perception.pipeline import PipelineConfig
-from trans3dhead_ros.perception.smooth import Smoothing
-from trans3dhead_ros.perception.track import Tracking
-from trans3dhead_ros.ros.images import MAX_PIXELS
+from trans3dhead_ros.perception.smoothing import Smoothing
+from trans3dhead_ros.perception.tracker import Tracking
+from trans3dhead_ros.ros.image_decoding import MAX_PIXELS
 
 AUTO = 'auto'
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -102,11 +103,11 @@ SPECS = (
          'file; taken when a model is loaded.', read_only=True),
     Spec('max_rate', 0.0, 'Answer at most so many images a second, Hz; 0: all that time allows.',
          bounds=(0.0, 1000.0), inherits=-1.0),
-    Spec('start_score', Tracking.start_score, 'Head probability that a new track needs.',
+    Spec('new_track_threshold', Tracking.new_track_threshold, 'Head probability that a new track needs.',
          bounds=(0.0, 1.0)),
-    Spec('keep_score', Tracking.keep_score, 'Head probability below which a frame counts as missed '
+    Spec('keep_track_threshold', Tracking.keep_track_threshold, 'Head probability below which a frame counts as missed '
          'by its track.', bounds=(0.0, 1.0)),
-    Spec('most_missed', Tracking.most_missed, 'A track ends after this many missed frames in a '
+    Spec('max_missed_frames', Tracking.max_missed_frames, 'A track ends after this many missed frames in a '
          'row.', bounds=(0, 1000)),
     Spec('search_interval', Tracking.search_interval, 'Frames between searches for new heads while '
          'some are tracked.', bounds=(1, 10000)),
@@ -151,9 +152,9 @@ class Settings:
     device: str
     detector: str
     max_rate: float
-    start_score: float
-    keep_score: float
-    most_missed: int
+    new_track_threshold: float
+    keep_track_threshold: float
+    max_missed_frames: int
     search_interval: int
     head_scale: float
     head_size_uncertainty: float
@@ -172,7 +173,7 @@ class Settings:
     def pipeline(self) -> PipelineConfig:
         """Return what concerns the pipeline."""
         return PipelineConfig(
-            tracking=Tracking(self.start_score, self.keep_score, self.most_missed,
+            tracking=Tracking(self.new_track_threshold, self.keep_track_threshold, self.max_missed_frames,
                               self.search_interval),
             smoothing=Smoothing(
                 self.smoothing, self.smoothing_min_cutoff, self.smoothing_beta,
@@ -211,7 +212,7 @@ def _declare(node: Node, spec: Spec) -> None:
     except Exception as error:
         # rclpy has one class for a wrong value and another for a wrong type.
         if type(error).__name__.startswith('InvalidParameter'):
-            raise ValueError(f'parameter {spec.name}: {error}') from None
+            raise UserError(f'parameter {spec.name}: {error}') from None
         raise
 
 

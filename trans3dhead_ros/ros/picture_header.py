@@ -7,6 +7,8 @@ decoder that strangers can reach.
 
 from __future__ import annotations
 
+from trans3dhead_ros.errors import UserError
+
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JPEG = b'\xff\xd8'
 #: Markers that carry the size: all starts of frame; C4, C8 and CC are something else.
@@ -29,12 +31,12 @@ def picture_size(data: bytes) -> tuple[int, int]:
     elif data.startswith(_PNG[:4]):
         size, whole = _png_size(data), b'IEND' in data[-64:]
     else:
-        raise ValueError(f'data: {len(data)} bytes are neither JPEG nor PNG')
+        raise UserError(f'data: {len(data)} bytes are neither JPEG nor PNG')
     # OpenCV fills what is missing of a truncated picture with grey and returns it as if whole.
     if size is None or not whole:
-        raise ValueError(f'data: the compressed image ({len(data)} bytes) is truncated')
+        raise UserError(f'data: the compressed image ({len(data)} bytes) is truncated')
     if 0 in size:
-        raise ValueError(f'data: the compressed image has {size[0]} x {size[1]} pixels')
+        raise UserError(f'data: the compressed image has {size[0]} x {size[1]} pixels')
     return size
 
 
@@ -42,7 +44,7 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
     if len(data) < 24:
         return None
     if not data.startswith(_PNG) or data[12:16] != b'IHDR':
-        raise ValueError('data: the PNG does not begin with its header')
+        raise UserError('data: the PNG does not begin with its header')
     return int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
 
 
@@ -59,7 +61,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         if marker in _BARE:
             continue
         if marker in (_START_OF_SCAN, _END_OF_IMAGE):
-            raise ValueError('data: the JPEG has no size before its picture')
+            raise UserError('data: the JPEG has no size before its picture')
         if at + 7 > len(data):
             return None
         if marker in _START_OF_FRAME:
@@ -73,6 +75,6 @@ def _jpeg_is_whole(data: bytes) -> bool:
     # Behind the start of a scan FF D9 is the end marker and nothing else; before it, it may belong
     # to an embedded thumbnail. Cameras pad behind the end.
     if data.count(b'\xff\xda') > _MOST_SCANS:
-        raise ValueError(f'data: the JPEG has more than {_MOST_SCANS} scans')
+        raise UserError(f'data: the JPEG has more than {_MOST_SCANS} scans')
     scan = data.rfind(b'\xff\xda')
     return scan >= 0 and data.find(b'\xff\xd9', scan) >= 0

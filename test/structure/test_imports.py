@@ -1,0 +1,159 @@
+"""Dependencies point down only, no two folders import each other, and each package needs its own."""
+
+import ast
+import pkgutil
+import subprocess
+import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIME, TRAINING = 'trans3dhead_ros', 'trans3dhead_training'
+
+# Lower layers first; a room may import itself and any room of a lower layer of its own package.
+# '' are the files at the top of a package; its `__init__` is the public interface, and stands alone.
+LAYERS = {
+    RUNTIME: (
+        ('',),
+        ('network',),
+        ('perception',),
+        ('media', 'bags'),
+        ('ros',),
+        ('ros.hri', 'ros.demo'),
+        ('ros.node', 'ros.bag_tracking'),
+        ('viewer',),
+        ('cli',),
+    ),
+    TRAINING: (
+        ('core', 'synthesis.render'),
+        ('data',),
+        ('losses', 'formats', 'predictors', 'synthesis.preview'),
+        ('fitting', 'export'),
+        ('synthesis.anatomy', 'synthesis.occluders', 'synthesis.turned_photos'),
+        ('synthesis.appearance',),
+        ('synthesis.people',),
+        ('synthesis.scenes',),
+        ('preparation', 'engine', 'evaluation'),
+        ('ablation', 'reports'),
+        ('cli',),
+    ),
+}
+# The rooms of the runtime that training may build on.
+TRAINING_BUILDS_ON = ('', 'network', 'perception', 'media')
+# The one room of the runtime that knows of training, inside the function that needs it.
+KNOWS_TRAINING = 'cli'
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+FILES = {module_name(path): path
+         for package in LAYERS for path in sorted((ROOT / package).rglob('*.py'))}
+
+
+def room_of(module: str) -> tuple[str, str]:
+    """('trans3dhead_ros', 'ros.node') of 'trans3dhead_ros.ros.node.worker'."""
+    package, *rooms = FILES[module].relative_to(ROOT).parts[:-1]
+    return package, '.'.join(rooms)
+
+
+def is_interface(module: str) -> bool:
+    return module in LAYERS
+
+
+def own_imports(module: str) -> set[str]:
+    """Every module of both packages that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{module} imports relatively'
+            for alias in node.names:
+                inner = f'{node.module}.{alias.name}'
+                found.add(inner if inner in FILES else node.module)
+    return {name for name in found if name in FILES and not is_interface(name)}
+
+
+def rank_of(package: str, room: str) -> int:
+    for rank, rooms in enumerate(LAYERS[package]):
+        if room in rooms:
+            return rank
+    raise AssertionError(f'{package}.{room} is in no layer of LAYERS')
+
+
+@pytest.mark.parametrize('module', [name for name in FILES if not is_interface(name)])
+def test_imports_point_down(module):
+    package, room = room_of(module)
+    rank = rank_of(package, room)
+    for name in own_imports(module):
+        other_package, other_room = room_of(name)
+        if other_package == package:
+            assert other_room == room or rank_of(package, other_room) < rank, name
+        elif package == TRAINING:
+            assert other_room in TRAINING_BUILDS_ON, name
+        else:
+            assert room == KNOWS_TRAINING, name
+
+
+def test_folders_do_not_import_one_another_in_a_circle():
+    graph = defaultdict(set)
+    for module in FILES:
+        if not is_interface(module):
+            graph[room_of(module)].update(map(room_of, own_imports(module)))
+    for room, others in graph.items():
+        others.discard(room)
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_every_file_name_occurs_once_in_a_package():
+    homes = defaultdict(list)
+    for module, path in FILES.items():
+        if path.name != '__init__.py':
+            homes[path.relative_to(ROOT).parts[0], path.name].append(module)
+    # One name a subcommand: `cli/export.py` is the command and `export/` what it does.
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
+
+
+def test_no_folder_holds_more_files_than_one_can_overlook():
+    sizes = defaultdict(int)
+    for path in FILES.values():
+        sizes[path.parent.relative_to(ROOT)] += path.name != '__init__.py'
+    assert {folder: size for folder, size in sizes.items() if size > 15} == {}
+
+
+def modules_of(package: str, without: tuple[str, ...] = ()) -> list[str]:
+    names = [info.name for info in
+             pkgutil.walk_packages(import_module(package).__path__, f'{package}.')]
+    return [name for name in names
+            if not any(name.startswith(f'{package}.{room}') for room in without)]
+
+
+def test_everything_but_the_ros_layer_imports_without_ros():
+    imports_without(
+        ('rclpy', 'trans3dhead', 'sensor_msgs', 'geometry_msgs', 'std_msgs', 'tf2_msgs'),
+        modules_of(RUNTIME, ('ros', 'viewer')) + modules_of(TRAINING))
+
+
+def test_what_a_robot_runs_imports_without_what_training_needs():
+    imports_without(('matplotlib', 'fast_simplification', TRAINING),
+                    modules_of(RUNTIME, ('ros', 'viewer')))
+
+
+def imports_without(blocked: tuple[str, ...], modules: list[str]) -> None:
+    # None in sys.modules makes `import` fail as it does where the package is not installed.
+    script = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({blocked!r}))
+for name in {[RUNTIME, *modules]!r}:
+    importlib.import_module(name)
+from trans3dhead_ros import Camera, Head, HeadPipeline
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

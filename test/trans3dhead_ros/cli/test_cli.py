@@ -1,0 +1,167 @@
+"""The command does what its help says; a user's mistake is one line and code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from synthetic import small_network
+
+from trans3dhead_ros.cli.main import main
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[3]
+FEMALE = (Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'video'
+          / 'head-pose-face-detection-female.gif')
+
+
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
+    """Run the real command in a process of its own, as a shell would."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return subprocess.run(
+        [sys.executable, '-m', 'trans3dhead_ros.cli.main', *map(str, arguments)], timeout=120,
+        capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **variables})
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """Return a folder with an untrained checkpoint and sources of grey noise."""
+    folder = tmp_path_factory.mktemp('cli')
+    save_checkpoint(folder / 'model.safetensors', small_network(), {'training_data': 'none'})
+    (folder / 'pictures').mkdir()
+    noise = np.random.default_rng(0).integers(90, 110, (4, 96, 128, 3), np.uint8)
+    for index, image in enumerate(noise):
+        # The last picture has another size, as folders of photographs do.
+        cv2.imwrite(str(folder / 'pictures' / f'{index}.png'), image[:96 - 20 * (index == 3)])
+    (folder / 'text.mp4').write_text('this is no video')
+    (folder / 'broken.safetensors').write_bytes(
+        (folder / 'model.safetensors').read_bytes()[:2000])
+    return folder
+
+
+def test_help_lists_the_subcommands():
+    done = run('--help')
+    assert done.returncode == 0 and not done.stderr
+    for name in ('track', 'evaluate', 'info', 'train', 'node', 'prepare head-model'):
+        assert f'  {name} ' in done.stdout
+
+
+@pytest.mark.parametrize('name', [
+    'track', 'evaluate', 'info', 'train', 'prepare head-model', 'prepare fits', 'prepare clip',
+    'prepare figures'])
+def test_every_subcommand_has_help(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*name.split(), '--help'])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f'usage: trans3dhead {name}')
+
+
+def test_track_writes_a_record_and_an_overlay_of_every_frame(folder, tmp_path):
+    done = run('track', folder / 'pictures', '--model', folder / 'model.safetensors',
+               '--json', tmp_path / 'new' / 'heads.jsonl', '--output', tmp_path / 'overlay.mp4')
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line)
+               for line in (tmp_path / 'new' / 'heads.jsonl').read_text().splitlines()]
+    assert [record['frame'] for record in records] == [0, 1, 2, 3]
+    assert [record['stamp'] for record in records] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    video = cv2.VideoCapture(str(tmp_path / 'overlay.mp4'))
+    sizes = {video.read()[1].shape for _ in records}
+    assert sizes == {(96, 128, 3)} and not video.read()[0]
+    # No terminal, no progress bar.
+    assert '4 frames' in done.stdout and not done.stderr
+
+
+def test_track_writes_pictures(folder, tmp_path):
+    model = folder / 'model.safetensors'
+    assert run('track', folder / 'pictures' / '0.png', '--model', model,
+               '--output', tmp_path / 'one.jpg').returncode == 0
+    assert run('track', folder / 'pictures', '--model', model,
+               '--output', tmp_path / 'many').returncode == 0
+    assert cv2.imread(str(tmp_path / 'one.jpg')).shape == (96, 128, 3)
+    assert len(list((tmp_path / 'many').glob('*.png'))) == 4
+
+
+def test_track_can_write_records_to_the_standard_output(folder):
+    done = run('track', folder / 'pictures', '--model', folder / 'model.safetensors', '--json', '-')
+    assert [json.loads(line)['frame'] for line in done.stdout.splitlines()] == [0, 1, 2, 3]
+    assert '4 frames' in done.stderr
+
+
+def test_info_names_what_is_in_a_checkpoint(folder):
+    done = run('info', folder / 'model.safetensors')
+    assert done.returncode == 0, done.stderr
+    assert '200 vertices' in done.stdout and 'jawOpen' in done.stdout and '"dim": 16' in done.stdout
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['dance'], "'dance' is unknown"),
+    (['prepare', 'dance'], "'prepare dance' is unknown"),
+    (['track'], 'the following arguments are required: SOURCE'),
+    (['track', 'nowhere.mp4'], 'nowhere.mp4 does not exist'),
+    (['track', '{folder}/text.mp4'], 'text.mp4 cannot be read as a picture or a video'),
+    (['track', '{folder}/pictures', '--speed', '3'], 'unrecognized arguments: --speed 3'),
+    (['track', '{folder}/pictures', '--fov', '200'], 'between 0 and 180'),
+    (['track', '{folder}/pictures', '--model', '{folder}/broken.safetensors'], 'truncated'),
+])
+def test_a_mistake_is_one_line_and_code_2(folder, arguments, message):
+    done = run(*(argument.format(folder=folder) for argument in arguments))
+    assert done.returncode == 2
+    assert done.stderr.startswith('trans3dhead: error: ') and message in done.stderr
+    assert done.stderr.count('\n') == 1 and not done.stdout
+
+
+# Processes cost seconds, so the rest goes through the same function in this one.
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['track', '{folder}/pictures', '--output', '{folder}/a.png'], 'a.png is one picture'),
+    (['track', '{folder}/pictures', '--output', '{folder}/a.xyz'], 'has none of the endings'),
+    (['track', '{folder}/pictures', '--json', '/dev/null/x'], '/dev/null'),
+    (['track', '{folder}/pictures', '--model', '{folder}/nothing'], 'no such checkpoint'),
+    (['track', '{folder}/pictures', '--device', 'tpu'], "device: 'tpu' is unknown"),
+    (['track', '{folder}/pictures', '--detector', '{folder}/none.onnx'], 'none.onnx'),
+    (['info', '{folder}/text.mp4'], 'not a safetensors file'),
+    (['evaluate', '--data', 'nowhere'], 'is not FORMAT:PATH'),
+    (['evaluate', '--data', 'crops:{folder}'], 'no labels.csv'),
+    (['evaluate', '--predictor', 'dlib'], 'invalid choice'),
+    (['train', '--bogus'], 'unrecognized arguments: --bogus'),
+    (['prepare', 'head-model', '--source', 'nowhere'], 'no file nowhere'),
+])
+def test_a_mistake_inside_a_subcommand_is_one_line_too(folder, arguments, message, capsys):
+    if arguments[0] == 'track' and '--model' not in arguments:
+        arguments = [*arguments, '--model', '{folder}/model.safetensors']
+    assert main([argument.format(folder=folder) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith('trans3dhead: error: ') and message in told.err
+    assert told.err.count('\n') == 1 and not told.out
+
+
+def test_no_subcommand_is_a_mistake_that_shows_the_list():
+    done = run()
+    assert done.returncode == 2 and 'usage: trans3dhead COMMAND' in done.stderr
+
+
+def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path):
+    for index in (0, 2):
+        cv2.imwrite(str(tmp_path / f'{index}.png'), np.full((64, 64, 3), 99, np.uint8))
+    (tmp_path / '1.png').write_bytes((tmp_path / '0.png').read_bytes()[:60])
+    done = run('track', tmp_path, '--model', folder / 'model.safetensors',
+               '--json', tmp_path / 'heads.jsonl')
+    assert done.returncode == 2 and '1.png is cut short' in done.stderr
+    assert len((tmp_path / 'heads.jsonl').read_text().splitlines()) == 1
+
+
+@pytest.mark.skipif(not FEMALE.is_file() or not bundled_checkpoint().is_file(),
+                    reason=f'needs {FEMALE} (TRANS3DHEAD_DATA) and the bundled checkpoint')
+def test_a_turning_head_is_followed_with_the_right_signs(tmp_path):
+    done = run('track', FEMALE, '--json', tmp_path / 'heads.jsonl')
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / 'heads.jsonl').read_text().splitlines()]
+    assert len(records) == 23
+    heads = [head for record in records for head in record['heads']]
+    assert len(heads) >= 0.9 * 23 and len({head['id'] for head in heads}) == 1
+    yaw = [head['euler_deg'][0] for head in heads]
+    assert yaw[0] > 30 and min(yaw) < -15 and yaw[-1] > 0

@@ -1,0 +1,97 @@
+"""Cameras that share a network share its batches, and nothing else."""
+
+import numpy as np
+import pytest
+from synthetic import small_network
+
+from trans3dhead_ros import Camera, HeadPipeline
+from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.network.device import resolve_device
+from trans3dhead_ros.perception.aligner import HeadAligner
+from trans3dhead_ros.perception.batching import look_alone, look_together
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+
+BOXES = np.array([[10.0, 8.0, 50.0, 52.0], [20.0, 20.0, 44.0, 40.0], [0.0, 0.0, 30.0, 30.0]])
+
+
+@pytest.fixture(scope='module')
+def aligner():
+    return HeadAligner(small_network(), resolve_device('cpu'))
+
+
+def noise(seed, shape=(64, 80, 3)):
+    return np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
+
+
+def test_boxes_of_several_images_are_answered_as_if_alone(aligner):
+    looks = [(noise(0), BOXES), (noise(1, (96, 48, 3)), BOXES[:0]), (noise(2), BOXES[:2])]
+    for (image, boxes), found in zip(looks, aligner.align_each(looks), strict=True):
+        alone = aligner.align(image, boxes)
+        assert len(found) == len(boxes)
+        np.testing.assert_allclose(found.landmarks, alone.landmarks, atol=1e-3)
+        np.testing.assert_allclose(found.rotation, alone.rotation, atol=1e-4)
+
+
+class Counting(HeadAligner):
+    """Knows how many boxes each of its batches had."""
+
+    def align_each(self, looks):
+        self.batches = [*getattr(self, 'batches', []), sum(len(boxes) for _, boxes in looks)]
+        return super().align_each(looks)
+
+
+def work(image, boxes, looks):
+    """Ask `looks` times and return the scores."""
+    scores = []
+    for _ in range(looks):
+        found = yield image, boxes
+        scores.append(found.score)
+    return scores
+
+
+def test_looks_of_the_same_moment_go_through_the_network_together():
+    counting = Counting(small_network(), resolve_device('cpu'))
+    first, second = look_together(counting, [
+        work(noise(0), BOXES, 3), work(noise(1), BOXES[:1], 1)])
+    assert counting.batches == [4, 3, 3]
+    assert (len(first), len(second)) == (3, 1)
+    assert look_together(counting, []) == []
+
+
+def test_who_fails_takes_no_other_camera_with_it(aligner):
+    def bad_look():
+        yield 'no image', BOXES
+
+    def defect():
+        yield noise(0), BOXES
+        raise RuntimeError('a defect')
+
+    good, look, broken = look_together(aligner, [
+        work(noise(3), BOXES, 2), bad_look(), defect()])
+    np.testing.assert_allclose(good[0], look_alone(aligner, work(noise(3), BOXES, 1))[0], atol=1e-5)
+    assert isinstance(look, Exception)
+    assert isinstance(broken, RuntimeError) and str(broken) == 'a defect'
+
+
+@pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='no checkpoint is bundled')
+def test_pipelines_in_step_find_what_each_finds_alone():
+    renderer, wall = HeadRenderer.of(load_head()), np.full((240, 320, 3), 120, np.uint8)
+    camera = Camera.from_fov((320, 240), 60.0)
+    clips = [[renderer.render(wall, camera, rotation_from_euler(np.array([yaw, 0.0, 0.0])),
+                              np.array([side, 0.0, 0.5])) for yaw in (0.0, 4.0, 8.0)]
+             for side in (-0.05, 0.05)]
+    first = HeadPipeline.load(device='cpu')
+    together = [HeadPipeline(first.aligner, first.detector) for _ in clips]
+    alone = [HeadPipeline(first.aligner, first.detector) for _ in clips]
+    identities = set()
+    for at in range(3):
+        answers = look_together(first.aligner, [
+            pipeline.looks(clip[at], 0.04 * at)
+            for pipeline, clip in zip(together, clips, strict=True)])
+        for heads, pipeline, clip in zip(answers, alone, clips, strict=True):
+            expected, = pipeline.track(clip[at], 0.04 * at)
+            head, = heads
+            np.testing.assert_allclose(head.landmarks, expected.landmarks, atol=0.05)
+            identities.add(head.track_id)
+    assert len(identities) == 2

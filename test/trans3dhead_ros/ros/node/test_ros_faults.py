@@ -1,0 +1,72 @@
+"""The short forms of what `make soak` does for hours; each leaves the tracker as it was."""
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+import rclpy
+import ros_graph
+
+from tools.soak.lifecycle import lifecycle
+from tools.soak.models import models
+from tools.soak.publishers import publishers
+from tools.soak.settings import settings
+from tools.soak.signals import signals
+from tools.soak.stage import Stage
+from tools.soak.stamps import stamps
+from tools.soak.steady import steady
+from tools.soak.watch import Outcome, windows
+
+
+@pytest.fixture(scope='module', autouse=True)
+def ros():
+    ros_graph.start_ros()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture(scope='module')
+def stage(tmp_path_factory):
+    stage, end = Stage(tmp_path_factory.mktemp('stage')), Outcome('end')
+    yield stage
+    stage.close(end)
+    assert not end.violations
+
+
+def test_jumping_stamps_neither_lose_nor_move_a_head(stage):
+    assert not stamps(stage, 15).violations
+
+
+def test_heads_flow_again_after_a_camera_was_killed(stage):
+    assert not publishers(stage, 2, settle=0.0).violations
+
+
+def test_parameters_at_random_are_taken_within_their_ranges_and_refused_outside(stage):
+    assert not settings(stage, 60).violations
+
+
+def test_no_file_breaks_the_running_model_and_a_good_one_takes_its_place(stage):
+    assert not models(stage, 10).violations
+
+
+def test_life_cycle_in_every_order_amid_images(stage):
+    assert not lifecycle(stage, 3).violations
+
+
+def test_signals_end_the_process_in_order_at_every_moment(tmp_path):
+    assert not signals(tmp_path, 4).violations
+
+
+def test_a_stream_is_watched_and_written_down(tmp_path):
+    outcome = steady(tmp_path, 6.0, most_growth=50.0, most_threads=4)
+    assert not outcome.violations
+    assert outcome.figures['images answered'] > 0
+    assert len((tmp_path / 'steady.csv').read_text().splitlines()) > 3
+
+
+def test_growth_is_told_from_a_warm_up():
+    warm = [100.0, 180.0] + [200.0] * 8
+    assert windows(warm) == (200.0, 200.0)
+    leaking = [100.0 + 2.0 * second for second in range(50)]
+    before, after = windows(leaking)
+    assert after - before > 50.0

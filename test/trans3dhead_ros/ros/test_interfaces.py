@@ -1,0 +1,80 @@
+"""The messages are a public interface: names, types and their documentation."""
+
+from pathlib import Path
+
+import pytest
+import rclpy
+from rclpy.node import Node
+from tf2_msgs.msg import TFMessage
+from trans3dhead.msg import Head, HeadArray, LandmarkArray
+from trans3dhead.srv import LoadModel
+
+ROOT = Path(__file__).resolve().parents[3]
+INTERFACES = sorted([*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')])
+
+FIELDS = {
+    Head: {
+        'id': 'int32',
+        'score': 'float',
+        'box': 'float[4]',
+        'pose': 'geometry_msgs/PoseWithCovariance',
+        'metric': 'boolean',
+        'yaw': 'float',
+        'pitch': 'float',
+        'roll': 'float',
+        'landmarks_px': 'sequence<float>',
+        'landmarks_m': 'sequence<float>',
+        'landmark_scale_px': 'sequence<float>',
+        'shape': 'sequence<float>',
+        'expression': 'sequence<float>',
+    },
+    HeadArray: {
+        'header': 'std_msgs/Header',
+        'model': 'string',
+        'expression_names': 'sequence<string>',
+        'heads': 'sequence<trans3dhead/Head>',
+    },
+    LandmarkArray: {
+        'header': 'std_msgs/Header',
+        'ids': 'sequence<int32>',
+        'px': 'sequence<float>',
+        'm': 'sequence<float>',
+        'scale_px': 'sequence<float>',
+    },
+    LoadModel.Request: {'path': 'string'},
+    LoadModel.Response: {'success': 'boolean', 'version': 'string', 'message': 'string'},
+}
+
+
+@pytest.mark.parametrize('interface', FIELDS, ids=lambda interface: interface.__name__)
+def test_fields_are_as_documented(interface):
+    assert interface.get_fields_and_field_types() == FIELDS[interface]
+
+
+@pytest.mark.parametrize('path', INTERFACES, ids=lambda path: path.name)
+def test_every_field_has_a_comment_above_it(path):
+    previous = ''
+    for line in path.read_text().splitlines():
+        if line and line != '---' and not line.startswith('#'):
+            assert previous.startswith('#'), f'{path.name}: no comment above "{line}"'
+        previous = line
+
+
+@pytest.fixture
+def node():
+    rclpy.init()
+    try:
+        yield Node('test_interfaces')
+    finally:
+        rclpy.shutdown()
+
+
+def test_tf2_msgs_is_wire_compatible_with_every_other_ros(node):
+    """A message of another type hash would be refused by the TF listeners of a real robot."""
+    node.create_publisher(TFMessage, '/tf', 1)
+    (endpoint,) = node.get_publishers_info_by_topic('/tf')
+    if not hasattr(endpoint, 'topic_type_hash'):
+        pytest.skip('the sourced ROS 2 is older than type hashes')
+    assert str(endpoint.topic_type_hash) == (
+        'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
+    )

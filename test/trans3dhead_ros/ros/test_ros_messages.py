@@ -1,0 +1,219 @@
+"""Messages and markers carry what the heads say; the worker answers the newest frame only."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from geometry_msgs.msg import Point
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from trans3dhead_ros.bags.bag_writer import typestore
+from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
+from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.ros import markers, messages
+from trans3dhead_ros.ros.node.worker import NewestFrameWorker
+from trans3dhead_ros.ros.principal_head import PrincipalHead
+
+VERTICES, TRIANGLES = 300, 500
+LANDMARKS = np.arange(68) * 4
+HEADER = Header(frame_id='camera')
+HEADER.stamp.sec, HEADER.stamp.nanosec = 17, 250
+
+
+def make_head(identity=1, side=100.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return Head(
+        box=np.array([10.0, 20.0, 10.0 + side, 20.0 + side]), score=0.75, track_id=identity,
+        landmarks=rng.normal(size=(68, 3)) * 50, landmarks_contour=rng.normal(size=(68, 2)) * 50,
+        landmark_scale=rng.uniform(0.5, 2.0, 68), metric=True,
+        rotation=rotation_from_euler(np.array([20.0, -10.0, 5.0])),
+        translation=np.array([0.1, -0.2, 0.9]), pose_covariance=np.diag(np.arange(1.0, 7.0)),
+        euler_deg=(20.0, -10.0, 5.0), shape=rng.normal(size=50), expression=rng.uniform(size=53),
+        vertices=rng.normal(size=(VERTICES, 3)), vertices_px=rng.normal(size=(VERTICES, 2)))
+
+
+def make_triangles():
+    return np.random.default_rng(1).integers(0, VERTICES, (TRIANGLES, 3))
+
+
+def with_points(array, heads, triangles):
+    """Fill the meshes of the markers with Python points: slow and beyond doubt."""
+    meshes = [marker for marker in array.markers if marker.ns == 'mesh' and marker.action == 0]
+    for marker, head in zip(meshes, heads, strict=True):
+        marker.points = [Point(x=x, y=y, z=z)
+                         for x, y, z in markers.mesh_points(head, triangles).tolist()]
+    return array
+
+
+@pytest.mark.parametrize('frame', ['', 'c', 'camera', 'some_camera_optical_frame'])
+@pytest.mark.parametrize(('count', 'lost'), [(1, []), (2, [7]), (3, []), (0, [4, 5])])
+def test_spliced_markers_equal_the_generic_serialisation(frame, count, lost):
+    # Names of other lengths shift every field against the alignment of doubles.
+    header = Header(frame_id=frame)
+    heads = [make_head(identity=10 ** n, seed=n) for n in range(count)]
+    triangles = make_triangles()
+    array = markers.marker_array(header, heads, LANDMARKS, lost)
+    spliced = markers.serialized_with_meshes(array, heads, triangles)
+    generic = with_points(markers.marker_array(header, heads, LANDMARKS, lost), heads, triangles)
+    expected = serialize_message(generic)
+    assert len(spliced) == len(expected)
+    assert deserialize_message(spliced, MarkerArray) == deserialize_message(expected, MarkerArray)
+
+
+def test_markers_of_a_lost_head_are_removed():
+    array = markers.marker_array(HEADER, [make_head(1)], LANDMARKS, lost=[3])
+    removed = [(m.ns, m.id) for m in array.markers if m.action == m.DELETE]
+    assert removed == [(name, 3) for name in markers.NAMESPACES]
+    assert [m.id for m in array.markers if m.action == m.ADD] == [1] * 4
+
+
+def test_head_message_holds_the_head():
+    head = make_head(identity=5)
+    message = messages.head_message(head, LANDMARKS)
+    assert message.id == 5 and message.metric
+    np.testing.assert_allclose(message.landmarks_px, head.landmarks.ravel(), rtol=1e-6)
+    np.testing.assert_allclose(message.landmarks_m, head.vertices[LANDMARKS].ravel(), rtol=1e-6)
+    np.testing.assert_allclose(message.expression, head.expression, rtol=1e-6)
+    np.testing.assert_array_equal(np.array(message.pose.covariance).reshape(6, 6),
+                                  head.pose_covariance)
+    np.testing.assert_allclose(np.rad2deg([message.yaw, message.pitch, message.roll]),
+                               head.euler_deg, rtol=1e-6)
+    turn = message.pose.pose.orientation
+    np.testing.assert_allclose(
+        rotation_from_quaternion(np.array([turn.x, turn.y, turn.z, turn.w])), head.rotation,
+        atol=1e-12)
+
+
+def test_head_array_survives_the_wire():
+    array = messages.head_array(HEADER, [make_head(1), make_head(2)], 'model 1', ['a', 'b'],
+                                LANDMARKS)
+    again = deserialize_message(serialize_message(array), type(array))
+    types, name = typestore(), 'trans3dhead/msg/HeadArray'
+
+    def canonical(message):
+        # Without what lies between the fields, which nobody has written.
+        return bytes(types.serialize_cdr(
+            types.deserialize_cdr(serialize_message(message), name), name))
+    assert canonical(again) == canonical(array)
+    assert [head.id for head in again.heads] == [1, 2]
+    assert again.heads[1].landmarks_px == array.heads[1].landmarks_px
+
+
+def test_untracked_head_has_no_identity():
+    head = dataclasses.replace(make_head(), track_id=None)
+    assert messages.head_message(head, LANDMARKS).id == messages.UNTRACKED
+
+
+def test_messages_of_no_head_are_empty():
+    assert messages.head_array(HEADER, [], 'm', [], LANDMARKS).heads == []
+    assert len(messages.landmark_array(HEADER, [], LANDMARKS).px) == 0
+    assert messages.transforms(HEADER, [], 'head_').transforms == []
+    assert messages.mesh_cloud(HEADER, []).width == 0
+
+
+def test_mesh_cloud_has_one_row_per_head():
+    heads = [make_head(1, seed=1), make_head(2, seed=2)]
+    cloud = messages.mesh_cloud(HEADER, heads)
+    assert (cloud.height, cloud.width, cloud.row_step) == (2, VERTICES, 12 * VERTICES)
+    points = np.frombuffer(cloud.data, '<f4').reshape(2, VERTICES, 3)
+    np.testing.assert_allclose(points[1], heads[1].vertices, rtol=1e-6)
+
+
+def test_triangle_array_survives_the_wire():
+    array = messages.triangle_array(make_triangles())
+    again = deserialize_message(serialize_message(array), type(array))
+    np.testing.assert_array_equal(np.array(again.data).reshape(-1, 3), make_triangles())
+
+
+def test_principal_head_is_the_largest_and_sticks():
+    principal = PrincipalHead()
+    small, large = make_head(1, side=100), make_head(2, side=110)
+    assert [head.track_id for head in principal.sorted([small, large])] == [2, 1]
+    # Slightly larger now, but not clearly.
+    assert principal.sorted([make_head(1, side=115), large])[0].track_id == 2
+    assert principal.sorted([make_head(1, side=150), large])[0].track_id == 1
+    assert principal.sorted([large])[0].track_id == 2
+    assert principal.sorted([]) == []
+
+
+class Gate:
+    """A handler that waits with its frame until it is let go."""
+
+    def __init__(self):
+        self.taken, self.go, self.handled = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def __call__(self, frame):
+        self.taken.release()
+        self.go.acquire(timeout=10)
+        if frame == 'bad':
+            raise RuntimeError('bad frame')
+        self.handled.append(frame)
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+def test_worker_takes_only_the_newest_of_the_waiting_frames(gate):
+    worker = NewestFrameWorker(gate, pytest.fail)
+    worker.submit(1)
+    gate.taken.acquire(timeout=10)
+    for frame in (2, 3, 4):
+        worker.submit(frame)
+    gate.go.release(2)
+    gate.taken.acquire(timeout=10)
+    assert worker.stop()
+    assert gate.handled == [1, 4]
+    assert worker.replaced == 2
+
+
+def test_worker_answers_one_frame_of_every_source_however_fast_another_is():
+    handled, taken, go = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(*frames):
+        taken.release()
+        go.acquire(timeout=10)
+        handled.append(frames)
+    worker = NewestFrameWorker(handle, pytest.fail)
+    worker.submit('start', 'fast')
+    taken.acquire(timeout=10)
+    replaced = [worker.submit(f'fast {i}', 'fast') for i in range(20)]
+    assert not worker.submit('slow 0', 'slow')
+    go.release(2)
+    taken.acquire(timeout=10)
+    assert worker.stop()
+    assert handled == [('start',), ('fast 19', 'slow 0')]
+    assert replaced == [False] + [True] * 19
+
+
+def test_worker_goes_on_after_a_failure(gate):
+    failures = []
+    worker = NewestFrameWorker(gate, lambda error, *frames: failures.append((error, frames)))
+    gate.go.release(2)
+    for frame in ('bad', 'good'):
+        worker.submit(frame)
+        gate.taken.acquire(timeout=10)
+    assert worker.stop()
+    assert gate.handled == ['good']
+    assert [str(error) for error, _ in failures] == ['bad frame']
+    assert [frames for _, frames in failures] == [('bad',)]
+
+
+def test_worker_runs_calls_between_frames_and_cancels_them_when_it_stops(gate):
+    worker = NewestFrameWorker(gate, pytest.fail)
+    worker.submit(1)
+    gate.taken.acquire(timeout=10)
+    during = worker.call(lambda: list(gate.handled))
+    failing = worker.call(lambda: 1 / 0)
+    gate.go.release()
+    assert during.result(timeout=10) == [1]
+    assert isinstance(failing.exception(timeout=10), ZeroDivisionError)
+    assert worker.stop()
+    assert worker.call(list).cancelled()

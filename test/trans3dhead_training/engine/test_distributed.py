@@ -1,0 +1,154 @@
+"""Two real processes that share a training do what one does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_set import overrides, weights
+
+from trans3dhead_ros.network.model import LayerOutputs, Trans3DHead
+from trans3dhead_training.cli.train import main
+from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.csv_log import CsvLog
+from trans3dhead_training.engine.training_loop import Run
+
+TIMEOUT_S = 300
+PAIR = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+TRAIN = [*PAIR, '-m', 'trans3dhead_ros.cli.main', 'train']
+
+
+def run_pair(command: list[str]) -> str:
+    """Run two processes; return what they wrote."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def trained(prepared, tmp_path_factory) -> Path:
+    """Return a checkpoint, so that no gradient is small because a layer begins at zero."""
+    folder = tmp_path_factory.mktemp('trained')
+    main(overrides(prepared, folder / 'run', 10))
+    return folder / 'run' / 'last.safetensors'
+
+
+@pytest.fixture(scope='module')
+def shared(prepared, trained, tmp_path_factory) -> Path:
+    """Return the folder of what both processes found."""
+    folder = tmp_path_factory.mktemp('shared')
+    run_pair([*PAIR, str(Path(__file__).parents[2] / 'helpers' / 'gradients_of_a_share.py'), str(folder),
+              *overrides(prepared, folder, 1), f'start={trained}'])
+    return folder
+
+
+def alone(root: Path, trained: Path, frozen: str) -> Run:
+    return Run(load_config(None, [*overrides(root, Path('unused'), 1), f'start={trained}',
+                                  f'frozen_norms={frozen}']))
+
+
+def assert_close(run: Run, found: dict) -> None:
+    assert len(found['gradients']) > 50
+    for name, parameter in run.network.named_parameters():
+        torch.testing.assert_close(found['gradients'][name], parameter.grad, atol=1e-5, rtol=1e-5,
+                                   msg=lambda text, name=name: f'{name}: {text}')
+
+
+@pytest.mark.parametrize('kind', ['frozen', 'live'])
+def test_both_processes_have_the_same_gradients(shared, kind):
+    first, second = (torch.load(shared / f'{kind}_{rank}.pt', weights_only=True)
+                     for rank in (0, 1))
+    for group in ('gradients', 'statistics'):
+        assert all(torch.equal(first[group][name], second[group][name]) for name in first[group])
+    assert first['figures'] == second['figures']
+
+
+def test_frozen_norms_two_processes_have_the_gradients_of_one(prepared, trained, shared):
+    run = alone(prepared, trained, 'true')
+    figures = run.gradients(run.data.training.training_batch(8, np.random.default_rng((0, 0))))
+    found = torch.load(shared / 'frozen_0.pt', weights_only=True)
+    assert_close(run, found)
+    assert found['figures'] == pytest.approx(figures, rel=1e-5, abs=1e-6)
+
+
+def test_live_norms_two_processes_have_the_gradients_of_one_that_accumulates(
+        prepared, trained, shared):
+    run = alone(prepared, trained, 'false')
+    network, training = run.network.train(), run.data.training
+    halves, statistics = [], [batch_statistics(network)]
+    for rank in (0, 1):
+        half = training.training_batch(8, np.random.default_rng((0, 0)), share=(rank, 2))
+        halves.append(network.forward_layers(half.crops))
+        statistics.append(batch_statistics(network))
+
+    def interleaved(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return torch.stack([first, second], 1).flatten(0, 1)
+
+    both = LayerOutputs(
+        tuple(map(interleaved, halves[0].points, halves[1].points)),
+        tuple(map(interleaved, halves[0].parameters, halves[1].parameters)),
+        interleaved(halves[0].point_scale, halves[1].point_scale),
+        interleaved(halves[0].score, halves[1].score))
+    batch = training.training_batch(8, np.random.default_rng((0, 0)))
+    loss, _ = run.criterion(both, batch)
+    loss.backward()
+    found = torch.load(shared / 'live_0.pt', weights_only=True)
+    assert_close(run, found)
+    assert found['figures']['loss'] == pytest.approx(float(loss.detach()), rel=1e-5)
+    # One process moves its statistics by a tenth twice; each of two does once, from where it was.
+    for name, value in found['statistics'].items():
+        start, between, end = (moment[name] for moment in statistics)
+        torch.testing.assert_close(value, 0.45 * start + 0.05 * between + 0.5 * end)
+
+
+def batch_statistics(network: Trans3DHead) -> dict[str, torch.Tensor]:
+    return {name: b.clone() for name, b in network.named_buffers() if '.running_' in name}
+
+
+def test_a_shared_training_is_resumed_to_the_bit(prepared, tmp_path):
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    keys = ['log_steps=1', 'frozen_norms=true']
+    output = run_pair([*TRAIN, *overrides(prepared, whole, 5), *keys])
+    assert output.count('step=5 ') == 1  # the first process alone speaks
+    assert [row['step'] for row in CsvLog(whole / 'losses.csv').rows()] == list('12345')
+    assert len(CsvLog(whole / 'metrics.csv').rows()) == 1
+    run_pair([*TRAIN, '--minutes', '1e-5', *overrides(prepared, broken, 5), *keys])
+    assert torch.load(broken / 'state.pt', weights_only=True)['step'] == 1
+    run_pair([*TRAIN, '--resume', f'output={broken}'])
+    expected, found = weights(whole), weights(broken)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    # One process learns the same; rounding apart, which the optimizer's first steps enlarge.
+    one = tmp_path / 'one'
+    main([*overrides(prepared, one, 5), *keys])
+    expected = CsvLog(one / 'losses.csv').rows()
+    for row, found in zip(expected, CsvLog(whole / 'losses.csv').rows(), strict=True):
+        assert float(found['loss']) == pytest.approx(float(row['loss']), rel=1e-3)
+
+
+def test_a_process_that_dies_ends_the_training(prepared, tmp_path):
+    folder = tmp_path / 'dies'
+    process = subprocess.Popen(
+        [*TRAIN, *overrides(prepared, folder, 100000), 'log_steps=1'], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not CsvLog(folder / 'losses.csv').rows():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(workers(process.pid)[-1], signal.SIGKILL)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode != 0, output
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def workers(parent: int) -> list[int]:
+    """Return the children of a process."""
+    children = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
+    return [int(child) for child in children]

@@ -1,0 +1,213 @@
+"""The training loop on a small set that the test writes: what it learns from; that it learns."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic import small_head_model
+from training_set import overrides
+
+from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.network.checkpoint import load_checkpoint
+from trans3dhead_training.cli.train import main
+from trans3dhead_training.core.augmentation import centred_transform, photometric, random_transform
+from trans3dhead_training.core.background_crops import negative_crop
+from trans3dhead_training.data.batch import Batch
+from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.manifest import Manifest
+from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.distributed import World
+from trans3dhead_training.engine.precision import PRECISIONS
+from trans3dhead_training.engine.training_loop import Run, schedule
+
+
+def read_heads(root: Path, validation: bool = False) -> Heads:
+    return Heads.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
+
+
+def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
+    assert main(overrides(prepared, tmp_path, 12)) == 0
+    network, metadata = load_checkpoint(tmp_path / 'best.safetensors', torch.device('cpu'))
+    assert metadata['metrics']['step'] == 12
+    assert network.config.input_size == 32
+    row = next(csv.DictReader((tmp_path / 'metrics.csv').open()))
+    assert float(row['val_inner51_percent']) > 0 and int(row['step']) == 12
+    assert json.loads((tmp_path / 'config.json').read_text())['batch'] == 8
+    assert 'inner51_percent' in capsys.readouterr().out
+
+
+def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, tmp_path):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    main(overrides(prepared, first, 1))
+    main([*overrides(prepared, second, 1), f'start={first / "last.safetensors"}'])
+    _, before = load_checkpoint(first / 'last.safetensors', torch.device('cpu'))
+    _, after = load_checkpoint(second / 'last.safetensors', torch.device('cpu'))
+    assert 'research use' in before['licence']
+    for name in ('training_data', 'licence'):
+        assert after[name].endswith(f'the weights it began with: {before[name]}')
+
+
+def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
+    shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'portraits')
+    shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'photographs')
+    manifest = Manifest.load(prepared / 'data')
+    restricted = manifest.parts[0]
+    portraits = replace(restricted, name='portraits', open=True, licence='public domain', shards={
+        name.replace('photographs', 'portraits'): n for name, n in restricted.shards.items()})
+    replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
+    arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
+    assert Run(load_config(None, arguments)).data.headline == 'photographs'
+    run = Run(load_config(None, [*arguments, 'heads.open_only=true']))
+    assert run.data.headline == 'portraits'
+    assert run.data.training.table.part_names == ('portraits',)
+    assert 'photographs' in run.data.validations  # measured all the same
+    run.train()
+    _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
+    assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
+
+
+def test_batches_depend_on_their_seed_alone(prepared):
+    heads = read_heads(prepared)
+    first, second = (heads.training_batch(8, np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(first.crops, second.crops)
+    assert 1 <= int((first.is_head == 0).sum()) == 2  # a fifth, rounded up
+
+
+def test_no_photograph_is_on_both_sides(prepared):
+    names = [set(read_heads(prepared, side).table.group) for side in (False, True)]
+    assert names[0] and names[1] and not names[0] & names[1]
+
+
+def test_fits_land_on_the_labels_after_every_augmentation(prepared):
+    """Pose, scale and place are carried through mirror, turn and crop with the points."""
+    model = small_head_model()
+    batch = read_heads(prepared).training_batch(40, np.random.default_rng(3))
+    heads = batch.is_head > 0.5
+    inner = model.landmarks(model(batch.shape, batch.expression))[:, 17:]
+    inner = inner + torch.tensor(Manifest.load(prepared / 'data').offsets)
+    projected = (batch.log_scale.exp()[:, None, None] * (inner @ batch.rotation[:, :2].mT)
+                 + batch.translation[:, None])
+    error = (projected - batch.points[:, 17:]).norm(dim=-1)[heads]
+    assert error.median() < 0.05  # crop units; the landmark box spans 1.3
+
+
+def test_the_plain_transform_puts_the_box_in_the_middle():
+    points = np.random.default_rng(0).uniform(-1, 1, (68, 2))
+    mapped = centred_transform(points, 1.5).points(points)
+    assert np.allclose(mapped.min(0), -mapped.max(0))
+    assert np.abs(mapped).max() == pytest.approx(1 / 1.5)
+
+
+def test_pixels_follow_the_points_through_a_random_transform():
+    generator = np.random.default_rng(5)
+    image = np.zeros((200, 200, 3), np.uint8)
+    points = generator.uniform(60, 140, (68, 2))
+    mark = points[30].round()
+    points[30] = mark
+    cv2.circle(image, tuple(int(v) for v in mark), 4, (255, 255, 255), -1)
+    low, high = points.min(0), points.max(0)
+    centre, side = (low + high) / 2, (high - low).max()
+    face = 2 * (points - centre) / side
+    for mirror in (False, True):
+        own = face[MIRROR_68] * [-1, 1] if mirror else face
+        transform = random_transform(own, mirror, 1.5, generator)
+        crop = cv2.warpAffine(image, transform.image_to_crop(centre, side, 128), (128, 128))
+        ys, xs = np.nonzero(crop[..., 0] > 128)
+        target = transform.points(own)[MIRROR_68[30] if mirror else 30]
+        assert np.allclose([xs.mean(), ys.mean()], (target + 1) * 64 - 0.5, atol=1.0)
+
+
+def test_photometric_changes_keep_shape_and_type():
+    generator = np.random.default_rng(0)
+    crop = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for _ in range(60):
+        changed = photometric(crop, generator)
+        assert changed.shape == crop.shape and changed.dtype == np.uint8
+
+
+def test_negatives_have_the_crops_size():
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (150, 120, 3), dtype=np.uint8)
+    points = generator.uniform(40, 80, (68, 2))
+    for _ in range(60):
+        crop = negative_crop(image, points, 32, 1.5, [], generator)
+        assert crop.shape == (32, 32, 3) and crop.dtype == np.uint8
+
+
+def test_schedule_warms_up_then_falls_to_one_percent():
+    assert schedule(0.0, 0, 10) == pytest.approx(0.1)
+    assert schedule(0.0, 9, 10) == pytest.approx(1.0)
+    assert schedule(1.0, 500, 10) == pytest.approx(0.01)
+
+
+def test_an_unknown_key_names_the_near_one():
+    with pytest.raises(ValueError, match='did you mean learning_rate'):
+        load_config(None, ['learning_rat=0.1'])
+
+
+def test_a_key_of_before_names_the_one_of_now():
+    with pytest.raises(ValueError, match='precision=none'):
+        load_config(None, ['bfloat16_backbone=false'])
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_every_precision_learns(prepared, tmp_path, precision):
+    run = Run(load_config(None, [*overrides(prepared, tmp_path, 100), f'precision={precision}']))
+    batch = run.data.training.training_batch(8, np.random.default_rng(0))
+    losses = [run.learn(batch)['loss'] for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_frozen_norms_stay(prepared, tmp_path):
+    run = Run(load_config(None, [*overrides(prepared, tmp_path, 9), 'frozen_norms=true']))
+    before = {name: value.clone() for name, value in run.network.named_buffers()}
+    run.learn(run.data.training.training_batch(8, np.random.default_rng(0)))
+    assert all(torch.equal(before[name], value) for name, value in run.network.named_buffers())
+
+
+def test_shares_of_a_batch_are_the_batch(prepared):
+    heads = read_heads(prepared)
+    whole, *shares = (heads.training_batch(9, np.random.default_rng(7), share=share)
+                      for share in ((0, 1), (0, 3), (1, 3), (2, 3)))
+    for name, value in vars(whole).items():
+        for number, share in enumerate(shares):
+            assert torch.equal(getattr(share, name), value[number::3]), name
+
+
+def test_a_batch_cannot_be_shared_unevenly(prepared, tmp_path):
+    world = World(torch.device('cpu'), rank=0, size=3)
+    with pytest.raises(ValueError, match='batch: 8'):
+        Run(load_config(None, overrides(prepared, tmp_path, 1)), world)
+
+
+def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
+    with pytest.raises(ValueError, match='bad_batch'):
+        main([*overrides(prepared, tmp_path, 50), 'learning_rate=1e30', 'warmup_steps=0'])
+    batch = Batch(**load_file(tmp_path / 'bad_batch.safetensors'))
+    state = torch.load(tmp_path / 'bad_state.pt', weights_only=True)
+    expected = read_heads(prepared).training_batch(8, np.random.default_rng((0, state['step'])))
+    assert batch.crops.shape == expected.crops.shape
+    assert torch.equal(batch.points, expected.points)
+    # Batch statistics have seen the batch; weights have not.
+    assert all(torch.isfinite(value.float()).all() for name, value in state['network'].items()
+               if '.running_' not in name)
+
+
+@pytest.mark.parametrize('override', ['batch=many', 'batch', 'network=3', 'network.qamem=odd'])
+def test_a_wrong_value_is_refused(override):
+    with pytest.raises(ValueError):
+        load_config(None, [override])
+
+
+def test_yaml_then_overrides(tmp_path):
+    path = tmp_path / 'c.yaml'
+    path.write_text('batch: 16\nnetwork:\n  dim: 48\n')
+    config = load_config(path, ['batch=32', 'learning_rate=5e-4'])
+    assert (config.batch, config.network.dim, config.learning_rate) == (32, 48, 5e-4)

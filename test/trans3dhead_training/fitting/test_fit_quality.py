@@ -1,0 +1,157 @@
+"""Fits are kept or left out for a reason; teachers and portraits give second opinions."""
+
+import csv
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from synthetic import bundled_head_model
+
+from trans3dhead_ros.geometry import FACING_CAMERA, turned_in_image
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.fitting import prepare_fits
+from trans3dhead_training.fitting.fit import (
+    Fit,
+    fit_landmarks,
+    fitted_points,
+    left_out_errors,
+)
+from trans3dhead_training.fitting.fit_quality import inner_distance, reasons
+from trans3dhead_training.fitting.fit_report import summary, table
+from trans3dhead_training.fitting.head_basis import save_head_model
+from trans3dhead_training.fitting.teachers import TeacherPredictions
+
+
+@pytest.fixture(scope='module')
+def model() -> HeadModel:
+    return bundled_head_model()
+
+
+@pytest.fixture(scope='module')
+def faces(model) -> torch.Tensor:
+    """(6, 68, 2) px: facing mean heads of different sizes."""
+    flat = model.mean[model.landmark_indices] @ torch.tensor(FACING_CAMERA).float().T
+    return torch.stack([size * flat[:, :2] + 100 for size in range(800, 1400, 100)])
+
+
+@pytest.fixture(scope='module')
+def fit(model, faces) -> Fit:
+    return fit_landmarks(model, faces)
+
+
+def agreeing(fit: Fit, faces: torch.Tensor) -> TeacherPredictions:
+    points = faces.double().numpy()
+    return TeacherPredictions(points.copy(), points.copy(), fit.rotation.double().numpy())
+
+
+def test_good_fits_are_kept(fit, faces):
+    assert (reasons(fit, faces.numpy(), agreeing(fit, faces)) == '').all()
+
+
+def test_each_reason_is_told(fit, faces):
+    opinions = agreeing(fit, faces)
+    opinions.frontal[0] += 0.1 * np.ptp(faces[0].numpy(), axis=0)
+    opinions.rotation[1] = turned_in_image(opinions.rotation[1], 20.0)
+    error, shape, scale = fit.inner_error.clone(), fit.shape.clone(), fit.log_scale.clone()
+    error[2], shape[3, 5], scale[4] = 0.05, 7.0, float('nan')
+    bad = replace(fit, inner_error=error, shape=shape, log_scale=scale)
+    assert reasons(bad, faces.numpy(), opinions).tolist() == [
+        'teacher sees other points', 'teacher sees another pose', 'large residual',
+        'extreme identity', 'not finite', '']
+
+
+def test_turned_faces_are_compared_with_the_other_teacher(fit, faces):
+    opinions = agreeing(fit, faces)
+    opinions.frontal[:] += 1000.0
+    assert inner_distance(faces.numpy(), opinions.points(np.full(6, 80.0))).max() == 0
+    assert inner_distance(faces.numpy(), opinions.points(np.full(6, -20.0))).min() > 1
+
+
+def test_a_point_left_out_is_expected_near_its_place(model, faces):
+    offsets = torch.zeros(51, 3)
+    chosen, error = left_out_errors(model, faces, offsets, np.random.default_rng(0))
+    assert chosen.shape == error.shape == (6, 5)
+    assert error.mean() < 0.02
+    wild = faces.clone().scatter(1, chosen[..., None].expand(-1, -1, 2), 0.0)
+    trust = torch.ones(6, 68).scatter(1, chosen, 0.0)
+    without = fit_landmarks(model, wild, trust=trust)
+    assert fitted_points(model, without, offsets).isfinite().all()
+
+
+def test_perspective_and_weak_perspective_agree_on_the_landmarks(model, fit):
+    head = model.points_of(model.landmark_indices, fit.shape, fit.expression)
+    weak = (fit.log_scale.exp()[:, None, None] * (head @ fit.rotation.mT)[..., :2]
+            + fit.translation[:, None])
+    assert (fit.project(head) - weak).norm(dim=-1).mean() < 0.03
+    camera = head @ fit.rotation.mT + fit.camera_translation()[:, None]
+    focal = (fit.perspective_log_scale.exp() / fit.inverse_distance)[:, None, None]
+    assert torch.allclose(focal * camera[..., :2] / camera[..., 2:], fit.project(head), atol=1e-4)
+
+
+def test_report_counts_what_was_kept(fit):
+    reason = np.array(['', '', 'large residual', '', '', 'extreme identity'])
+    figures = summary(fit, reason, ['b', 'b', 'b', 'a', 'a', 'a'])
+    assert list(figures) == ['a', 'b', 'all']
+    assert figures['b']['kept'] == 2 and figures['b']['reasons'] == {'large residual': 1}
+    assert figures['all']['faces'] == 6
+    assert 'extreme identity' in table(figures)
+    json.dumps(figures)
+
+
+def small_set(folder: Path, portraits: int) -> Path:
+    """Write a folder that names a few labelled faces and portraits of the training data."""
+    try:
+        source = data_root() / 'faces'
+    except ValueError as error:
+        pytest.skip(f'no training data here: {error}')
+    if not (source / 'labels.csv').is_file():
+        pytest.skip(f'no labels.csv in {source}')
+    with (source / 'labels.csv').open(newline='') as file:
+        rows = {row[0]: row for row in csv.reader(file)}
+    labelled = [name for name, row in rows.items() if row[1] == 'lfpw'][:24]
+    bare = [name for name, row in rows.items() if row[1] == 'congress'][:portraits]
+    folder.mkdir()
+    for name in {Path(file).parts[0] for file in labelled + bare}:
+        (folder / name).symlink_to((source / name).resolve())
+    with (folder / 'labels.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([rows['file'], *(rows[name] for name in labelled + bare)])
+    return folder
+
+
+def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
+    pytest.importorskip('ai_edge_litert')
+    faces = small_set(tmp_path / 'faces', 6)
+    baselines = data_root().parent / 'baselines'
+    if not baselines.is_dir():
+        pytest.skip(f'no teachers at {baselines}')
+    save_head_model(model, tmp_path / 'head_model.npz')
+    prepare_fits.main([
+        '--data', str(faces), '--head-model', str(tmp_path / 'head_model.npz'),
+        '--output', str(tmp_path / 'fits.npz'), '--baselines', str(baselines),
+        '--portraits', str(tmp_path / 'portraits.npz'), '--report', str(tmp_path / 'report.json'),
+        '--sheet', str(tmp_path / 'sheet.png')])
+    with np.load(tmp_path / 'portraits.npz') as stored:
+        assert stored['points'].shape == (6, 68, 2)
+        assert stored['accepted'].sum() >= 5
+        assert {field.name for field in fields(Fit)} <= set(stored.files)
+        assert ((stored['reason'] == '') == stored['accepted']).all()
+    with np.load(tmp_path / 'fits.npz') as stored:
+        assert stored['accepted'].shape == stored['reason'].shape == (24, 2)
+        assert stored['accepted'].mean() > 0.8
+        assert stored['offsets'].shape == (51, 3)
+        assert stored['jaw_displacement'].shape == (24, 2, 17, 3)
+    figures = json.loads((tmp_path / 'report.json').read_text())
+    assert figures['portraits']['congress']['faces'] == 6
+    assert 'lfpw' in capsys.readouterr().out
+    for name in ('sheet.png', 'sheet_portraits.png'):
+        assert cv2.imread(str(tmp_path / name)).shape[2] == 3
+
+
+def test_portraits_without_teachers_are_refused():
+    with pytest.raises(ValueError, match='--baselines'):
+        prepare_fits.main(['--portraits', 'portraits.npz'])

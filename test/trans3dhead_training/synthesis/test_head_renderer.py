@@ -1,0 +1,91 @@
+"""Rendered heads lie where the camera sees them."""
+
+import cv2
+import numpy as np
+import pytest
+from synthetic import small_head_model
+
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_training.synthesis.preview.head_renderer import (
+    HeadRenderer,
+    load_head,
+    named_expression,
+)
+from trans3dhead_training.synthesis.preview.rasterizer import rasterise
+
+CAMERA = Camera.from_fov((160, 120), 60)
+GREEN = np.full((120, 160, 3), (0, 255, 0), np.uint8)
+
+
+def test_the_nearer_triangle_hides_the_farther_one():
+    square = np.array([[10.0, 10], [10, 30], [30, 30], [30, 10]])
+    pixels = np.concatenate([square, square + 10])
+    depth = np.array([2.0] * 4 + [1.0] * 4)
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    for order in (triangles, triangles[::-1]):
+        seen = rasterise(pixels, depth, order, (64, 64))
+        owner = np.full(64 * 64, -1)
+        owner[seen.pixel] = order[seen.triangle, 0] // 4
+        owner = owner.reshape(64, 64)
+        assert (owner[20:31, 20:31] == 1).all() and (owner[12:19, 12:19] == 0).all()
+        assert owner[5, 5] == -1 and seen.outside.all()
+
+
+def test_values_are_interpolated_over_a_triangle():
+    pixels = np.array([[0.0, 0], [0, 40], [40, 0]])
+    seen = rasterise(pixels, np.ones(3), np.array([[0, 1, 2]]), (64, 64))
+    values = seen.interpolate(pixels.astype(np.float32), np.array([[0, 1, 2]]))
+    np.testing.assert_allclose(values[:, 0], seen.pixel % 64, atol=1e-4)
+    np.testing.assert_allclose(values[:, 1], seen.pixel // 64, atol=1e-4)
+    assert len(values) == 41 * 42 // 2
+
+
+def test_what_is_behind_the_camera_or_outside_the_image_is_not_drawn():
+    pixels = np.array([[-30.0, -30], [-30, 90], [90, -30]])
+    triangles = np.array([[0, 1, 2]])
+    assert len(rasterise(pixels, np.array([1.0, 1.0, -1.0]), triangles, (8, 8)).pixel) == 0
+    assert len(rasterise(pixels - 200, np.ones(3), triangles, (8, 8)).pixel) == 0
+    assert len(rasterise(pixels, np.ones(3), triangles, (8, 8)).pixel) == 64
+
+
+def test_the_outline_is_that_of_the_projected_vertices():
+    model = small_head_model()
+    rotation = rotation_from_euler(np.array([20.0, 5, 10]))
+    translation = np.array([0.05, 0.02, 0.6])
+    renderer = HeadRenderer.of(model)
+    vertices = (model.mean.numpy() + renderer.appearance.hair) @ rotation.T + translation
+    hull = cv2.convexHull(CAMERA.project(vertices).astype(np.float32))
+    expected = cv2.fillConvexPoly(np.zeros((120, 160), np.uint8), np.round(hull).astype(int), 1)
+    mask = (renderer.render(GREEN, CAMERA, rotation, translation) != GREEN).any(axis=2)
+    assert (mask & (expected > 0)).sum() / (mask | (expected > 0)).sum() > 0.9
+
+
+def test_a_turned_head_shows_more_of_its_hair():
+    renderer = HeadRenderer.of(small_head_model())
+    back = FACING_CAMERA @ np.diag([-1.0, -1.0, 1.0])
+    place = np.array([0.0, 0.0, 0.5])
+    front_view, back_view = (renderer.render(GREEN, CAMERA, rotation, place)
+                             for rotation in (FACING_CAMERA, back))
+    front, behind = ((view != GREEN).any(axis=2) for view in (front_view, back_view))
+    assert front_view[front].mean() > 1.5 * back_view[behind].mean()
+
+
+def test_an_unknown_expression_is_named():
+    model = small_head_model()
+    assert named_expression(model, {'jawOpen': 0.5}).tolist() == [[0.5, 0.0, 0.0]]
+    with pytest.raises(ValueError, match='unknown wink'):
+        named_expression(model, {'wink': 1.0})
+
+
+@pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='needs the bundled checkpoint')
+def test_a_face_detector_finds_the_rendered_head():
+    camera, place = Camera.from_fov((480, 360), 60), np.array([0.0, 0.0, 0.46])
+    background = np.full((360, 480, 3), 120, np.uint8)
+    image = HeadRenderer.of(load_head()).render(background, camera, FACING_CAMERA, place)
+    cascade = cv2.CascadeClassifier(
+        cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
+    faces = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)
+    nose = camera.project(place)
+    assert any(x < nose[0] < x + w and y < nose[1] < y + h for x, y, w, h in faces)

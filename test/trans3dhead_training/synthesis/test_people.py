@@ -1,0 +1,352 @@
+"""Synthetic people: the same seed the same person, labels on the skin, nothing floats."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from clips import data
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from trans3dhead_training.fitting.head_basis import build_head_model
+from trans3dhead_training.synthesis.anatomy import assets
+from trans3dhead_training.synthesis.anatomy.binding import bind, pushed_out
+from trans3dhead_training.synthesis.anatomy.face_kit import load_face_kit
+from trans3dhead_training.synthesis.anatomy.layout import skin_texels
+from trans3dhead_training.synthesis.anatomy.mesh_surface import closest_points, covered_texels
+from trans3dhead_training.synthesis.anatomy.registration import similarity
+from trans3dhead_training.synthesis.appearance.complexion import TONES, tone_colour
+from trans3dhead_training.synthesis.appearance.hair import tinted
+from trans3dhead_training.synthesis.appearance.portrait_skin import (
+    PortraitFit,
+    load_portraits,
+    skin_from_portrait,
+)
+from trans3dhead_training.synthesis.people.person import NO_BUMPS, Bumps, Person, turned
+from trans3dhead_training.synthesis.people.person_meshes import draw_person
+from trans3dhead_training.synthesis.people.wardrobe import Wardrobe
+
+CUBE = """v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+g square
+f 1/1 2/2 3/3 4/4
+"""
+
+
+@pytest.fixture(scope='module')
+def wardrobe(people_cache) -> Wardrobe:
+    data('appearance', 'makehuman', 'base.obj')
+    root = data('head_model', 'ict_facekit.npz').parent.parent
+    return Wardrobe.load(root, people_cache)
+
+
+@pytest.fixture(scope='module')
+def people(wardrobe) -> list[Person]:
+    return [draw_person(wardrobe, np.random.default_rng(seed)) for seed in range(8)]
+
+
+def expression(person: Person, **named: float) -> np.ndarray:
+    values = np.zeros(len(person.expression_names), np.float32)
+    for name, value in named.items():
+        values[person.expression_names.index(name)] = value
+    return values
+
+
+def vertices(meshes, name: str) -> np.ndarray:
+    return next(mesh for mesh in meshes if mesh.name == name).vertices.numpy()
+
+
+def test_an_obj_becomes_triangles_with_v_down(tmp_path):
+    (tmp_path / 'square.obj').write_text(CUBE)
+    mesh = assets.read_obj(tmp_path / 'square.obj')
+    assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert mesh.uv[0].tolist() == [[0, 1], [1, 1], [1, 0]]
+    assert mesh.groups == ('square',)
+
+
+@pytest.mark.parametrize('text', ['f 1/1 2/2 3/3\n', 'v 0 zero 0\n', ''])
+def test_a_damaged_obj_is_named(tmp_path, text):
+    (tmp_path / 'broken.obj').write_text(text)
+    with pytest.raises(ValueError, match='broken.obj is damaged'):
+        assets.read_obj(tmp_path / 'broken.obj')
+
+
+def test_a_placement_is_weights_and_a_scaled_offset(tmp_path):
+    file = tmp_path / 'brow.mhclo'
+    file.write_text('x_scale 0 1 0.5\nverts 0\ntag young\n'
+                    ' 0 1 2 0.5 0.5 0.0 0.1 0.2 0.0\n3\n\ndelete_verts\n0 - 1\n')
+    base = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    assert np.allclose(assets.place_on_base(file, base), [[0.7, 0.2, 0], [0, 0, 1]])
+
+
+def test_a_damaged_picture_or_placement_is_named(tmp_path):
+    (tmp_path / 'eye.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match='eye.png is damaged'):
+        assets.read_rgba(tmp_path / 'eye.png')
+    (tmp_path / 'hair.mhclo').write_text('verts 0\n9 9 9 1 0 0 0 0 0\n')
+    with pytest.raises(ValueError, match='hair.mhclo is damaged'):
+        assets.place_on_base(tmp_path / 'hair.mhclo', np.zeros((3, 3)))
+
+
+def test_missing_assets_are_named(tmp_path):
+    with pytest.raises(ValueError, match='ict_facekit.npz'):
+        Wardrobe.load(tmp_path, tmp_path / 'cache')
+
+
+def test_a_damaged_head_is_named(tmp_path):
+    (tmp_path / 'head_model').mkdir()
+    (tmp_path / 'head_model' / 'ict_facekit.npz').write_bytes(b'PK nothing')
+    shutil.copytree(data('appearance', 'makehuman', 'base.obj').parent,
+                    tmp_path / 'appearance' / 'makehuman')
+    with pytest.raises(ValueError, match='ict_facekit.npz is damaged'):
+        Wardrobe.load(tmp_path, tmp_path / 'cache')
+
+
+def test_closest_points_prefer_the_surface_that_faces_alike():
+    square = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0.1], [1, 0, 0.1], [0, 1, 0.1]])
+    triangles = np.array([[0, 1, 2], [3, 5, 4]])
+    point = np.array([[0.2, 0.2, 0.06]])
+    assert closest_points(point, square, triangles).triangle[0] == 1
+    up = closest_points(point, square, triangles, np.array([[0, 0, 1.0]]), turned_away_cost=0.1)
+    assert up.triangle[0] == 0
+    assert up.distance[0] == pytest.approx(0.06)
+
+
+def test_every_covered_texel_lies_on_its_triangle():
+    uv = np.array([[[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]]])
+    texels = covered_texels(uv, (20, 10))
+    at = texels.points.carry(uv[0], np.array([[0, 1, 2]]))
+    assert np.allclose(at[:, 0] * 20 - 0.5, texels.column, atol=1e-5)
+    assert np.allclose(at[:, 1] * 10 - 0.5, texels.row, atol=1e-5)
+
+
+def test_similarity_is_found_again():
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    turn = Rotation.from_euler('xyz', [10, 20, 30], degrees=True).as_matrix()
+    rotation, shift, scale = similarity(points, 2.5 * points @ turn.T + [1, 2, 3])
+    assert np.allclose(rotation, turn)
+    assert np.allclose(shift, [1, 2, 3])
+    assert scale == pytest.approx(2.5)
+
+
+def test_worn_things_follow_a_shift_and_stay_outside():
+    skin = np.stack([*np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)),
+                     np.zeros((9, 9))], -1).reshape(-1, 3).astype(np.float32)
+    worn = bind(np.array([[0.5, 0.5, 0.01]]), skin)
+    assert np.allclose(worn.on(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
+    normals = np.tile(np.float32([0, 0, 1]), (len(skin), 1))
+    sunk = np.float32([[0.5, 0.5, -0.01]])
+    assert pushed_out(sunk, worn, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
+
+
+def test_bumps_leave_the_sellion_in_place():
+    bumps = Bumps(np.array([[0.01, 0, 0]]), np.array([0.03]), np.array([[0.001, 0, 0]]))
+    assert np.allclose(bumps.at(np.zeros((1, 3))), 0)
+    assert np.abs(bumps.at(np.array([[-0.1, 0, 0.05]]))).max() > 1e-4
+    assert not NO_BUMPS.at(np.ones((3, 3))).any()
+
+
+def test_tones_run_from_fair_to_dark():
+    brightness = [tone_colour(tone, 0).mean() for tone in np.linspace(0, 1, 12)]
+    assert np.all(np.diff(brightness) < 0)
+    assert TONES[0, 0] > TONES[0, 2]
+
+
+def test_tinted_hair_has_the_colour_and_the_opacity():
+    grey = np.dstack([np.full((4, 4), 110), np.arange(16).reshape(4, 4)]).astype(np.uint8)
+    hair = tinted(grey, np.array([120, 60, 30]), 0.0)
+    assert (hair[..., :3] == [120, 60, 30]).all()
+    assert (hair[..., 3] == grey[..., 1]).all()
+
+
+def test_the_neck_blends_between_head_and_torso():
+    points = np.float32([[0, 0, 0], [0, 0.1, -0.3]])
+    turn = Rotation.from_euler('z', 90, degrees=True).as_matrix()
+    moved = turned(points, np.float32([0, 1]), turn)
+    assert np.array_equal(moved[0], points[0])
+    assert np.allclose(moved[1], [-0.175, 0.075, -0.3], atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_person(wardrobe):
+    first, second = (draw_person(wardrobe, np.random.default_rng(3)) for _ in range(2))
+    assert first.looks == second.looks
+    zero = np.zeros(len(first.expression_names))
+    for a, b in zip(first.meshes(zero), second.meshes(zero), strict=True):
+        assert torch.equal(a.vertices, b.vertices)
+        assert torch.equal(a.texture, b.texture)
+    other = draw_person(wardrobe, np.random.default_rng(4))
+    assert not np.array_equal(first.identity, other.identity)
+
+
+def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch):
+    root = data('head_model', 'ict_facekit.npz').parent.parent
+    module = 'trans3dhead_training.synthesis.people.wardrobe'
+    monkeypatch.setattr(f'{module}.build', lambda *_: wardrobe)
+    Wardrobe.load(root, tmp_path)  # writes
+    monkeypatch.setattr(f'{module}.build', lambda *_: pytest.fail('the cache was not used'))
+    again = Wardrobe.load(root, tmp_path)
+    for seed in (0, 1):
+        persons = [draw_person(w, np.random.default_rng(seed)) for w in (wardrobe, again)]
+        meshes = [p.meshes(np.zeros(len(p.expression_names))) for p in persons]
+        for a, b in zip(*meshes, strict=True):
+            assert torch.equal(a.vertices, b.vertices)
+            assert torch.equal(a.texture, b.texture)
+
+
+def test_a_damaged_cache_is_made_again(wardrobe, tmp_path, monkeypatch):
+    root = data('head_model', 'ict_facekit.npz').parent.parent
+    (tmp_path / 'wardrobe.npz').write_bytes(b'PK half a file')
+    monkeypatch.setattr('trans3dhead_training.synthesis.people.wardrobe.build', lambda *_: wardrobe)
+    assert Wardrobe.load(root, tmp_path) is wardrobe
+    assert (tmp_path / 'wardrobe.npz').stat().st_size > 1e6
+
+
+def test_meshes_are_whole(people):
+    for person in people:
+        names = set()
+        for mesh in person.meshes(expression(person, jawOpen=0.7, eyeBlink_L=1.0), (10, -5)):
+            names.add(mesh.name)
+            assert torch.isfinite(mesh.vertices).all()
+            assert mesh.triangles.min() >= 0
+            assert mesh.triangles.max() < len(mesh.vertices)
+            assert mesh.uv.min() >= 0
+            assert mesh.uv.max() <= 1
+            assert max(mesh.texture.shape[:2]) <= 1024
+        assert {'skin', 'eye_left', 'eye_right', 'lashes', 'teeth', 'torso'} <= names
+        assert len(person.sources) >= 3
+        assert all('CC0' in source or 'MIT' in source or 'public domain' in source
+                   for source in person.sources)
+
+
+def test_head_vertices_are_our_models_for_an_identity_within_it(people):
+    model = build_head_model(data('head_model', 'ict_facekit.npz'))
+    generator = np.random.default_rng(0)
+    identity = np.zeros(100, np.float32)
+    identity[:50] = generator.normal(size=50)
+    person = dataclasses.replace(people[0], identity=identity, bumps=NO_BUMPS)
+    assert person.expression_names == model.expression_names
+    values = generator.uniform(0, 0.4, len(model.expression_names)).astype(np.float32)
+    expected = model(torch.from_numpy(identity[None, :50]), torch.from_numpy(values[None]))[0]
+    assert np.abs(person.head_vertices(values) - expected.numpy()).max() < 1e-5
+
+
+def test_head_vertices_lie_on_the_persons_skin(people):
+    for person in people[:3]:
+        values = expression(person, mouthSmile_L=0.6, mouthSmile_R=0.6)
+        head = person.head_vertices(values)[:3000]
+        skin = person.meshes(values)[0]
+        found = closest_points(head.astype(float), skin.vertices.numpy().astype(float),
+                               skin.triangles.numpy())
+        assert np.percentile(found.distance, 99) < 0.0005  # the rest: lids kept off the eyeballs
+        assert found.distance.max() < 0.002
+
+
+def test_hair_and_cloth_stay_at_the_head(people):
+    for person in people:
+        meshes = person.meshes(np.zeros(len(person.expression_names)))
+        skin = vertices(meshes, 'skin')
+        tree = cKDTree(skin)
+        for mesh in meshes:
+            if mesh.name == 'hair':
+                points = mesh.vertices.numpy()
+                on_head = points[points[:, 2] > 0.02]
+                assert np.percentile(tree.query(on_head)[0], 75) < 0.03
+        collar = vertices(meshes, 'torso')
+        assert tree.query(collar)[0].min() < 0.004
+
+
+def test_eyebrows_lie_above_the_eyes(wardrobe):
+    position = wardrobe.layout.position
+    for opacity in wardrobe.brows:
+        weight = opacity.astype(float)
+        assert weight.sum() > 1e4
+        middle = (position * weight[..., None]).sum((0, 1)) / weight.sum()
+        assert 0.010 < middle[2] < 0.035
+        assert abs(middle[1]) < 0.004
+
+
+def test_gaze_turns_the_eyes_and_blinks_cover_them(people):
+    person = people[1]
+    straight = person.meshes(expression(person))
+    left = person.meshes(expression(person), gaze_deg=(20, 0))
+    looked = person.meshes(expression(person, eyeLookOut_L=1.0, eyeLookIn_R=1.0))
+    for name in ('eye_left', 'eye_right'):
+        before = vertices(straight, name)
+        front = before[:, 0].argmax()
+        for after in (left, looked):
+            moved = vertices(after, name)[front] - before[front]
+            assert moved[1] > 0.003  # to the head's left
+    closed = person.meshes(expression(person, eyeBlink_L=1.0, eyeBlink_R=1.0))
+    for name, lid in person.lids.items():
+        away = np.linalg.norm(vertices(closed, 'skin')[lid.vertices] - lid.centre, axis=1)
+        assert (away >= lid.floor - 1e-6).all(), name
+
+
+def test_the_torso_turns_and_the_face_does_not(people):
+    person = people[2]
+    turn = Rotation.from_euler('z', 30, degrees=True).as_matrix()
+    rest = person.meshes(expression(person))
+    other = person.meshes(expression(person), body_rotation=turn)
+    skin = vertices(rest, 'skin')
+    face = skin[:, 2] > -0.06
+    assert np.array_equal(vertices(other, 'skin')[face], skin[face])
+    assert np.abs(vertices(other, 'torso') - vertices(rest, 'torso')).max() > 0.03
+
+
+@pytest.fixture(scope='module')
+def texels():
+    return skin_texels(load_face_kit(data('head_model', 'ict_facekit.npz')))
+
+
+def frontal(side: float, turned_deg: float = 0.0) -> PortraitFit:
+    facing = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    turn = Rotation.from_euler('y', turned_deg, degrees=True).as_matrix()
+    return PortraitFit(turn @ facing, np.zeros(50), np.zeros(53), 0.8, np.log(12.0),
+                       np.array([0.0, -0.4]), np.array([160.0, 160.0]), side)
+
+
+def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
+    base, skin = wardrobe.skins[3], wardrobe.parts['skin']
+    picture = np.full((320, 320, 3), 90, np.uint8)
+    picture[:, 170:175] = 60  # a line down one cheek
+    result = skin_from_portrait(picture, frontal(180), base, skin, texels, wardrobe.layout)
+    assert np.array_equal(result[:, 512:], base[:, 512:])  # nobody saw the back of the head
+    change = np.abs(result.astype(int) - base).max(-1)
+    assert change[150:330, 130:382].max() > 20
+    middle = (slice(190, 300), slice(130, 382))
+    assert np.abs(result[middle].mean((0, 1)) - base[middle].mean((0, 1))).max() < 8
+
+
+@pytest.mark.parametrize(('fit', 'why'), [
+    (frontal(60), '60 px'), (frontal(180, 40), 'turned away')])
+def test_unsuitable_portraits_are_refused(wardrobe, texels, fit, why):
+    with pytest.raises(ValueError, match=why):
+        skin_from_portrait(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
+                           wardrobe.parts['skin'], texels, wardrobe.layout)
+
+
+def test_damaged_portrait_fits_are_named(wardrobe, texels, tmp_path):
+    (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
+    with pytest.raises(ValueError, match='fits.npz is damaged'):
+        load_portraits(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
+                       wardrobe.parts['skin'], texels, wardrobe.layout)
+
+
+def test_wrong_shapes_are_named(people):
+    with pytest.raises(ValueError, match='expression'):
+        people[0].meshes(np.zeros(7))
+    with pytest.raises(ValueError, match='body_rotation'):
+        people[0].meshes(np.zeros(53), body_rotation=np.eye(4))
+
+
+def test_people_differ(people):
+    assert len({person.looks['skin'] for person in people}) >= 4
+    assert len({person.looks['hair'] for person in people}) >= 4

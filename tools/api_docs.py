@@ -1,0 +1,57 @@
+"""`trans3dhead prepare api-docs`: the page and the permissions of the node, read off the node."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+
+PAGE = Path('docs/ros_api.md')
+POLICY = Path('config/sros2/head_tracker.policy.xml')
+#: Of this package, in the order of the page.
+INTERFACES = ('msg/HeadArray.msg', 'msg/Head.msg', 'msg/LandmarkArray.msg', 'srv/LoadModel.srv')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare api-docs`; needs ROS 2. `ValueError` for a user's mistake."""
+    parser = ArgumentParser(
+        prog='trans3dhead prepare api-docs',
+        description=f'Starts the node, reads off what it offers, and writes {PAGE} and {POLICY}. '
+        'It needs ROS 2: an environment of `make setup`, or a sourced one.')
+    parser.add_argument('--root', type=Path, default=Path(),
+                        help='the checkout, where msg/ and srv/ lie (default: this folder)')
+    parser.add_argument('--output', type=Path,
+                        help='folder to write below (default: the checkout)')
+    options = parser.parse_args(argv)
+    for path, text in api_docs(options.root).items():
+        whole = (options.output or options.root) / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(text)
+        print(whole)
+    return 0
+
+
+def api_docs(root: Path) -> dict[Path, str]:
+    """
+    Return the text of each file.
+
+    :param root: the checkout.
+    :raises ValueError: when it is none, or something that the node offers has no description.
+    """
+    from tools.api_page import api_page, undescribed
+    from tools.interface_files import read_interface_file
+    from tools.node_interface import tracker_interface
+    from tools.security_policy import policy_file
+    missing = [name for name in INTERFACES if not (root / name).is_file()]
+    if missing:
+        raise UserError(f'root: {root.resolve()} is no checkout, it has no {missing[0]}')
+    there = {str(path.relative_to(root)) for kind in ('msg', 'srv')
+             for path in root.glob(f'{kind}/*.{kind}')}
+    files = [read_interface_file(root / name)
+             for name in (*INTERFACES, *sorted(there - set(INTERFACES)))]
+    tracker = tracker_interface()
+    unknown = undescribed(tracker)
+    if unknown:
+        raise UserError(f'api-docs: give {", ".join(unknown)} a line in the tables of '
+                         'tools/api_page.py')
+    return {PAGE: api_page(tracker, files), POLICY: policy_file(tracker)}

@@ -1,0 +1,135 @@
+"""`trans3dhead prepare figures`: the head model, the frames, synthetic people with labels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
+    from trans3dhead_training.synthesis.scenes.labeller import SyntheticHead
+
+Image = NDArray[np.uint8]
+
+_TILE = (300, 340)
+_FOV_DEG = 24.0
+_DISTANCE = 0.80
+
+# Yaw, pitch, roll in degrees, expression, identity: one row each.
+_TILES = (
+    (((0, 0, 0), {}, {}), ((45, 0, 0), {}, {}), ((90, 0, 0), {}, {}), ((150, 0, 0), {}, {})),
+    (((-20, 5, 0), {'jawOpen': 0.7, 'browInnerUp_L': 0.8, 'browInnerUp_R': 0.8}, {}),
+     ((15, 0, -8), {'mouthSmile_L': 1.0, 'mouthSmile_R': 1.0, 'cheekSquint_L': 0.6,
+                    'cheekSquint_R': 0.6}, {}),
+     ((20, -8, 6), {'eyeBlink_L': 1.0, 'mouthPucker': 0.8}, {}),
+     ((-25, 0, 0), {'browDown_L': 1.0, 'browDown_R': 1.0, 'noseSneer_L': 0.8, 'noseSneer_R': 0.8,
+                    'mouthFrown_L': 0.7, 'mouthFrown_R': 0.7}, {})),
+    (((25, 0, 0), {}, {0: 2.2}), ((25, 0, 0), {}, {0: -2.2}), ((25, 0, 0), {}, {1: 2.2, 3: 1.5}),
+     ((25, 0, 0), {}, {2: 2.2, 4: -2.0})),
+)
+_YAWS = (-150, -90, -60, -30, 0, 30, 60, 90, 150)
+_PEOPLE_ROWS = 3
+_PEOPLE_TILE = 160
+_SEEN, _HIDDEN, _CONTOUR = (80, 230, 80), (60, 60, 235), (240, 220, 60)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare figures`; `ValueError` for a user's mistake."""
+    parser = ArgumentParser(prog='trans3dhead prepare figures',
+                            description=__doc__.split(': ', 1)[1])
+    parser.add_argument('folder', nargs='?', type=Path, default=Path('docs'),
+                        help='where they go (default: %(default)s)')
+    parser.add_argument('--model', type=Path,
+                        help='checkpoint whose head is rendered (default: the bundled one)')
+    parser.add_argument('--data', type=Path,
+                        help='folder of the data, for the people (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--people', type=Path, default=Path('runs/people'),
+                        help='where prepared people are kept (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the people (default: %(default)s)')
+    options = parser.parse_args(argv)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    from tools.frames_figure import draw_frames
+    from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+    renderer = HeadRenderer.of(load_head(options.model))
+    _write(options.folder / 'head_model.png', head_sheet(renderer))
+    draw_frames(renderer, options.folder / 'frames.png')
+    print(options.folder / 'frames.png')
+    from trans3dhead_training.core.data_root import data_root
+    _write(options.folder / 'synthetic_people.jpg', people_sheet(
+        options.data or data_root(), options.people, options.model, options.seed))
+    return 0
+
+
+def _write(path: Path, picture: Image) -> None:
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 82]):
+        raise UserError(f'folder: {path} cannot be written')
+    print(path)
+
+
+def head_sheet(renderer: 'HeadRenderer') -> Image:
+    """Return the head from several sides, with expressions, and as several people."""
+    from trans3dhead_ros.geometry import rotation_from_euler
+    camera = Camera.from_fov(_TILE, _FOV_DEG)
+    background = np.empty((_TILE[1], _TILE[0], 3), np.uint8)
+    background[:] = np.linspace(235, 205, _TILE[1])[:, None, None]
+    # Turned about the middle of the head, which lies behind and below the sellion.
+    middle = np.array([-0.085, 0.0, -0.025])
+    rows = []
+    for row in _TILES:
+        tiles = []
+        for euler_deg, expression, shape in row:
+            rotation = rotation_from_euler(np.array(euler_deg, float))
+            translation = np.array([0.0, 0.0, _DISTANCE]) - rotation @ middle
+            tiles.append(renderer.render(background, camera, rotation, translation, expression,
+                                         shape))
+        rows.append(np.hstack(tiles))
+    return np.vstack(rows)
+
+
+def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Image:
+    """
+    Return synthetic people at every yaw, below each the same picture with its labels.
+
+    :raises ValueError: for missing or damaged data.
+    """
+    from trans3dhead_ros.geometry import rotation_from_euler
+    from trans3dhead_training.synthesis.preview.head_renderer import load_head
+    from trans3dhead_training.synthesis.scenes.generate import SceneAssets, draw_crops
+    from trans3dhead_training.synthesis.scenes.poses import HeldPose
+    studio = SceneAssets.load(data, cache, load_head(model).cpu(), portraits=False)
+    rows = []
+    for row in range(_PEOPLE_ROWS):
+        plain, labelled = [], []
+        for column, yaw in enumerate(_YAWS):
+            generator = np.random.default_rng((seed, row, column))
+            pose = rotation_from_euler(np.array([yaw, *generator.uniform(-15, 15, 2)]))
+            held = replace(studio, recipe=replace(studio.recipe, poses=HeldPose(pose)))
+            (image, truth), = draw_crops(held, generator, 1)
+            plain.append(cv2.resize(image, (_PEOPLE_TILE, _PEOPLE_TILE),
+                                    interpolation=cv2.INTER_AREA))
+            labelled.append(cv2.resize(_labelled(image, truth), (_PEOPLE_TILE, _PEOPLE_TILE),
+                                       interpolation=cv2.INTER_AREA))
+        rows += [np.hstack(plain), np.hstack(labelled)]
+    return np.vstack(rows)
+
+
+def _labelled(image: Image, truth: 'SyntheticHead') -> Image:
+    """Draw the 68 points, green where they are seen and red where hidden, and the contour."""
+    picture = image.copy()
+    for x, y in truth.contour:
+        _dot(picture, x, y, _CONTOUR)
+    for (x, y, _), visible in zip(truth.landmarks, truth.visible, strict=True):
+        _dot(picture, x, y, _SEEN if visible else _HIDDEN)
+    return picture
+
+
+def _dot(picture: Image, x: float, y: float, colour: tuple[int, int, int]) -> None:
+    cv2.circle(picture, (round(x * 16), round(y * 16)), 26, colour, -1, cv2.LINE_AA, 4)

@@ -1,0 +1,70 @@
+"""A camera in a process of its own, which can be killed: `python -m tools.soak.camera TOPIC …`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from ros_graph import BEST_EFFORT, FRAME, RELIABLE
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from tools.soak.pictures import rendered
+from trans3dhead_ros.ros.messages import bgr_image
+
+#: Small, so that nothing is lost on the way where the camera is best effort.
+SIZE = (320, 240)
+_QOS = {'reliable': RELIABLE, 'best_effort': BEST_EFFORT}
+
+
+class CameraProcess:
+    """A rendered head, sent until the process is killed, with the time of day as stamps."""
+
+    def __init__(self, topic: str, reliability: str = 'reliable', rate: float = 10.0) -> None:
+        path = os.pathsep.join((str(Path(__file__).resolve().parent.parent),
+                                os.environ.get('PYTHONPATH', '')))
+        self._popen = subprocess.Popen(
+            [sys.executable, '-m', 'tools.soak.camera', topic, reliability, str(rate)],
+            env={**os.environ, 'PYTHONPATH': path})
+
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def kill(self) -> None:
+        """End the process as a crash would: it takes leave of nobody."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def __enter__(self) -> CameraProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def main() -> None:
+    """Send until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('topic')
+    parser.add_argument('reliability', choices=_QOS)
+    parser.add_argument('rate', type=float)
+    arguments = parser.parse_args()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('mortal_camera')
+    images = node.create_publisher(Image, arguments.topic, _QOS[arguments.reliability])
+    messages = [bgr_image(Header(frame_id=FRAME), picture) for picture in rendered(12, SIZE)]
+    while True:
+        for message in messages:
+            message.header.stamp = node.get_clock().now().to_msg()
+            images.publish(message)
+            time.sleep(1.0 / arguments.rate)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,125 @@
+"""A tracker with two cameras, one raw and one compressed, and a client for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from lifecycle_msgs.srv import ChangeState
+from ros_graph import Client, TrackerProcess, compressed
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from trans3dhead.msg import HeadArray
+
+from tools.soak.pictures import empty, rendered
+from tools.soak.watch import SAD_WORDS, Outcome, Usage, usage
+from trans3dhead_ros.ros.messages import bgr_image
+
+#: So small that looking at it takes next to no time.
+SMALL = (32, 24)
+_PATIENCE = 120.0  # s, for machines that have much else to do
+#: Images within which somebody new must be found.
+_SEARCH = 20
+
+
+class Stage:
+    """
+    What the scenarios share.
+
+    :ivar person: a picture with one head, 640 x 480.
+    :ivar nobody: a small picture without one.
+    :ivar sad_words: what the log must not hold in the end.
+    """
+
+    def __init__(self, folder: Path, name: str = 'tracker') -> None:
+        self.sad_words: tuple[str, ...] = SAD_WORDS
+        self.models = folder / 'models'
+        self.models.mkdir(parents=True, exist_ok=True)
+        self.process = TrackerProcess(
+            folder / f'{name}.log', '-p', 'autostart:=true', '-p', 'cameras:=[raw, packed]',
+            '-p', 'packed.image_transport:=compressed', '-p', f'model_folder:={self.models}')
+        self.raw = Client(camera='raw', outputs=False)
+        self.packed = Client(camera='packed', topic='image_raw/compressed', kind=CompressedImage,
+                             outputs=False)
+        (self.person,), self.nobody = rendered(1), empty(SMALL)
+
+    @property
+    def clients(self) -> tuple[Client, Client]:
+        return self.raw, self.packed
+
+    def wait(self) -> None:
+        """
+        Wait until an image of each client has been answered.
+
+        Only that shows that DDS has brought both sides together: what is sent before is lost. An
+        answer to somebody else's image on the same topic shows nothing.
+
+        :raises AssertionError: when that does not happen.
+        """
+        for client in self.clients:
+            assert self._reaches(client), f'no image was answered, see {self.process.log}'
+
+    def _reaches(self, client: Client) -> bool:
+        sent: list[Header] = []
+
+        def answered() -> bool:
+            return any(client.all_of('heads', header) for header in sent)
+        client.received['heads'].clear()
+        for _ in range(round(_PATIENCE)):
+            message = self.message(client, self.nobody)
+            sent.append(message.header)
+            client.images.publish(message)
+            if client.spin_until(lambda: answered() or not self.alive(), 1.0):
+                break
+        return answered()
+
+    def usage(self) -> Usage:
+        return usage(self.process.popen.pid)
+
+    def alive(self) -> bool:
+        return self.process.popen.poll() is None
+
+    def message(self, client: Client, picture: np.ndarray, header: Header | None = None,
+                ) -> Image | CompressedImage:
+        """Return a picture as the client's camera sends it; without a header, as the next one."""
+        header = header or client.header()
+        if client is self.raw:
+            return bgr_image(header, picture)
+        return compressed(header, cv2.imencode('.jpg', picture)[1].tobytes())
+
+    def answer(self, client: Client, message: Image | CompressedImage) -> HeadArray | None:
+        """Send an image and return the heads with its stamp; None when they do not come."""
+        client.received['heads'].clear()
+        client.images.publish(message)
+        client.spin_until(
+            lambda: client.all_of('heads', message.header) or not self.alive(), _PATIENCE)
+        return next(iter(client.all_of('heads', message.header)), None)
+
+    def ask(self, client: Client, picture: np.ndarray) -> HeadArray | None:
+        return self.answer(client, self.message(client, picture))
+
+    def must_see(self, outcome: Outcome, when: str, *clients: Client) -> None:
+        """Demand that cameras, all where none is named, get the head in their picture answered."""
+        for client in clients or self.clients:
+            # The search goes on a share an image.
+            for _ in range(_SEARCH):
+                answer = self.ask(client, self.person)
+                if answer is None or answer.heads:
+                    break
+            outcome.demand(answer is not None, f'a good image was not answered {when}')
+            outcome.demand(answer is None or len(answer.heads) == 1,
+                           f'{len(answer.heads) if answer else 0} heads in place of one {when}')
+
+    def change_state(self, transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.raw.call(ChangeState, 'head_tracker/change_state', request).success
+
+    def close(self, outcome: Outcome) -> None:
+        """End the tracker, and demand that it goes in order and has not complained of itself."""
+        code = self.process.stop(patience=_PATIENCE)
+        outcome.demand(code == 0, f'exit code {code}')
+        outcome.read_log(self.process, self.sad_words)
+        for client in self.clients:
+            client.close()

@@ -1,0 +1,98 @@
+"""`trans3dhead info`: what a checkpoint or an exported file is, its licence and its figures."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.network.cost import multiply_adds, weight_count
+from trans3dhead_ros.network.device import resolve_device
+
+_ZIP = b'PK\x03\x04'
+_FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
+          'network', 'input_size', 'colour_order', 'sha256')
+_TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, million',
+           'constants': 'constants, million', 'bytes': 'size, MB'}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead info`; `ValueError` when the file is none of ours."""
+    parser = ArgumentParser(prog='trans3dhead info', description=__doc__.split(': ', 1)[1])
+    parser.add_argument('model', nargs='?', type=Path, default=bundled_checkpoint(),
+                        help='checkpoint, or a file of `trans3dhead export` (default: the bundled '
+                             'checkpoint)')
+    parser.add_argument('--json', action='store_true', help='print one JSON table')
+    parser.add_argument('--device', default='cpu', help='auto, cpu, cuda or cuda:N')
+    options = parser.parse_args(argv)
+    about = describe(options.model, resolve_device(options.device))
+    if options.json:
+        print(json.dumps(about, indent=2, ensure_ascii=False))
+    else:
+        rows = list(_rows(about))
+        wide = max(len(title) for title, _ in rows)
+        print('\n'.join(f'{title:{wide}}  {text}' for title, text in rows))
+    return 0
+
+
+def describe(path: Path, device: torch.device) -> dict[str, Any]:
+    """
+    Return what a file is, as JSON values: file, bytes, kind, then what its kind knows.
+
+    :raises ValueError: it is missing, damaged or none of ours.
+    """
+    if not path.is_file():
+        raise UserError(f'{path}: no such file')
+    about = {'file': str(path), 'bytes': path.stat().st_size}
+    with path.open('rb') as file:
+        start = file.read(len(_ZIP))
+    if path.suffix == '.onnx':
+        from trans3dhead_training.export.describe_file import describe_onnx
+        return about | describe_onnx(path)
+    if start == _ZIP:
+        from trans3dhead_training.export.describe_file import describe_torch
+        return about | describe_torch(path)
+    return about | _checkpoint(path, device)
+
+
+def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    network, metadata = load_checkpoint(path, device)
+    size = network.config.input_size
+    crops = torch.zeros(1, 3, size, size, device=device)
+    return {'kind': 'checkpoint, its tensors match their sha256',
+            'weights': weight_count(network), 'multiply_adds': multiply_adds(network, crops),
+            **{name: metadata[name] for name in (*_FIRST, *sorted({*metadata} - {*_FIRST}))}}
+
+
+def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a title and a text for all that is known; figures one a line, names last."""
+    for name, value in about.items():
+        title = _TITLES.get(name, name.replace('_', ' '))
+        if name in ('expression_names', 'outputs'):
+            continue
+        if name in _TITLES:
+            yield title, f'{value / 1e6:.2f}'
+        elif name == 'head_model':
+            yield title, ', '.join(f'{count} {part}' for part, count in value.items())
+        elif name == 'metrics':
+            yield from ((f'figure {key}', f'{figure:.4g}' if isinstance(figure, float)
+                         else str(figure)) for key, figure in _flat(value))
+        else:
+            yield title, (value if isinstance(value, str)
+                          else json.dumps(value, ensure_ascii=False))
+    for name, text in about.get('outputs', {}).items():
+        yield f'output {name}', text
+    yield 'expressions', ' '.join(about['expression_names'])
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested figures under names such as `validation inner51_percent`."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{prefix}{name} ')
+        else:
+            yield f'{prefix}{name}', value

@@ -1,1 +1,0 @@
-"""Subcommands of `trans3dhead` that have no better home; each module has a `main(argv)`."""

@@ -1,0 +1,206 @@
+"""
+The demo: image publisher → head_tracker → recorder, three processes over DDS.
+
+The graph has a ROS domain of its own, so that it neither disturbs nor hears others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.bags.bag_writer import check_replaceable
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.clip_truth import bundled_clip
+from trans3dhead_ros.media.sources import open_source
+
+_PACES = ('lockstep', 'realtime')
+_STOP_TIMEOUT = 20.0  # s
+_RESULTS = ('overlay.mp4', 'overlay.png', 'heads.jsonl', 'bag', 'log')
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+class DemoError(Exception):
+    """A process of the graph failed; the message says which and how."""
+
+
+@dataclass
+class Process:
+    """One process of the graph."""
+
+    name: str
+    popen: subprocess.Popen
+    log: Path
+
+    @classmethod
+    def start(cls, name: str, module: str, parameters: dict[str, str], folder: Path) -> Process:
+        """Start `python -m module` with ROS parameters; its messages go to a log file."""
+        arguments = [f'{name}:={value}' for name, value in parameters.items()]
+        command = [sys.executable, '-m', module, '--ros-args',
+                   *(word for argument in arguments for word in ('-p', argument))]
+        log = folder / f'{name}.log'
+        with log.open('w') as file:
+            # In a session of its own: Ctrl-C reaches the demo alone, which ends the three in order.
+            popen = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL,
+                                     start_new_session=True, preexec_fn=_end_with_parent)
+        return cls(name, popen, log)
+
+    def check(self) -> None:
+        """Raise `DemoError` when the process has ended with an error."""
+        code = self.popen.poll()
+        if code:
+            raise DemoError(f'{self.name} ended with code {code}: {self._last_line()}')
+
+    def stop(self) -> None:
+        """End the process in order, or by force; raise `DemoError` when it did not end well."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGINT)
+        try:
+            self.popen.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise DemoError(f'{self.name} did not end within {_STOP_TIMEOUT:.0f} s') from None
+        self.check()
+
+    def _last_line(self) -> str:
+        lines = [line.strip() for line in self.log.read_text(errors='replace').splitlines()]
+        return next((line for line in reversed(lines) if line), f'see {self.log}')
+
+
+def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
+    """
+    Run the graph until the source has ended.
+
+    :raises ValueError: for a source that cannot be read.
+    :raises DemoError: when a process fails.
+    """
+    with open_source(source) as opened:
+        fps = opened.fps
+    check_replaceable(output / 'bag')
+    for path in (output / 'log').glob('*'):
+        if path.suffix != '.log':
+            raise UserError(f'output: {path} is not of a demo: name another folder')
+    for name in _RESULTS:
+        target = output / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+    logs = output / 'log'
+    logs.mkdir(parents=True)
+    _isolate()
+    processes: list[Process] = []
+    # From here on a signal must not strike amid a start: the child would belong to nobody.
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        processes.append(Process.start(
+            'recorder', 'trans3dhead_ros.ros.demo.recorder',
+            {'output': str(output), 'fps': f'{max(fps, 1.0):.6f}'}, logs))
+        processes.append(Process.start(
+            'head_tracker', 'trans3dhead_ros.ros.node.head_tracker',
+            {'autostart': 'true', 'device': device, **({'model': model} if model else {})}, logs))
+        processes.append(Process.start(
+            'image_publisher', 'trans3dhead_ros.ros.demo.image_publisher',
+            {'source': source, 'pace': pace, 'wait_for': '[head_tracker, recorder]'}, logs))
+        _wait(processes, interrupted)
+    finally:
+        _stop(list(reversed(processes)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the demo and return the exit code; 2 for a user's mistake.
+
+    :param arguments: of the command line, without the program; None takes the process's own.
+    """
+    # OpenCV and FFmpeg print lines of their own about a file that they cannot read.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    parser = ArgumentParser(prog='demo', description='image publisher → head_tracker → recorder')
+    parser.add_argument('--source', default='', help='picture, folder, GIF, video, stream URL or '
+                        'camera index (default: the clip that comes with the package)')
+    parser.add_argument('--pace', default='', help='lockstep: the next frame after the answer; '
+                        'realtime: at the rate of the source (default: lockstep)')
+    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder for results')
+    parser.add_argument('--model', default='', help='checkpoint (default: the bundled one)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    try:
+        options = parser.parse_args(arguments)
+        pace = options.pace or _PACES[0]
+        if pace not in _PACES:
+            raise UserError(f'pace: {pace!r} is unknown, use {" or ".join(_PACES)}')
+        source = options.source or str(bundled_clip())
+        run(source, pace, options.output, options.model, options.device)
+    except ValueError as error:
+        print(f'demo: error: {error}', file=sys.stderr)
+        return 2
+    except (DemoError, OSError) as error:
+        print(f'demo: error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f'results: {options.output}/' + '{overlay.mp4,overlay.png,heads.jsonl,bag}')
+    return 0
+
+
+def _isolate() -> None:
+    """Give this process and its children a ROS domain that others hardly have."""
+    # Up to 101, DDS ports stay clear of those that Linux gives out by itself.
+    os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
+    os.environ['ROS_LOCALHOST_ONLY' if os.environ.get('ROS_DISTRO') == 'humble'
+               else 'ROS_AUTOMATIC_DISCOVERY_RANGE'] = \
+        '1' if os.environ.get('ROS_DISTRO') == 'humble' else 'LOCALHOST'
+
+
+def _wait(processes: list[Process], interrupted: threading.Event) -> None:
+    """Wait until the recorder has everything; `KeyboardInterrupt` when the user has not."""
+    recorder = processes[0].popen
+    while recorder.poll() is None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        for process in processes:
+            process.check()
+        time.sleep(0.05)
+    processes[0].check()
+
+
+def _stop(processes: list[Process]) -> None:
+    """Stop all of them, the source first; the first failure is raised when all have ended."""
+    failures = []
+    for process in processes:
+        try:
+            process.stop()
+        except DemoError as error:
+            failures.append(error)
+    if failures and sys.exc_info()[0] is None:
+        raise failures[0]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end a child whose demo was killed, so that nothing stays behind."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,171 @@
+"""
+Image messages -> (H, W, 3) BGR uint8 arrays.
+
+A message that contradicts itself raises `ValueError` that names the field, never anything else:
+what arrives over the network is a user's input. Where the bytes of the message already are BGR the
+array is a view of them; read it, do not write into it. Nothing is decoded that has more pixels than
+is allowed.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.ros.picture_header import picture_size
+
+#: Most pixels of an image, where nothing else is asked for.
+MAX_PIXELS = 4096 * 4096
+
+Pixels = NDArray[np.uint8]
+
+# encoding -> (samples a pixel, bytes a sample, cv2 conversion to BGR or None)
+_PACKED: dict[str, tuple[int, int, int | None]] = {
+    'bgr8': (3, 1, None),
+    'rgb8': (3, 1, cv2.COLOR_RGB2BGR),
+    'bgra8': (4, 1, cv2.COLOR_BGRA2BGR),
+    'rgba8': (4, 1, cv2.COLOR_RGBA2BGR),
+    'bgr16': (3, 2, None),
+    'rgb16': (3, 2, cv2.COLOR_RGB2BGR),
+    'bgra16': (4, 2, cv2.COLOR_BGRA2BGR),
+    'rgba16': (4, 2, cv2.COLOR_RGBA2BGR),
+    'mono8': (1, 1, cv2.COLOR_GRAY2BGR),
+    'mono16': (1, 2, cv2.COLOR_GRAY2BGR),
+    '8uc1': (1, 1, cv2.COLOR_GRAY2BGR),
+    '8uc3': (3, 1, None),
+    '8uc4': (4, 1, cv2.COLOR_BGRA2BGR),
+    # OpenCV names a Bayer pattern by its second row, ROS by its first.
+    **{f'bayer_{pattern}{8 * size}': (1, size, code)
+       for pattern, code in (('rggb', cv2.COLOR_BayerBG2BGR), ('bggr', cv2.COLOR_BayerRG2BGR),
+                             ('gbrg', cv2.COLOR_BayerGR2BGR), ('grbg', cv2.COLOR_BayerGB2BGR))
+       for size in (1, 2)},
+    **dict.fromkeys(('yuv422', 'uyvy'), (2, 1, cv2.COLOR_YUV2BGR_UYVY)),
+    **dict.fromkeys(('yuv422_yuy2', 'yuyv', 'yuy2'), (2, 1, cv2.COLOR_YUV2BGR_YUY2)),
+}
+
+# A plane of luma and below it, at half the resolution, a plane of interleaved colour.
+_SEMI_PLANAR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
+
+
+def decode_image(message: Image, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """
+    Return the (H, W, 3) BGR uint8 picture of a raw image; 16-bit samples keep their upper byte.
+
+    :raises ValueError: for an unknown encoding, an image that is empty or has more than
+        `max_pixels`, a `step` shorter than a row, or `data` of another length than height x step.
+    """
+    encoding = message.encoding.strip().lower()
+    if message.width == 0 or message.height == 0:
+        raise UserError(f'width, height: the image is empty ({message.width} x {message.height})')
+    if encoding in _SEMI_PLANAR:
+        return _decode_semi_planar(message, _SEMI_PLANAR[encoding], max_pixels)
+    if encoding not in _PACKED:
+        _check_pixels(message.width, message.height, max_pixels)
+        return _decode_by_cv_bridge(message)
+    channels, size, conversion = _PACKED[encoding]
+    if conversion in (cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2BGR_YUY2) and message.width % 2:
+        raise UserError(f'width: {message.encoding} stores pixels in pairs, got {message.width}')
+    if encoding.startswith('bayer'):
+        _check_mosaic(message.width, message.height)
+    samples = _samples(message, message.height, channels, size)
+    _check_pixels(message.width, message.height, max_pixels)
+    if size == 2:
+        samples = _upper_byte(samples)
+    return samples if conversion is None else cv2.cvtColor(samples, conversion)
+
+
+def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """
+    Return the (H, W, 3) BGR uint8 picture of a compressed image (JPEG or PNG).
+
+    The size is read from its header first: a small file can claim a picture that fills the memory.
+
+    `format` is read as image_transport writes it, `<encoding>; <codec> compressed <colours>`: the
+    colours may be stored the other way round, and PNG keeps a Bayer mosaic as it is.
+
+    :raises ValueError: for data that are empty, truncated, no picture or of more than `max_pixels`,
+        and for depth images.
+    """
+    encoding, _, stored = (part.strip() for part in message.format.lower().partition(';'))
+    if 'compresseddepth' in message.format.lower() or encoding in ('16uc1', '32fc1'):
+        raise UserError(
+            f'format: {message.format[:100]!r} is a depth image, a colour image is needed')
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size == 0:
+        raise UserError('data: the compressed image is empty')
+    width, height = picture_size(data.tobytes())
+    _check_pixels(width, height, max_pixels)
+    mosaic = encoding.startswith('bayer_') and encoding in _PACKED and stored.endswith('compressed')
+    # CameraInfo describes the picture as stored: an EXIF orientation must not turn it.
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | (
+        cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise UserError(f'data: the compressed image cannot be decoded ({error.err})') from None
+    if image is None:
+        raise UserError(f'data: {data.size} bytes with format {message.format[:100]!r} are no '
+                         'picture')
+    if mosaic:
+        _check_mosaic(width, height)
+        return cv2.cvtColor(image, _PACKED[encoding][2])
+    if 'compressed rgb' in stored:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return image
+
+
+def _samples(message: Image, rows: int, channels: int, size: int) -> NDArray:
+    """Return the samples (rows, W[, channels]) as a view of the message, whatever its padding."""
+    row = message.width * channels * size
+    if message.step < row:
+        raise UserError(f'step: {message.step} bytes, but a row of {message.width} pixels in '
+                         f'{message.encoding} takes {row}')
+    if len(message.data) != rows * message.step:
+        raise UserError(f'data: {len(message.data)} bytes, but {rows} rows of step '
+                         f'{message.step} take {rows * message.step}')
+    kind = np.dtype(np.uint8 if size == 1 else ('>u2' if message.is_bigendian else '<u2'))
+    shape, strides = (rows, message.width), (message.step, channels * size)
+    if channels > 1:
+        shape, strides = (*shape, channels), (*strides, size)
+    return np.ndarray(shape, kind, np.frombuffer(message.data, np.uint8), strides=strides)
+
+
+def _decode_semi_planar(message: Image, conversion: int, max_pixels: int) -> Pixels:
+    if message.width % 2 or message.height % 2:
+        raise UserError(f'width, height: {message.encoding} needs even numbers, got '
+                         f'{message.width} x {message.height}')
+    planes = _samples(message, message.height * 3 // 2, 1, 1)
+    _check_pixels(message.width, message.height, max_pixels)
+    return cv2.cvtColor(np.ascontiguousarray(planes), conversion)
+
+
+def _decode_by_cv_bridge(message: Image) -> Pixels:
+    unsupported = UserError(f'encoding: {message.encoding[:100]!r} is not supported; publish '
+                             'bgr8, rgb8, mono8, Bayer, yuv422, yuv422_yuy2 or nv12')
+    # A broken installation fails in many ways (NumPy ABI, a missing library), not just at import.
+    try:
+        from cv_bridge import CvBridge
+        image = CvBridge().imgmsg_to_cv2(message, 'bgr8')
+    except Exception:
+        raise unsupported from None
+    if image.dtype != np.uint8 or image.shape != (message.height, message.width, 3):
+        raise unsupported
+    return image
+
+
+def _upper_byte(samples: NDArray) -> Pixels:
+    return (samples >> 8).astype(np.uint8)
+
+
+def _check_pixels(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise UserError(f'width, height: {width} x {height} are more pixels than the {most} that '
+                         'max_image_pixels allows')
+
+
+def _check_mosaic(width: int, height: int) -> None:
+    if width < 4 or height < 4:
+        raise UserError(f'width, height: {width} x {height} is too small for a Bayer pattern')

@@ -1,5 +1,0 @@
-"""One interface to our pipeline and to peers, so that one command measures all of them."""
-
-from trans3dhead_ros.training.predictors.interface import Alignment, Predictor, make_predictor
-
-__all__ = ['Alignment', 'Predictor', 'make_predictor']

@@ -1,0 +1,111 @@
+"""What is compared: the variants of each part of the method, as overrides of one base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trans3dhead_ros.errors import UserError
+
+BASE = 'base'
+
+
+@dataclass(frozen=True)
+class Variant:
+    """
+    One configuration that is trained.
+
+    :ivar name: also of its folder. :ivar overrides: `key=value` on top of the base configuration.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """
+    A part of the method and what it is compared with.
+
+    :ivar rows: label -> variant, in the order of the table; the base stands in every family.
+    :ivar reference: name of the variant that the others are compared with.
+    """
+
+    name: str
+    title: str
+    rows: tuple[tuple[str, Variant], ...]
+    reference: str = BASE
+
+
+def _euler(form: str) -> Variant:
+    # Without the term on the matrix, as in the paper: with both, the Euler term has little to do.
+    return Variant(f'euler_{form}', ('weights.rotation=0', f'euler_form={form}'))
+
+
+_BASE = Variant(BASE)
+FAMILIES = (
+    Family('qamem', 'Query-aware memory', (
+        ('off', Variant('qamem_none', ('network.qamem=none',))),
+        ('shared per family', Variant('qamem_family', ('network.qamem=family',))),
+        ('grouped (base)', _BASE),
+        ('full', Variant('qamem_full', ('network.qamem=full',))),
+    )),
+    Family('marr', 'Residual regression layer by layer', (
+        ('off', Variant('marr_off', ('network.marr=false',))),
+        ('from the mean', Variant('marr_mean', ('network.reference=mean',))),
+        ('from the posed mean (base)', _BASE),
+    )),
+    Family('euler', 'Euler-angle loss, without the term on the matrix', (
+        ('none', _euler('none')),
+        ('plain', _euler('plain')),
+        ('safe', _euler('safe')),
+        ('geodesic', _euler('geodesic')),
+        ('safe and matrix (base)', _BASE),
+    ), reference='euler_none'),
+    Family('consistency', 'Consistency between the branches', (
+        ('off', Variant('consistency_off', ('weights.consistency=0',))),
+        ('on (base)', _BASE),
+    )),
+    Family('encoder', 'Encoder layers', (
+        ('0 (base)', _BASE),
+        ('1', Variant('encoder_1', ('network.encoder_layers=1',))),
+    )),
+    Family('stride', 'Stride of the tokens', (
+        ('16 (base)', _BASE),
+        ('32', Variant('stride_32', ('network.stride=32', 'network.widths=[16,32,72,160,224]',
+                                     'network.blocks=[1,1,2,1]'))),
+    )),
+    Family('branches', 'Decoder branches', (
+        ('one', Variant('one_branch', ('network.two_branches=false',))),
+        ('two (base)', _BASE),
+    )),
+    Family('decoder', 'Decoder layers of a branch', (
+        ('1', Variant('decoder_1', ('network.decoder_layers=1',))),
+        ('2 (base)', _BASE),
+        ('4', Variant('decoder_4', ('network.decoder_layers=4',))),
+    )),
+)
+
+
+def all_variants() -> tuple[Variant, ...]:
+    """Return every distinct variant once, the base first."""
+    found = {BASE: _BASE}
+    for family in FAMILIES:
+        found.update({variant.name: variant for _, variant in family.rows})
+    return tuple(found.values())
+
+
+def chosen_variants(names: Sequence[str]) -> tuple[Variant, ...]:
+    """
+    Return the base and the named variants or families; all where none is named.
+
+    :raises ValueError: for an unknown name.
+    """
+    known = {variant.name: {variant.name} for variant in all_variants()}
+    known.update({family.name: {variant.name for _, variant in family.rows}
+                  for family in FAMILIES})
+    for name in names:
+        if name not in known:
+            raise UserError(f'--variants: {name!r} is unknown; use some of {", ".join(known)}')
+    wanted = {BASE}.union(*(known[name] for name in names)) if names else None
+    return tuple(variant for variant in all_variants() if wanted is None or variant.name in wanted)

@@ -1,0 +1,33 @@
+"""`trans3dhead prepare clip`: two synthetic people turning their heads, with ground truth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare clip`; `ValueError` for a user's mistake."""
+    parser = ArgumentParser(prog='trans3dhead prepare clip', description=__doc__.split(': ', 1)[1])
+    parser.add_argument('folder', nargs='?', type=Path, default=Path('out/clip'),
+                        help='where the clip and its truth go (default: %(default)s)')
+    parser.add_argument('--data', type=Path,
+                        help='folder of the data (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--people', type=Path, default=Path('runs/people'),
+                        help='where prepared people are kept (default: %(default)s)')
+    parser.add_argument('--model', type=Path,
+                        help='checkpoint whose head model fits the wear (default: the bundled one)')
+    options = parser.parse_args(argv)
+    from tqdm import tqdm
+
+    from trans3dhead_ros.media.clip_truth import truth_path
+    from trans3dhead_training.core.data_root import data_root
+    from trans3dhead_training.synthesis.preview.head_renderer import load_head
+    from trans3dhead_training.synthesis.scenes.demo_clip import write_clip
+    from trans3dhead_training.synthesis.scenes.generate import SceneAssets
+    studio = SceneAssets.load(options.data or data_root(), options.people,
+                         load_head(options.model).cpu(), portraits=False)
+    clip = write_clip(studio, options.folder,
+                      progress=lambda frames: tqdm(frames, unit='frame', disable=None))
+    print(f'{clip} and {truth_path(clip)}')
+    return 0

@@ -1,0 +1,93 @@
+"""
+`trans3dhead prepare data`: shards of labelled heads to train on, from raw folders.
+
+Photographs as they are, photographs turned in depth, portraits with a teacher's points, and
+synthetic people. Goes on where it was interrupted; the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.data.about import read_about
+from trans3dhead_training.data.manifest import Manifest
+from trans3dhead_training.preparation.part import Maker
+from trans3dhead_training.preparation.part_writer import prepare
+from trans3dhead_training.preparation.photographs import PhotographMaker, read_fits
+from trans3dhead_training.preparation.portraits import PortraitMaker
+from trans3dhead_training.preparation.synthetic import SyntheticMaker
+from trans3dhead_training.preparation.turned import TurnedMaker
+
+MAKERS: dict[str, Callable[[argparse.Namespace, Path], Maker]] = {
+    'photographs': lambda options, root: credited(
+        PhotographMaker(root / 'faces', options.fits)),
+    'turned': lambda options, root: credited(TurnedMaker(
+        root / 'faces', options.fits, options.head_model, options.turns, options.seed)),
+    'portraits': lambda options, root: credited(PortraitMaker(
+        root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed)),
+    'synthetic': lambda options, root: SyntheticMaker(
+        root, options.cache, options.head_model, options.people, options.seed),
+}
+
+
+Photographs = TypeVar('Photographs', PhotographMaker, TurnedMaker, PortraitMaker)
+
+
+def credited(maker: Photographs) -> Photographs:
+    """Return a maker with the credit of its folder, where that says something of itself."""
+    about = read_about(maker.folder)
+    if about is None:
+        return maker
+    how = '' if maker.name == 'photographs' else ', turned in depth'
+    return replace(maker, source=about.source + how, licence=about.licence, open=about.open)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare data`; `ValueError` for a user's mistake."""
+    parser = ArgumentParser(prog='trans3dhead prepare data', description=__doc__)
+    parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
+    parser.add_argument('--output', type=Path, default=Path('runs/data'))
+    parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(MAKERS))
+    parser.add_argument('--open', action='store_true',
+                        help='only parts that are free for any use')
+    parser.add_argument('--people', type=int, default=4000,
+                        help='synthetic people, eight pictures each (default: %(default)s)')
+    parser.add_argument('--turns', type=float, default=4.0,
+                        help='turned pictures of a photograph, on average (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'))
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--cache', type=Path, default=Path('runs/people'),
+                        help='where the registered assets of people are kept')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
+                        help='processes (default: one a core)')
+    options = parser.parse_args(argv)
+    if options.people < 1 or options.turns <= 0 or options.workers < 1:
+        raise UserError('--people, --turns, --workers: expected more than 0')
+    root = options.data or data_root()
+    makers = [MAKERS[name](options, root) for name in MAKERS if name in options.parts]
+    if options.open:
+        makers = [maker for maker in makers if maker.open]
+    if not makers:
+        raise UserError('--open: none of the chosen parts is free for any use')
+    by_hand = any(maker.name in ('photographs', 'turned') for maker in makers)
+    offsets = read_fits(options.fits)['offsets'] if by_hand else None
+    manifest = prepare(makers, options.output, options.seed, offsets, options.workers)
+    print(summary(manifest))
+    return 0
+
+
+def summary(manifest: Manifest) -> str:
+    """Return a line for each part."""
+    return '\n'.join(f'{part.name:14s}{part.count:8d} samples, {part.validation} held out; '
+                     f'{"open" if part.open else "restricted"}: {part.licence}'
+                     for part in manifest.parts)

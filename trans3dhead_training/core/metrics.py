@@ -1,0 +1,161 @@
+"""
+Measures of landmarks and poses: pure functions on NumPy arrays.
+
+Errors of landmarks are fractions of a size of the true face, not percent. Angles are degrees in the
+convention of `geometry`. Which points and which normaliser score a set is its caller's choice.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.geometry import geodesic_distance_deg, mirrored, turned_in_image
+from trans3dhead_ros.landmarks import INNER, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+
+Array = NDArray[np.float64]
+
+FAILURE_THRESHOLD = 0.08
+"""A face with a larger mean error counts as a failure; also where the cumulative curve ends."""
+
+POSE_LIMIT_DEG = 99.0
+"""Samples with an angle beyond this are left out of pose errors, as AFLW2000-3D's users do."""
+
+YAW_BINS = {'0-30': (0.0, 30.0), '30-60': (30.0, 60.0), '60-90': (60.0, 90.0)}
+
+
+def box_size(points: Array) -> Array:
+    """Return √(w·h) px of the tight box of true points (..., P, 2)."""
+    extent = np.ptp(points[..., :2], axis=-2)
+    return np.sqrt(extent[..., 0] * extent[..., 1])
+
+
+def interocular_distance(points: Array) -> Array:
+    """Return the distance px of the outer eye corners of true points (..., 68, 2)."""
+    return np.linalg.norm(
+        points[..., LEFT_EYE_OUTER, :2] - points[..., RIGHT_EYE_OUTER, :2], axis=-1)
+
+
+def mean_point_error(predicted: Array, true: Array) -> Array:
+    """
+    Return the mean 2D distance px of points (..., P, 2 or 3).
+
+    :raises ValueError: when the two have different numbers of points.
+    """
+    if predicted.shape[:-1] != true.shape[:-1]:
+        raise UserError(
+            f'predicted: expected {true.shape[:-1]} points, got {predicted.shape[:-1]}')
+    return np.linalg.norm(predicted[..., :2] - true[..., :2], axis=-1).mean(axis=-1)
+
+
+def nme_68(predicted: Array, true: Array) -> Array:
+    """Return the error of all points (..., 68, 2) over √(w·h) of the true box."""
+    return mean_point_error(predicted, true) / box_size(true)
+
+
+def nme_inner(predicted: Array, true: Array) -> Array:
+    """Return the error of points 17…67 over √(w·h) of the true box of all 68."""
+    return mean_point_error(predicted[..., INNER, :], true[..., INNER, :]) / box_size(true)
+
+
+def nme_inner_interocular(predicted: Array, true: Array) -> Array:
+    """Return the error of points 17…67 over the distance of the true outer eye corners."""
+    return (mean_point_error(predicted[..., INNER, :], true[..., INNER, :])
+            / interocular_distance(true))
+
+
+def inner_offset(predicted: Array, true: Array) -> Array:
+    """Return the mean signed offset x, y (..., 2) of points 17…67 over √(w·h) of the true box."""
+    difference = (predicted[..., INNER, :2] - true[..., INNER, :2]).mean(axis=-2)
+    return difference / box_size(true)[..., None]
+
+
+def failure_rate(errors: Array, threshold: float = FAILURE_THRESHOLD) -> float:
+    """Return the share of faces whose error is above the threshold."""
+    return float((_filled(errors) > threshold).mean())
+
+
+def area_under_curve(errors: Array, limit: float = FAILURE_THRESHOLD) -> float:
+    """Return the area under the cumulative error curve from 0 to `limit`, over `limit` (0…1)."""
+    # Exactly the integral of the step curve: each face adds what is left of the limit behind it.
+    return float(np.clip(1 - _filled(errors) / limit, 0, None).mean())
+
+
+def roc_auc(scores: Array, positive: NDArray[np.bool_]) -> float:
+    """
+    Return how probably a positive scores above a negative (area under the ROC curve; ties half).
+
+    :param scores: (N,). :param positive: (N,).
+    :raises ValueError: when one of the two kinds is missing.
+    """
+    # A score that is not finite is no answer: below all others.
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    positive = np.asarray(positive, dtype=bool)
+    if positive.all() or not positive.any():
+        raise UserError('positive: both kinds are needed')
+    negatives = np.sort(scores[~positive])
+    below = np.searchsorted(negatives, scores[positive], side='left')
+    not_above = np.searchsorted(negatives, scores[positive], side='right')
+    return float((below + not_above).mean() / (2 * len(negatives)))
+
+
+def pose_absolute_error(predicted_deg: Array, true_deg: Array) -> Array:
+    """
+    Return |yaw|, |pitch|, |roll| errors (M, 3) in degrees of the samples that count, M ≤ N.
+
+    :param predicted_deg, true_deg: (N, 3). Samples with any true angle beyond `POSE_LIMIT_DEG` are
+        left out. Differences wrap at ±360° only: 179° against −179° is 2° off, but the two decodes
+        of one rotation on either side of ±90° yaw stay different.
+    """
+    kept = (np.abs(true_deg) <= POSE_LIMIT_DEG).all(axis=-1)
+    difference = np.abs(predicted_deg[kept] - true_deg[kept])
+    return np.minimum(difference, np.abs(360 - difference))
+
+
+def mean_by_yaw(errors: Array, yaw_deg: Array) -> dict[str, float]:
+    """
+    Return the mean error in each |yaw| bin that has samples, and 'mean', unweighted over them.
+
+    :param errors: (N,). :param yaw_deg: (N,) true yaw. A border belongs to the lower bin.
+    """
+    size = np.abs(yaw_deg)
+    result = {}
+    for name, (low, high) in YAW_BINS.items():
+        inside = (size <= high) & ((size > low) if low else (size >= low))
+        if inside.any():
+            result[name] = float(errors[inside].mean())
+    if result:
+        result['mean'] = float(np.mean(list(result.values())))
+    return result
+
+
+def turn_error_deg(rotation: Array, rotation_of_turned: Array, degrees: float) -> Array:
+    """
+    Return how far the answer for a turned picture is from the turned answer, geodesic degrees.
+
+    :param rotation, rotation_of_turned: (..., 3, 3). :param degrees: cv2's sign. Without labels:
+        roll alone must not be compared, it is the first of three rotations.
+    """
+    return geodesic_distance_deg(rotation_of_turned, turned_in_image(rotation, degrees))
+
+
+def mirror_error_deg(rotation: Array, rotation_of_mirrored: Array) -> Array:
+    """Return how far the answer for a mirrored picture is from the mirrored answer, degrees."""
+    return geodesic_distance_deg(rotation_of_mirrored, mirrored(rotation))
+
+
+def rotation_frobenius(first: Array, second: Array) -> Array:
+    """Return ‖I − A Bᵀ‖ (Frobenius) of rotations (..., 3, 3): DAD-3DHeads' pose error, 0…2√2."""
+    return np.linalg.norm(np.eye(3) - first @ np.swapaxes(second, -1, -2), axis=(-2, -1))
+
+
+def yaw_sign_agreement(yaw_deg: Array, reference_yaw_deg: Array, beyond: float = 20.0) -> float:
+    """Return the share of equal signs where the reference is beyond ±`beyond`; nan if nowhere."""
+    turned = np.abs(reference_yaw_deg) > beyond
+    if not turned.any():
+        return float('nan')
+    return float((np.sign(yaw_deg[turned]) == np.sign(reference_yaw_deg[turned])).mean())
+
+
+def _filled(values: Array) -> Array:
+    """An answer that is not finite is the worst one, never one that drops out of a mean."""
+    return np.where(np.isfinite(values), values, np.inf)

@@ -1,0 +1,237 @@
+"""Draws training and validation batches from a table of labelled heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from trans3dhead_ros.geometry import mirrored
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.media.sources import decode_picture
+from trans3dhead_training.core.augmentation import (
+    Augmentation,
+    CropTransform,
+    centred_transform,
+    photometric,
+    random_transform,
+)
+from trans3dhead_training.core.background_crops import negative_crop
+from trans3dhead_training.data.batch import Batch
+from trans3dhead_training.data.head_table import HeadTable, read_table
+from trans3dhead_training.data.mirror import HeadMirror
+
+BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """
+    How much of the heads of a batch each part gives; a part that was not prepared gives none.
+
+    0 leaves a part out.
+    """
+
+    photographs: float = 0.45
+    turned: float = 0.25
+    portraits: float = 0.05
+    synthetic: float = 0.25
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that give something."""
+        return tuple(name for name, share in asdict(self).items() if share > 0)
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """
+    Which heads make a batch.
+
+    :ivar negative_share: of every batch.
+    :ivar label_offset: where labels lie, right of and below what they mark, in longer sides of the
+        landmark box (`HeadTable`).
+    :ivar use_fits: learn from the fits of photographs; else from their points alone.
+    :ivar open_only: only parts that are free for any use.
+    """
+
+    negative_share: float = 0.2
+    label_offset: float = 0.005
+    use_fits: bool = True
+    open_only: bool = False
+    shares: Shares = field(default_factory=Shares)
+
+
+class Heads:
+    """
+    Labelled heads; pictures are decoded when they are drawn.
+
+    :param mirror: what a mirrored picture does to coefficients; None: pictures are not mirrored.
+    """
+
+    def __init__(
+        self, table: HeadTable, mirror: HeadMirror | None, size: int, crop_scale: float,
+        config: HeadsConfig = HeadsConfig(), backgrounds: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.table, self.mirror = table, mirror
+        self.size, self.crop_scale, self.config = size, crop_scale, config
+        self.backgrounds = backgrounds
+        low, high = table.points.min(1), table.points.max(1)
+        self.centres, self.sides = (low + high) / 2, (high - low).max(1)
+        photographs = [name == 'photographs' for name in table.part_names]
+        self.has_fit = table.has_fit & (config.use_fits | ~np.array(photographs)[table.part])
+        self._chances: dict[Augmentation, np.ndarray] = {}
+
+    @classmethod
+    def read(
+        cls, folder: Path, model: HeadModel, parts: Sequence[str], validation: bool, size: int,
+        crop_scale: float, config: HeadsConfig = HeadsConfig(),
+        backgrounds: Sequence[np.ndarray] = (), mirror: HeadMirror | None = None,
+    ) -> Heads:
+        """
+        Read some parts of a prepared folder; `read_table` says what it raises.
+
+        :param model: on the CPU. :param mirror: of that model, where it was measured before.
+        """
+        table = read_table(folder, model, parts, validation, config.open_only,
+                           config.label_offset)
+        return cls(table, mirror or HeadMirror.of(model), size, crop_scale, config, backgrounds)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def chance(self, config: Augmentation) -> np.ndarray:
+        """Return how probably each head is the next one drawn, (N,)."""
+        if config not in self._chances:
+            table = self.table
+            weight = np.where(table.automatic, config.automatic_share, 1.0)
+            # Photographs are mostly frontal; the other parts were made with flat yaw.
+            boost = 1.0 + (table.yaw_deg() / config.yaw_boost_deg) ** 2
+            for number, name in enumerate(table.part_names):
+                rows = table.part == number
+                if name == 'photographs':
+                    weight[rows] *= boost[rows]
+                share = getattr(self.config.shares, name, 1.0)
+                weight[rows] *= share / max(weight[rows].sum(), 1e-12)
+            self._chances[config] = weight / weight.sum()
+        return self._chances[config]
+
+    def training_batch(
+        self, count: int, generator: np.random.Generator, config: Augmentation | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> Batch:
+        """
+        Draw `count` augmented crops, negatives among them.
+
+        :param share: (k, n) makes of that batch only the crops k, k + n, k + 2 n, ...
+        """
+        config = config or Augmentation()
+        heads = count - int(np.ceil(count * self.config.negative_share))
+        rows = generator.choice(len(self), count, p=self.chance(config))
+        # A source of chance of its own for every crop, so that a share needs no other crop.
+        seeds = generator.integers(2 ** 63, size=count)
+        chosen = np.arange(count)[share[0]::share[1]]
+        crops, samples = [], []
+        for position in chosen:
+            row, own = int(rows[position]), np.random.default_rng(seeds[position])
+            mirror = bool(own.random() < 0.5) and self.mirror is not None
+            transform = random_transform(self._face_units(row, mirror), mirror, self.crop_scale,
+                                         own, config)
+            samples.append((row, transform))
+            image = self.image(row)
+            if position < heads:
+                # Always black corners would tell the picture's turn, which no camera does.
+                border = BORDERS[own.integers(len(BORDERS))]
+                crop = self._crop(image, row, transform, border)
+            else:
+                crop = negative_crop(image, self.table.points[row], self.size, self.crop_scale,
+                                     self.backgrounds, own)
+            crops.append(photometric(crop, own, config.photometric))
+        return self._batch(crops, chosen < heads, samples)
+
+    def validation_batches(self, count: int, seed: int = 0) -> Iterator[Batch]:
+        """Yield every head plainly cropped, each followed somewhere by one negative."""
+        generator = np.random.default_rng(seed)
+        for start in range(0, len(self), count):
+            rows = range(start, min(start + count, len(self)))
+            images = [self.image(row) for row in rows]
+            samples = self._plain_samples(rows)
+            crops = [self._crop(image, *sample)
+                     for image, sample in zip(images, samples, strict=True)]
+            crops += [negative_crop(image, self.table.points[row], self.size, self.crop_scale,
+                                    self.backgrounds, generator)
+                      for image, row in zip(images, rows, strict=True)]
+            is_head = np.arange(2 * len(rows)) < len(rows)
+            yield self._batch(crops, is_head, samples * 2)
+
+    def plain_batch(self, rows: Sequence[int]) -> Batch:
+        """Return these heads as inference would crop them."""
+        samples = self._plain_samples(rows)
+        crops = [self._crop(self.image(row), row, transform) for row, transform in samples]
+        return self._batch(crops, np.ones(len(samples)), samples)
+
+    def image(self, row: int) -> np.ndarray:
+        """Return the picture (H, W, 3) uint8 BGR of a head."""
+        return decode_picture(self.table.picture(row), f'{self.table.source[row]} {row}')
+
+    def _plain_samples(self, rows: Sequence[int]) -> list[tuple[int, CropTransform]]:
+        return [(row, centred_transform(self._face_units(row, False), self.crop_scale))
+                for row in rows]
+
+    def _face_units(self, row: int, mirror: bool) -> np.ndarray:
+        face = self._to_face_units(self.table.points[row], row, mirror)
+        return face[MIRROR_68] if mirror else face
+
+    def _to_face_units(self, points: np.ndarray, row: int, mirror: bool) -> np.ndarray:
+        face = 2 * (points - self.centres[row]) / self.sides[row]
+        if not mirror:
+            return face
+        # Labels lie to the right of what they mark, in the mirror as well: there and back.
+        return face * [-1.0, 1.0] + [4 * self.table.offset[row] / self.sides[row], 0.0]
+
+    def _crop(self, image: np.ndarray, row: int, transform: CropTransform,
+              border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+        matrix = transform.image_to_crop(self.centres[row], self.sides[row], self.size)
+        return cv2.warpAffine(image, matrix, (self.size, self.size),
+                              flags=cv2.INTER_LINEAR, borderMode=border)
+
+    def _batch(self, crops: list[np.ndarray], is_head: np.ndarray,
+               samples: list[tuple[int, CropTransform]]) -> Batch:
+        table = self.table
+        rows = np.array([row for row, _ in samples])
+        transforms = [transform for _, transform in samples]
+        flipped = np.array([transform.mirror for transform in transforms])
+        turn = np.stack([transform.turn for transform in transforms])
+        scale = np.array([transform.scale for transform in transforms])
+        points, jaw, translation = [], [], []
+        for row, transform in samples:
+            points.append(transform.points(self._face_units(row, transform.mirror)))
+            own = self._to_face_units(table.jaw[row], row, transform.mirror)
+            jaw.append(transform.points(own[::-1] if transform.mirror else own))
+            translation.append(transform.points(
+                self._to_face_units(table.translation[row], row, transform.mirror)))
+        rotation, shape = table.rotation[rows].copy(), table.shape[rows].copy()
+        expression = table.expression[rows].copy()
+        if flipped.any():
+            rotation[flipped] = mirrored(rotation[flipped])
+            shape[flipped] = shape[flipped] @ self.mirror.shape
+            expression[flipped] = expression[flipped][:, self.mirror.expression]
+        spin = np.tile(np.eye(3), (len(rows), 1, 1))
+        spin[:, :2, :2] = turn
+        has_fit = self.has_fit[rows]
+        arrays = (np.stack(points), table.trust[rows], has_fit, np.stack(jaw), spin @ rotation,
+                  np.stack(translation),
+                  table.log_scale[rows] + np.log(2 * scale / self.sides[rows]), shape, expression)
+        # A number where nothing is known, so that a mask can leave it out.
+        arrays = (arrays[0], *(np.nan_to_num(array) for array in arrays[1:]))
+        pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
+        for crop, own in zip(crops, pixels, strict=True):
+            np.divide(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.float32(255), out=own)
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(is_head).float(),
+                     *(torch.from_numpy(array).float() for array in arrays))

@@ -1,0 +1,156 @@
+"""All labels of the chosen parts of a prepared folder, as arrays, ready to be drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.geometry import euler_from_rotation
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_training.data.labels import NEVER_HELD_OUT
+from trans3dhead_training.data.manifest import Manifest
+from trans3dhead_training.data.shards import Shard
+
+Array = NDArray[np.float64]
+
+EXACT_PARTS = frozenset({'synthetic', 'portraits'})
+"""Parts whose points are the head model's landmarks, not where a labeller would put them."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTable:
+    """
+    N labelled heads, px of their pictures, one convention for all.
+
+    Labellers do not mean quite the points of the head model (the manifest's `offsets`), and count
+    pixels from 1, so that their points lie right of and below what they mark; a network learns that
+    from most of its data. The points of exact parts are moved likewise, so that one network is not
+    taught two conventions.
+
+    :ivar shards: files. :ivar shard: (N,) which of them. :ivar row: (N,) where in it.
+    :ivar part: (N,) index into `part_names`. :ivar source: (N,) str. :ivar group: (N,) str.
+    :ivar points: (N, 68, 2), jaw on the visible contour. :ivar jaw: (N, 17, 2) of the 3D
+        definition, nan where unknown. :ivar trust: (N,).
+    :ivar has_fit: (N,) bool: pose, placement and coefficients are known; what follows is nan where
+        it is not.
+    :ivar offset: (N,) px, how far the points lie right of and below what they mark.
+    :ivar rotation: (N, 3, 3), translation (N, 2), log_scale (N,), shape (N, I), expression (N, E).
+    """
+
+    shards: tuple[Shard, ...]
+    part_names: tuple[str, ...]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    part: NDArray[np.int64]
+    source: NDArray[np.str_]
+    group: NDArray[np.str_]
+    points: Array
+    jaw: Array
+    trust: Array
+    offset: Array
+    has_fit: NDArray[np.bool_]
+    rotation: Array
+    translation: Array
+    log_scale: Array
+    shape: Array
+    expression: Array
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def automatic(self) -> NDArray[np.bool_]:
+        """(N,) True where a machine placed the points."""
+        return np.isin(self.source, sorted(NEVER_HELD_OUT))
+
+    def yaw_deg(self) -> Array:
+        """(N,) yaw; 0 where nothing is known of it."""
+        yaw = euler_from_rotation(np.where(self.has_fit[:, None, None], self.rotation, np.eye(3)))
+        return np.where(self.has_fit, yaw[:, 0], 0.0)
+
+    def picture(self, number: int) -> bytes:
+        """Return the encoded picture of head `number`."""
+        return self.shards[self.shard[number]].picture(int(self.row[number]))
+
+
+def read_table(
+    folder: Path, model: HeadModel, parts: Sequence[str], validation: bool,
+    open_only: bool = False, label_offset: float = 0.005,
+) -> HeadTable:
+    """
+    Read the labels of some parts of a prepared folder.
+
+    :param model: on the CPU; it gives the jaw of fitted photographs.
+    :param parts: names; those that the folder does not have are passed over.
+    :param label_offset: of labellers' points, in longer sides of the landmark box.
+    :raises ValueError: nothing is left, or a shard is missing or damaged.
+    """
+    folder = Path(folder)
+    manifest = Manifest.load(folder)
+    chosen = [part for part in manifest.chosen(open_only) if part.name in parts]
+    files = [(part, Shard(folder / name)) for part in chosen for name in part.shards]
+    for (part, shard) in files:
+        if len(shard) != part.shards[str(shard.path.relative_to(folder).as_posix())]:
+            raise UserError(f'shard: {shard.path} does not hold what the manifest says; run '
+                             '`trans3dhead prepare data` again')
+    kept = [np.flatnonzero((shard.labels['is_validation'] > 0) == validation)
+            for _, shard in files]
+    if not sum(map(len, kept)):
+        raise UserError(f'data: {folder} holds no {"validation" if validation else "training"} '
+                         f'heads of the parts {", ".join(parts)}')
+
+    def gathered(name: str) -> NDArray:
+        return np.concatenate([shard.labels[name][rows]
+                               for (_, shard), rows in zip(files, kept, strict=True)])
+
+    for _, shard in files:  # where a shard knows no coefficients at all it has no columns for them
+        for name, size in (('shape', model.shape_count), ('expression', model.expression_count)):
+            if not shard.labels[name].size:
+                shard.labels[name] = np.full((len(shard), size), np.nan, np.float32)
+            if shard.labels[name].shape[1] != size:
+                raise UserError(f'shard: {shard.path} is for a head model of '
+                                 f'{shard.labels[name].shape[1]}, not {size} {name} coefficients; '
+                                 'prepare the data with the same head model')
+    counts = [len(rows) for rows in kept]
+    part = np.repeat([chosen.index(part) for part, _ in files], counts)
+    label = {name: gathered(name).astype(float) for name in (
+        'points', 'contour', 'trust', 'rotation', 'translation', 'log_scale', 'shape',
+        'expression')}
+    points, known = label['points'], gathered('points_are_3d') > 0
+    has_fit = np.logical_and.reduce([
+        np.isfinite(label[name]).reshape(len(points), -1).all(1)
+        for name in ('rotation', 'translation', 'log_scale', 'shape', 'expression')])
+    jaw = np.where(known[:, None, None], points[:, JAW], _fitted_jaw(model, label))
+    points[known, JAW] = label['contour'][known]
+    side = np.ptp(points, axis=1).max(-1)
+    exact = np.isin([chosen[number].name for number in part], sorted(EXACT_PARTS))
+    moved = np.where(exact, label_offset * side, 0.0)
+    displaced = np.einsum('nij,pj->npi', label['rotation'][:, :2], np.array(manifest.offsets))
+    points[exact, JAW_COUNT:] += (np.exp(label['log_scale'])[:, None, None] * displaced)[exact]
+    return HeadTable(
+        shards=tuple(shard for _, shard in files), part_names=tuple(p.name for p in chosen),
+        shard=np.repeat(np.arange(len(files)), counts), row=np.concatenate(kept), part=part,
+        source=np.concatenate([s.sources[rows] for (_, s), rows in zip(files, kept, strict=True)]),
+        group=np.concatenate([s.groups[rows] for (_, s), rows in zip(files, kept, strict=True)]),
+        points=points + moved[:, None, None], jaw=jaw + moved[:, None, None],
+        trust=label['trust'], offset=label_offset * side, has_fit=has_fit,
+        rotation=label['rotation'], translation=label['translation'] + moved[:, None],
+        log_scale=label['log_scale'], shape=label['shape'], expression=label['expression'])
+
+
+def _fitted_jaw(model: HeadModel, label: dict[str, Array]) -> Array:
+    """Return the jaw (N, 17, 2) px of the 3D definition of the fits; nan where there is none."""
+    with torch.no_grad():
+        head = model.points_of(
+            model.landmark_indices[:JAW_COUNT],
+            torch.from_numpy(np.nan_to_num(label['shape'])).float(),
+            torch.from_numpy(np.nan_to_num(label['expression'])).float()).numpy().astype(float)
+    flat = np.einsum('nij,npj->npi', label['rotation'][:, :2], head)
+    return (np.exp(label['log_scale'])[:, None, None] * flat + label['translation'][:, None])

@@ -1,0 +1,210 @@
+"""Photographs of faces with 68 points: `labels.csv` beside the pictures, and its fixed split."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.landmarks import COUNT
+
+HELD_OUT_SOURCES = frozenset({'helen', 'lfpw', 'afw'})
+"""Sources labelled by hand, of which a tenth of the photographs is kept for validation."""
+
+NEVER_HELD_OUT = frozenset({'ytf'})
+"""Automatic, noisy labels, with the same people in both of their parts: fit for training only."""
+
+VALIDATION_SHARE = 0.10
+
+# 0.98 finds the known pairs; a little lower also catches those that another resampling shifts.
+NEAR_DUPLICATE_CORRELATION = 0.97
+_ROWS = 1000
+
+COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for axis in 'xy')]
+
+
+@dataclass(frozen=True, eq=False)
+class FaceRecord:
+    """One row of `labels.csv`."""
+
+    #: The picture.
+    path: Path
+    #: The picture's name as in the table: `<source>/<file>`.
+    file: str
+    source: str
+    #: The split as its makers named it; see `is_validation` for ours.
+    split: str
+    #: Pictures with the same name here come from one photograph (or show one person, for ytf).
+    photo: str
+    #: (68, 2) px of this picture, iBUG order; None for a picture without labels.
+    points: NDArray[np.float64] | None
+    #: Held out for the headline figures; never train on it.
+    is_validation: bool
+
+
+def labels_file(path: str | Path) -> Path:
+    """Return the `labels.csv` that a folder or a file name stands for.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = Path(path)
+    for candidate in (path, path / 'labels.csv', path / 'faces' / 'labels.csv'):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f'data: no labels.csv in {path}; give the folder that holds it')
+
+
+def read_labels(path: str | Path) -> list[FaceRecord]:
+    """Read every row of a folder of crops, labelled or not, with the fixed validation split.
+
+    :param path: the folder with `labels.csv` and the pictures, or that file.
+
+    A tenth of the hand-labelled photographs is held out, chosen by a hash of the photograph's name,
+    so that it does not depend on the order or on the number of rows. Faces of one photograph and
+    near-duplicates share their side. Rows of other sources are held out where their split says
+    'test' or 'validation'.
+
+    Raises:
+        ValueError: no such file, another header, a bad number, or a picture that cannot be read.
+    """
+    table = labels_file(path)
+    with table.open(newline='') as file:
+        reader = csv.reader(file)
+        if next(reader, None) != COLUMNS:
+            raise UserError(f'data: {table} does not begin with the columns file, source, split, '
+                             'x0, y0 … x67, y67')
+        rows = [(number, row) for number, row in enumerate(reader, start=2) if row]
+    for number, row in rows:
+        if len(row) != len(COLUMNS):
+            raise UserError(
+                f'data: {table} line {number} has {len(row)} columns, not {len(COLUMNS)}')
+    photos = [photo_name(row[0], row[1]) for _, row in rows]
+    group = _groups(table.parent, [row for _, row in rows], photos)
+    return [
+        FaceRecord(
+            path=table.parent / row[0], file=row[0], source=row[1], split=row[2], photo=photo,
+            points=_points(row, f'{table} line {number}'),
+            is_validation=_is_validation(row[1], row[2], group[photo]),
+        )
+        for (number, row), photo in zip(rows, photos, strict=True)
+    ]
+
+
+def portrait_group(file: str) -> str:
+    """Return the group of an unlabelled picture, whose name is all that is known of it."""
+    return PurePosixPath(str(file)).with_suffix('').as_posix()
+
+
+def photo_name(file: str, source: str) -> str:
+    """Return `<source>/<photo>`: `helen/train_100040721_2.jpg` → `helen/train_100040721`.
+
+    The numbers of lfpw are photographs, not faces; those of ytf are frames of one person.
+    """
+    stem = Path(file).stem
+    if source == 'ytf':
+        stem = stem.split('_', 1)[-1]
+    return f'{source}/{stem if source == "lfpw" else stem.rsplit("_", 1)[0]}'
+
+
+def _points(row: list[str], where: str) -> NDArray[np.float64] | None:
+    try:
+        points = np.array(row[3:], dtype=float).reshape(COUNT, 2)
+    except ValueError as error:
+        raise UserError(f'data: {where} holds something that is not a number') from error
+    if np.isnan(points).all():
+        return None
+    if not np.isfinite(points).all():
+        raise UserError(f'data: {where} has only some of its points')
+    return points
+
+
+def _is_validation(source: str, split: str, group: str) -> bool:
+    if source in NEVER_HELD_OUT:
+        return False
+    if source not in HELD_OUT_SOURCES:
+        return split in ('test', 'validation')
+    return split in ('test', 'validation') or is_held_out(group)
+
+
+def is_held_out(group: str) -> bool:
+    """Whether the photographs of this name (`helen/train_100040721`) are among the held-out tenth.
+
+    It depends on the name alone, so that other sets of the same photographs take the same side.
+    """
+    return _fraction(group) < VALIDATION_SHARE
+
+
+def held_out_groups(group_of: Mapping[str, str], share: float) -> frozenset[str]:
+    """
+    Return the photographs that are held out: about a share of their groups, at least one group.
+
+    :param group_of: photograph -> group, as of `group_photos`.
+    :raises ValueError: there is only one group, and one side would be empty.
+    """
+    groups = sorted(set(group_of.values()), key=_fraction)
+    if len(groups) < 2:
+        raise UserError(f'data: all pictures belong to one group ({", ".join(groups)}), so that '
+                         'none of them can be held out; more photographs are needed')
+    count = min(max(1, sum(_fraction(group) < share for group in groups)), len(groups) - 1)
+    chosen = set(groups[:count])
+    return frozenset(photo for photo, group in group_of.items() if group in chosen)
+
+
+def _fraction(group: str) -> float:
+    """Return a number in 0..1 that the name alone decides, even over many names."""
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], 'big') / 2 ** 64
+
+
+def _groups(folder: Path, rows: list[list[str]], photos: list[str]) -> dict[str, str]:
+    """Map each photograph to the first name among its near-duplicates."""
+    held_out = [i for i, row in enumerate(rows) if row[1] in HELD_OUT_SOURCES]
+    pairs = near_duplicates([folder / rows[i][0] for i in held_out])
+    return group_photos(photos, ((photos[held_out[a]], photos[held_out[b]]) for a, b in pairs))
+
+
+def group_photos(photos: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map each photograph to the first name among those that pairs join it with."""
+    parent = {photo: photo for photo in photos}
+
+    def root(photo: str) -> str:
+        while parent[photo] != photo:
+            photo = parent[photo]
+        return photo
+
+    for a, b in pairs:
+        first, second = sorted((root(a), root(b)))
+        parent[second] = first
+    return {photo: root(photo) for photo in parent}
+
+
+def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return the pairs of pictures whose 24² grey thumbnails are nearly the same.
+
+    Raises:
+        ValueError: a picture cannot be read.
+    """
+    if not paths:
+        return []
+    thumbnails = np.stack([_thumbnail(path) for path in paths])
+    pairs = []
+    for start in range(0, len(thumbnails), _ROWS):  # all against all would not fit in memory
+        alike = thumbnails[start:start + _ROWS] @ thumbnails.T > NEAR_DUPLICATE_CORRELATION
+        pairs += [(int(a) + start, int(b)) for a, b in np.argwhere(np.triu(alike, k=start + 1))]
+    return pairs
+
+
+def _thumbnail(path: Path) -> NDArray[np.float32]:
+    """(576,) with mean 0 and length 1."""
+    # At a quarter of the size a JPEG decodes four times as fast, and a thumbnail needs no more.
+    grey = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_4)
+    if grey is None:
+        raise UserError(f'data: the picture {path} is missing or cannot be read')
+    small = cv2.resize(grey, (24, 24), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+    small -= small.mean()
+    return small / max(float(np.linalg.norm(small)), 1e-6)

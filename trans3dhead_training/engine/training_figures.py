@@ -1,0 +1,112 @@
+"""Pictures of a training: its curves, and heads that it does not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from trans3dhead_ros.landmarks import CURVES, JAW_COUNT
+from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_training.data.head_batches import Heads
+
+Rows = Sequence[Mapping[str, str]]
+
+_TILE, _COLUMNS = 224, 8
+_TRUE_COLOUR, _OWN_COLOUR = (90, 230, 90), (60, 60, 255)  # BGR
+_AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))
+_AXIS_LENGTH_M = 0.1
+# Columns of losses.csv that are no losses.
+_OTHERS = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
+
+
+def write_curves(path: Path, losses: Rows, metrics: Rows) -> None:
+    """
+    Draw the losses, the errors of validation and the learning rate over the steps.
+
+    :param losses, metrics: rows of losses.csv and of metrics.csv.
+    """
+    figure = Figure(figsize=(15, 9))
+    # Layouts that measure every label take longer than all the drawing.
+    axes = figure.subplots(2, 2, gridspec_kw={
+        'left': 0.04, 'right': 0.88, 'bottom': 0.06, 'top': 0.96, 'wspace': 0.4, 'hspace': 0.2})
+    names = [name for name in (losses[0] if losses else ()) if name not in _OTHERS]
+    _curves(axes[0, 0], losses, {name: name for name in names})
+    # A likelihood falls below zero.
+    axes[0, 0].set_yscale('symlog', linthresh=0.01)
+    axes[0, 0].set_title('loss and its weighted terms')
+    errors = sorted({name for row in metrics for name in row if name.startswith('val_')})
+    points = [name for name in errors if name.endswith('_percent')]
+    angles = [name for name in errors if name.endswith('rotation_deg')]
+    _curves(axes[0, 1], metrics, {name: name[4:] for name in points})
+    axes[0, 1].set_title('held-out heads: points, % of the box')
+    _curves(axes[1, 0], metrics, {name: name[4:] for name in angles})
+    axes[1, 0].set_title('held-out heads: rotation, degrees')
+    _curves(axes[1, 1], losses, {'learning_rate': 'learning rate'})
+    axes[1, 1].set_title('learning rate')
+    figure.savefig(path, dpi=80)
+
+
+def _curves(axes: Axes, rows: Rows, labels: Mapping[str, str]) -> None:
+    for number, (name, label) in enumerate(labels.items()):
+        known = [(int(row['step']), float(row[name])) for row in rows if row.get(name)]
+        if known:
+            axes.plot(*zip(*known, strict=True), label=label, linewidth=1.2,
+                      marker='.' if len(known) < 60 else '',
+                      linestyle='-' if number < 10 else '--')
+    axes.set_xlabel('step')
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        if axes.dataLim.ymin >= 0:
+            axes.set_ylim(bottom=0.0)
+        axes.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.0, 1.0))
+
+
+@torch.no_grad()
+def write_samples(path: Path, network: Trans3DHead, parts: Mapping[str, Heads],
+                  device: torch.device) -> None:
+    """
+    Draw some heads of each part, always the same ones: truth in green, answer in red, its axes.
+
+    :param network: in evaluation mode.
+    """
+    lines = []
+    for heads in parts.values():
+        rows = np.linspace(0, len(heads) - 1, min(_COLUMNS, len(heads))).astype(int)
+        batch = heads.plain_batch([int(row) for row in rows])
+        answer = network(batch.crops.to(device))
+        points = torch.cat([answer.contour, answer.landmarks[:, JAW_COUNT:]], 1).cpu().numpy()
+        pictures = (255 * batch.crops.permute(0, 2, 3, 1).numpy()[..., ::-1]).astype(np.uint8)
+        tiles = [_tile(*sample) for sample in zip(
+            pictures, batch.points.numpy(), points, answer.rotation.cpu().numpy(),
+            answer.translation.cpu().numpy(), answer.log_scale.cpu().numpy(), strict=True)]
+        blank = [np.zeros_like(tiles[0])] * (_COLUMNS - len(tiles))
+        lines.append(np.concatenate(tiles + blank, 1))
+    partial = path.with_name(f'.{path.name}')
+    cv2.imwrite(str(partial), np.concatenate(lines))
+    partial.replace(path)
+
+
+def _tile(picture: NDArray[np.uint8], truth: np.ndarray, points: np.ndarray, rotation: np.ndarray,
+          translation: np.ndarray, log_scale: np.ndarray) -> NDArray[np.uint8]:
+    canvas = cv2.resize(np.ascontiguousarray(picture), (_TILE, _TILE))
+    for colour, own in ((_TRUE_COLOUR, truth), (_OWN_COLOUR, points)):
+        for curve, closed in CURVES:
+            cv2.polylines(canvas, [_pixels(own[list(curve)])], closed, colour, 1, cv2.LINE_AA, 4)
+    axes = translation + _AXIS_LENGTH_M * np.exp(log_scale) * rotation[:2].T  # (3, 2)
+    # The axis that points away is drawn first.
+    for axis in np.argsort(-rotation[2]):
+        start, end = _pixels(np.stack([translation, axes[axis]])).tolist()
+        cv2.line(canvas, start, end, _AXIS_COLOURS[axis], 1, cv2.LINE_AA, 4)
+    return canvas
+
+
+def _pixels(points: np.ndarray) -> NDArray[np.int32]:
+    """Crop units -> cv2's fixed point of 4 bits, px of a tile."""
+    return np.round(16 * np.clip((points + 1) * _TILE / 2 - 0.5, -1e4, 1e4)).astype(np.int32)

@@ -1,0 +1,264 @@
+"""`trans3dhead prepare head-model`: the head model on the project's own sampling and triangles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import fast_simplification
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_training.core.data_root import data_root
+
+IDENTITY_COUNT = 50
+UNDOCUMENTED_EXPRESSIONS = frozenset(
+    {'PupilDilate_L', 'PupilDilate_R', 'cheekRaiser_L', 'cheekRaiser_R'})
+SKIN_VERTICES = 11248
+"""The source's vertices below this index are skin; behind it lie sockets, teeth, lashes."""
+EYEBALL_GROUPS = (('M_ScleraLeft', 'M_IrisLeft'), ('M_ScleraRight', 'M_IrisRight'))
+NECK_CUT_CM = -12.5
+"""Skin below this height of the source's mean is shoulder, not head."""
+CHIN_DOWN_DEG = 1.48
+"""Turn of the source's mean that makes its zero pitch the one of 300W-LP (`measure_chin_down`)."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """
+    Own vertices as points on a source mesh.
+
+    :ivar corners: (V, 3) source vertex ids. :ivar weights: (V, 3) barycentric, rows sum to 1.
+    :ivar triangles: (T, 3) over the own vertices.
+    """
+
+    corners: np.ndarray
+    weights: np.ndarray
+    triangles: np.ndarray
+
+    def apply(self, field: np.ndarray) -> np.ndarray:
+        """Carry a field (..., source vertices, 3) to the own vertices (..., V, 3)."""
+        return np.einsum('...vkc,vk->...vc', field[..., self.corners, :], self.weights)
+
+
+def closest_on_mesh(
+    points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, candidates: int = 24,
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return for each point (P, 3) the corners (P, 3) and weights (P, 3) of its closest surface point.
+
+    Only the triangles with the nearest centroids are tried, which is exact for points that lie
+    close to an evenly meshed surface, as the vertices of a simplified mesh do.
+    """
+    corners = vertices[triangles]
+    ranks = range(1, min(candidates, len(triangles)) + 1)
+    _, near = cKDTree(corners.mean(1)).query(points, k=ranks)
+    a, b, c = (corners[near][:, :, i] for i in range(3))
+    ab, ac, ap = b - a, c - a, points[:, None] - a
+    d00, d01, d11 = ((x * y).sum(-1) for x, y in ((ab, ab), (ab, ac), (ac, ac)))
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
+    det = np.maximum(d00 * d11 - d01 * d01, 1e-12)
+    v, w = (d11 * d20 - d01 * d21) / det, (d00 * d21 - d01 * d20) / det
+    # Outside the triangle: clamping to the simplex is within a fraction of an edge of the true
+    # closest point, and the neighbour that really holds the point wins by distance anyway.
+    weights = np.clip(np.stack([1 - v - w, v, w], -1), 0, None)
+    weights /= weights.sum(-1, keepdims=True)
+    distance = np.linalg.norm(np.einsum('pkij,pki->pkj', corners[near], weights)
+                              - points[:, None], axis=-1)
+    best = distance.argmin(1)
+    rows = np.arange(len(points))
+    return triangles[near[rows, best]], weights[rows, best]
+
+
+def simplify(vertices: np.ndarray, triangles: np.ndarray, target_vertices: int) -> Resampling:
+    """Sample a mesh anew with about `target_vertices` by quadric error, back on its surface."""
+    used, compact = np.unique(triangles, return_inverse=True)
+    compact = compact.reshape(-1, 3)
+    reduction = 1.0 - 2.0 * target_vertices / len(compact)
+    points, faces = fast_simplification.simplify(
+        vertices[used].astype(np.float32), compact.astype(np.int32), reduction)
+    corners, weights = closest_on_mesh(points.astype(float), vertices[used], compact)
+    return Resampling(used[corners], weights, faces.astype(np.int64))
+
+
+def pin(sampling: Resampling, vertices: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Move, for each source vertex in `kept`, the nearest own vertex onto it; return their ids."""
+    points = sampling.apply(vertices)
+    pinned = np.full(len(kept), -1)
+    taken: set[int] = set()
+    for row, source in enumerate(kept):
+        for candidate in np.argsort(np.linalg.norm(points - vertices[source], axis=1)):
+            if int(candidate) not in taken:
+                break
+        taken.add(int(candidate))
+        pinned[row] = candidate
+        sampling.corners[candidate] = source
+        sampling.weights[candidate] = (1.0, 0.0, 0.0)
+    return pinned
+
+
+def measure_chin_down(mean: np.ndarray, landmarks: np.ndarray, reference: np.ndarray) -> float:
+    """
+    Return the pitch in degrees of the similarity that aligns points 17-67 to a reference head.
+
+    :param mean: (N, 3) source mean. :param landmarks: (68,) its vertices.
+    :param reference: (68, 3) points of a head whose zero pitch is to be shared.
+    """
+    own, other = mean[landmarks[17:]], reference[17:]
+    turn, _ = Rotation.align_vectors(other - other.mean(0), own - own.mean(0))
+    return float(turn.as_euler('xyz', degrees=True)[0])
+
+
+def to_head_frame(field_cm: np.ndarray) -> np.ndarray:
+    """Take (..., 3) centimetres (x left, y up, z out) to the head frame in metres."""
+    turned = field_cm @ Rotation.from_euler('x', CHIN_DOWN_DEG, degrees=True).as_matrix().T
+    return turned[..., [2, 0, 1]] / 100.0
+
+
+def contour_candidates(
+    vertices: np.ndarray, landmarks: np.ndarray, count: int = 8,
+) -> np.ndarray:
+    """
+    Return (17, count) vertices over which each jaw point can slide on the visible contour.
+
+    They follow the skin at the height of the jaw point, from it towards the middle of the face.
+
+    :param vertices: (V, 3) mean skin in the head frame. :param landmarks: (68,) vertex ids.
+    """
+    found = np.empty((JAW_COUNT, count), dtype=np.int64)
+    front = np.flatnonzero(vertices[:, 0] > vertices[landmarks[0], 0] - 0.005)
+    for row, jaw in enumerate(landmarks[:JAW_COUNT]):
+        start = vertices[jaw]
+        side = np.sign(start[1]) if row != JAW_COUNT // 2 else 0.0
+        level = front[(np.abs(vertices[front, 2] - start[2]) < 0.008)
+                      & (vertices[front, 1] * side <= abs(start[1]) + 0.002)
+                      & (vertices[front, 1] * side > 0.1 * abs(start[1]))]
+        # In polar angle about the head's vertical the skin at one height is a curve, not a fold.
+        angle = np.arctan2(np.abs(vertices[level, 1]), vertices[level, 0] + 0.08)
+        begin = np.arctan2(abs(start[1]), start[0] + 0.08)
+        steps = np.linspace(begin, 0.3 * begin, count)
+        found[row, 0] = jaw
+        for column in range(1, count):
+            if len(level) == 0 or side == 0.0:
+                found[row, column] = jaw
+                continue
+            gap = np.hypot((angle - steps[column]) * 0.08, vertices[level, 2] - start[2])
+            found[row, column] = level[gap.argmin()]
+    return found
+
+
+def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int = 120) -> HeadModel:
+    """
+    Prepare the head model from the parametric head in `source` (ict_facekit.npz).
+
+    :raises ValueError: when the file is missing or is another kind of file.
+    """
+    return sample_head(source, skin_vertices, eye_vertices)[0]
+
+
+def sample_head(
+    source: Path, skin_vertices: int = 3200, eye_vertices: int = 120,
+) -> tuple[HeadModel, Resampling]:
+    """
+    Prepare the head model and return it with its sampling of the source's mesh.
+
+    The sampling, applied to another head of the source's topology, gives that head's vertices
+    in the order of the model: truth for heads that its modes cannot reach.
+
+    :raises ValueError: when the file is missing or is another kind of file.
+    """
+    if not source.is_file():
+        raise UserError(f'head model source: no file {source}; set TRANS3DHEAD_DATA or --source')
+    with np.load(source, allow_pickle=False) as archive:
+        try:
+            data = {key: archive[key] for key in (
+                'mean', 'identity', 'expression', 'expression_names', 'triangles',
+                'triangle_group', 'group_names', 'landmarks68')}
+        except KeyError as error:
+            raise UserError(f'head model source: {source} has no array {error}') from None
+    mean = data['mean'].astype(float)
+    triangles = data['triangles']
+    groups = [str(name).removeprefix('usemtl:') for name in data['group_names']]
+
+    skin = triangles[(triangles < SKIN_VERTICES).all(1)]
+    skin = skin[(mean[skin, 1] > NECK_CUT_CM).all(1)]
+    parts = [simplify(mean, skin, skin_vertices)]
+    landmark_indices = pin(parts[0], mean, data['landmarks68'])
+    for names in EYEBALL_GROUPS:
+        wanted = [groups.index(name) for name in names]
+        ball = triangles[np.isin(data['triangle_group'], wanted)]
+        parts.append(simplify(mean, ball, eye_vertices))
+    offsets = np.cumsum([0] + [len(part.corners) for part in parts[:-1]])
+    sampling = Resampling(
+        np.concatenate([part.corners for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.triangles + offset
+                        for part, offset in zip(parts, offsets, strict=True)]))
+
+    names = [str(name) for name in data['expression_names']]
+    documented = [i for i, name in enumerate(names) if name not in UNDOCUMENTED_EXPRESSIONS]
+    mean_head = to_head_frame(sampling.apply(mean))
+    identity = to_head_frame(sampling.apply(data['identity'][:IDENTITY_COUNT].astype(float)))
+    expression = to_head_frame(sampling.apply(data['expression'][documented].astype(float)))
+    sellion = landmark_indices[SELLION]
+    contour = contour_candidates(
+        mean_head[:len(parts[0].corners)] - mean_head[sellion], landmark_indices)
+    tensors = (mean_head - mean_head[sellion], identity - identity[:, sellion, None], expression)
+    model = HeadModel(
+        *(torch.from_numpy(array).float() for array in tensors),
+        torch.from_numpy(sampling.triangles), torch.from_numpy(landmark_indices).long(),
+        torch.from_numpy(contour),
+        [names[i] for i in documented])
+    return model, sampling
+
+
+def save_head_model(model: HeadModel, path: Path) -> None:
+    """Write the model as .npz, the working file of a training; checkpoints carry it themselves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: buffer.numpy() for name, buffer in model.named_buffers()}
+    np.savez_compressed(path, expression_names=np.array(model.expression_names), **arrays)
+
+
+def load_head_model(path: Path) -> HeadModel:
+    """
+    Read what `save_head_model` wrote.
+
+    :raises ValueError: when the file is missing or is another kind of file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'head model: no file {path}; make it with `trans3dhead prepare '
+                         'head-model`')
+    with np.load(path, allow_pickle=False) as archive:
+        state = {key: torch.from_numpy(archive[key])
+                 for key in archive.files if key != 'expression_names'}
+        names = [str(name) for name in archive['expression_names']]
+    return HeadModel.from_state(state, names)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare head-model`."""
+    parser = ArgumentParser(prog='trans3dhead prepare head-model', description=__doc__)
+    parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
+    parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--skin-vertices', type=int, default=3200)
+    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_checkpoint(),
+                        help='take the head out of a checkpoint instead (default: the bundled '
+                             'one), as a training that starts from its weights needs it')
+    arguments = parser.parse_args(argv)
+    if arguments.checkpoint:
+        model = load_checkpoint(arguments.checkpoint, torch.device('cpu'))[0].head_model
+    else:
+        source = arguments.source or data_root() / 'head_model' / 'ict_facekit.npz'
+        model = build_head_model(source, arguments.skin_vertices)
+    save_head_model(model, arguments.output)
+    print(f'{arguments.output}: {len(model.mean)} vertices, {len(model.triangles)} triangles, '
+          f'{model.shape_count} identity modes, {model.expression_count} expressions')
+    return 0

@@ -1,0 +1,86 @@
+"""Unlabelled portraits: found by a detector, pointed at by a teacher, fitted like labelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.perception.detector import YuNetDetector
+from trans3dhead_training.data.labels import FaceRecord
+from trans3dhead_training.fitting.contour import jaw_displacement
+from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
+from trans3dhead_training.fitting.fit_quality import Limits, reasons
+from trans3dhead_training.fitting.teachers import Array, TeacherPredictions, ask
+
+CERTAIN = 0.7
+NOT_FOUND = 'no face found'
+# The teacher's points are smooth, so that its own error shows less in the residual.
+LIMITS = Limits(residual=0.015)
+
+
+def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
+    """Return (N, 4) px: the landmark box of the largest certain face of each picture, or NaN."""
+    boxes = np.full((len(pictures), 4), np.nan)
+    for row, path in enumerate(tqdm(pictures, desc='detect', unit='picture', disable=None)):
+        found, scores = detector.detect(read_picture(path))
+        found = found[scores >= CERTAIN]
+        if len(found):
+            boxes[row] = found[np.argmax(found[:, 2] - found[:, 0])]
+    return boxes
+
+
+def fit_portraits(
+    records: Sequence[FaceRecord], model: HeadModel, baselines: Path,
+    teacher_points: Array | None,
+) -> dict[str, np.ndarray]:
+    """
+    Fit unlabelled pictures.
+
+    :param teacher_points: (M, 68, 2) px: the teacher's points on some hundred labelled faces of all
+        expressions, which tell where it puts a point, seen from the model's landmarks; None: that
+        is told from these pictures.
+    :return: `files` (N,), `points` (N, 68, 2) px, `accepted` (N,), `reason` (N,), `offsets` (51, 3)
+        of the teacher's points, `jaw_displacement` (N, 17, 3) m of its jaw from the visible
+        contour, and the fields of `Fit` (N, ...); NaN where no face was found.
+    """
+    pictures = [record.path for record in records]
+    boxes = find_faces(pictures, YuNetDetector(baselines / 'yunet' / 'yunet_n_640_640.onnx'))
+    found = np.flatnonzero(np.isfinite(boxes[:, 0]))
+    if len(found) == 0:
+        raise UserError(f'portraits: no face found in any of {len(records)} pictures')
+    first = ask([pictures[row] for row in found], boxes[found], baselines)
+    # A detector's box is rough; 3DDFA_V2 deserves the box of the points.
+    tight = np.stack([landmark_box(points) for points in first.frontal])
+    second = ask([pictures[row] for row in found], tight, baselines)
+    points = second.frontal
+    measured = points if teacher_points is None else teacher_points
+    offsets, jaw_offsets = measure_displacements(model, torch.from_numpy(measured).float())
+    fit = fit_landmarks(model, torch.from_numpy(points).float(), offsets=offsets,
+                        jaw_offsets=jaw_offsets)
+    # The points are the first teacher's own, so the second is asked at every yaw.
+    why = reasons(fit, points, TeacherPredictions(second.sideways, second.sideways, second.rotation), LIMITS)
+    result = {'files': np.array([record.file for record in records]),
+              'points': _scattered(points, found, len(records)), 'offsets': offsets.numpy(),
+              'reason': np.full(len(records), NOT_FOUND, dtype='<U32')}
+    result['reason'][found] = why
+    result['accepted'] = result['reason'] == ''
+    result['jaw_displacement'] = _scattered(
+        jaw_displacement(jaw_offsets, fit.rotation).numpy(), found, len(records))
+    for field in fields(Fit):
+        result[field.name] = _scattered(getattr(fit, field.name).numpy(), found, len(records))
+    return result
+
+
+def _scattered(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    full = np.full((count, *values.shape[1:]), np.nan, dtype=values.dtype)
+    full[rows] = values
+    return full

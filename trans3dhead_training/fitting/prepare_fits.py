@@ -1,0 +1,183 @@
+"""`trans3dhead prepare fits`: fit the head model to every labelled face and its mirror image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
+from trans3dhead_training.fitting.contour import jaw_displacement
+from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
+from trans3dhead_training.fitting.fit_quality import reasons
+from trans3dhead_training.fitting.fit_report import contact_sheet, summary, table
+from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.portrait_fits import fit_portraits
+from trans3dhead_training.fitting.solver import FitConfig
+from trans3dhead_training.fitting.teachers import ask
+
+OFFSET_FACES = 600
+
+
+def fit_records(
+    records: Sequence[FaceRecord], model: HeadModel, baselines: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """
+    Fit labelled records and their mirror images.
+
+    :param baselines: folder of the teachers that are asked for a second opinion, None asks nobody.
+    :return: arrays (N, 2, ...) of `Fit`'s fields, [:, 0] the face, [:, 1] its mirror image, of
+        `reason` ('' is kept) and `accepted`; `files` (N,), and `offsets` (51, 3) of
+        `measure_displacements`, which validation faces do not touch. `jaw_displacement`
+        (N, 2, 17, 3) m, head frame, leads from the visible contour to where labels lie.
+    """
+    config = FitConfig()
+    points = np.stack([record.points for record in records])
+    mirror = points[:, MIRROR_68] * [-1.0, 1.0]
+    both = torch.from_numpy(np.stack([points, mirror], 1)).float().flatten(0, 1)
+    offsets, jaw_offsets = measure_displacements(
+        model, torch.from_numpy(measured_faces(points[_measurable(records)])), config)
+    parts = []
+    with tqdm(total=len(both), desc='fit', unit='face', disable=None) as bar:
+        for part in both.split(config.batch):
+            parts.append(fit_landmarks(model, part, config, offsets, jaw_offsets=jaw_offsets))
+            bar.update(len(part))
+    result = {'files': np.array([record.file for record in records]),
+              'offsets': offsets.numpy()}
+    for field in fields(Fit):
+        values = torch.cat([getattr(part, field.name) for part in parts])
+        result[field.name] = values.unflatten(0, (-1, 2)).numpy()
+    result['jaw_displacement'] = jaw_displacement(
+        jaw_offsets, torch.from_numpy(result['rotation']).flatten(0, 1)).unflatten(
+            0, (-1, 2)).numpy()
+    opinions = None
+    if baselines is not None:
+        boxes = np.stack([landmark_box(face) for face in points])
+        opinions = ask([record.path for record in records], boxes, baselines)
+    own, mirrored = (stored_fit(result, side) for side in (0, 1))
+    why = reasons(own, points, opinions)
+    # Both sides or none: a face whose mirror image is fitted badly is not understood.
+    why = np.where(why == '', reasons(mirrored, mirror), why)
+    result['reason'] = np.repeat(why[:, None], 2, axis=1)
+    result['accepted'] = result['reason'] == ''
+    return result
+
+
+def stored_fit(arrays: dict[str, np.ndarray], side: int | None = None) -> Fit:
+    """Return the fits of a file of `prepare fits`; side 1 are those of the mirror images."""
+    rows = slice(None) if side is None else (slice(None), side)
+    return Fit(*(torch.from_numpy(np.ascontiguousarray(arrays[field.name][rows]))
+                 for field in fields(Fit)))
+
+
+def measured_faces(points: np.ndarray) -> np.ndarray:
+    """Return a share of the faces (N, 68, 2), from all sets: they stand one after another."""
+    return points[np.linspace(0, len(points) - 1, min(len(points), OFFSET_FACES)).astype(int)]
+
+
+def _by_hand(records: Sequence[FaceRecord]) -> np.ndarray:
+    """Return (N,): labelled by hand and not held out."""
+    return np.array([record.source not in NEVER_HELD_OUT and not record.is_validation
+                     for record in records], dtype=bool)
+
+
+def _measurable(records: Sequence[FaceRecord]) -> np.ndarray:
+    """Return (N,): what labellers' displacements are measured on."""
+    by_hand = _by_hand(records)
+    return by_hand if by_hand.any() else np.array([not r.is_validation for r in records], bool)
+
+
+def write_portraits(
+    records: Sequence[FaceRecord], labelled: Sequence[FaceRecord], model: HeadModel,
+    baselines: Path, output: Path,
+) -> dict[str, np.ndarray]:
+    """Fit the unlabelled records, write them, return what was written."""
+    known = [record for record, used in zip(labelled, _by_hand(labelled), strict=True) if used]
+    known = known[::max(1, len(known) // 300)]
+    points = None
+    if known:
+        boxes = np.stack([landmark_box(record.points) for record in known])
+        points = ask([record.path for record in known], boxes, baselines).frontal
+    fits = fit_portraits(records, model, baselines, points)
+    _save(output, fits)
+    return fits
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Others may be reading the file that this one replaces.
+    unfinished = path.with_name(f'{path.stem}.unfinished.npz')
+    np.savez_compressed(unfinished, **arrays)
+    os.replace(unfinished, path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare fits`."""
+    parser = ArgumentParser(prog='trans3dhead prepare fits', description=__doc__)
+    parser.add_argument('--data', type=Path, help='folder with labels.csv (default: data folder)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--baselines', type=Path,
+                        help='folder with mediapipe/, 3ddfa_v2/ and yunet/: ask these teachers too')
+    parser.add_argument('--portraits', type=Path, metavar='FILE.npz',
+                        help='fit the pictures without labels too, into this file')
+    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
+    parser.add_argument('--sheet', type=Path, metavar='FILE.png',
+                        help='draw best, median, worst; with --portraits also FILE_portraits.png')
+    arguments = parser.parse_args(argv)
+    if arguments.portraits and not arguments.baselines:
+        parser.error('--portraits needs --baselines, whose points stand in for labels')
+    records = read_labels(arguments.data or data_root() / 'faces')
+    model = load_head_model(arguments.head_model)
+    labelled = [record for record in records if record.points is not None]
+    others = [record for record in records if record.points is None]
+    if not labelled and not (others and arguments.portraits):
+        raise UserError('--data: no face has labels; with --portraits and --baselines a teacher '
+                         'points at faces in pictures without labels')
+    figures = {}
+    if labelled:
+        fits = fit_records(labelled, model, arguments.baselines)
+        _save(arguments.output, fits)
+        figures['labelled'] = _tell(
+            labelled, np.stack([record.points for record in labelled]), stored_fit(fits, 0),
+            fits['reason'][:, 0], model, arguments.output, arguments.sheet)
+    if arguments.portraits and others:
+        fits = write_portraits(others, labelled, model, arguments.baselines, arguments.portraits)
+        sheet = arguments.sheet
+        figures['portraits'] = _tell(
+            others, fits['points'], stored_fit(fits), fits['reason'], model, arguments.portraits,
+            sheet and sheet.with_name(f'{sheet.stem}_portraits{sheet.suffix}'))
+    if arguments.report:
+        arguments.report.parent.mkdir(parents=True, exist_ok=True)
+        arguments.report.write_text(json.dumps(figures, indent=2) + '\n')
+    return 0
+
+
+def _tell(
+    records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
+    model: HeadModel, output: Path, sheet: Path | None,
+) -> dict[str, dict[str, object]]:
+    figures = summary(fit, reason, [record.source for record in records])
+    print(f'{output}:\n{table(figures)}')
+    if sheet is not None:
+        found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        shown = Fit(*(getattr(fit, field.name)[found] for field in fields(Fit)))
+        if not cv2.imwrite(str(sheet), contact_sheet(
+                model, [records[row].path for row in found], points[found], shown,
+                reason[found])):
+            raise UserError(f'sheet: {sheet} could not be written; name a .png in a folder')
+    return figures

@@ -1,0 +1,255 @@
+"""
+Batched Gauss-Newton of the fit: robust weights, Gaussian priors, bounds by an active set.
+
+The jaw of 2D-labelled sets slides on the visible contour, so its points are chosen anew in every
+iteration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trans3dhead_ros.geometry import FACING_CAMERA
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_training.fitting.contour import jaw_displacement, outermost
+from trans3dhead_training.fitting.fit_camera import (
+    INVERSE,
+    OFF_AXIS,
+    POSE,
+    SCALE,
+    PerspectiveCamera,
+)
+
+ON_AXIS = 1e-3
+"""Of `off_axis_sigma`, where the camera is known."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """
+    Weights of the fit; lengths are fractions of half the landmark box's longer side.
+
+    :ivar landmark_sigma: expected error of an inner point, each coordinate.
+    :ivar jaw_sigma: of a contour point across the contour. :ivar jaw_slide_sigma: along it.
+    :ivar shape_sigma: prior of identity coefficients. :ivar expression_sigma: of expressions.
+    :ivar gaze_sigma: of eye directions, which landmarks of the lids hardly tell.
+    :ivar distance_m: usual distance of a head. :ivar distance_sigma: of its logarithm.
+    :ivar off_axis_sigma: how far heads lie off the axis of their picture, of the focal length.
+    :ivar focal_sigma: of the logarithm of a focal length that is given.
+    :ivar wild: from how many sigmas on a point counts as wrong.
+    :ivar pose_iterations: the first ones, which leave the mean face as it is.
+    """
+
+    landmark_sigma: float = 0.014
+    jaw_sigma: float = 0.04
+    jaw_slide_sigma: float = 0.08
+    shape_sigma: float = 1.0
+    expression_sigma: float = 0.3
+    gaze_sigma: float = 0.05
+    distance_m: float = 0.8
+    distance_sigma: float = 0.6
+    off_axis_sigma: float = 0.12
+    focal_sigma: float = 0.02
+    wild: float = 3.0
+    pose_iterations: int = 4
+    iterations: int = 12
+    batch: int = 128
+
+
+@dataclass(frozen=True)
+class Solution:
+    """
+    What the solver found for B faces; the perspective camera of `Fit`, in box units.
+
+    :ivar residual: (B, 68, 2) model minus labels.
+    """
+
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    log_scale: torch.Tensor
+    inverse_distance: torch.Tensor
+    off_axis: torch.Tensor
+    shape: torch.Tensor
+    expression: torch.Tensor
+    residual: torch.Tensor
+
+
+class _Points:
+    """The vertices that can be landmarks, one contiguous row a point: gathering stays cheap."""
+
+    def __init__(
+        self, model: HeadModel, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
+    ) -> None:
+        self.slots = model.contour_indices.shape[1]
+        used = torch.cat([model.contour_indices.flatten(), model.landmark_indices[JAW_COUNT:]])
+        self.mean = model.mean[used].clone()
+        self.mean[-len(offsets):] += offsets
+        basis = torch.cat([model.identity, model.expression])[:, used]
+        self.basis = basis.permute(1, 2, 0).contiguous()  # (P, 3, C)
+        self.jaw_offsets = jaw_offsets
+        self.first_slot = torch.arange(JAW_COUNT, device=used.device) * self.slots
+        self.inner = torch.arange(JAW_COUNT * self.slots, len(used), device=used.device)
+
+    def __call__(
+        self, coefficients: torch.Tensor, camera: PerspectiveCamera,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the 68 points (B, 68, 3) m, head frame, and their rows in `basis` (B, 68)."""
+        head = self.mean + (self.basis.flatten(0, 1) @ coefficients.mT).mT.unflatten(1, (-1, 3))
+        seen = camera.project(head[:, :JAW_COUNT * self.slots] @ camera.rotation.mT)[0]
+        jaw = self.first_slot + outermost(
+            seen.unflatten(1, (JAW_COUNT, self.slots)), camera.rotation)
+        index = torch.cat([jaw, self.inner.expand(len(head), -1)], dim=1)
+        chosen = head.take_along_dim(index[..., None], dim=1)
+        if self.jaw_offsets is not None:
+            chosen[:, :JAW_COUNT] += jaw_displacement(self.jaw_offsets, camera.rotation)
+        return chosen, index
+
+
+def solve(
+    model: HeadModel, target: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
+    trust: torch.Tensor, focal: torch.Tensor | None = None,
+    jaw_offsets: torch.Tensor | None = None,
+) -> Solution:
+    """
+    Fit to points in box units.
+
+    :param target: (B, 68, 2). :param offsets: (51, 3) m. :param trust: (B, 68) factor of weights.
+    :param focal: (B,) focal lengths in box units, None where nobody knows them.
+    :param jaw_offsets: (2, 17, 3) m, of `jaw_displacement`; None is none.
+    """
+    count, shapes = len(target), model.shape_count
+    points = _Points(model, offsets, jaw_offsets)
+    # The tight box of a facing mean head has about this extent: a start, nothing more.
+    extent = model.mean[model.landmark_indices, 1]
+    usual = -math.log(config.distance_m)
+    camera = PerspectiveCamera(
+        _start_rotation(model, target),
+        torch.log(2.0 / (extent.max() - extent.min())).repeat(count),
+        target[:, SELLION].clone(), target.new_full((count,), usual),
+        target.new_zeros(count, 2))
+    coefficients = target.new_zeros(count, shapes + model.expression_count)
+    whitening = _whitening(target, config)
+    prior = target.new_tensor(_prior_precision(model.expression_names, shapes, config))
+    distance_prior = config.distance_sigma ** -2
+    damping = torch.cat([target.new_full((POSE,), 1e-3), prior])
+    damping[INVERSE] += distance_prior
+    # Points that were turned towards the camera's axis lie on it.
+    off_axis_prior = (config.off_axis_sigma if focal is None else ON_AXIS) ** -2
+    damping[OFF_AXIS] += off_axis_prior
+    direction = target.new_zeros(POSE)
+    direction[SCALE], direction[INVERSE] = 1 / config.focal_sigma, -1 / config.focal_sigma
+    focal_normal = torch.outer(direction, direction)
+
+    for iteration in range(config.iterations):
+        head, index = points(coefficients, camera)
+        turned = head @ camera.rotation.mT
+        seen, near, flat = camera.project(turned)
+        residual = (whitening @ (seen - target)[..., None]).squeeze(-1)
+        # Cauchy weights: a wrong point must not bend the face.
+        weight = trust / (1.0 + residual.square().sum(-1) / config.wild ** 2)
+        pose, place = camera.jacobian(turned, near, flat)
+        if iteration < config.pose_iterations:
+            # Pose first, so that identity does not explain a wrong rotation.
+            jacobian = whitening @ pose
+        else:
+            by_point = place @ camera.rotation[:, None]
+            jacobian = whitening @ torch.cat([pose, by_point @ points.basis[index]], dim=-1)
+        jacobian = jacobian.flatten(1, 2)
+        weighted = (jacobian * weight.repeat_interleave(2, dim=1)[..., None]).mT
+        normal = weighted @ jacobian + torch.diag(damping[:jacobian.shape[-1]])
+        gradient = (weighted @ residual.flatten(1)[..., None]).squeeze(-1)
+        gradient[:, INVERSE] += distance_prior * (camera.log_inverse - usual)
+        gradient[:, OFF_AXIS] += off_axis_prior * camera.off_axis
+        if focal is not None:
+            # Scale and distance are one unknown then: focal = exp(log_scale - log_inverse).
+            error = camera.log_scale - camera.log_inverse - focal.log()
+            normal[:, :POSE, :POSE] += focal_normal
+            gradient[:, SCALE] += error * config.focal_sigma ** -2
+            gradient[:, INVERSE] -= error * config.focal_sigma ** -2
+        if iteration < config.pose_iterations:
+            camera = camera.moved(_solve(normal, -gradient))
+            continue
+        gradient[:, POSE:] += prior * coefficients
+        step = _bounded_step(normal, gradient, coefficients[:, shapes:])
+        camera = camera.moved(step[:, :POSE])
+        coefficients = coefficients + step[:, POSE:]
+        coefficients[:, shapes:] = coefficients[:, shapes:].clamp(0.0, 1.0)
+
+    head, _ = points(coefficients, camera)
+    residual = camera.project(head @ camera.rotation.mT)[0] - target
+    return Solution(camera.rotation, camera.translation, camera.log_scale,
+                    camera.log_inverse.exp(), camera.off_axis, coefficients[:, :shapes],
+                    coefficients[:, shapes:], residual)
+
+
+def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> list[float]:
+    sigmas = [config.gaze_sigma if name.startswith('eyeLook') else config.expression_sigma
+              for name in names]
+    return [config.shape_sigma ** -2] * shapes + [sigma ** -2 for sigma in sigmas]
+
+
+def _start_rotation(model: HeadModel, target: torch.Tensor) -> torch.Tensor:
+    """Return the affine-camera rotation of the mean face's inner points: right to some 15 deg."""
+    head = model.mean[model.landmark_indices[JAW_COUNT:]]
+    head = head - head.mean(0)
+    image = target[:, JAW_COUNT:] - target[:, JAW_COUNT:].mean(1, keepdim=True)
+    affine = (torch.linalg.pinv(head) @ image).mT  # (B, 2, 3)
+    u, _, vt = torch.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt
+    rotation = torch.cat([rows, torch.linalg.cross(rows[:, 0], rows[:, 1])[:, None]], dim=1)
+    towards_camera = rotation[:, 2, 0] < 0
+    return torch.where(towards_camera[:, None, None], rotation, target.new_tensor(FACING_CAMERA))
+
+
+def _whitening(target: torch.Tensor, config: FitConfig) -> torch.Tensor:
+    """
+    Return (B, 68, 2, 2): takes an error of a point to standard deviations.
+
+    Labellers put a jaw point well onto the outline but anywhere along it.
+    """
+    whitening = torch.eye(2, device=target.device).repeat(*target.shape[:2], 1, 1)
+    whitening = whitening / config.landmark_sigma
+    before = target[:, [0, *range(JAW_COUNT - 1)]]
+    after = target[:, [*range(1, JAW_COUNT), JAW_COUNT - 1]]
+    along = torch.nn.functional.normalize(after - before, dim=-1)
+    across = torch.stack([-along[..., 1], along[..., 0]], dim=-1)
+    whitening[:, :JAW_COUNT, 0] = across / config.jaw_sigma
+    whitening[:, :JAW_COUNT, 1] = along / config.jaw_slide_sigma
+    return whitening
+
+
+def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    return torch.cholesky_solve(vector[..., None], torch.linalg.cholesky(matrix)).squeeze(-1)
+
+
+def _bounded_step(
+    normal: torch.Tensor, gradient: torch.Tensor, expression: torch.Tensor, rounds: int = 3,
+) -> torch.Tensor:
+    """
+    Return the step (B, C) that keeps the last coefficients, the expressions, in 0..1.
+
+    An expression that would leave is put on its bound and the others answer to that: merely cutting
+    the step off would leave them with a wrong one, and the fit would wander.
+    """
+    tail = slice(gradient.shape[1] - expression.shape[1], None)
+    held = torch.zeros_like(expression, dtype=torch.bool)
+    fixed = torch.zeros_like(expression)
+    step = _solve(normal, -gradient)
+    for _ in range(rounds):
+        moved = expression + step[:, tail]
+        outside = (moved < 0) | (moved > 1)
+        fixed = torch.where(outside & ~held, moved.clamp(0, 1) - expression, fixed)
+        held = held | outside
+        shift = torch.zeros_like(gradient)
+        shift[:, tail] = fixed
+        free = torch.ones_like(gradient)
+        free[:, tail] = (~held).to(free)
+        answer = -(gradient + (normal @ shift[..., None]).squeeze(-1)) * free
+        reduced = normal * free[:, None] * free[:, :, None] + torch.diag_embed(1 - free)
+        step = _solve(reduced, answer) + shift
+    return step

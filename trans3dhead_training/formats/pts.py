@@ -1,0 +1,94 @@
+"""
+Reader of folders of `.pts` beside pictures, as 300-W has them.
+
+    version: 1
+    n_points: 68
+    {
+    x y
+    …
+    }
+
+These files count pixels from 1: the centre of the first pixel is (1, 1). Here it is (0, 0), so 1 is
+taken from every coordinate. The jaw is on the visible contour.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.data.split import takes
+
+FIRST_PIXEL = 1.0
+"""What the files call the centre of the first pixel."""
+
+SUFFIXES = ('.jpg', '.png', '.jpeg', '.JPG', '.PNG', '.JPEG')
+TRAINING_FOLDERS = ('train', 'trainset')
+
+_FORM = re.compile(r'\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*', re.DOTALL)
+
+
+def read_pts(folder: Path, split: str = 'all') -> list[Sample]:
+    """
+    Read every `.pts` in a folder and below.
+
+    A file under a folder named train or trainset is for training, every other is validation. The
+    source is the first folder below the given one (helen, ibug …), or the given one.
+
+    :raises ValueError: no such folder, a label without its picture, or a file that is not 68 points
+        in the form above.
+    """
+    if not folder.is_dir():
+        raise UserError(f'data: no folder {folder}')
+    samples = []
+    for label in sorted(folder.rglob('*.pts')):
+        inside = label.relative_to(folder).parts[:-1]
+        is_validation = not any(name in TRAINING_FOLDERS for name in (folder.name, *inside))
+        if not takes(split, is_validation):
+            continue
+        named = [name for name in inside if name not in (*TRAINING_FOLDERS, 'test', 'testset')]
+        source = named[0] if named else folder.name
+        samples.append(Sample(
+            picture=_picture(label), source=source, group=f'{source}/{photograph(label.stem)}',
+            is_validation=is_validation, points=read_points(label), points_are_3d=False))
+    return samples
+
+
+def photograph(stem: str) -> str:
+    """Name the photograph: `232194_1` (a face of it) → `232194`; `image_0001` stays as it is."""
+    match = re.fullmatch(r'(.*\d)_\d{1,2}', stem.removesuffix('_mirror'))
+    return match[1] if match else stem.removesuffix('_mirror')
+
+
+def read_points(path: Path) -> NDArray[np.float64]:
+    """
+    Return the points (68, 2) px of one file, pixel centres at integers from 0.
+
+    :raises ValueError: the file cannot be read or holds something else.
+    """
+    try:
+        match = _FORM.fullmatch(path.read_text(encoding='ascii'))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'data: {path} is no readable .pts file ({error})') from error
+    if match is None:
+        raise UserError(f'data: {path} is not of the form "version: 1", "n_points: 68", '
+                         '"{", points, "}"')
+    try:
+        points = np.array([row.split() for row in match[2].strip().splitlines()], float)
+    except ValueError as error:
+        raise UserError(f'data: {path} has a line that is not two numbers') from error
+    if int(match[1]) != COUNT or points.shape != (COUNT, 2) or not np.isfinite(points).all():
+        raise UserError(f'data: {path} announces {match[1]} points and holds {len(points)}; '
+                         f'{COUNT} finite ones in iBUG order are needed')
+    return points - FIRST_PIXEL
+
+
+def _picture(label: Path) -> Path:
+    for suffix in SUFFIXES:
+        if (picture := label.with_suffix(suffix)).is_file():
+            return picture
+    raise UserError(f'data: {label} has no picture {label.stem}.jpg or .png beside it')

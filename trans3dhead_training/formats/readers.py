@@ -1,0 +1,50 @@
+"""Sets by their name, `FORMAT:PATH`: one reader for each layout that people have on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.data.shards import read_shards
+from trans3dhead_training.data.split import SPLITS, takes
+from trans3dhead_training.formats.aflw import read_300w_lp, read_aflw
+from trans3dhead_training.formats.biwi import read_biwi
+from trans3dhead_training.formats.crops import read_crops
+from trans3dhead_training.formats.dad_3dheads import read_dad_3dheads
+from trans3dhead_training.formats.pts import read_pts
+
+Reader = Callable[[Path, str], list[Sample]]
+"""Of a folder and a split; a reader may give more than the split takes where it costs nothing."""
+
+READERS: dict[str, Reader] = {
+    'crops': read_crops,
+    'aflw': read_aflw,
+    '300wlp': read_300w_lp,
+    'biwi': read_biwi,
+    'pts': read_pts,
+    'dad': read_dad_3dheads,
+    'shards': read_shards,
+}
+
+
+def read_samples(data: str, split: str = 'validation') -> list[Sample]:
+    """
+    Read a set.
+
+    :param data: `FORMAT:PATH` with a format of `READERS`.
+    :param split: one of `SPLITS`; each reader says what it holds out.
+    :raises ValueError: unknown format or split, a file that is missing or cannot be read, or no
+        labelled head at all.
+    """
+    form, separator, path = data.partition(':')
+    if not separator or form not in READERS:
+        raise UserError(f'data: {data!r} is not FORMAT:PATH with FORMAT one of '
+                         + ', '.join(READERS))
+    if split not in SPLITS:
+        raise UserError(f'split: {split!r} is unknown; use one of {", ".join(SPLITS)}')
+    samples = [sample for sample in READERS[form](Path(path), split)
+               if takes(split, sample.is_validation)]
+    if not samples:
+        raise UserError(f'data: {data} has no labelled face in the split {split!r}; try --split '
+                         'all')
+    return samples

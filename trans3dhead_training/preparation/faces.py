@@ -1,0 +1,239 @@
+"""
+`trans3dhead prepare faces`: your own pictures as a folder that the other commands read.
+
+Every labelled face is cut out (twice its landmark box, at most 320 px) and written beside a
+`labels.csv`; a share of the photographs is held out for validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.landmarks import COUNT, JAW
+from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
+from trans3dhead_ros.perception.crop import crop_square, crop_window, to_crop_units
+from trans3dhead_training.data.about import About
+from trans3dhead_training.data.labels import (
+    COLUMNS,
+    VALIDATION_SHARE,
+    group_photos,
+    held_out_groups,
+    near_duplicates,
+)
+from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.formats.readers import read_samples
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+LABELLED = ('pts', 'crops', '300wlp')
+"""Formats of `training/data/readers.py` with 68 points and the jaw on the visible contour."""
+UNLABELLED = 'pictures'
+
+CROP_SCALE = 2.0
+LARGEST = 320
+"""Side of a crop, px: 1.7 times what the network sees of a face."""
+LARGEST_WHOLE = 720
+"""Longer side of a picture without labels, px."""
+_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Face:
+    """
+    A face to be written.
+
+    :ivar source: of the set, `source` of `labels.csv`. :ivar photo: what it must not be parted
+        from. :ivar points: (68, 2) px, jaw on the visible contour; None where unlabelled.
+    :ivar is_validation: what the set says; None where it puts all its faces on one side.
+    """
+
+    picture: Path
+    source: str
+    photo: str
+    points: Array | None
+    is_validation: bool | None = None
+
+
+def read_faces(data: str, by_folder: bool = False) -> list[Face]:
+    """
+    Read a set of labelled faces, or a folder of pictures.
+
+    :param data: `FORMAT:PATH`, FORMAT one of `LABELLED` or `UNLABELLED`.
+    :param by_folder: pictures of one folder belong together, as frames of a video do; else those
+        of one photograph.
+    :raises ValueError: another format, or what the reader finds wrong.
+    """
+    form, separator, path = data.partition(':')
+    if not separator or form not in (*LABELLED, UNLABELLED):
+        raise UserError(f'data: {data!r} is not FORMAT:PATH with FORMAT one of '
+                         + ', '.join((*LABELLED, UNLABELLED)))
+    if form == UNLABELLED:
+        return _pictures(Path(path))
+    samples = read_samples(data, 'all')
+    told = len({sample.is_validation for sample in samples}) == 2
+    return [Face(sample.picture, _plain(sample.source),
+                 sample.picture.parent.name if by_folder else sample.group.rpartition('/')[2],
+                 _contour_points(sample), sample.is_validation if told else None)
+            for sample in samples]
+
+
+def _pictures(folder: Path) -> list[Face]:
+    if not folder.is_dir():
+        raise UserError(f'data: no folder {folder}')
+    paths = [path for path in sorted(folder.rglob('*'))
+             if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+    if not paths:
+        raise UserError(f'data: no picture in {folder}')
+    return [Face(path, _plain(folder.resolve().name), path.stem, None) for path in paths]
+
+
+def _contour_points(sample: Sample) -> Array:
+    points = np.array(sample.points, dtype=float)
+    if sample.points_are_3d:
+        points[JAW] = sample.contour
+    return points
+
+
+def _plain(name: str) -> str:
+    """Return a name that is a folder on every system."""
+    return re.sub(r'[^\w.-]+', '_', name).strip('._') or 'own'
+
+
+def cut_out(image: Image, points: Array) -> tuple[Image, Array]:
+    """
+    Return the square around a face, black beyond the picture, and its points there.
+
+    :param image: (H, W, 3) BGR. :param points: (68, 2) px of it.
+    :return: (S, S, 3), S at most `LARGEST` and never more than the picture has, and (68, 2) px.
+    """
+    box = np.concatenate([points.min(0), points.max(0)])
+    centre, side = crop_window(box, CROP_SCALE)
+    size = int(np.clip(round(side), 16, LARGEST))
+    return (crop_square(image, centre, side, size),
+            (to_crop_units(points, centre, side) + 1.0) * size / 2 - 0.5)
+
+
+def write_faces(
+    faces: Sequence[Face], folder: Path, about: About, share: float = VALIDATION_SHARE,
+) -> dict[str, tuple[int, int]]:
+    """
+    Write pictures, `labels.csv` and `about.json`.
+
+    A set that names both what is for training and what is not is followed; of the others `share`
+    of the photographs is held out, near-duplicates on one side.
+
+    :return: source -> number of labelled faces and of those held out; unlabelled ones count 0.
+    :raises ValueError: a picture is missing or damaged, or all would be on one side.
+    """
+    files = list(_named(faces))
+    rows = []
+    for face, file in zip(tqdm(faces, desc='faces', unit='face', disable=None), files,
+                          strict=True):
+        image, points = read_picture(face.picture), face.points
+        if points is None:
+            image, points = _shrunk(image), np.full((COUNT, 2), np.nan)
+        else:
+            image, points = cut_out(image, points)
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+            raise UserError(f'--output: {path} cannot be written')
+        rows.append([f'{number:.3f}' for number in points.ravel()])
+    held_out = _held_out(faces, [folder / file for file in files], share)
+    with (folder / 'labels.csv').open('w', newline='') as table:
+        writer = csv.writer(table)
+        writer.writerow(COLUMNS)
+        for face, file, kept, row in zip(faces, files, held_out, rows, strict=True):
+            writer.writerow([file, face.source, 'validation' if kept else 'train', *row])
+    about.save(folder)
+    counts: dict[str, tuple[int, int]] = {}
+    for face, kept in zip(faces, held_out, strict=True):
+        labelled, out = counts.get(face.source, (0, 0))
+        known = face.points is not None
+        counts[face.source] = (labelled + known, out + (known and kept))
+    return counts
+
+
+def _named(faces: Sequence[Face]) -> Iterator[str]:
+    """Yield `<source>/<photo>_<number>.jpg`; readers of the table take the photo from it."""
+    numbers: dict[str, int] = {}
+    for face in faces:
+        photo = f'{face.source}/{_plain(face.photo)}'
+        numbers[photo] = numbers.get(photo, -1) + 1
+        yield f'{photo}_{numbers[photo]}.jpg'
+
+
+def _held_out(faces: Sequence[Face], paths: Sequence[Path], share: float) -> list[bool]:
+    """Return which faces are held out; those without labels are not."""
+    photos = [f'{face.source}/{face.photo}' for face in faces]
+    open_rows = [row for row, face in enumerate(faces)
+                 if face.points is not None and face.is_validation is None]
+    undecided, chosen = set(open_rows), frozenset()
+    if open_rows:
+        pairs = near_duplicates([paths[row] for row in open_rows])
+        chosen = held_out_groups(group_photos(
+            (photos[row] for row in open_rows),
+            ((photos[open_rows[a]], photos[open_rows[b]]) for a, b in pairs)), share)
+    return [photos[row] in chosen if row in undecided else bool(face.is_validation)
+            for row, face in enumerate(faces)]
+
+
+def _shrunk(image: Image) -> Image:
+    factor = LARGEST_WHOLE / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `trans3dhead prepare faces`; `ValueError` for a user's mistake."""
+    parser = ArgumentParser(prog='trans3dhead prepare faces', description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', nargs='+', metavar='FORMAT:PATH',
+                        help=f'{", ".join(LABELLED)} (docs/evaluation.md), or pictures:FOLDER for '
+                             'pictures without labels')
+    parser.add_argument('--output', type=Path, required=True,
+                        help='folder to be made; for `prepare data` it must be called faces')
+    parser.add_argument('--source', default=About.source,
+                        help='what the pictures are, for the credits of what is trained on them')
+    parser.add_argument('--licence', default=About.licence, help='of the pictures, likewise')
+    parser.add_argument('--open', action='store_true', help='they are free for any use')
+    parser.add_argument('--held-out', type=float, default=VALIDATION_SHARE, metavar='SHARE',
+                        help='of the photographs, for validation, where the sets do not say which '
+                             '(default: %(default)s)')
+    parser.add_argument('--by-folder', action='store_true',
+                        help='hold out whole folders: for frames of videos, or pictures by person')
+    options = parser.parse_args(argv)
+    if not 0.0 < options.held_out < 1.0:
+        raise UserError(f'--held-out: expected more than 0 and less than 1, got '
+                         f'{options.held_out}')
+    if (options.output / 'labels.csv').exists():
+        raise UserError(f'--output: {options.output} holds faces already; name another folder or '
+                         'remove it')
+    faces = [face for data in options.data for face in read_faces(data, options.by_folder)]
+    counts = write_faces(faces, options.output, About(
+        options.source, options.licence, options.open), options.held_out)
+    print(_summary(faces, counts))
+    return 0
+
+
+def _summary(faces: Sequence[Face], counts: Mapping[str, tuple[int, int]]) -> str:
+    lines = []
+    for source, (labelled, held_out) in counts.items():
+        others = sum(face.source == source for face in faces) - labelled
+        lines.append(f'{source:14s}{labelled:8d} labelled faces, {held_out} held out'
+                     + (f'; {others} pictures without labels' if others else ''))
+    return '\n'.join(lines)

@@ -1,0 +1,187 @@
+"""Runs makers in several processes, shard by shard; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
+from trans3dhead_training.data.manifest import NAME as MANIFEST
+from trans3dhead_training.data.manifest import Manifest, Part
+from trans3dhead_training.data.shards import SUFFIX, Shard, write_shard
+from trans3dhead_training.preparation.part import Maker
+
+SAMPLES_PER_SHARD = 500
+_SETTINGS = 'settings.json'
+_RESERVE = 1.1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: items start ... stop - 1 of a part."""
+
+    part: str
+    file: str
+    start: int
+    stop: int
+
+
+def jobs_of(maker: Maker) -> list[Job]:
+    """Cut a part into shards of about `SAMPLES_PER_SHARD` samples."""
+    items, step = maker.count(), max(1, round(SAMPLES_PER_SHARD / maker.samples_per_item()))
+    return [Job(maker.name, f'{maker.name}/{number:05d}{SUFFIX}', start, min(start + step, items))
+            for number, start in enumerate(range(0, items, step))]
+
+
+def prepare(
+    makers: Sequence[Maker], output: Path, seed: int, offsets: np.ndarray | None, workers: int,
+) -> Manifest:
+    """
+    Write the shards that are not there yet, then the manifest.
+
+    Parts that the folder holds already and that are not among the makers stay as they are.
+
+    :param offsets: (51, 3) m of the fits; None: those of the folder, or none.
+    :param workers: processes, each with one thread.
+    :raises ValueError: too little disk, a folder that was begun with other settings, an input that
+        is missing or damaged.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    jobs = {maker.name: jobs_of(maker) for maker in makers}
+    _settle(output, {maker.name: maker.settings() for maker in makers} | {'seed': seed})
+    todo = {name: [job for job in own if not (output / job.file).is_file()]
+            for name, own in jobs.items()}
+    _enough_disk(makers, todo, output)
+    by_name = {maker.name: maker for maker in makers}
+    waiting = [(by_name[name], job) for name, own in todo.items() for job in own]
+    total = sum((job.stop - job.start) * maker.samples_per_item() for maker, job in waiting)
+    with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
+        for count in _made(waiting, output, workers):
+            bar.update(count)
+    parts = {maker.name: _part(maker, jobs[maker.name], output) for maker in makers}
+    if (output / MANIFEST).is_file():
+        before = Manifest.load(output)
+        parts = {part.name: part for part in before.parts} | parts
+        offsets = np.array(before.offsets) if offsets is None else offsets
+    if offsets is None:
+        offsets = np.zeros((COUNT - JAW_COUNT, 3))
+    # Read again: another part may have been begun meanwhile.
+    manifest = Manifest(seed, _read_settings(output / _SETTINGS),
+                        np.asarray(offsets, float).tolist(),
+                        tuple(part for _, part in sorted(parts.items())))
+    manifest.save(output)
+    return manifest
+
+
+def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> Iterator[int]:
+    """Yield the number of samples of every shard as it is written."""
+    if workers <= 1:
+        for maker, job in waiting:
+            yield make_shard(maker, job, output)
+        return
+    # Not by fork: the threads of torch and OpenCV do not survive it.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        futures = [pool.submit(_shard_or_mistake, maker, job, output) for maker, job in waiting]
+        try:
+            for future in as_completed(futures):
+                made = future.result()
+                if isinstance(made, str):
+                    raise UserError(made)
+                yield made
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the command was killed: a pool's workers would wait for it forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _shard_or_mistake(maker: Maker, job: Job, output: Path) -> int | str:
+    """As `make_shard`; a user's mistake is returned as its message: tracebacks do not travel."""
+    try:
+        return make_shard(maker, job, output)
+    except UserError as error:
+        return str(error)
+
+
+def make_shard(maker: Maker, job: Job, output: Path) -> int:
+    """Make and write one shard; return its number of samples. An empty one is only marked."""
+    samples = maker.make(job.start, job.stop)
+    path = output / job.file
+    if samples:
+        write_shard(path, samples)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return len(samples)
+
+
+def _settle(output: Path, settings: dict[str, Any]) -> None:
+    """Write down the settings of all that the folder will hold; refuse to mix two of one part."""
+    path = output / _SETTINGS
+    before = _read_settings(path)
+    settings = json.loads(json.dumps(settings))
+    changed = sorted(key for key in {*before} & {*settings} if before[key] != settings[key])
+    if changed:
+        raise UserError(f'--output: {output} was begun with other settings of '
+                         f'{", ".join(changed)}; name another folder or remove it')
+    partial = path.with_name(f'.{path.name}.partial')
+    partial.write_text(json.dumps(before | settings, indent=1, sort_keys=True))
+    partial.replace(path)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Return what a folder was begun with; nothing where that file is not there yet."""
+    try:
+        settings = json.loads(path.read_text()) if path.is_file() else {}
+        if not isinstance(settings, dict):
+            raise UserError('no settings')
+        return settings
+    except ValueError as error:
+        raise UserError(f'--output: {path} is damaged ({error}); name another folder or remove '
+                         'this one') from None
+
+
+def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Path) -> None:
+    needed = sum(maker.bytes_each * maker.samples_per_item() * (job.stop - job.start)
+                 for maker in makers for job in todo[maker.name])
+    free = shutil.disk_usage(output).free
+    print(f'{output}: about {needed / 1e9:.2f} GB to write, {free / 1e9:.1f} GB free')
+    if needed * _RESERVE > free:
+        raise UserError(f'--output: {output} has {free / 1e9:.1f} GB free and about '
+                         f'{needed / 1e9:.1f} GB are needed; make room or prepare less')
+
+
+def _part(maker: Maker, jobs: Sequence[Job], output: Path) -> Part:
+    shards, validation = {}, 0
+    for job in jobs:
+        path = output / job.file
+        if path.stat().st_size:
+            shard = Shard(path)
+            shards[job.file] = len(shard)
+            validation += int((shard.labels['is_validation'] > 0).sum())
+    return Part(maker.name, maker.source, maker.licence, maker.open, shards, validation)

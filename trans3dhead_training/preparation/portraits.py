@@ -1,0 +1,144 @@
+"""Unlabelled portraits with a teacher's points and their fits: as they are, and turned in depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_training.data.labels import is_held_out, portrait_group
+from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.preparation.encode import file_bytes
+from trans3dhead_training.preparation.photographs import (
+    fingerprint,
+    placement_px,
+    read_fits,
+)
+from trans3dhead_training.preparation.turned import (
+    plan_accepted,
+    surface,
+    turned_sample,
+    turns_of,
+)
+from trans3dhead_training.synthesis.turned_photos.photograph import FaceFit
+
+TEACHER_TRUST = 0.6
+"""Weight of points that a teacher placed."""
+
+
+@dataclass(frozen=True)
+class PortraitMaker:
+    """
+    Portraits; an item is one of them, plain and in several poses.
+
+    :ivar folder: that the names of the fits begin in. :ivar fits: what `trans3dhead prepare fits
+        --portraits` wrote. :ivar per_photo: turned pictures of one portrait, on average.
+    """
+
+    folder: Path
+    fits: Path
+    head_model: Path
+    per_photo: float
+    seed: int
+    name: str = 'portraits'
+    source: str = 'portraits of members of the United States Congress, plain and turned in depth'
+    licence: str = 'public domain'
+    open: bool = True
+    bytes_each: int = 16_000
+
+    def count(self) -> int:
+        """Return the number of portraits whose fit was accepted."""
+        return len(self._plan())
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the samples depend on."""
+        return {'per_photo': self.per_photo, 'fits': fingerprint(self.fits),
+                'head_model': fingerprint(self.head_model)}
+
+    def samples_per_item(self) -> float:
+        """Return the mean number of pictures of a portrait."""
+        return 1.0 + self.per_photo
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        """
+        Return the pictures of some portraits.
+
+        :raises ValueError: a picture is missing or damaged.
+        """
+        return [sample for row, yaws in self._plan()[start:stop] for sample in
+                self._pictures(row, yaws)]
+
+    def _plan(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        return planned_portraits(self.fits, self.per_photo, self.seed)
+
+    def _pictures(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
+        fits = portrait_fits(self.fits)
+        file = str(fits['files'][row])
+        group = portrait_group(file)
+        fit = FaceFit.of_row(fits, row, np.asarray(fits['offsets'], dtype=float))
+        points = np.asarray(fits['points'][row], dtype=float)
+        path, held_out = self.folder / file, is_held_out(group)
+        yield self._plain(path, points, fit, group, held_out)
+        for image, truth in turns_of(path, points, fit, self.head_model,
+                                     np.random.default_rng((self.seed, row)), yaws):
+            yield undisplaced(turned_sample(image, truth, portrait_source(file), group, held_out,
+                                            TEACHER_TRUST), fit.offsets)
+
+    def _plain(self, path: Path, points: np.ndarray, fit: FaceFit, group: str,
+               held_out: bool) -> Sample:
+        placement = placement_px(points, fit.translation, fit.log_scale)
+        model = surface(self.head_model).model
+        shape, expression = (torch.from_numpy(values)[None].float()
+                             for values in (fit.shape, fit.expression))
+        jaw = model.points_of(model.landmark_indices[JAW], shape, expression)[0].numpy()
+        whole = points.copy()
+        whole[JAW] = (np.exp(placement.log_scale) * jaw @ fit.rotation[:2].T
+                      + placement.translation)
+        sample = Sample(
+            picture=file_bytes(path), source=portrait_source(group), group=group,
+            is_validation=held_out, points=whole, points_are_3d=True, trust=TEACHER_TRUST,
+            contour=points[JAW],
+            rotation=fit.rotation, placement=placement,
+            shape=fit.shape, expression=fit.expression)
+        return undisplaced(sample, fit.offsets)
+
+
+def portrait_source(file: str) -> str:
+    """Return the set of a portrait, the first folder of its name."""
+    return PurePosixPath(file).parts[0]
+
+
+def undisplaced(sample: Sample, offsets: np.ndarray) -> Sample:
+    """
+    Move the inner points from where a teacher puts them to the head model's landmarks.
+
+    :param offsets: (51, 3) m, head frame: the teacher's, seen from the model's.
+    """
+    points = sample.points.copy()
+    points[JAW_COUNT:] -= (np.exp(sample.placement.log_scale)
+                           * offsets @ sample.rotation[:2].T)
+    return replace(sample, points=points)
+
+
+@lru_cache(maxsize=1)
+def portrait_fits(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of the fits of portraits, read once a process."""
+    if not Path(path).is_file():
+        raise UserError(f'portraits: no file {path}; make it with `trans3dhead prepare fits '
+                         '--portraits`, or leave the part out')
+    return read_fits(path)
+
+
+@lru_cache(maxsize=1)
+def planned_portraits(
+    path: Path, per_photo: float, seed: int,
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Return (row of the fits, yaws in degrees) of every accepted portrait."""
+    return plan_accepted(portrait_fits(path), per_photo, np.random.default_rng((seed, 1)))

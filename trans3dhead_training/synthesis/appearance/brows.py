@@ -1,0 +1,51 @@
+"""Eyebrows painted into the skin's texture: they follow every expression and cost nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_training.synthesis.anatomy.assets import place_on_base, read_obj, read_rgba
+from trans3dhead_training.synthesis.anatomy.base_body import BaseBody
+from trans3dhead_training.synthesis.anatomy.face_kit import FaceKit
+from trans3dhead_training.synthesis.anatomy.layout import SIZE
+from trans3dhead_training.synthesis.anatomy.mesh_surface import closest_points, covered_texels
+
+OVERSAMPLING = 4
+BRIDGE = 9
+"""Half the width of the bridge of the nose, px of the texture."""
+
+
+def brow_opacity(folder: Path, kit: FaceKit, body: BaseBody) -> NDArray[np.uint8]:
+    """
+    Return the opacity (512, 1024) of one MakeHuman eyebrow in the skin's texture.
+
+    :raises ValueError: when a file is missing or damaged.
+    """
+    name = folder.name
+    mesh = read_obj(folder / f'{name}.obj')
+    opacity = read_rgba(folder / f'{name}.png')[..., 3]
+    placed = body.from_base(place_on_base(folder / f'{name}.mhclo', body.base))
+    found = body.on_surface(placed)
+    on_head = found.carry(body.bent, body.triangles)
+    skin = kit.parts['skin']
+    face = skin.uv[..., 0].mean(1) < 0.5
+    mean = skin.mean.astype(float)
+    at = closest_points(on_head, mean, skin.triangles[face])
+    uv = np.einsum('pkc,pk->pc', skin.uv[face][at.triangle].astype(float), at.weights)
+
+    size = (SIZE[0] * OVERSAMPLING, SIZE[1] * OVERSAMPLING)
+    texels = covered_texels(uv[mesh.triangles], size)
+    source = np.einsum('pkc,pk->pc', mesh.uv[texels.points.triangle], texels.points.weights)
+    height, width = opacity.shape
+    column = np.clip((source[:, 0] * width).astype(int), 0, width - 1)
+    row = np.clip((source[:, 1] * height).astype(int), 0, height - 1)
+    painted = np.zeros(size[::-1], np.uint8)
+    painted[texels.row, texels.column] = opacity[row, column]
+    # Nothing grows on the bridge of the nose; a stray texel there reads as a mole on everybody.
+    middle = size[0] // 4
+    painted[:, middle - BRIDGE * OVERSAMPLING:middle + BRIDGE * OVERSAMPLING] = 0
+    return cv2.resize(painted, SIZE, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,129 @@
+"""The head model as a picture, for documentation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_training.synthesis.preview.head_paint import INSIDE, Appearance, paint
+from trans3dhead_training.synthesis.preview.rasterizer import rasterise
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+# Drawn at this multiple and averaged down, or outlines are stairs.
+_OVERSAMPLING = 2
+# Directions towards the lights in the camera optical frame (y down), and their strengths.
+_LIGHTS = (((-0.5, -0.6, -0.65), 0.72), ((0.8, -0.1, -0.6), 0.22))
+_AMBIENT = 0.30
+_GLOSS_SKIN, _GLOSS_EYE = (14.0, 0.10), (90.0, 0.9)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadRenderer:
+    """Renders a head model on the processor, a few pictures a second at 480 × 360."""
+
+    model: HeadModel
+    appearance: Appearance
+
+    @classmethod
+    def of(cls, model: HeadModel) -> 'HeadRenderer':
+        """Paint the model and return its renderer."""
+        return cls(model, paint(model))
+
+    def render(
+        self, background: Image, camera: Camera, rotation: Array, translation: Array,
+        expression: Mapping[str, float] | None = None, shape: Mapping[int, float] | None = None,
+    ) -> Image:
+        """
+        Return a copy of the background with the head in front of it.
+
+        :param background: (H, W, 3) BGR.
+        :param camera: without distortion.
+        :param rotation, translation: (3, 3) and (3,) m, head frame → camera optical frame.
+        :param expression: coefficients by name, such as `{'jawOpen': 0.4}`.
+        :param shape: identity coefficients by number; the mean head where absent.
+        :raises ValueError: for an expression that the model does not have.
+        """
+        identity = self.model.mean.new_zeros((1, self.model.shape_count))
+        for number, value in (shape or {}).items():
+            identity[0, number] = value
+        head = self.model(identity, named_expression(self.model, expression or {}))[0]
+        points = head.cpu().numpy().astype(np.float64) + self.appearance.hair
+        vertices = points @ rotation.T + translation
+        height, width = background.shape[:2]
+        big = cv2.resize(background, None, fx=_OVERSAMPLING, fy=_OVERSAMPLING,
+                         interpolation=cv2.INTER_LINEAR)
+        pixels = _OVERSAMPLING * (camera.project(vertices) + 0.5) - 0.5
+        triangles = self.model.triangles.cpu().numpy()
+        seen = rasterise(pixels, vertices[:, 2], triangles, (big.shape[1], big.shape[0]))
+        normals = _vertex_normals(vertices, triangles)
+        attributes = np.concatenate([self.appearance.rest, normals, vertices], axis=1)
+        rest, normal, place = np.split(
+            seen.interpolate(attributes.astype(np.float32), triangles), 3, axis=1)
+        part = self.appearance.part[triangles[seen.triangle, 0]]
+        colours = self.appearance.colours(rest, part)
+        lit = _lit(colours, normal, place, part > 0)
+        lit[~seen.outside] = INSIDE
+        big.reshape(-1, 3)[seen.pixel] = np.clip(lit, 0, 255).astype(np.uint8)
+        return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def load_head(checkpoint: str | Path | None = None) -> HeadModel:
+    """
+    Return the head model of a checkpoint; None is the bundled one.
+
+    :raises ValueError: when the file is missing or no checkpoint of ours.
+    """
+    from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+    from trans3dhead_ros.network.device import resolve_device
+    network, _ = load_checkpoint(checkpoint or bundled_checkpoint(), resolve_device('auto'))
+    return network.head_model
+
+
+def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Tensor:
+    """
+    Return the coefficients (1, E) of expressions by name.
+
+    :raises ValueError: for a name that the model does not have.
+    """
+    unknown = set(weights) - set(model.expression_names)
+    if unknown:
+        raise UserError(f'expression: unknown {", ".join(sorted(unknown))}')
+    values = [weights.get(name, 0.0) for name in model.expression_names]
+    return model.mean.new_tensor([values])
+
+
+def _vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
+    corners = vertices[triangles]
+    # The cross product's length weighs each face by its area.
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], face)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def _lit(colours: NDArray[np.float32], normal: NDArray[np.float32], place: NDArray[np.float32],
+         eye: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the colours under the lights: wrapped diffuse, which skin resembles, and gloss."""
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    view = -place / np.linalg.norm(place, axis=1, keepdims=True)
+    light = np.full(len(colours), _AMBIENT, np.float32)
+    gloss = np.zeros(len(colours), np.float32)
+    for direction, strength in _LIGHTS:
+        towards = np.array(direction, np.float32) / np.linalg.norm(direction)
+        light += strength * np.clip((normal @ towards + 0.25) / 1.25, 0, None)
+        half = towards + view
+        half /= np.linalg.norm(half, axis=1, keepdims=True)
+        facing = np.clip(np.einsum('nc,nc->n', normal, half), 0, 1)
+        for part, (power, amount) in ((~eye, _GLOSS_SKIN), (eye, _GLOSS_EYE)):
+            gloss[part] += strength * amount * facing[part] ** power
+    return colours * light[:, None] + 200 * gloss[:, None]

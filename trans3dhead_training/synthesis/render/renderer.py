@@ -1,0 +1,304 @@
+"""
+Pictures of scenes: packed over scenes, in plain torch, the same code on CPU and CUDA.
+
+One sample lies on every pixel's centre (`sampling` tells the others): what `part` and `depth` say
+there is of the very samples that made the colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_training.synthesis.render.cutout import texture_place
+from trans3dhead_training.synthesis.render.layers import visible_layers
+from trans3dhead_training.synthesis.render.mesh import Mesh
+from trans3dhead_training.synthesis.render.packing import Pack, pack, vertex_normals
+from trans3dhead_training.synthesis.render.raster import Corners, barycentric, face
+from trans3dhead_training.synthesis.render.sampling import Grid
+from trans3dhead_training.synthesis.render.shading import Surface, shade, unit
+from trans3dhead_training.synthesis.render.shadows import ShadowMaps
+from trans3dhead_training.synthesis.render.textures import Atlas, decode_srgb, encode_srgb
+
+NEAR_M = 0.01
+"""A triangle with a corner nearer than that is left out."""
+_AT_ONCE = {'cpu': 1}
+_AT_ONCE_ELSEWHERE = 64
+"""Scenes drawn together: one stays in a CPU's cache, a GPU wants many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lighting:
+    """Light of one scene, in its camera's frame; units as in `lighting`."""
+
+    irradiance: torch.Tensor
+    """(9, 3) spherical harmonics of the environment's irradiance / pi, linear RGB."""
+    directions: torch.Tensor
+    """(L, 3) unit, towards the lights; L may be 0."""
+    colours: torch.Tensor
+    """(L, 3) linear RGB."""
+    shadows: bool = True
+    """The first light casts shadows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What one picture shows."""
+
+    meshes: tuple[Mesh, ...]
+    """Vertices in the camera frame, m, z forward."""
+    K: torch.Tensor
+    """(3, 3) px, no distortion."""
+    lighting: Lighting
+    background: torch.Tensor
+    """(H, W, 3) uint8 sRGB RGB; its size is the picture's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """B pictures, on the device that drew them."""
+
+    image: torch.Tensor
+    """(B, H, W, 3) uint8 sRGB RGB, antialiased, over the background."""
+    part: torch.Tensor
+    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background. What
+    is cut out is seen where it is at least half opaque."""
+    depth: torch.Tensor
+    """(B, H, W) float32 m along the camera's z; infinite where the background is."""
+
+
+def render(
+    scenes: Sequence[Scene],
+    oversampling: int = 2,
+    device: torch.device | str = 'cpu',
+    shadow_size: int = 224,
+    at_once: int | None = None,
+) -> Rendering:
+    """Draw scenes.
+
+    The CPU gives the same bytes for any number of threads, any `at_once` and any company in the
+    batch. On CUDA sums of floats are unordered: normals may differ in their last bits.
+
+    :param oversampling: 1..8, see `sampling`; 1: no antialiasing, 2: two samples to a pixel,
+        n > 2: n x n
+    :param shadow_size: side of the shadow maps, texels
+    :param at_once: scenes that are drawn together; a bound on memory
+    :raises ValueError: no scene, pictures of different sizes, a tensor of the wrong shape
+    """
+    height, width = _checked(scenes, oversampling)
+    device = torch.device(device)
+    count = at_once or _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
+    with torch.no_grad():
+        parts = [
+            _draw(scenes[i : i + count], height, width, oversampling, device, shadow_size)
+            for i in range(0, len(scenes), count)
+        ]
+        return Rendering(
+            torch.cat([part.image for part in parts]),
+            torch.cat([part.part for part in parts]),
+            torch.cat([part.depth for part in parts]),
+        )
+
+
+def _draw(
+    scenes: Sequence[Scene], height: int, width: int, oversampling: int,
+    device: torch.device, shadow: int,
+) -> Rendering:
+    packed = pack([scene.meshes for scene in scenes], device)
+    grid = Grid.of(height, width, oversampling)
+    K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
+    background = torch.stack([scene.background.to(device) for scene in scenes])
+    samples = packed.scenes * grid.samples
+    light = torch.zeros(4, samples, device=device)
+    part = torch.full((samples,), -1, dtype=torch.int16, device=device)
+    depth = torch.full((samples,), float('inf'), device=device)
+    if packed.meshes:
+        corners = _project(packed, K, grid)
+        atlas = Atlas.of([mesh.texture for mesh in packed.meshes], _halvings(packed, corners))
+        solid, veil = visible_layers(packed, corners, atlas, grid)
+        covered, index = solid.sample, solid.index
+        if veil is not None:
+            covered = torch.cat([covered, veil.sample])
+            index = torch.cat([index, veil.index])
+        colour, mesh, z = _colours(scenes, packed, corners, atlas, K, grid, covered, index, shadow)
+        which = packed.mesh_part.index_select(0, mesh)
+        first = len(solid.sample)
+        place = solid.sample.long()
+        for i in range(3):
+            light[i].scatter_(0, place, colour[i, :first])
+        light[3].scatter_(0, place, 1.0)
+        part.scatter_(0, place, which[:first])
+        depth.scatter_(0, place, z[:first])
+        if veil is not None:
+            place = veil.sample.long()
+            over = torch.cat([colour[:, first:], torch.ones_like(z[None, first:])])
+            for i in range(4):
+                behind = light[i].index_select(0, place)
+                light[i].scatter_(0, place, behind + (over[i] - behind) * veil.alpha)
+            thick = veil.alpha >= 0.5
+            part.scatter_(0, place[thick], which[first:][thick])
+            depth.scatter_(0, place[thick], z[first:][thick])
+    light = grid.pixels(light)
+    image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
+    return Rendering(
+        encode_srgb(image).permute(1, 2, 3, 0).contiguous(),
+        grid.centres(part),
+        grid.centres(depth),
+    )
+
+
+def _project(packed: Pack, K: torch.Tensor, grid: Grid) -> Corners:
+    x, y, z = packed.vertices
+    K = K if K.shape[2] == 1 else K.index_select(2, packed.vertex_scene)
+    inverse = 1 / torch.where(z >= NEAR_M, z, torch.nan)
+    x, y = x * inverse, y * inverse
+    screen = torch.stack([
+        (K[0, 0] * x + K[0, 1] * y + K[0, 2]) * grid.across + grid.first[0],
+        (K[1, 1] * y + K[1, 2]) * grid.down + grid.first[1],
+        inverse,
+    ])
+    drawn = torch.ones(len(packed.meshes), dtype=torch.bool, device=x.device)
+    return face(packed, screen, grid, drawn, perspective=True)
+
+
+def _colours(
+    scenes: Sequence[Scene], packed: Pack, corners: Corners, atlas: Atlas, K: torch.Tensor,
+    grid: Grid, covered: torch.Tensor, index: torch.Tensor, shadow_size: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(3, N) linear RGB, (N,) mesh and (N,) depth of the samples that something covers."""
+    one = len(scenes) == 1
+    scene = None if one else covered // grid.samples
+    sample = covered if scene is None else covered - scene * grid.samples
+    row, column = grid.place(sample)
+    x, y = column + grid.shift(row), row.float()
+    weights, inverse = barycentric(corners, index, x.float(), y)
+    triangle = corners.triangle.index_select(0, index)
+    mesh = packed.triangle_mesh.index_select(0, triangle)
+    albedo = decode_srgb(atlas.colour(mesh, *texture_place(packed, triangle, weights)))
+    depth = 1 / inverse
+    if all(item.material.unlit for item in packed.meshes):
+        return albedo, mesh, depth
+
+    K = K if scene is None else K.index_select(2, scene)
+    down = ((y - grid.first[1]) / grid.down - K[1, 2]) / K[1, 1]
+    across = ((x - grid.first[0]) / grid.across - K[0, 2] - K[0, 1] * down) / K[0, 0]
+    position = torch.stack([across * depth, down * depth, depth])
+
+    at_vertices = vertex_normals(packed)
+    if packed.occlusion is not None:
+        at_vertices = torch.cat([at_vertices, packed.occlusion[None]])
+    smooth = torch.zeros(len(at_vertices), len(index), device=index.device)
+    for i in range(3):
+        vertex = packed.triangles[i].index_select(0, triangle)
+        smooth += at_vertices.index_select(1, vertex) * weights[i]
+    normal = unit(smooth[:3])
+    if any(item.material.two_sided for item in packed.meshes):
+        normal = normal * torch.where(corners.area.index_select(0, index) > 0, -1.0, 1.0)
+
+    irradiance, directions, colours, shadowed = _lighting(scenes, index.device)
+    shadow = None
+    if any(_casts(scene) for scene in scenes):
+        maps = ShadowMaps.cast(packed, atlas, directions[0].T, shadow_size)
+        shadow = maps.light(scene, position, normal)
+        shadow = torch.where(shadowed if scene is None else shadowed[scene], shadow, 1.0)
+    if scene is not None:
+        irradiance, directions, colours = (
+            value.index_select(2, scene) for value in (irradiance, directions, colours)
+        )
+    specular, roughness, wrap = torch.stack(
+        [packed.flag(name).float() for name in ('specular', 'roughness', 'wrap')]
+    ).index_select(1, mesh)
+    surface = Surface(
+        albedo, position, normal, smooth[3] if len(smooth) > 3 else None, specular, roughness,
+        wrap, shadow,
+    )
+    lit = shade(surface, irradiance, directions, colours)
+    if any(item.material.unlit for item in packed.meshes):
+        lit = torch.where(packed.flag('unlit').index_select(0, mesh), albedo, lit)
+    return lit, mesh, depth
+
+
+def _casts(scene: Scene) -> bool:
+    return (
+        scene.lighting.shadows
+        and len(scene.lighting.directions) > 0
+        and not all(mesh.material.unlit for mesh in scene.meshes)
+    )
+
+
+def _lighting(
+    scenes: Sequence[Scene], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(9, 3, B) irradiance, (L, 3, B) directions and colours, (B,) whether shadows are cast."""
+    lights = max(1, *(len(scene.lighting.directions) for scene in scenes), 1)
+    directions = torch.zeros(len(scenes), lights, 3)
+    directions[:, :, 2] = -1.0
+    colours = torch.zeros(len(scenes), lights, 3)
+    for i, scene in enumerate(scenes):
+        count = len(scene.lighting.directions)
+        directions[i, :count] = scene.lighting.directions
+        colours[i, :count] = scene.lighting.colours
+    irradiance = torch.stack([scene.lighting.irradiance.float() for scene in scenes], dim=2)
+    shadowed = torch.tensor([_casts(scene) for scene in scenes])
+    return (
+        irradiance.to(device), directions.permute(1, 2, 0).contiguous().to(device),
+        colours.permute(1, 2, 0).contiguous().to(device), shadowed.to(device),
+    )
+
+
+def _halvings(packed: Pack, corners: Corners) -> list[int]:
+    """How often each texture is halved so that about one texel falls to a sample."""
+    mesh = packed.triangle_mesh.index_select(0, corners.triangle)
+    uv = packed.uv.index_select(1, corners.triangle)
+    texture_area = (
+        (uv[2] - uv[0]) * (uv[5] - uv[1]) - (uv[3] - uv[1]) * (uv[4] - uv[0])
+    ).abs()
+    areas = torch.stack([
+        torch.zeros(len(packed.meshes), device=uv.device).index_add_(0, mesh, area)
+        for area in (texture_area, corners.area.abs())
+    ])
+    result = []
+    for item, on_texture, on_screen in zip(packed.meshes, *areas.tolist(), strict=True):
+        height, width = item.texture.shape[:2]
+        texels = on_texture * height * width / max(on_screen, 1e-9)
+        halvings = 0
+        while texels >= 3 and min(height, width) >> halvings >= 2 and on_screen > 0:
+            texels /= 4
+            halvings += 1
+        result.append(halvings)
+    return result
+
+
+def _checked(scenes: Sequence[Scene], oversampling: int) -> tuple[int, int]:
+    if not scenes:
+        raise UserError('scenes: at least one is needed')
+    if not 1 <= oversampling <= 8:
+        raise UserError(f'oversampling must be 1..8, got {oversampling}')
+    for i, scene in enumerate(scenes):
+        background, light = scene.background, scene.lighting
+        if background.ndim != 3 or background.shape[2] != 3 or background.dtype != torch.uint8:
+            raise UserError(
+                f'background of scene {i} must be (H, W, 3) uint8, got '
+                f'{tuple(background.shape)} {background.dtype}'
+            )
+        if background.shape != scenes[0].background.shape:
+            raise UserError(
+                f'background of scene {i} is {tuple(background.shape)}, that of scene 0 '
+                f'{tuple(scenes[0].background.shape)}: pictures of one call have one size'
+            )
+        if tuple(scene.K.shape) != (3, 3):
+            raise UserError(f'K of scene {i} must be (3, 3), got {tuple(scene.K.shape)}')
+        if tuple(light.irradiance.shape) != (9, 3):
+            raise UserError(
+                f'irradiance of scene {i} must be (9, 3), got {tuple(light.irradiance.shape)}'
+            )
+        if light.directions.shape != light.colours.shape or light.directions.shape[1:] != (3,):
+            raise UserError(
+                f'directions and colours of scene {i} must both be (L, 3), got '
+                f'{tuple(light.directions.shape)} and {tuple(light.colours.shape)}'
+            )
+    height, width = scenes[0].background.shape[:2]
+    return height, width
