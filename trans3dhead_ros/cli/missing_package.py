@@ -14,6 +14,6 @@ def missing_package(command: str, error: ModuleNotFoundError) -> ValueError:
     """
     name = (error.name or '').split('.')[0]
     if name in _ROS or name.endswith(_ROS_ENDINGS):
-        return ValueError(f'{command} needs ROS 2, and {name} is not installed; run `make setup`, '
+        return UserError(f'{command} needs ROS 2, and {name} is not installed; run `make setup`, '
                           'or source a workspace with trans3dhead')
-    return ValueError(f'{command} needs the Python package {name}, which is not installed')
+    return UserError(f'{command} needs the Python package {name}, which is not installed')

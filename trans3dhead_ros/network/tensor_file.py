@@ -88,7 +88,7 @@ class TensorFile:
         return prefix + self._file.read(length)
 
     def _no_good(self, reason: str) -> ValueError:
-        return ValueError(f'{self._path}: truncated or not a safetensors file ({reason[:200]})')
+        return UserError(f'{self._path}: truncated or not a safetensors file ({reason[:200]})')
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
 

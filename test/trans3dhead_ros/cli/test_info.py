@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic import small_network
 
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 from trans3dhead_ros.network.cost import weight_count
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from synthetic import small_network
 
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from answers import POINTS, SIZE, Steady, answer, pointed, posed
 
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_training.cli.evaluate import main
 from trans3dhead_training.data.shards import write_shard

@@ -11,7 +11,7 @@ import torch
 from synthetic import small_network
 
 from trans3dhead_ros import HeadPipeline
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_training.cli.export import export
 from trans3dhead_training.export.check import (

@@ -11,7 +11,7 @@ from synthetic import bundled_head_model
 
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT

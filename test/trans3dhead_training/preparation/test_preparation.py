@@ -10,7 +10,7 @@ import pytest
 import torch
 from synthetic import bundled_head_model
 
-from trans3dhead_ros.cli.main import main as cli
+from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_training.cli import prepare_data as command
 from trans3dhead_training.core.data_root import data_root
