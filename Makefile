@@ -25,6 +25,7 @@ soak: setup
 
 lint:
 	@.venv/bin/ruff check .
+	@.venv/bin/pydoclint --config pydoclint.toml --quiet trans3dhead_ros trans3dhead_training tools
 
 clean:
 	rm -rf .venv build install log out

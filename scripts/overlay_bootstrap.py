@@ -1,4 +1,5 @@
-"""Lets this venv's Python find ROS 2 and the messages of this package with nothing sourced.
+"""
+Lets this venv's Python find ROS 2 and the messages of this package with nothing sourced.
 
 `scripts/set_up.py` copies this file into the venv's site-packages, where a .pth file imports it at
 every start. Everything is installed into the venv itself, so Python modules are found anyway; two

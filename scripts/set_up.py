@@ -1,4 +1,5 @@
-"""Builds the environment of this repository in `.venv`; quick when nothing is to be done.
+"""
+Builds the environment of this repository in `.venv`; quick when nothing is to be done.
 
     python3 scripts/set_up.py [runtime] [training] [test]
 
@@ -210,7 +211,8 @@ def pip_install(arguments: list[str]) -> None:
 
 
 def mend_wheel_targets() -> None:
-    """Point the wheels' CMake targets at this interpreter's include folders.
+    """
+    Point the wheels' CMake targets at this interpreter's include folders.
 
     They name the folders of the machine that built the wheels (below /opt/python), and CMake
     refuses targets with include folders that do not exist.

@@ -1,4 +1,5 @@
-"""Three-dimensional head alignment from camera images.
+"""
+Three-dimensional head alignment from camera images.
 
 The public interface is :class:`HeadPipeline`, :class:`Head` and :class:`Camera`; everything else
 may move. The module imports without ROS, and a name is loaded when it is first asked for, so that

@@ -1,4 +1,5 @@
-"""The 68 landmarks (iBUG order): which point is which, and their mirror images.
+"""
+The 68 landmarks (iBUG order): which point is which, and their mirror images.
 
 "Left" and "right" in names of points are the person's own.
 """
@@ -55,7 +56,8 @@ MIRROR_68 = _mirror_68()
 
 
 def mirror_points(points: np.ndarray, width: float) -> np.ndarray:
-    """Return the landmarks of the picture after it was mirrored left-right.
+    """
+    Return the landmarks of the picture after it was mirrored left-right.
 
     :param points: (..., 68, 2 or 3) px in iBUG order.
     :param width: width of the picture, px.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from trans3dhead_ros.errors import UserError
+
 _ROS = ('rclpy', 'trans3dhead', 'ament_index_python')
 _ROS_ENDINGS = ('_msgs', '_interfaces')
 
 
-def missing_package(command: str, error: ModuleNotFoundError) -> ValueError:
+def missing_package(command: str, error: ModuleNotFoundError) -> UserError:
     """
     Return what to raise in place of an import's error: one line with the mend.
 

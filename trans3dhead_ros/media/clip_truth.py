@@ -62,10 +62,12 @@ def write_truth(clip: str | Path, truth: Truth) -> Path:
 
 
 def read_truth(clip: str | Path) -> Truth | None:
-    """Read the truth beside a clip; None where there is none.
+    """
+    Read the truth beside a clip; None where there is none.
 
     Raises:
         ValueError: the file is there but is not a truth file of this version.
+
     """
     path = truth_path(clip)
     if not path.is_file():

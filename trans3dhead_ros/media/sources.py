@@ -40,7 +40,8 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """Frames in order; iterating again starts again from the first (a camera just goes on).
+    """
+    Frames in order; iterating again starts again from the first (a camera just goes on).
 
     Iteration raises `ValueError` where a picture of the source cannot be read.
     """
@@ -178,12 +179,14 @@ class CameraSource(FrameSource):
 
 
 def open_source(source: str | Path) -> FrameSource:
-    """Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
+    """
+    Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
 
     :param source: a path, a URL, or the index of a camera.
 
     Raises:
         ValueError: nothing is there, or it cannot be read; the message says which.
+
     """
     name = str(source)
     path = Path(name)
@@ -207,10 +210,12 @@ def open_source(source: str | Path) -> FrameSource:
 
 
 def read_picture(path: str | Path) -> Image:
-    """Read a picture file as (H, W, 3) BGR uint8, turned upright by its EXIF orientation.
+    """
+    Read a picture file as (H, W, 3) BGR uint8, turned upright by its EXIF orientation.
 
     Raises:
         ValueError: the file is missing, is no picture, or is cut short.
+
     """
     path = Path(path)
     try:
@@ -221,10 +226,12 @@ def read_picture(path: str | Path) -> Image:
 
 
 def decode_picture(data: bytes, name: str) -> Image:
-    """Decode the bytes of a picture file to (H, W, 3) BGR uint8; `name` is for the message.
+    """
+    Decode the bytes of a picture file to (H, W, 3) BGR uint8; `name` is for the message.
 
     Raises:
         ValueError: the bytes are no picture, or end too early (decoders fill the rest with grey).
+
     """
     if _is_cut_short(data):
         raise UserError(f'picture: {name} is cut short')

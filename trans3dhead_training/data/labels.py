@@ -48,10 +48,12 @@ class FaceRecord:
 
 
 def labels_file(path: str | Path) -> Path:
-    """Return the `labels.csv` that a folder or a file name stands for.
+    """
+    Return the `labels.csv` that a folder or a file name stands for.
 
     Raises:
         ValueError: there is none.
+
     """
     path = Path(path)
     for candidate in (path, path / 'labels.csv', path / 'faces' / 'labels.csv'):
@@ -61,7 +63,8 @@ def labels_file(path: str | Path) -> Path:
 
 
 def read_labels(path: str | Path) -> list[FaceRecord]:
-    """Read every row of a folder of crops, labelled or not, with the fixed validation split.
+    """
+    Read every row of a folder of crops, labelled or not, with the fixed validation split.
 
     :param path: the folder with `labels.csv` and the pictures, or that file.
 
@@ -72,6 +75,7 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
 
     Raises:
         ValueError: no such file, another header, a bad number, or a picture that cannot be read.
+
     """
     table = labels_file(path)
     with table.open(newline='') as file:
@@ -102,7 +106,8 @@ def portrait_group(file: str) -> str:
 
 
 def photo_name(file: str, source: str) -> str:
-    """Return `<source>/<photo>`: `helen/train_100040721_2.jpg` → `helen/train_100040721`.
+    """
+    Return `<source>/<photo>`: `helen/train_100040721_2.jpg` → `helen/train_100040721`.
 
     The numbers of lfpw are photographs, not faces; those of ytf are frames of one person.
     """
@@ -133,7 +138,8 @@ def _is_validation(source: str, split: str, group: str) -> bool:
 
 
 def is_held_out(group: str) -> bool:
-    """Whether the photographs of this name (`helen/train_100040721`) are among the held-out tenth.
+    """
+    Whether the photographs of this name (`helen/train_100040721`) are among the held-out tenth.
 
     It depends on the name alone, so that other sets of the same photographs take the same side.
     """
@@ -184,10 +190,12 @@ def group_photos(photos: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dic
 
 
 def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Return the pairs of pictures whose 24² grey thumbnails are nearly the same.
+    """
+    Return the pairs of pictures whose 24² grey thumbnails are nearly the same.
 
     Raises:
         ValueError: a picture cannot be read.
+
     """
     if not paths:
         return []

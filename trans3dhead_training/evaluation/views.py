@@ -97,8 +97,10 @@ def corner_boxes(image: Image, box: Array) -> Array:
 
 
 def faceless_copies(image: Image, box: Array) -> list[Image]:
-    """Return the picture with its face covered by its mean colour, and with it cut into 8 × 8
-    blocks that change places."""
+    """
+    Return the picture with its face covered by its mean colour, and with it cut into 8 × 8
+    blocks that change places.
+    """
     height, width = image.shape[:2]
     x0, y0 = np.floor(np.clip(box[:2], 0, [width - 9, height - 9])).astype(int)
     x1, y1 = np.ceil(np.clip(box[2:], [x0 + 8, y0 + 8], [width, height])).astype(int)

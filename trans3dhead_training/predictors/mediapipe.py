@@ -26,7 +26,8 @@ _MODEL = 'face_landmarks_detector.tflite'
 
 
 class MediaPipePredictor(Predictor):
-    """Runs `face_landmarks_detector.tflite` out of `face_landmarker.task` twice for every box.
+    """
+    Runs `face_landmarks_detector.tflite` out of `face_landmarker.task` twice for every box.
 
     The second crop is centred on the first answer and turned upright by the outer eye corners.
     """

@@ -32,7 +32,8 @@ class Hazy:
 def hazy_fragments(
     found: Fragments, corners: Corners, packed: Pack, atlas: Atlas, grid: Grid
 ) -> Hazy:
-    """Look the opacity of fragments up.
+    """
+    Look the opacity of fragments up.
 
     The same sample of the same triangle of a scene gets the same answer in any batch.
     """
@@ -54,7 +55,8 @@ def hazy_fragments(
 def texture_place(
     packed: Pack, triangle: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N,) u and v.
+    """
+    (N,) u and v.
 
     :param triangle: (N,) int64 of the pack
     :param weights: (3, N)

@@ -52,7 +52,8 @@ def constant_irradiance(colour: tuple[float, float, float] | torch.Tensor) -> to
 def environment_irradiance(
     panorama: torch.Tensor, rotation: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """(9, 3) spherical harmonics of irradiance / pi of an environment.
+    """
+    (9, 3) spherical harmonics of irradiance / pi of an environment.
 
     :param panorama: (H, W, 3) float32 linear RGB
     :param rotation: (3, 3) panorama frame -> camera; the identity where it is None
@@ -69,7 +70,8 @@ def environment_irradiance(
 
 
 def rotate_irradiance(irradiance: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """The same light about a turned head or camera.
+    """
+    The same light about a turned head or camera.
 
     :param irradiance: (9, 3)
     :param rotation: (3, 3) from the frame of the irradiance to the new one
@@ -90,7 +92,8 @@ def rotate_irradiance(irradiance: torch.Tensor, rotation: torch.Tensor) -> torch
 def strongest_light(
     panorama: torch.Tensor, rotation: torch.Tensor | None = None, degrees: float = 12.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take the sun, or the brightest window, out of an environment, so that it can cast a shadow.
+    """
+    Take the sun, or the brightest window, out of an environment, so that it can cast a shadow.
 
     :param panorama: (H, W, 3) float32 linear RGB
     :param rotation: (3, 3) panorama frame -> camera
@@ -125,7 +128,8 @@ def environment_view(
     rotation: torch.Tensor | None = None,
     blur_deg: float = 0.0,
 ) -> torch.Tensor:
-    """(H, W, 3) uint8 sRGB: the environment as a camera sees it.
+    """
+    (H, W, 3) uint8 sRGB: the environment as a camera sees it.
 
     :param panorama: (H, W, 3) float32 linear RGB; multiply it to expose it
     :param K: (3, 3) px

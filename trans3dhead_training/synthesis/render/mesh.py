@@ -29,7 +29,8 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Triangles with one texture and one material.
+    """
+    Triangles with one texture and one material.
 
     A vertex that several triangles share gets one smooth normal; where an edge should stay sharp,
     repeat the vertex. All tensors lie on one device.
@@ -62,7 +63,8 @@ class Mesh:
             _check(self.name, 'occlusion', self.occlusion, (count,), torch.float32)
 
     def moved(self, rotation: torch.Tensor, translation: torch.Tensor) -> Mesh:
-        """The mesh turned and shifted: `vertices @ rotation.T + translation`.
+        """
+        The mesh turned and shifted: `vertices @ rotation.T + translation`.
 
         :param rotation: (3, 3)
         :param translation: (3,) m

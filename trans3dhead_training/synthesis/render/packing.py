@@ -12,7 +12,8 @@ from trans3dhead_training.synthesis.render.mesh import Mesh
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """B scenes of M meshes with V vertices and T triangles in all; one column each.
+    """
+    B scenes of M meshes with V vertices and T triangles in all; one column each.
 
     Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows.
     Indices are int32: a CPU's vectors hold twice as many, and convert them to float.
@@ -46,7 +47,8 @@ class Pack:
 
 
 def pack(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -> Pack:
-    """Pack the meshes of some scenes.
+    """
+    Pack the meshes of some scenes.
 
     :param scenes: the meshes of each; a scene may have none
     """

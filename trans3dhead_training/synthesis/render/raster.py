@@ -65,7 +65,8 @@ class Fragments:
 def face(
     packed: Pack, screen: torch.Tensor, grid: Grid, drawn: torch.Tensor, perspective: bool
 ) -> Corners:
-    """The triangles that face the viewer, or have two sides.
+    """
+    The triangles that face the viewer, or have two sides.
 
     :param screen: (3, V) x, y in samples and the height; a triangle with a corner whose x is not a
         number is left out
@@ -98,7 +99,8 @@ def face(
 
 
 def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
-    """The samples under the triangles `first` to `last`: row by row from left to right.
+    """
+    The samples under the triangles `first` to `last`: row by row from left to right.
 
     A sample on a left edge belongs to the triangle, one on a right edge does not; so do rows.
     """
@@ -148,7 +150,8 @@ def fragments(corners: Corners, grid: Grid, first: int, last: int) -> Fragments:
 def nearest(
     found: Fragments, depth: torch.Tensor, samples: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest fragment of every sample; among equals the first.
+    """
+    The nearest fragment of every sample; among equals the first.
 
     :param depth: (F,) positive float32
     :param samples: of all images
@@ -166,7 +169,8 @@ def nearest(
 def barycentric(
     corners: Corners, index: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights of the three corners at samples, perspective-correct where the view is.
+    """
+    Weights of the three corners at samples, perspective-correct where the view is.
 
     :param index: (N,) into the corners
     :param x: (N,) float32 samples, y: (N,)

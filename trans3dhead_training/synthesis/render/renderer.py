@@ -77,7 +77,8 @@ def render(
     shadow_size: int = 224,
     at_once: int | None = None,
 ) -> Rendering:
-    """Draw scenes.
+    """
+    Draw scenes.
 
     The CPU gives the same bytes for any number of threads, any `at_once` and any company in the
     batch. On CUDA sums of floats are unordered: normals may differ in their last bits.

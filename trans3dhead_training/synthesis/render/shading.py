@@ -48,7 +48,8 @@ def unit(vector: torch.Tensor) -> torch.Tensor:
 def shade(
     surface: Surface, irradiance: torch.Tensor, directions: torch.Tensor, colours: torch.Tensor
 ) -> torch.Tensor:
-    """(3, N) linear RGB with a soft shoulder, so that highlights do not clip.
+    """
+    (3, N) linear RGB with a soft shoulder, so that highlights do not clip.
 
     :param irradiance: (9, 3, N) or (9, 3, 1)
     :param directions: (L, 3, N) or (L, 3, 1) unit, towards the lights

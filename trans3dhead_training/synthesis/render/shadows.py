@@ -35,7 +35,8 @@ class ShadowMaps:
     def light(
         self, scene: torch.Tensor | None, position: torch.Tensor, normal: torch.Tensor
     ) -> torch.Tensor:
-        """(N,) share 0..1 of the light that arrives, soft over two texels.
+        """
+        (N,) share 0..1 of the light that arrives, soft over two texels.
 
         :param scene: (N,) int32; None: there is one scene
         :param position: (3, N) m camera frame, normal: (3, N)
@@ -67,7 +68,8 @@ class ShadowMaps:
     def cast(
         cls, packed: Pack, atlas: Atlas, directions: torch.Tensor, size: int
     ) -> ShadowMaps:
-        """Draw the scenes as the light sees them.
+        """
+        Draw the scenes as the light sees them.
 
         :param directions: (B, 3) unit, towards the light
         :param size: side of the map, texels

@@ -58,7 +58,8 @@ class Atlas:
 
     @classmethod
     def of(cls, textures: Sequence[torch.Tensor], halvings: Sequence[int]) -> Atlas:
-        """Line the textures up, each halved so many times; one that is shared is kept once.
+        """
+        Line the textures up, each halved so many times; one that is shared is kept once.
 
         :param textures: each (h, w, 4) uint8
         """
@@ -80,7 +81,8 @@ class Atlas:
         return cls(rows[0] if len(rows) == 1 else torch.cat(rows), first, width, height)
 
     def colour(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """(3, N) sRGB codes 0..255 as float32, bilinear.
+        """
+        (3, N) sRGB codes 0..255 as float32, bilinear.
 
         :param mesh: (N,) int32, u: (N,) 0..1, v: (N,) 0..1
         """

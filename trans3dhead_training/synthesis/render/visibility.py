@@ -11,7 +11,8 @@ from trans3dhead_training.synthesis.render.renderer import NEAR_M
 def visible(
     points_camera: torch.Tensor, depth: torch.Tensor, K: torch.Tensor, tolerance_m: float = 0.005
 ) -> torch.Tensor:
-    """(B, P) bool: inside the picture and not behind what the picture shows there.
+    """
+    (B, P) bool: inside the picture and not behind what the picture shows there.
 
     :param points_camera: (B, P, 3) m
     :param depth: (B, H, W) m at pixel centres, infinite in the background

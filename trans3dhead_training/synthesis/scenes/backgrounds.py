@@ -1,4 +1,5 @@
-"""What is behind a head: views of the panoramas, walls, clutter, noise; never a photograph of ours.
+"""
+What is behind a head: views of the panoramas, walls, clutter, noise; never a photograph of ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What people stand on: plain trunks, arms and legs below the shoulders, for frames that show them.
+"""
+What people stand on: plain trunks, arms and legs below the shoulders, for frames that show them.
 """
 
 from __future__ import annotations

@@ -83,8 +83,10 @@ def smear(length: float, angle: float) -> NDArray[np.float32]:
 
 
 def sensor_noise(image: Image, generator: np.random.Generator, sigma: float) -> Image:
-    """Add noise of `sigma` levels at middle grey: more in bright parts than in dark ones, partly
-    in colour, partly smooth as a codec leaves it."""
+    """
+    Add noise of `sigma` levels at middle grey: more in bright parts than in dark ones, partly
+    in colour, partly smooth as a codec leaves it.
+    """
     height, width = image.shape[:2]
     grain = generator.standard_normal((height, width, 1), dtype=np.float32)
     colour = generator.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)

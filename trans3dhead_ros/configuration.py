@@ -1,0 +1,37 @@
+"""Configurations are frozen dataclasses, and each field is described by the string below it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import fields
+
+
+def field_docs(config: type) -> dict[str, str]:
+    """
+    Return the description of every field of a dataclass that has one.
+
+    :param config: a dataclass; fields that it inherits are described where they are declared.
+    :return: field name → the string literal below the field, white space folded.
+
+    Example::
+
+        @dataclass(frozen=True)
+        class Exposure:
+            seconds: float = 0.01
+            \"\"\"How long the shutter is open, s.\"\"\"
+
+        field_docs(Exposure)  # {'seconds': 'How long the shutter is open, s.'}
+    """
+    names = {entry.name for entry in fields(config)}
+    docs: dict[str, str] = {}
+    for base in reversed(config.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        for declared, below in zip(body, body[1:], strict=False):
+            if (isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name)
+                    and declared.target.id in names and isinstance(below, ast.Expr)
+                    and isinstance(below.value, ast.Constant)
+                    and isinstance(below.value.value, str)):
+                docs[declared.target.id] = ' '.join(below.value.value.split())
+    return docs
