@@ -57,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     from tools.frames_figure import draw_frames
-    from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
-    renderer = HeadRenderer.of(load_head(options.model))
+    from trans3dhead_ros.network.checkpoint import load_head_model
+    from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
+    renderer = HeadRenderer.of(load_head_model(options.model))
     _write(options.folder / 'head_model.png', head_sheet(renderer))
     draw_frames(renderer, options.folder / 'frames.png')
     print(options.folder / 'frames.png')
@@ -101,10 +102,10 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
     :raises ValueError: for missing or damaged data.
     """
     from trans3dhead_ros.geometry import rotation_from_euler
-    from trans3dhead_training.synthesis.preview.head_renderer import load_head
+    from trans3dhead_ros.network.checkpoint import load_head_model
     from trans3dhead_training.synthesis.scenes.generate import SceneAssets, draw_crops
     from trans3dhead_training.synthesis.scenes.poses import HeldPose
-    studio = SceneAssets.load(data, cache, load_head(model).cpu(), portraits=False)
+    studio = SceneAssets.load(data, cache, load_head_model(model).cpu(), portraits=False)
     rows = []
     for row in range(_PEOPLE_ROWS):
         plain, labelled = [], []

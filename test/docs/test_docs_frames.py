@@ -23,7 +23,8 @@ from trans3dhead_ros.geometry import (
     viewing_ray_rotation,
 )
 from trans3dhead_ros.landmarks import SELLION
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_ros.network.checkpoint import load_head_model
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 NOSE_TIP, CHIN = 30, 8
 FRONT = View(Camera.from_fov((300, 320), 25.0), np.eye(3), np.zeros(3))
@@ -57,7 +58,7 @@ def test_angles_are_seen_as_their_words_say(title):
 
 
 def test_the_nose_lies_on_the_red_axis_and_the_chin_against_the_blue_one():
-    model = load_head()
+    model = load_head_model()
     points = model.mean[model.landmark_indices].cpu().numpy().astype(float)
     np.testing.assert_allclose(points[SELLION], 0.0, atol=1e-4)
     assert points[NOSE_TIP][0] > 0.01
@@ -78,7 +79,7 @@ def test_the_scene_shows_the_head_in_front_of_the_camera():
 
 def test_the_picture_is_drawn(tmp_path: Path):
     pytest.importorskip('matplotlib')
-    draw_frames(HeadRenderer.of(load_head()), tmp_path / 'frames.png')
+    draw_frames(HeadRenderer.of(load_head_model()), tmp_path / 'frames.png')
     height, width = cv2.imread(str(tmp_path / 'frames.png')).shape[:2]
     assert (width, height) == (1600, 1160)
 

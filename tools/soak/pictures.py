@@ -13,7 +13,8 @@ from clips import DATA
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_ros.network.checkpoint import load_head_model
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (640, 480)
 CAMERA = Camera.from_fov(SIZE, 60.0)
@@ -22,7 +23,7 @@ _CLIP = 'head-pose-face-detection-male.gif'
 
 def rendered(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
     """Return pictures (H, W, 3) of a rendered head that turns and moves about."""
-    renderer, camera = HeadRenderer.of(load_head()), Camera.from_fov(size, 60.0)
+    renderer, camera = HeadRenderer.of(load_head_model()), Camera.from_fov(size, 60.0)
     wall = np.full((size[1], size[0], 3), (120, 128, 122), np.uint8)
     pictures = []
     for turn in np.linspace(0.0, 2.0 * np.pi, count, endpoint=False):

@@ -127,6 +127,18 @@ def load_checkpoint(
     return network.eval().to(device), metadata
 
 
+def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadModel:
+    """
+    Return the head model of a checkpoint.
+
+    :param checkpoint: None is the bundled one.
+    :return: the model on the CPU.
+    :raises ValueError: when the file is missing or not a checkpoint of this project.
+    """
+    network, _ = load_checkpoint(checkpoint or bundled_checkpoint(), torch.device('cpu'))
+    return network.head_model
+
+
 def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     """Parse the metadata and check the part of it that needs no tensor."""
     try:

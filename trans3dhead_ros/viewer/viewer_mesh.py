@@ -44,9 +44,9 @@ class RebuiltMeshes:
     def __init__(self) -> None:
         import torch
 
-        from trans3dhead_training.synthesis.preview.head_renderer import load_head
+        from trans3dhead_ros.network.checkpoint import load_head_model
         self._torch = torch
-        self._model = load_head()
+        self._model = load_head_model()
         self.triangles = self._model.triangles.numpy().astype(np.uint32)
 
     def of(self, message: Any) -> Iterator[tuple[Vertices, int]]:

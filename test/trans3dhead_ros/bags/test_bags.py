@@ -35,11 +35,12 @@ from trans3dhead_ros.bags.bag_writer import Bag, check_replaceable, typestore
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.perception.state import pipeline_state, restore_pipeline
 from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = (320, 240)
@@ -65,7 +66,7 @@ def nanoseconds(header):
 @pytest.fixture(scope='module')
 def pictures():
     """Fourteen pictures of the head model as it turns; the third one is empty."""
-    renderer, wall = HeadRenderer.of(load_head()), np.full((*SIZE[::-1], 3), 120, np.uint8)
+    renderer, wall = HeadRenderer.of(load_head_model()), np.full((*SIZE[::-1], 3), 120, np.uint8)
     return [wall if index == 2 else renderer.render(
                 wall, CAMERA, rotation_from_euler(np.array([index - 6.0, -3.0, 0.0])),
                 np.array([0.001 * index, 0.0, 0.45]))

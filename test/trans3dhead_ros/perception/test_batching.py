@@ -6,11 +6,11 @@ from synthetic import small_network
 
 from trans3dhead_ros import Camera, HeadPipeline
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
 from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import look_alone, look_together
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 BOXES = np.array([[10.0, 8.0, 50.0, 52.0], [20.0, 20.0, 44.0, 40.0], [0.0, 0.0, 30.0, 30.0]])
 
@@ -76,7 +76,7 @@ def test_who_fails_takes_no_other_camera_with_it(aligner):
 
 @pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='no checkpoint is bundled')
 def test_pipelines_in_step_find_what_each_finds_alone():
-    renderer, wall = HeadRenderer.of(load_head()), np.full((240, 320, 3), 120, np.uint8)
+    renderer, wall = HeadRenderer.of(load_head_model()), np.full((240, 320, 3), 120, np.uint8)
     camera = Camera.from_fov((320, 240), 60.0)
     clips = [[renderer.render(wall, camera, rotation_from_euler(np.array([yaw, 0.0, 0.0])),
                               np.array([side, 0.0, 0.5])) for yaw in (0.0, 4.0, 8.0)]

@@ -31,9 +31,10 @@ from trans3dhead_ros.bags.bag_writer import Bag
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = (320, 240)
@@ -49,7 +50,7 @@ def header_at(stamp):
 @pytest.fixture(scope='module')
 def pictures():
     """Four pictures of a turning head, then six empty ones."""
-    renderer, wall = HeadRenderer.of(load_head()), np.full((*SIZE[::-1], 3), 120, np.uint8)
+    renderer, wall = HeadRenderer.of(load_head_model()), np.full((*SIZE[::-1], 3), 120, np.uint8)
     return [renderer.render(wall, CAMERA, rotation_from_euler(np.array([yaw, -3.0, 0.0])),
                             np.array([0.01, 0.0, 0.45]))
             for yaw in (-4.0, -2.0, 0.0, 2.0)] + [wall] * 6

@@ -7,10 +7,9 @@ from synthetic import small_head_model
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
 from trans3dhead_training.synthesis.preview.head_renderer import (
     HeadRenderer,
-    load_head,
     named_expression,
 )
 from trans3dhead_training.synthesis.preview.rasterizer import rasterise
@@ -83,7 +82,7 @@ def test_an_unknown_expression_is_named():
 def test_a_face_detector_finds_the_rendered_head():
     camera, place = Camera.from_fov((480, 360), 60), np.array([0.0, 0.0, 0.46])
     background = np.full((360, 480, 3), 120, np.uint8)
-    image = HeadRenderer.of(load_head()).render(background, camera, FACING_CAMERA, place)
+    image = HeadRenderer.of(load_head_model()).render(background, camera, FACING_CAMERA, place)
     cascade = cv2.CascadeClassifier(
         cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
     faces = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,18 +73,6 @@ class HeadRenderer:
         lit[~seen.outside] = INSIDE
         big.reshape(-1, 3)[seen.pixel] = np.clip(lit, 0, 255).astype(np.uint8)
         return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def load_head(checkpoint: str | Path | None = None) -> HeadModel:
-    """
-    Return the head model of a checkpoint; None is the bundled one.
-
-    :raises ValueError: when the file is missing or no checkpoint of ours.
-    """
-    from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-    from trans3dhead_ros.network.device import resolve_device
-    network, _ = load_checkpoint(checkpoint or bundled_checkpoint(), resolve_device('auto'))
-    return network.head_model
 
 
 def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Tensor:

@@ -26,8 +26,9 @@ from synthetic import write_turning_head
 from trans3dhead_ros.bags.bag_writer import typestore
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -69,7 +70,7 @@ def rows_of(folder):
 def pictures(tmp_path_factory):
     """A folder of four pictures; the second one is empty."""
     folder = tmp_path_factory.mktemp('pictures')
-    renderer, camera = HeadRenderer.of(load_head()), Camera.from_fov((480, 360), 60.0)
+    renderer, camera = HeadRenderer.of(load_head_model()), Camera.from_fov((480, 360), 60.0)
     wall = np.full((360, 480, 3), 120, np.uint8)
     for index, yaw in enumerate([0.0, None, 4.0, 8.0]):
         image = wall if yaw is None else renderer.render(
@@ -135,7 +136,7 @@ def test_demo_prints_its_summary(result):
 
 
 def test_demo_in_real_time_knows_the_truth_and_counts_drops(tmp_path):
-    clip = write_turning_head(tmp_path / 'clip', load_head(), frames=25)
+    clip = write_turning_head(tmp_path / 'clip', load_head_model(), frames=25)
     run = demo('--source', clip, '--pace', 'realtime', '--output', tmp_path / 'out')
     assert run.returncode == 0, run.stderr
     rows = rows_of(tmp_path / 'out')
@@ -203,7 +204,7 @@ def test_what_is_not_of_a_demo_is_not_replaced(name, pictures, tmp_path):
 
 def test_a_stream_is_stamped_when_it_arrives(tmp_path):
     # Opened as a stream for its name; whoever listens comes seconds later.
-    clip = write_turning_head(tmp_path / 'clip', load_head(), frames=25)
+    clip = write_turning_head(tmp_path / 'clip', load_head_model(), frames=25)
     process = subprocess.Popen(
         [sys.executable, '-m', 'trans3dhead_ros.ros.demo.image_publisher', '--ros-args', '-r',
          '__ns:=/stream', '-p', f'source:=file://{clip}', '-p', 'pace:=realtime'])

@@ -23,11 +23,12 @@ from std_srvs.srv import SetBool, Trigger
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.perception.gaze import AHEAD
 from trans3dhead_ros.ros.hri.face_messages import check_fields, load_hri_messages
 from trans3dhead_ros.ros.hri.faces import FaceIds
 from trans3dhead_ros.ros.image_decoding import decode_image
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (640, 360)
 CAMERA = Camera.from_fov(SIZE, 60.0)
@@ -113,7 +114,7 @@ def ros():
 @pytest.fixture(scope='module')
 def picture():
     """Return a function: picture of the heads at some of the `PLACES`, all turned alike."""
-    renderer = HeadRenderer.of(load_head())
+    renderer = HeadRenderer.of(load_head_model())
     rotation = rotation_from_euler(np.array([14.0, -4.0, 5.0]))
 
     def render(*places: str) -> np.ndarray:

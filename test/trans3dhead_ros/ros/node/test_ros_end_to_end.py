@@ -26,9 +26,9 @@ from trans3dhead_ros.geometry import (
     rotation_from_euler,
     rotation_from_quaternion,
 )
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
 from trans3dhead_ros.ros.camera_info import camera_info
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (480, 360)
 CAMERA = Camera.from_fov(SIZE, 60.0)
@@ -45,7 +45,7 @@ def ros():
 @pytest.fixture(scope='module')
 def rendered():
     """Pictures of the head model as it turns slowly, with the true rotation and position."""
-    renderer = HeadRenderer.of(load_head())
+    renderer = HeadRenderer.of(load_head_model())
     height, width = SIZE[1], SIZE[0]
     wall = np.full((height, width, 3), (120, 128, 122), np.uint8)
     position = np.array([0.02, -0.02, 0.5])

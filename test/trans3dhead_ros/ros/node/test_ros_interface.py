@@ -25,12 +25,12 @@ from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model, save_checkpoint
 from trans3dhead_ros.ros.messages import bgr_image
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.outputs import make_outputs
 from trans3dhead_ros.ros.parameters import SPECS, declare_parameters
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (480, 360)
 
@@ -45,7 +45,7 @@ def ros():
 @pytest.fixture(scope='module')
 def picture():
     wall = np.full((SIZE[1], SIZE[0], 3), (120, 128, 122), np.uint8)
-    return HeadRenderer.of(load_head()).render(
+    return HeadRenderer.of(load_head_model()).render(
         wall, Camera.from_fov(SIZE, 60.0), rotation_from_euler(np.array([5.0, -3.0, 4.0])),
         np.array([0.02, -0.02, 0.5]))
 

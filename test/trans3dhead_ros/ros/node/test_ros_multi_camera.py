@@ -16,9 +16,10 @@ from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer, load_head
+from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 # Different sizes, lenses, frames and transports.
 FRONT = Camera.from_fov((480, 360), 60.0)
@@ -35,7 +36,7 @@ def ros():
 
 @pytest.fixture(scope='module')
 def pictures():
-    renderer = HeadRenderer.of(load_head())
+    renderer = HeadRenderer.of(load_head_model())
     rotation = rotation_from_euler(np.array([6.0, -3.0, 2.0]))
 
     def picture(camera, place):
