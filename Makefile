@@ -1,14 +1,21 @@
-# Everything is done by the set-up in `.venv`; see README.md.
+# Everything runs in `.venv`, which the set-up makes; see CONTRIBUTING.md.
 PYTHON ?= python3
 SOURCE ?=
 PACE ?= lockstep
 OUT ?= out/demo
 MINUTES ?= 30
 SCENARIOS ?=
+# More options for pytest, for example PYTEST='-k detector'.
+PYTEST ?=
 # Through the environment, so that the shell never reads a quote in a file name.
 export SOURCE PACE OUT
 
-.PHONY: setup demo test soak lint clean
+# The data of trainings and the clips of some tests, where they lie beside the checkout.
+ifneq ($(wildcard ../shared/data),)
+export TRANS3DHEAD_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: setup demo check test soak lint clean
 
 setup:
 	@$(call set_up,runtime training test)
@@ -17,8 +24,12 @@ demo:
 	@$(call set_up,runtime)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
+# The fast tier: what whoever changes a line runs.
+check: setup lint
+	@.venv/bin/python -m pytest -m unit $(PYTEST)
+
 test: setup lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(PYTEST)
 
 soak: setup
 	@PYTHONPATH="test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)

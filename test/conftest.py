@@ -1,19 +1,42 @@
-"""Keeps the ROS graph of a test run to itself, and what is dear to make for many tests."""
+"""Tiers of the tests, a ROS domain of their own, and what is expensive to make for many of them."""
 
 import os
 import random
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-# Runs beside each other never meet.
-
-# Up to 101, DDS ports stay clear of the ports that Linux gives out by itself.
+# A random domain keeps concurrent test runs apart. Up to 101, DDS ports stay clear of the ports
+# that Linux hands out by itself.
 os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
 if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
 else:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+
+# First, because pytest deselects by marker in the same hook.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark every test as `unit` that is neither `ros` nor `train`."""
+    for item in items:
+        if not any(item.iter_markers('ros')) and not any(item.iter_markers('train')):
+            item.add_marker(pytest.mark.unit)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name what this machine could not run, by what it lacks."""
+    lacking = defaultdict(list)
+    for report in terminalreporter.getreports('skipped'):
+        if isinstance(report.longrepr, tuple):
+            lacking[report.longrepr[2].removeprefix('Skipped: ')].append(report.nodeid)
+    if lacking:
+        terminalreporter.section('not run on this machine')
+        for reason, tests in sorted(lacking.items()):
+            terminalreporter.line(f'{len(tests):4d}  {reason}')
+            for test in tests:
+                terminalreporter.line(f'        {test}')
 
 
 @pytest.fixture(scope='session')

@@ -8,7 +8,8 @@ import pytest
 
 from trans3dhead_ros.media.sources import open_source
 
-DATA = Path(os.environ.get('TRANS3DHEAD_DATA') or '../shared/data')
+# Where the variable is not set, a path that does not exist and says why a test is skipped.
+DATA = Path(os.environ.get('TRANS3DHEAD_DATA') or '$TRANS3DHEAD_DATA')
 
 
 def data(*parts: str) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -45,7 +43,7 @@ def coming_and_going(count: int = 120) -> tuple[list[np.ndarray], str]:
     A person for two thirds, then nobody: so tracks end and begin anew in every round, and what is
     kept for each of them would pile up. A real clip where there is one, else a rendered head.
     """
-    clip = Path(os.environ.get('TRANS3DHEAD_DATA') or DATA) / 'video' / _CLIP
+    clip = DATA / 'video' / _CLIP
     seen = count * 2 // 3
     if clip.exists():
         frames = itertools.islice(open_source(str(clip)), seen)

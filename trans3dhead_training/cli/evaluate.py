@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource, open_source
 from trans3dhead_ros.perception.pipeline import HeadPipeline
-from trans3dhead_training.core.data_root import DEFAULT, VARIABLE
+from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.split import SPLITS
 from trans3dhead_training.evaluation.jitter import Jitter, first_box, follow, jitter
 from trans3dhead_training.evaluation.measure import Measured, measure, read_faces
@@ -31,12 +30,12 @@ OURS, REFERENCE = 'ours', '3ddfa_v2'
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    root = Path(os.environ.get(VARIABLE) or DEFAULT)
     parser = ArgumentParser(
         prog='trans3dhead evaluate', description=__doc__.split(': ', 1)[1])
     parser.add_argument('--data', metavar='FORMAT:PATH',
                         help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); default: '
-                             f'crops:{root / "faces"}, or nothing where there is a --clip')
+                             'crops: of the folder faces/ in TRANS3DHEAD_DATA, or nothing with '
+                             '--clip')
     parser.add_argument('--clip', nargs='+', default=[], metavar='SOURCE',
                         help='videos, GIFs or folders of frames, to measure jitter over time')
     parser.add_argument('--predictor', nargs='+', choices=PREDICTORS, default=[OURS],
@@ -44,8 +43,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--model', type=Path, nargs='+', metavar='FILE',
                         help='checkpoints of ours (default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--baselines', type=Path, default=root.parent / 'baselines',
-                        help='folder with 3ddfa_v2/ and mediapipe/; default: %(default)s')
+    parser.add_argument('--baselines', type=Path, metavar='DIR',
+                        help='folder with 3ddfa_v2/ and mediapipe/')
     parser.add_argument('--flame', type=Path, metavar='FILE',
                         help="which vertices of FLAME are what (.npz), for DAD-3DHeads' measures")
     parser.add_argument('--split', choices=SPLITS, default='validation')
@@ -61,7 +60,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         help='write everything here, as one page')
     options = parser.parse_args(argv)
     if options.data is None and not options.clip:
-        options.data = f'crops:{root / "faces"}'
+        options.data = f'crops:{data_root() / "faces"}'
     for name, least in (('limit', 1), ('draws', 0), ('seed', 0)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -128,7 +127,7 @@ def _reference(options: argparse.Namespace, predictors: dict[str, Predictor]) ->
     """3DDFA_V2, or None where its weights are not at hand."""
     if REFERENCE in predictors:
         return predictors[REFERENCE]
-    if not (options.baselines / REFERENCE).is_dir():
+    if options.baselines is None or not (options.baselines / REFERENCE).is_dir():
         return None
     return make_predictor(REFERENCE, baselines=options.baselines)
 
@@ -140,10 +139,11 @@ def _jitter(source: FrameSource, predictors: dict[str, Predictor]) -> dict[str, 
                 for name, predictor in predictors.items()}
 
 
-def _remarks(baselines: Path, measured: Measured) -> list[str]:
+def _remarks(baselines: Path | None, measured: Measured) -> list[str]:
     remarks = []
     if measured.reference_yaw is None:
-        remarks.append(f'sign of yaw not checked: no 3ddfa_v2/ in {baselines} (--baselines)')
+        where = f'in {baselines}' if baselines else 'named'
+        remarks.append(f'sign of yaw not checked: no 3ddfa_v2/ {where} (--baselines)')
     if measured.unreadable:
         remarks.append(f'pictures that could not be read and are left out: '
                        f'{len(measured.unreadable)}: ' + ', '.join(measured.unreadable))

@@ -1,4 +1,4 @@
-"""Where the user's training data lies."""
+"""Where the user's training data is."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 from trans3dhead_ros.errors import UserError
 
 VARIABLE = 'TRANS3DHEAD_DATA'
-DEFAULT = Path('../shared/data')
 
 
 def data_root() -> Path:
     """
-    Return the data folder: the environment variable TRANS3DHEAD_DATA, else ../shared/data.
+    Return the folder that the environment variable TRANS3DHEAD_DATA names.
 
-    :raises ValueError: when that folder does not exist.
+    :raises UserError: the variable is not set, or there is no such folder.
     """
-    root = Path(os.environ.get(VARIABLE) or DEFAULT)
+    value = os.environ.get(VARIABLE)
+    if not value:
+        raise UserError(f'{VARIABLE} is not set; set it to the folder of the training data')
+    root = Path(value)
     if not root.is_dir():
-        raise UserError(f'{VARIABLE}: no folder {root}; set it to the folder of the data')
+        raise UserError(f'{VARIABLE}: no folder {root}; set it to the folder of the training data')
     return root

@@ -9,14 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import DATA
 from synthetic import small_network
 
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
-FEMALE = (Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'video'
-          / 'head-pose-face-detection-female.gif')
+FEMALE = DATA / 'video' / 'head-pose-face-detection-female.gif'
 
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:

@@ -1,17 +1,17 @@
 """Frames come in order, whole, with their own times, from every kind of source."""
 
-import os
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clips import DATA
 
 from trans3dhead_ros.media.clip_truth import Truth, truth_path, write_truth
 from trans3dhead_ros.media.sources import decode_picture, open_source, read_picture
 
-VIDEO = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'video'
+VIDEO = DATA / 'video'
 
 
 def gradient(shade: int, width: int = 64, height: int = 48) -> np.ndarray:

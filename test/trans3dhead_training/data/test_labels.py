@@ -1,17 +1,17 @@
 """The split keeps photographs and near-duplicates on one side, and bad tables are named."""
 
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clips import DATA
 from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.landmarks import CURVES, MIRROR_68, mirror_points
 from trans3dhead_training.data.labels import near_duplicates, photo_name, read_labels
 
-FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
+FACES = DATA / 'faces'
 HEADER = ','.join(['file,source,split', *(f'x{i},y{i}' for i in range(68))])
 needs_faces = pytest.mark.skipif(not (FACES / 'labels.csv').is_file(),
                                  reason=f'needs the photographs of {FACES} (TRANS3DHEAD_DATA)')

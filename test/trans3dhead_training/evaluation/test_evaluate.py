@@ -2,16 +2,15 @@
 
 import base64
 import json
-import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from answers import POINTS, SIZE, Steady, answer, pointed, posed
+from clips import DATA
 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
@@ -25,7 +24,7 @@ from trans3dhead_training.reports.evaluation_report import compare, report
 from trans3dhead_training.reports.plots import draw_pictures
 from trans3dhead_training.reports.text import format_report
 
-FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
+FACES = DATA / 'faces'
 BASELINES = FACES.parent.parent / 'baselines'
 
 

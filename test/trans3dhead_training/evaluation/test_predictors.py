@@ -1,11 +1,10 @@
 """The peers answer about as well as published, in our frames, through the one interface."""
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import DATA
 
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import mirror_points
@@ -15,7 +14,7 @@ from trans3dhead_training.core import metrics
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.predictors import make_predictor
 
-FACES = Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')) / 'faces'
+FACES = DATA / 'faces'
 BASELINES = FACES.parent.parent / 'baselines'
 needs_faces = pytest.mark.skipif(
     not (FACES / 'labels.csv').is_file() or not BASELINES.is_dir(),
