@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.geometry import axis_points, rotation_from_euler
+from trans3dhead_ros.types import Array, Image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
 
 # x red, y green, z blue, as RViz draws a frame.
 _COLOURS = ('#d62828', '#2a9d3a', '#1d5fd1')
@@ -78,11 +76,6 @@ class View:
         return self.rotation @ rotation, self.rotation @ translation + self.translation
 
 
-def axis_points(rotation: Array, translation: Array, length: float = _AXIS) -> Array:
-    """Return the origin of a frame and the ends of its x, y and z axes: (4, 3) m."""
-    return translation + np.vstack([np.zeros(3), length * np.eye(3)]) @ rotation.T
-
-
 def scene_view() -> View:
     """Return the view of the scene, from behind the pictured camera and beside it."""
     return View.towards(Camera.from_fov(_SCENE_TILE, _SCENE_FOV_DEG), _SCENE_FROM, _SCENE_AT)
@@ -126,7 +119,7 @@ def _draw_scene(axes: Axes, renderer: HeadRenderer) -> None:
     axes.plot(*np.stack([eye, sellion]).T, color=_INK, lw=1.3, ls=(0, (5, 4)))
     _draw_axes(axes, view, axis_points(np.eye(3), np.zeros(3), 0.085),
                ('x right', 'y down', 'z forward'))
-    _draw_axes(axes, view, axis_points(rotation, translation),
+    _draw_axes(axes, view, axis_points(rotation, translation, _AXIS),
                ('x out of the face', "y to the head's left", 'z up'))
     top = view.pixels(translation + rotation @ [0.0, 0.0, _AXIS])
     _label(axes, top, (40, -22), f'{_HEAD}: the head frame,\norigin at the sellion', 'left')
@@ -141,7 +134,7 @@ def _draw_image(axes: Axes, renderer: HeadRenderer) -> None:
     points = renderer.model.mean[renderer.model.landmark_indices].cpu().numpy().astype(float)
     landmarks = view.pixels(points @ rotation.T + translation)
     axes.plot(*landmarks.T, '.', color='white', ms=3.5, mec='none')
-    _draw_axes(axes, view, axis_points(rotation, translation, 0.10), ('x', 'y', 'z'))
+    _draw_axes(axes, view, axis_points(rotation, translation), ('x', 'y', 'z'))
     for end, colour in (((150, 0), _COLOURS[0]), ((0, 120), _COLOURS[1])):
         _arrow(axes, np.zeros(2), np.array(end, float), colour, 3)
     axes.text(160, 22, 'x right', color=_COLOURS[0], size=12.5, weight='bold',
@@ -187,7 +180,7 @@ def _draw_sign(axes: Axes, renderer: HeadRenderer, title: str, seen: str,
     rotation, translation = sign_pose(euler_deg)
     _show(axes, renderer.render(_paper(_TILE), camera, rotation, translation))
     view = View(camera, np.eye(3), np.zeros(3))
-    _draw_axes(axes, view, axis_points(rotation, translation, 0.10), ('x', 'y', 'z'))
+    _draw_axes(axes, view, axis_points(rotation, translation), ('x', 'y', 'z'))
     axes.set_title(title, color=_INK, size=14, weight='bold', pad=4)
     axes.text(_TILE[0] / 2, _TILE[1] + 8, seen, color=_INK, size=11.5, ha='center', va='top')
 

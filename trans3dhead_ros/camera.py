@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.types import Array
 
-Array = NDArray[np.float64]
 DistortionModel = Literal['plumb_bob', 'rational_polynomial', 'equidistant']
 
 _COEFFICIENTS: dict[str, tuple[int, ...]] = {

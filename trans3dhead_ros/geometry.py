@@ -36,6 +36,9 @@ Array = TypeVar('Array', np.ndarray, 'torch.Tensor')
 FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 """Head -> camera optical rotation of a head that looks straight into the camera."""
 
+AXIS_LENGTH = 0.10
+"""Length of the axes of a head as they are drawn, m."""
+
 
 def _library(array: Array) -> ModuleType:
     """Return the module whose functions fit `array`; both name what is used here alike."""
@@ -160,6 +163,21 @@ def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
         raise ValueError(f'quaternion: expected shape (..., 4), got {quaternion.shape}')
     return Rotation.from_quat(quaternion.reshape(-1, 4)).as_matrix().reshape(
         *quaternion.shape[:-1], 3, 3)
+
+
+def axis_points(
+    rotation: np.ndarray, translation: np.ndarray, length: float = AXIS_LENGTH,
+) -> np.ndarray:
+    """
+    Return the origin of a frame and the ends of its x, y and z axis, to draw them.
+
+    :param rotation: (3, 3) from the frame to that of the drawing; (2, 3), of which the third axis
+        is left out and which may be scaled, for an affine camera.
+    :param translation: (3,) or (2,), the origin in the frame of the drawing.
+    :param length: of the axes, m.
+    :return: (4, 3) or (4, 2).
+    """
+    return translation + length * np.vstack([np.zeros(3), np.eye(3)]) @ rotation.T
 
 
 def weak_perspective(

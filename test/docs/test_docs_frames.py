@@ -11,7 +11,6 @@ import pytest
 from tools.frames_figure import (
     SIGNS,
     View,
-    axis_points,
     draw_frames,
     scene_view,
     sign_pose,
@@ -19,6 +18,7 @@ from tools.frames_figure import (
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import (
     FACING_CAMERA,
+    axis_points,
     quaternion_from_rotation,
     viewing_ray_rotation,
 )

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
 
 _VERSION = 2
 _DIGITS = 6  # a micrometre

@@ -7,13 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.geometry import axis_points
 from trans3dhead_ros.landmarks import CURVES
 from trans3dhead_ros.perception.head import Head
-
-Image = NDArray[np.uint8]
-
-AXIS_LENGTH = 0.10
-"""Length of the drawn axes, m."""
+from trans3dhead_ros.types import Array, Image
 
 _MESH_OPACITY = 0.45
 # Far apart in hue, so that neighbours by id differ; BGR.
@@ -48,7 +45,7 @@ def draw_heads(image: Image, heads: Sequence[Head], triangles: NDArray[np.intege
     return canvas
 
 
-def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+def _fixed(points: Array) -> NDArray[np.int32]:
     """Pixels → cv2's fixed point; far-off points are held where the integers still fit."""
     return np.round(np.clip(points, -1e5, 1e5) * (1 << _SHIFT)).astype(np.int32)
 
@@ -86,17 +83,17 @@ def _draw_landmarks(canvas: Image, head: Head, colour: tuple[int, int, int]) -> 
 
 
 def _draw_axes(canvas: Image, head: Head) -> None:
-    origin, ends = axis_points(head)
+    origin, *ends = _fixed(head_axes_px(head)).tolist()
     thickness = 2 if _size(head) > 60 else 1
     # The axis that points away is drawn first.
     for axis in np.argsort(-head.rotation[2]):
-        cv2.line(canvas, _fixed(origin).tolist(), _fixed(ends[axis]).tolist(),
+        cv2.line(canvas, origin, ends[axis],
                  _AXIS_COLOURS[axis], thickness, cv2.LINE_AA, _SHIFT)
 
 
-def axis_points(head: Head) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def head_axes_px(head: Head) -> Array:
     """
-    Return where the head's origin (2,) and the ends of its axes (3, 2) lie in the image, px.
+    Return the pixels (4, 2) of the head's origin and of the ends of its x, y and z axis.
 
     A head does not know its camera. Its vertices and their pixels give the affine camera around it,
     which also holds far off the image's centre, where directions are seen at a slant.
@@ -108,7 +105,7 @@ def axis_points(head: Head) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         camera = np.linalg.lstsq(system, head.vertices_px, rcond=None)[0][:3].T
     else:
         camera = np.eye(2, 3) * _size(head) / 0.15
-    return origin, origin + AXIS_LENGTH * (camera @ head.rotation).T
+    return axis_points(camera @ head.rotation, origin)
 
 
 def _draw_label(canvas: Image, head: Head, colour: tuple[int, int, int]) -> None:

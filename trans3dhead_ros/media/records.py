@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.errors import UserError
@@ -18,6 +18,7 @@ from trans3dhead_ros.geometry import (
 )
 from trans3dhead_ros.media.clip_truth import Truth
 from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.types import Array
 
 
 def frame_record(index: int, stamp: float, heads: Sequence[Head]) -> dict[str, Any]:
@@ -103,9 +104,9 @@ class PoseError:
     """How far the heads of a clip are from its truth; heads that were not found do not count."""
 
     #: (N,) degrees, the geodesic distance of every true head that was found.
-    rotation_deg: NDArray[np.float64]
+    rotation_deg: Array
     #: (N,) m, the distance of the sellion.
-    position_m: NDArray[np.float64]
+    position_m: Array
     #: How many heads of the truth, over all frames, were not found.
     missed: int
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import Truth, read_truth
+from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
     from trans3dhead_ros.camera import Camera
 
-Image = NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset(
     ['.bmp', '.jpg', '.jpeg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation
@@ -19,9 +18,7 @@ from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoi
 from trans3dhead_ros.network.device import full_precision, resolve_device
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 #: Crops that go through the network at once; bounds the memory of a crowd.
 _BATCH = 32

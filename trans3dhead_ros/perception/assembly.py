@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
@@ -18,9 +17,7 @@ from trans3dhead_ros.perception.metric_pose import (
     solve_poses,
     weak_perspective_poses,
 )
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 #: Degrees; a common webcam's. Without intrinsics depth needs one, the rotation does not.
 ASSUMED_FIELD_OF_VIEW = 60.0

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
+from trans3dhead_ros.types import Array, Image
 
 Result = TypeVar('Result')
 #: (H, W, 3) uint8 BGR and landmark boxes (B, 4) px.
-Look: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float64]]
+Look: TypeAlias = tuple[Image, Array]
 #: Work that asks for looks and ends with a result.
 Looks: TypeAlias = Generator[Look, Alignments, Result]
 

@@ -7,10 +7,8 @@ the image and in the crop: pixel i of a crop of `size` pixels is at `u = (2 * i 
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 
 def crop_window(box: Array, scale: float) -> tuple[Array, float]:

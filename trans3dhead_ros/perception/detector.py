@@ -15,12 +15,9 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 
 class Detector(Protocol):

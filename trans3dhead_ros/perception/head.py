@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
 
 
 @dataclass(frozen=True, eq=False)

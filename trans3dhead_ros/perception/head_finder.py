@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from trans3dhead_ros.perception.aligner import Alignments, uncertainty
 from trans3dhead_ros.perception.batching import Looks
 from trans3dhead_ros.perception.detector import Detector, contained, iou
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, BoolArray, Image
 
 #: A proposal may be a little off, so its first look needs less than the last word.
 _FIRST_LOOK = 0.5
@@ -60,7 +58,7 @@ def find_heads(
     return found[suppress_heads(found)]
 
 
-def plausible(found: Alignments, asked: Array, image: Image) -> NDArray[np.bool_]:
+def plausible(found: Alignments, asked: Array, image: Image) -> BoolArray:
     """
     (B,) whether a head has its centre in the image and about the size that its crop was made for.
 
@@ -90,7 +88,7 @@ def suppress_heads(found: Alignments) -> NDArray[np.intp]:
     return np.array(kept, dtype=np.intp)
 
 
-def same_head(boxes: Array, others: Array) -> NDArray[np.bool_]:
+def same_head(boxes: Array, others: Array) -> BoolArray:
     """
     (N, M) whether landmark boxes (N, 4) and (M, 4) show one head.
 

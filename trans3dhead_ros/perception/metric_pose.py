@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.geometry import viewing_ray_rotation
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
 
 _MIN_POINTS = 6
 #: Nearer than this, metres, a point cannot be seen by any lens that the models describe.

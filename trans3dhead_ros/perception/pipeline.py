@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
@@ -19,9 +19,7 @@ from trans3dhead_ros.perception.head_finder import find_heads
 from trans3dhead_ros.perception.metric_pose import Poses
 from trans3dhead_ros.perception.smoothing import Smoothing
 from trans3dhead_ros.perception.tracker import Tracker, Tracking
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image, IndexArray
 
 #: Pixels; beyond it a box is a mistake and not a head outside the image.
 _MAX_BOX_COORDINATE_PX = 1e6
@@ -83,7 +81,7 @@ class HeadPipeline:
         return cls(HeadAligner.load(model, device), make_detector(detector), config)
 
     @property
-    def triangles(self) -> NDArray[np.int64]:
+    def triangles(self) -> IndexArray:
         """(T, 3) indices into `Head.vertices`, counter-clockwise seen from outside."""
         return self.aligner.triangles
 
@@ -93,7 +91,7 @@ class HeadPipeline:
         return self.aligner.expression_names
 
     @property
-    def landmark_indices(self) -> NDArray[np.int64]:
+    def landmark_indices(self) -> IndexArray:
         """(68,) indices into `Head.vertices` of the landmarks."""
         return self.aligner.landmark_indices
 

@@ -14,14 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.metric_pose import Poses
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
 
 #: A gap this long, seconds, says nothing about how the head moved meanwhile.
 _LONGEST_GAP = 1.0

@@ -13,7 +13,6 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.errors import UserError
@@ -23,9 +22,7 @@ from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import Detector, iou
 from trans3dhead_ros.perception.head_finder import find_heads, plausible, same_head
 from trans3dhead_ros.perception.smoothing import HeadSmoother
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 # One counter for the process: no two cameras share an id, and none is used again.
 _IDS = itertools.count(1)

@@ -18,13 +18,13 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from trans3dhead_ros.geometry import axis_points
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros.messages import track_id
 
 #: The namespaces of the markers of one head; the marker's id is the track's.
 NAMESPACES = ('mesh', 'landmarks', 'axes', 'id')
 
-_AXIS_LENGTH = 0.10  # m
 _TEXT_HEIGHT = 0.03  # m
 _ENCAPSULATION = 4  # bytes before the CDR body, from where alignment counts
 # Exact in double precision, and no head is 10^200 m away.
@@ -129,8 +129,8 @@ def _axes(header: Header, head: Head) -> Marker:
     marker = _marker(header, head, 'axes', Marker.LINE_LIST)
     marker.scale.x = 0.004
     marker.color.a = 1.0
-    ends = head.translation[:, None] + _AXIS_LENGTH * head.rotation
-    marker.points = _points([p for end in ends.T for p in (head.translation, end)])
+    origin, *ends = axis_points(head.rotation, head.translation)
+    marker.points = _points([point for end in ends for point in (origin, end)])
     # As everywhere in ROS: x red, y green, z blue.
     marker.colors = [ColorRGBA(r=float(axis == 0), g=float(axis == 1), b=float(axis == 2), a=1.0)
                      for axis in range(3) for _ in range(2)]

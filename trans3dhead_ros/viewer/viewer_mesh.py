@@ -73,15 +73,5 @@ class RebuiltMeshes:
         return iter(())
 
 
-def normals(vertices: Vertices, triangles: NDArray[np.uint32]) -> Vertices:
-    """Return the normals (V, 3) of a mesh, pointing outwards, without which it looks flat."""
-    corners = vertices[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    summed = np.stack([np.bincount(triangles.ravel(), np.repeat(faces[:, axis], 3), len(vertices))
-                       for axis in range(3)], axis=1)
-    length = np.linalg.norm(summed, axis=1, keepdims=True)
-    return (summed / np.maximum(length, 1e-12)).astype(np.float32)
-
-
 def _key(message: Any) -> tuple[int, int]:
     return message.header.stamp.sec, message.header.stamp.nanosec

@@ -18,15 +18,16 @@ import rerun as rr
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from trans3dhead_ros.geometry import AXIS_LENGTH
 from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
-from trans3dhead_ros.viewer.viewer_mesh import RebuiltMeshes, RecordedMeshes, normals
+from trans3dhead_ros.viewer.viewer_mesh import RebuiltMeshes, RecordedMeshes
 
 #: Of the messages' headers.
 TIMELINE = 'stamp'
 
 _TRAIL = 5.0  # s
-_AXIS = 0.1  # m
 _JPEG_QUALITY = 85
 _SKIN = (205, 190, 180)
 _COLOURS = ((90, 220, 120), (255, 170, 60), (110, 170, 255), (240, 110, 200), (240, 230, 90),
@@ -130,7 +131,7 @@ class Scene:
         position = np.array([at.x, at.y, at.z])
         log(f'{place}/axes', rr.Transform3D(
             translation=position, quaternion=rr.Quaternion(xyzw=[turn.x, turn.y, turn.z, turn.w])),
-            rr.TransformAxes3D(_AXIS))
+            rr.TransformAxes3D(AXIS_LENGTH))
         log(f'{place}/name', rr.Points3D([position], labels=f'head {head.id}', radii=0.0,
                                          colors=colour))
         trail = self._trails[head.id]
@@ -163,7 +164,8 @@ class Scene:
     def _mesh(self, identity: int, vertices: NDArray[np.float32]) -> None:
         self._name(identity)
         self._recording.log(f'camera/heads/{identity}/mesh', rr.Mesh3D.from_fields(
-            vertex_positions=vertices, vertex_normals=normals(vertices, self._meshes.triangles)))
+            vertex_positions=vertices,
+            vertex_normals=vertex_normals(vertices, self._meshes.triangles).astype(np.float32)))
 
     def _at(self, header: Any) -> None:
         stamp = header.stamp

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from trans3dhead_ros.geometry import axis_points
 from trans3dhead_ros.landmarks import CURVES, JAW_COUNT
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.data.head_batches import Heads
@@ -21,7 +22,6 @@ Rows = Sequence[Mapping[str, str]]
 _TILE, _COLUMNS = 224, 8
 _TRUE_COLOUR, _OWN_COLOUR = (90, 230, 90), (60, 60, 255)  # BGR
 _AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))
-_AXIS_LENGTH_M = 0.1
 # Columns of losses.csv that are no losses.
 _OTHERS = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
 
@@ -99,11 +99,10 @@ def _tile(picture: NDArray[np.uint8], truth: np.ndarray, points: np.ndarray, rot
     for colour, own in ((_TRUE_COLOUR, truth), (_OWN_COLOUR, points)):
         for curve, closed in CURVES:
             cv2.polylines(canvas, [_pixels(own[list(curve)])], closed, colour, 1, cv2.LINE_AA, 4)
-    axes = translation + _AXIS_LENGTH_M * np.exp(log_scale) * rotation[:2].T  # (3, 2)
+    origin, *ends = _pixels(axis_points(np.exp(log_scale) * rotation[:2], translation)).tolist()
     # The axis that points away is drawn first.
     for axis in np.argsort(-rotation[2]):
-        start, end = _pixels(np.stack([translation, axes[axis]])).tolist()
-        cv2.line(canvas, start, end, _AXIS_COLOURS[axis], 1, cv2.LINE_AA, 4)
+        cv2.line(canvas, origin, ends[axis], _AXIS_COLOURS[axis], 1, cv2.LINE_AA, 4)
     return canvas
 
 

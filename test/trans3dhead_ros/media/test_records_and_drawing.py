@@ -7,12 +7,13 @@ import pytest
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import (
+    axis_points,
     geodesic_distance_deg,
     rotation_from_euler,
     rotation_from_quaternion,
 )
 from trans3dhead_ros.media.clip_truth import Truth, read_truth, write_truth
-from trans3dhead_ros.media.overlay import AXIS_LENGTH, axis_points, draw_heads
+from trans3dhead_ros.media.overlay import draw_heads, head_axes_px
 from trans3dhead_ros.media.records import (
     frame_record,
     pose_error,
@@ -99,8 +100,8 @@ def test_each_true_head_has_an_answer_of_its_own():
 
 def test_axes_end_where_the_camera_sees_them():
     head = make_head()
-    origin, ends = axis_points(head)
-    true_ends = CAMERA.project(head.translation + AXIS_LENGTH * head.rotation.T)
+    origin, *ends = head_axes_px(head)
+    true_ends = CAMERA.project(axis_points(head.rotation, head.translation)[1:])
     np.testing.assert_allclose(origin, CAMERA.project(head.translation), atol=1e-6)
     # An affine camera leaves out that nearer things look larger, about a fifth at this distance.
     for end, true_end in zip(ends, true_ends, strict=True):

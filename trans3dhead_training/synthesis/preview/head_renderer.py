@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_training.synthesis.preview.head_paint import INSIDE, Appearance, paint
 from trans3dhead_training.synthesis.preview.rasterizer import rasterise
 
@@ -63,7 +64,7 @@ class HeadRenderer:
         pixels = _OVERSAMPLING * (camera.project(vertices) + 0.5) - 0.5
         triangles = self.model.triangles.cpu().numpy()
         seen = rasterise(pixels, vertices[:, 2], triangles, (big.shape[1], big.shape[0]))
-        normals = _vertex_normals(vertices, triangles)
+        normals = vertex_normals(vertices, triangles)
         attributes = np.concatenate([self.appearance.rest, normals, vertices], axis=1)
         rest, normal, place = np.split(
             seen.interpolate(attributes.astype(np.float32), triangles), 3, axis=1)
@@ -86,16 +87,6 @@ def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Te
         raise UserError(f'expression: unknown {", ".join(sorted(unknown))}')
     values = [weights.get(name, 0.0) for name in model.expression_names]
     return model.mean.new_tensor([values])
-
-
-def _vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
-    corners = vertices[triangles]
-    # The cross product's length weighs each face by its area.
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], face)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def _lit(colours: NDArray[np.float32], normal: NDArray[np.float32], place: NDArray[np.float32],
