@@ -13,6 +13,7 @@ import numpy as np
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import Truth, read_truth
+from trans3dhead_ros.media.picture_header import check_complete
 from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
@@ -232,22 +233,14 @@ def decode_picture(data: bytes, name: str) -> Image:
         ValueError: the bytes are no picture, or end too early (decoders fill the rest with grey).
 
     """
-    if _is_cut_short(data):
-        raise UserError(f'picture: {name} is cut short')
+    try:
+        check_complete(data)
+    except UserError as error:
+        raise UserError(f'picture: {name}: {error}') from None
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise UserError(f'picture: {name} is not a picture that OpenCV can read')
     return image
-
-
-def _is_cut_short(data: bytes) -> bool:
-    """True for a JPEG or PNG without its end marker."""
-    if data.startswith(b'\xff\xd8'):
-        # After the last start of scan, so that the end of an embedded thumbnail does not count.
-        return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda') or b'\xff\xda' not in data
-    if data.startswith(b'\x89PNG'):
-        return b'IEND' not in data
-    return False
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.ros.picture_header import picture_size
+from trans3dhead_ros.media.picture_header import picture_size
 
 #: Most pixels of an image, where nothing else is asked for.
 MAX_PIXELS = 4096 * 4096

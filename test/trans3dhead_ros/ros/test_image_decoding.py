@@ -12,7 +12,6 @@ pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
-from trans3dhead_ros.ros.picture_header import picture_size
 
 
 def smooth_picture(height=48, width=64):
@@ -232,16 +231,6 @@ def test_images_are_bounded_by_their_pixels(most):
                 decode(image, most)
         else:
             assert decode(image, most).shape == PICTURE.shape
-
-
-@pytest.mark.parametrize('extra', [
-    b'', b'\xff\xe1\x00\x10Exif\x00\x00' + 8 * b'\xff', b'\xff\xff\xff\xfe\x00\x04hi',
-    # A thumbnail, with a size and an end of its own, inside a segment.
-    b'\xff\xe0\x01\x00' + (b'\xff\xd8\xff\xc0\x00\x11\x08\x00\x02\x00\x02\x03' + bytes(242))[:254],
-])
-def test_the_size_of_a_jpeg_is_that_of_its_picture(extra):
-    data = cv2.imencode('.jpg', PICTURE)[1].tobytes()
-    assert picture_size(data[:2] + extra + data[2:]) == (64, 48)
 
 
 @pytest.mark.parametrize('options', [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],

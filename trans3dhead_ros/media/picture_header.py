@@ -1,0 +1,65 @@
+"""
+The size of an encoded image, read from its header before a decoder takes memory for the image.
+
+JPEG and PNG only, as cameras and image_transport send them: every further format is one more
+decoder within reach of whoever can publish an image.
+"""
+
+from __future__ import annotations
+
+import io
+
+from trans3dhead_ros.errors import UserError
+
+_JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
+#: Bounds the time that is spent on a file without a header. Thumbnails and colour profiles fit.
+_MAX_HEADER_BYTES = 2 ** 18
+#: Encoders make about ten; each costs the decoder a pass over the whole image.
+_MAX_JPEG_SCANS = 100
+#: Where the end marker of a PNG is looked for; some writers append data of their own.
+_PNG_TAIL_BYTES = 2 ** 16
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """
+    Return the (width, height) px of a JPEG or PNG as it is stored, whatever its EXIF orientation.
+
+    :param data: the whole file.
+    :return: both positive, without an upper bound.
+    :raises ValueError: for other data, for a damaged header, and as `check_complete` does.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    if not data.startswith((_JPEG, _PNG)):
+        raise UserError(f'data: {len(data)} bytes are neither JPEG nor PNG')
+    check_complete(data)
+    # Image.open would also warn of large sizes; the caller has a bound of its own.
+    header = JpegImageFile if data.startswith(_JPEG) else PngImageFile
+    try:
+        return header(io.BytesIO(data[:_MAX_HEADER_BYTES])).size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f'data: the header of the encoded image ({len(data)} bytes) is damaged') from error
+
+
+def check_complete(data: bytes) -> None:
+    """
+    Refuse a JPEG or PNG that ends before its end marker; other data pass.
+
+    OpenCV fills what is missing of a truncated image with grey and returns it as if complete.
+
+    :param data: the whole file.
+    :raises ValueError: for a truncated file, and a JPEG with an unreasonable number of scans.
+    """
+    complete = True
+    if data.startswith(_JPEG):
+        if data.count(b'\xff\xda') > _MAX_JPEG_SCANS:
+            raise UserError(f'data: the JPEG has more than {_MAX_JPEG_SCANS} scans')
+        # After the start of a scan FF D9 is the end marker and nothing else; before it, it may
+        # belong to an embedded thumbnail. Cameras append padding after the end.
+        scan = data.rfind(b'\xff\xda')
+        complete = scan >= 0 and data.find(b'\xff\xd9', scan) >= 0
+    elif data.startswith(_PNG):
+        complete = b'IEND' in data[-_PNG_TAIL_BYTES:]
+    if not complete:
+        raise UserError(f'data: the encoded image ({len(data)} bytes) is truncated')
