@@ -1,11 +1,11 @@
 """
-Measure the network in torch beside its exported files in onnxruntime and torch.
+Measure the network in torch beside its exported file in ONNX Runtime.
 
     python benchmarks/export_speed.py [--model FILE] [--threads 1] [--rounds 60] [--batches 1 8]
 
-All of them answer the same crops, taking turns in one process, so that whatever else runs there
-hits them alike. The ratio of each turn to torch's of the same turn is the figure to compare: its
-median, and the quartiles in which half of the turns lie.
+Both run on the same crops, taking turns in one process, so that whatever else the machine does
+hits both alike. The ratio to torch in the same turn is the figure to compare: its median, and the
+quartiles between which half of the turns lie.
 """
 
 from __future__ import annotations
@@ -16,23 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import onnxruntime
 import torch
 
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-from trans3dhead_training.export.export_formats import FORMATS, Model, of_graph
-from trans3dhead_training.export.graph import HeadGraph, describe
-
-VARIANTS = (('onnxruntime', 'onnx', False), ('onnxruntime, half precision', 'onnx', True),
-            ('TorchScript', 'torchscript', False), ('torch.export', 'exported-program', False))
-
-
-def onnx_model(path: Path, outputs: tuple[str, ...], threads: int) -> Model:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options,
-                                           providers=['CPUExecutionProvider'])
-    return lambda crops: session.run(list(outputs), {'crops': crops})
+from trans3dhead_training.export.head_graph import HeadGraph, file_metadata
+from trans3dhead_training.export.onnx_file import Model, open_onnx, torch_model, write_onnx
 
 
 def main() -> None:
@@ -46,21 +34,19 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     network, metadata = load_checkpoint(options.model, torch.device('cpu'))
     graph = HeadGraph(network).eval()
-    models = {'torch': of_graph(graph)}
     with TemporaryDirectory() as folder:
-        for number, (name, form, half) in enumerate(VARIANTS):
-            path = Path(folder) / f'{number}{FORMATS[form].suffix}'
-            FORMATS[form].write(path, graph, None, half, describe(graph, metadata, half))
-            models[name] = (onnx_model(path, graph.outputs, options.threads) if form == 'onnx'
-                            else FORMATS[form].open(path, graph.outputs))
-        for batch in options.batches:
-            crops = np.random.default_rng(0).random((batch, 3, graph.size, graph.size), np.float32)
-            times = measure(models, crops, options.rounds)
-            print(f'{batch} crop(s), {options.threads} thread(s), {options.rounds} turns')
-            for (name, taken) in zip(models, times.T, strict=True):
-                low, middle, high = np.percentile(taken / times[:, 0], (25, 50, 75))
-                print(f'  {name:28s} {1e3 * np.median(taken):8.2f} ms   {middle:5.2f} of torch '
-                      f'({low:.2f}-{high:.2f})')
+        path = Path(folder) / 'head.onnx'
+        write_onnx(path, graph, None, file_metadata(graph, metadata))
+        models = {'torch': torch_model(graph),
+                  'onnxruntime': open_onnx(path, graph.outputs, options.threads)}
+    for batch in options.batches:
+        crops = np.random.default_rng(0).random((batch, 3, graph.size, graph.size), np.float32)
+        times = measure(models, crops, options.rounds)
+        print(f'{batch} crop(s), {options.threads} thread(s), {options.rounds} turns')
+        for name, taken in zip(models, times.T, strict=True):
+            low, middle, high = np.percentile(taken / times[:, 0], (25, 50, 75))
+            print(f'  {name:12s} {1e3 * np.median(taken):8.2f} ms   {middle:5.2f} of torch '
+                  f'({low:.2f}-{high:.2f})')
 
 
 def measure(models: dict[str, Model], crops: np.ndarray, rounds: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoi
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.network.device import resolve_device
 
-_ZIP = b'PK\x03\x04'
 _FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
           'network', 'input_size', 'colour_order', 'sha256')
 _TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, million',
@@ -48,14 +47,9 @@ def describe(path: Path, device: torch.device) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f'{path}: no such file')
     about = {'file': str(path), 'bytes': path.stat().st_size}
-    with path.open('rb') as file:
-        start = file.read(len(_ZIP))
     if path.suffix == '.onnx':
-        from trans3dhead_training.export.describe_file import describe_onnx
+        from trans3dhead_training.export.onnx_file import describe_onnx
         return about | describe_onnx(path)
-    if start == _ZIP:
-        from trans3dhead_training.export.describe_file import describe_torch
-        return about | describe_torch(path)
     return about | _checkpoint(path, device)
 
 

@@ -55,9 +55,8 @@ COMMANDS = {
     'prepare negatives': Command(
         'trans3dhead_training.preparation.hard_negatives', 'crops without a head at which detectors fire'),
     'export': Command(
-        'trans3dhead_training.cli.export', 'a checkpoint as ONNX, TorchScript or torch.export program'),
+        'trans3dhead_training.cli.export', 'write a checkpoint as an ONNX file'),
     'average': Command('trans3dhead_training.cli.average', 'the weighted mean of two checkpoints'),
-    'train score': Command('trans3dhead_training.engine.score', "a trained network's head score, once more"),
 }
 
 

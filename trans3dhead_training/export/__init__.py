@@ -1,1 +1,1 @@
-"""`trans3dhead export`: a checkpoint as a file that other runtimes execute, held against torch."""
+"""Export of checkpoints to ONNX; every exported file is compared with torch before it is kept."""

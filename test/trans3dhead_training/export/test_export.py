@@ -1,4 +1,4 @@
-"""An exported file answers as torch does, says what it is, and is not left where it does not."""
+"""An exported file computes what torch does and describes itself; one that differs is not kept."""
 
 import json
 import re
@@ -12,26 +12,24 @@ from synthetic import small_network
 
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.cli import main as cli
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.checkpoint import save_checkpoint
-from trans3dhead_training.cli.export import export
-from trans3dhead_training.export.check import (
-    HALF_BOUND,
-    Deviation,
-    check_crops,
-    deviations,
-)
-from trans3dhead_training.export.export_formats import FORMATS, Format, of_graph
-from trans3dhead_training.export.graph import HeadGraph
+from trans3dhead_training.export import export_checkpoint as export_module
+from trans3dhead_training.export.export_checkpoint import export_checkpoint
+from trans3dhead_training.export.head_graph import HeadGraph
+from trans3dhead_training.export.onnx_check import check_crops, deviations
+from trans3dhead_training.export.onnx_file import torch_model
 
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
+pytestmark = pytest.mark.train
 
 PAGE = Path(__file__).resolve().parents[3] / 'docs' / 'export.md'
 
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:
-    """An untrained network whose answers depend on the crop."""
+    """An untrained network whose outputs depend on the crop."""
     network = small_network()
     torch.manual_seed(1)
     with torch.no_grad():
@@ -89,49 +87,12 @@ def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(onnx_file):
     assert str(PAGE.parent.parent).encode() not in onnx_file.read_bytes()
 
 
-@pytest.fixture(scope='module')
-def half_of_three(checkpoint) -> tuple[Path, list[Deviation]]:
-    """The same in half precision, for three crops at once."""
-    path = checkpoint.with_name('half.onnx')
-    rows = export(checkpoint, path, FORMATS['onnx'], half=True, vertices=True, batch=3)
-    return path, rows
-
-
-def test_half_precision_moves_points_a_little(half_of_three):
-    landmarks = next(row for row in half_of_three[1] if row.output == 'landmarks')
-    assert 1e-5 < landmarks.largest < HALF_BOUND
-
-
-def test_half_precision_is_spoken_to_in_single_precision(half_of_three, onnx_file):
-    session = onnxruntime.InferenceSession(half_of_three[0], providers=['CPUExecutionProvider'])
-    assert {value.type for value in (*session.get_inputs(), *session.get_outputs())} == {
-        'tensor(float)'}
-    assert half_of_three[0].stat().st_size < 0.75 * onnx_file.stat().st_size
-
-
-def test_a_fixed_batch_is_fixed(half_of_three):
-    session = onnxruntime.InferenceSession(half_of_three[0], providers=['CPUExecutionProvider'])
+def test_a_fixed_batch_is_fixed(checkpoint, tmp_path):
+    path = tmp_path / 'three.onnx'
+    rows = export_checkpoint(checkpoint, path, batch=3, crop_count=4)
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     assert session.get_inputs()[0].shape == [3, 3, 32, 32]
-
-
-@pytest.fixture(scope='module', params=['torchscript', 'exported-program'])
-def torch_file(request, checkpoint) -> tuple[str, Path, list[Deviation]]:
-    path = checkpoint.with_name('torch') / f'head{FORMATS[request.param].suffix}'
-    return request.param, path, export(checkpoint, path, FORMATS[request.param])
-
-
-def test_torch_formats_answer_as_the_network_at_any_batch(torch_file):
-    _, path, rows = torch_file
-    assert path.is_file() and max(row.largest for row in rows) <= 1e-4
-
-
-def test_info_describes_torch_formats(torch_file, capsys):
-    name, path, _ = torch_file
-    assert cli.main(['info', str(path), '--json']) == 0
-    about = json.loads(capsys.readouterr().out)
-    assert about['kind'] == {'torchscript': 'TorchScript',
-                             'exported-program': 'torch.export program'}[name]
-    assert about['licence'] == 'CC0' and about['crop_scale'] == 1.5
+    assert max(row.largest for row in rows) <= 1e-4
 
 
 def test_info_describes_onnx(onnx_file, capsys):
@@ -143,31 +104,30 @@ def test_info_describes_onnx(onnx_file, capsys):
     assert 'output landmarks' in capsys.readouterr().out
 
 
-def test_a_file_that_answers_otherwise_is_not_left(checkpoint, tmp_path):
-    torchscript = FORMATS['torchscript']
-
-    def write_spoiled(path, graph, *rest):
-        other = small_network(seed=5)
-        torchscript.write(path, HeadGraph(other).eval(), *rest)
-
-    path = tmp_path / 'head.ts'
+def test_a_file_that_differs_from_torch_is_not_kept(onnx_file, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / 'other.safetensors', small_network(seed=5), {})
+    monkeypatch.setattr(export_module, 'write_onnx',
+                        lambda path, *_: path.write_bytes(onnx_file.read_bytes()))
+    path = tmp_path / 'out' / 'head.onnx'
+    path.parent.mkdir()
     path.write_text('what was there before')
-    with pytest.raises(ValueError, match='was not written: .* differs from torch'):
-        export(checkpoint, path, Format('.ts', write_spoiled, torchscript.open))
-    assert path.read_text() == 'what was there before' and {path} == set(tmp_path.iterdir())
+    with pytest.raises(UserError, match='was not written: .* differs from torch'):
+        export_checkpoint(tmp_path / 'other.safetensors', path, crop_count=2)
+    assert path.read_text() == 'what was there before' and {path} == {*path.parent.iterdir()}
 
 
 def test_a_number_that_is_not_finite_does_not_pass():
     graph = HeadGraph(small_network()).eval()
+    torch_outputs = torch_model(graph)
 
     def broken(crops):
-        return {name: np.full_like(value, np.nan) for name, value in of_graph(graph)(crops).items()}
+        return {name: np.full_like(value, np.nan) for name, value in torch_outputs(crops).items()}
 
     crops = check_crops(graph.network.head_model, 32, 2)
-    assert not any(row.passes for row in deviations(of_graph(graph), broken, crops, None, False))
+    assert not any(row.passes for row in deviations(torch_outputs, broken, crops, None))
 
 
-def test_inputs_of_a_check_are_heads_and_noise_always_the_same():
+def test_crops_of_a_check_are_heads_and_noise_always_the_same():
     model = small_network().head_model
     crops = check_crops(model, 32, 6)
     assert crops.shape == (6, 3, 32, 32) and crops.min() >= 0 and crops.max() <= 1
@@ -176,8 +136,7 @@ def test_inputs_of_a_check_are_heads_and_noise_always_the_same():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--output', 'head.bin'], 'name --format'),
-    (['--output', 'head.ts', '--half'], 'only ONNX'),
+    (['--output', 'head.bin'], 'does not end in .onnx'),
     (['--output', 'head.onnx', '--batch', 'many'], "expected 'dynamic'"),
     (['nowhere.safetensors', '--output', 'head.onnx'], 'no such checkpoint'),
 ])

@@ -1,4 +1,4 @@
-"""The network as a function of tensors with names: what every exported file computes."""
+"""The network as a function of named tensors: what an exported file computes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from trans3dhead_ros.network.checkpoint import COLOUR_ORDER, FORMAT
 from trans3dhead_ros.network.model import Trans3DHead
 
 INPUT = 'crops'
-#: What each output means; their order is that of the files.
-MEANING = {
+"""Name of the only input."""
+
+OUTPUTS = {
     'landmarks': '(B, 68, 2) the 3D definition, iBUG-68 order; crop units: -1..1 spans the crop, '
                  'x right, y down',
     'contour': '(B, 17, 2) the jaw on the visible contour, crop units',
@@ -28,20 +29,25 @@ MEANING = {
     'score': '(B,) logit of "this is a head": its probability is 1 / (1 + exp(-score))',
     'vertices': "(B, V, 3) the head model's vertices, head frame, metres",
 }
+"""Outputs in the order of the file, and what each of them means."""
 
 
 class HeadGraph(nn.Module):
     """
-    A network whose answer is a plain tuple, in the order of `outputs`.
+    A network that returns a plain tuple, in the order of `outputs`.
 
-    :ivar outputs: names; 'vertices' is the last one where it was asked for.
+    :param network: in evaluation mode.
+    :param vertices: return the vertices of the head too.
     """
+
+    outputs: tuple[str, ...]
+    """Names of the outputs; 'vertices' is the last one where it was asked for."""
 
     def __init__(self, network: Trans3DHead, vertices: bool = False) -> None:
         super().__init__()
         self.network = network
         self.vertices = vertices
-        self.outputs = tuple(name for name in MEANING if vertices or name != 'vertices')
+        self.outputs = tuple(name for name in OUTPUTS if vertices or name != 'vertices')
 
     @property
     def size(self) -> int:
@@ -49,7 +55,12 @@ class HeadGraph(nn.Module):
         return self.network.config.input_size
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Answer crops (B, 3, S, S), RGB in 0..1; `MEANING` says what comes back."""
+        """
+        Run the network.
+
+        :param crops: (B, 3, S, S) RGB in 0..1.
+        :return: the tensors that `OUTPUTS` describes.
+        """
         found = vars(self.network(crops))
         if self.vertices:
             found = {**found, 'vertices': self.network.head_model(
@@ -57,12 +68,23 @@ class HeadGraph(nn.Module):
         return tuple(found[name] for name in self.outputs)
 
     def example(self, batch: int | None) -> torch.Tensor:
-        """Return crops to trace the graph with; a batch of one would be taken for a constant."""
+        """
+        Return crops to trace the graph with.
+
+        :param batch: how many; None: any number, so not one, which would be taken for a constant.
+        :return: (B, 3, S, S).
+        """
         return torch.rand(batch or 2, 3, self.size, self.size)
 
 
-def describe(graph: HeadGraph, checkpoint: Mapping[str, Any], half: bool) -> dict[str, str]:
-    """Return what a file says of itself: text, or JSON where a value is no text."""
+def file_metadata(graph: HeadGraph, checkpoint: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Return the metadata of an exported file.
+
+    :param graph: what is exported.
+    :param checkpoint: metadata of the checkpoint that it was loaded from.
+    :return: text by name; JSON where a value is not text.
+    """
     config = graph.network.config
     values = {
         'format': FORMAT, 'version': _version(),
@@ -70,9 +92,8 @@ def describe(graph: HeadGraph, checkpoint: Mapping[str, Any], half: bool) -> dic
         'metrics': checkpoint['metrics'], 'checkpoint_sha256': checkpoint['sha256'],
         'input': f'{INPUT} (B, 3, {graph.size}, {graph.size}), {COLOUR_ORDER} in 0..1',
         'input_size': graph.size, 'colour_order': COLOUR_ORDER, 'crop_scale': config.crop_scale,
-        'outputs': {name: MEANING[name] for name in graph.outputs},
+        'outputs': {name: OUTPUTS[name] for name in graph.outputs},
         'expression_names': list(graph.network.head_model.expression_names),
-        'precision': 'float16, inputs and outputs float32' if half else 'float32',
         'network': config.to_dict(),
     }
     return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -82,5 +103,5 @@ def describe(graph: HeadGraph, checkpoint: Mapping[str, Any], half: bool) -> dic
 def _version() -> str:
     try:
         return version('trans3dhead_ros')
-    except PackageNotFoundError:  # a working tree on the path, not installed
+    except PackageNotFoundError:  # run from a checkout that is not installed
         return 'not installed'
