@@ -32,9 +32,9 @@ from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.fitting.head_basis import to_head_frame
 from trans3dhead_training.synthesis.render.lighting import constant_irradiance
-from trans3dhead_training.synthesis.render.mesh import Material, Mesh
-from trans3dhead_training.synthesis.render.packing import pack, vertex_normals
+from trans3dhead_training.synthesis.render.mesh_batch import batch_meshes, vertex_normals
 from trans3dhead_training.synthesis.render.renderer import Lighting, Scene, render
+from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 FACING = torch.tensor([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
 DISTANCE_M = 0.8
@@ -90,7 +90,7 @@ def eye(left: bool) -> Mesh:
 
 def hair(skin: Mesh, shells: int = 2) -> Mesh:
     """The scalp lifted off the head by 6, 12 ... mm, in strands."""
-    normals = vertex_normals(pack([[skin]], 'cpu')).T
+    normals = vertex_normals(batch_meshes([[skin]], 'cpu')).T
     middle = skin.vertices[skin.triangles].mean(1)
     behind = middle[:, 2] > 0.05 + 0.9 * (middle[:, 0] + 0.03)
     scalp = skin.triangles[behind & (middle[:, 2] > -0.06)]
@@ -115,8 +115,10 @@ def scenes(meshes: tuple[Mesh, ...], count: int, size: int, shadows: bool) -> li
     for yaw in torch.linspace(0, 2 * math.pi, count + 1)[:-1]:
         turn = torch.tensor([[yaw.cos(), -yaw.sin(), 0], [yaw.sin(), yaw.cos(), 0], [0, 0, 1]])
         offset = torch.tensor([0.0, 0.0, DISTANCE_M]) - FACING @ turn @ torch.tensor([-0.08, 0, 0])
-        moved = tuple(mesh.moved(FACING @ turn, offset) for mesh in meshes)
-        result.append(Scene(moved, K, light, torch.full((size, size, 3), 90, dtype=torch.uint8)))
+        transformed = tuple(mesh.transformed(FACING @ turn, offset) for mesh in meshes)
+        result.append(
+            Scene(transformed, K, light, torch.full((size, size, 3), 90, dtype=torch.uint8))
+        )
     return result
 
 

@@ -15,27 +15,27 @@ import numpy as np
 import torch
 
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.preparation.synthetic import studio
+from trans3dhead_training.preparation.synthetic import load_scene_assets
 from trans3dhead_training.synthesis.render.renderer import render
-from trans3dhead_training.synthesis.scenes import generate
+from trans3dhead_training.synthesis.scenes import scene_generator
 
 
 def rates(root: Path, seed: int, people: int) -> tuple[float, float]:
     """Return pictures a second, and heads a second of the renderer alone on the same scenes."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    place = studio(root, Path('runs/people'), Path('runs/head_model.npz'))
+    place = load_scene_assets(root, Path('runs/people'), Path('runs/head_model.npz'))
     scenes = []
 
     def kept(drawn, *arguments, **options):
         scenes.extend(drawn)
         return render(drawn, *arguments, **options)
 
-    generate.render = kept
+    scene_generator.render = kept
     started = time.perf_counter()
     for person in range(people):
-        generate.draw_crops(place, np.random.default_rng((seed, person)),
-                            generate.PICTURES_PER_PERSON)
+        scene_generator.render_crops(place, np.random.default_rng((seed, person)),
+                            scene_generator.PICTURES_PER_PERSON)
     drawn = time.perf_counter()
     render(scenes)
     return (len(scenes) / (drawn - started), len(scenes) / (time.perf_counter() - drawn))

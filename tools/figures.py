@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
     from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
-    from trans3dhead_training.synthesis.scenes.labeller import SyntheticHead
+    from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
 
-Image = NDArray[np.uint8]
 
 _TILE = (300, 340)
 _FOV_DEG = 24.0
@@ -103,17 +102,17 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
     """
     from trans3dhead_ros.geometry import rotation_from_euler
     from trans3dhead_ros.network.checkpoint import load_head_model
-    from trans3dhead_training.synthesis.scenes.generate import SceneAssets, draw_crops
-    from trans3dhead_training.synthesis.scenes.poses import HeldPose
-    studio = SceneAssets.load(data, cache, load_head_model(model).cpu(), portraits=False)
+    from trans3dhead_training.synthesis.scenes.pose_sampling import FixedPose
+    from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, render_crops
+    assets = SceneAssets.load(data, cache, load_head_model(model).cpu(), portraits=False)
     rows = []
     for row in range(_PEOPLE_ROWS):
         plain, labelled = [], []
         for column, yaw in enumerate(_YAWS):
             generator = np.random.default_rng((seed, row, column))
             pose = rotation_from_euler(np.array([yaw, *generator.uniform(-15, 15, 2)]))
-            held = replace(studio, recipe=replace(studio.recipe, poses=HeldPose(pose)))
-            (image, truth), = draw_crops(held, generator, 1)
+            held = replace(assets, config=replace(assets.config, poses=FixedPose(pose)))
+            (image, truth), = render_crops(held, generator, 1)
             plain.append(cv2.resize(image, (_PEOPLE_TILE, _PEOPLE_TILE),
                                     interpolation=cv2.INTER_AREA))
             labelled.append(cv2.resize(_labelled(image, truth), (_PEOPLE_TILE, _PEOPLE_TILE),

@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from trans3dhead_ros.network.checkpoint import load_head_model
     from trans3dhead_training.core.data_root import data_root
     from trans3dhead_training.synthesis.scenes.demo_clip import write_clip
-    from trans3dhead_training.synthesis.scenes.generate import SceneAssets
-    studio = SceneAssets.load(options.data or data_root(), options.people,
+    from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets
+    assets = SceneAssets.load(options.data or data_root(), options.people,
                          load_head_model(options.model).cpu(), portraits=False)
-    clip = write_clip(studio, options.folder,
+    clip = write_clip(assets, options.folder,
                       progress=lambda frames: tqdm(frames, unit='frame', disable=None))
     print(f'{clip} and {truth_path(clip)}')
     return 0

@@ -15,9 +15,9 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.preparation.encode import encoded
-from trans3dhead_training.preparation.synthetic import studio
-from trans3dhead_training.synthesis.scenes.generate import draw_scene
-from trans3dhead_training.synthesis.scenes.labeller import SyntheticHead
+from trans3dhead_training.preparation.synthetic import load_scene_assets
+from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
+from trans3dhead_training.synthesis.scenes.scene_generator import render_scene
 
 LABELS = 'labels.jsonl'
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.count < 1 or min(options.size) < 32:
         raise UserError('--count, --size: expected at least 1 frame of 32 x 32')
-    place = studio(options.data or data_root(), options.cache, options.head_model)
+    place = load_scene_assets(options.data or data_root(), options.cache, options.head_model)
     options.output.mkdir(parents=True, exist_ok=True)
     # A frame depends on the seed and its number alone, so those that are there are drawn no more.
     lines = _known_lines(options.output / LABELS)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in tqdm(range(options.count), desc='scenes', unit='frame', disable=None):
             name = f'{number:06d}.jpg'
             if name not in lines:
-                image, truths = draw_scene(place, np.random.default_rng((options.seed, number)),
+                image, truths = render_scene(place, np.random.default_rng((options.seed, number)),
                                            tuple(options.size))
                 (options.output / name).write_bytes(encoded(image))
                 lines[name] = {'file': name, 'heads': [head_labels(truth) for truth in truths]}

@@ -13,13 +13,13 @@ from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.preparation.encode import encoded
 from trans3dhead_training.preparation.photographs import fingerprint
-from trans3dhead_training.synthesis.people.wardrobe import PORTRAIT_FITS
-from trans3dhead_training.synthesis.scenes.generate import (
+from trans3dhead_training.synthesis.people.person_assets import PORTRAIT_FITS
+from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
+from trans3dhead_training.synthesis.scenes.scene_generator import (
     PICTURES_PER_PERSON,
     SceneAssets,
-    draw_crops,
+    render_crops,
 )
-from trans3dhead_training.synthesis.scenes.labeller import SyntheticHead
 
 AVERTED_TRUST = 0.25
 """Weight of the points of a head that shows its back: they are true, but not to be seen."""
@@ -56,7 +56,7 @@ class SyntheticMaker:
         :raises ValueError: an asset is missing or damaged.
         """
         # Registers the assets once, before several processes would each do so.
-        studio(self.root, self.cache, self.head_model)
+        load_scene_assets(self.root, self.cache, self.head_model)
         return self.people
 
     def settings(self) -> dict[str, Any]:
@@ -72,18 +72,18 @@ class SyntheticMaker:
 
     def make(self, start: int, stop: int) -> list[Sample]:
         """Return the pictures of some people."""
-        place = studio(self.root, self.cache, self.head_model)
+        place = load_scene_assets(self.root, self.cache, self.head_model)
         samples = []
         for person in range(start, stop):
             generator = np.random.default_rng((self.seed, person))
             held_out = person % VALIDATION_EVERY == VALIDATION_EVERY - 1
             samples += [synthetic_sample(image, truth, f'person{person}', held_out)
-                        for image, truth in draw_crops(place, generator, PICTURES_PER_PERSON)]
+                        for image, truth in render_crops(place, generator, PICTURES_PER_PERSON)]
         return samples
 
 
 @lru_cache(maxsize=1)
-def studio(root: Path, cache: Path, head_model: Path) -> SceneAssets:
+def load_scene_assets(root: Path, cache: Path, head_model: Path) -> SceneAssets:
     """Return what pictures are made with, loaded once a process."""
     return SceneAssets.load(root, cache, load_head_model(head_model))
 

@@ -22,10 +22,13 @@ from trans3dhead_training.preparation.photographs import (
     labelled_faces,
     read_fits,
 )
-from trans3dhead_training.synthesis.turned_photos.photo_surface import HeadSurface
+from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import FaceFit, RejectedError
-from trans3dhead_training.synthesis.turned_photos.turn import TurnedFace
-from trans3dhead_training.synthesis.turned_photos.turn_plan import draw_turns, plan_turns
+from trans3dhead_training.synthesis.turned_photos.pose_sampler import (
+    assign_yaws,
+    render_random_poses,
+)
+from trans3dhead_training.synthesis.turned_photos.target_pose import TurnedFace
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def plan_accepted(
     """Return (row of the fits, yaws in degrees, maybe none) of every face whose fit is kept."""
     rows = np.flatnonzero(fits['accepted'])
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
-    plan = plan_turns(yaw, per_photo, generator, beside=yaw)
+    plan = assign_yaws(yaw, per_photo, generator, beside=yaw)
     return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
 
 
@@ -116,7 +119,7 @@ def turns_of(
     """
     picture = read_picture(path)
     try:
-        yield from draw_turns(picture, points, fit, surface(head_model), generator, yaws)
+        yield from render_random_poses(picture, points, fit, surface(head_model), generator, yaws)
     except RejectedError:
         return
 

@@ -7,7 +7,7 @@ from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.gaze import FULL_LOOK_DEG, gaze_rotation, pupils
 from trans3dhead_ros.perception.head import Head
-from trans3dhead_training.synthesis.people.person import LOOK_DEG
+from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
 NAMES = tuple(f'eyeLook{where}_{side}' for where in ('Down', 'In', 'Out', 'Up') for side in 'LR')
 
@@ -44,7 +44,7 @@ def test_the_gaze_turns_as_the_eyes_do(weights, left_deg, up_deg):
 
 
 def test_a_full_look_is_that_of_the_synthetic_people():
-    assert FULL_LOOK_DEG == LOOK_DEG
+    assert FULL_LOOK_DEG == MAX_GAZE_DEG
 
 
 def test_pupils_move_with_the_eyes_and_stay_when_they_rest(facing):

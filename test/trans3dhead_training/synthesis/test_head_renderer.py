@@ -8,11 +8,11 @@ from synthetic import small_head_model
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
+from trans3dhead_training.core.rasterizer import rasterize
 from trans3dhead_training.synthesis.preview.head_renderer import (
     HeadRenderer,
     named_expression,
 )
-from trans3dhead_training.synthesis.preview.rasterizer import rasterise
 
 CAMERA = Camera.from_fov((160, 120), 60)
 GREEN = np.full((120, 160, 3), (0, 255, 0), np.uint8)
@@ -24,7 +24,7 @@ def test_the_nearer_triangle_hides_the_farther_one():
     depth = np.array([2.0] * 4 + [1.0] * 4)
     triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
     for order in (triangles, triangles[::-1]):
-        seen = rasterise(pixels, depth, order, (64, 64))
+        seen = rasterize(pixels, depth, order, (64, 64))
         owner = np.full(64 * 64, -1)
         owner[seen.pixel] = order[seen.triangle, 0] // 4
         owner = owner.reshape(64, 64)
@@ -34,7 +34,7 @@ def test_the_nearer_triangle_hides_the_farther_one():
 
 def test_values_are_interpolated_over_a_triangle():
     pixels = np.array([[0.0, 0], [0, 40], [40, 0]])
-    seen = rasterise(pixels, np.ones(3), np.array([[0, 1, 2]]), (64, 64))
+    seen = rasterize(pixels, np.ones(3), np.array([[0, 1, 2]]), (64, 64))
     values = seen.interpolate(pixels.astype(np.float32), np.array([[0, 1, 2]]))
     np.testing.assert_allclose(values[:, 0], seen.pixel % 64, atol=1e-4)
     np.testing.assert_allclose(values[:, 1], seen.pixel // 64, atol=1e-4)
@@ -44,9 +44,9 @@ def test_values_are_interpolated_over_a_triangle():
 def test_what_is_behind_the_camera_or_outside_the_image_is_not_drawn():
     pixels = np.array([[-30.0, -30], [-30, 90], [90, -30]])
     triangles = np.array([[0, 1, 2]])
-    assert len(rasterise(pixels, np.array([1.0, 1.0, -1.0]), triangles, (8, 8)).pixel) == 0
-    assert len(rasterise(pixels - 200, np.ones(3), triangles, (8, 8)).pixel) == 0
-    assert len(rasterise(pixels, np.ones(3), triangles, (8, 8)).pixel) == 64
+    assert len(rasterize(pixels, np.array([1.0, 1.0, -1.0]), triangles, (8, 8)).pixel) == 0
+    assert len(rasterize(pixels - 200, np.ones(3), triangles, (8, 8)).pixel) == 0
+    assert len(rasterize(pixels, np.ones(3), triangles, (8, 8)).pixel) == 64
 
 
 def test_the_outline_is_that_of_the_projected_vertices():

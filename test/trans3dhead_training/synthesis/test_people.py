@@ -10,23 +10,28 @@ from clips import data
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from trans3dhead_training.core.surface_points import closest_points, rasterize_uv
 from trans3dhead_training.fitting.head_basis import build_head_model
-from trans3dhead_training.synthesis.anatomy import assets
-from trans3dhead_training.synthesis.anatomy.binding import bind, pushed_out
+from trans3dhead_training.synthesis.anatomy import asset_files
 from trans3dhead_training.synthesis.anatomy.face_kit import load_face_kit
-from trans3dhead_training.synthesis.anatomy.layout import skin_texels
-from trans3dhead_training.synthesis.anatomy.mesh_surface import closest_points, covered_texels
-from trans3dhead_training.synthesis.anatomy.registration import similarity
-from trans3dhead_training.synthesis.appearance.complexion import TONES, tone_colour
-from trans3dhead_training.synthesis.appearance.hair import tinted
-from trans3dhead_training.synthesis.appearance.portrait_skin import (
+from trans3dhead_training.synthesis.anatomy.mesh_registration import similarity
+from trans3dhead_training.synthesis.anatomy.skin_binding import bind_to_skin, push_outside_skin
+from trans3dhead_training.synthesis.anatomy.skin_uv_maps import skin_texels
+from trans3dhead_training.synthesis.appearance.hair_styles import tint_hair
+from trans3dhead_training.synthesis.appearance.portrait_texture import (
     PortraitFit,
-    load_portraits,
-    skin_from_portrait,
+    bake_portrait_texture,
+    load_portrait_textures,
 )
-from trans3dhead_training.synthesis.people.person import NO_BUMPS, Bumps, Person, turned
-from trans3dhead_training.synthesis.people.person_meshes import draw_person
-from trans3dhead_training.synthesis.people.wardrobe import Wardrobe
+from trans3dhead_training.synthesis.appearance.skin_texture import TONES, skin_tone_colour
+from trans3dhead_training.synthesis.people.person import (
+    NO_DISPLACEMENT,
+    Person,
+    SmoothDisplacement,
+    rotate_torso,
+)
+from trans3dhead_training.synthesis.people.person_assets import PersonAssets
+from trans3dhead_training.synthesis.people.person_sampling import sample_person
 
 CUBE = """v 0 0 0
 v 1 0 0
@@ -42,15 +47,15 @@ f 1/1 2/2 3/3 4/4
 
 
 @pytest.fixture(scope='module')
-def wardrobe(people_cache) -> Wardrobe:
+def wardrobe(people_cache) -> PersonAssets:
     data('appearance', 'makehuman', 'base.obj')
     root = data('head_model', 'ict_facekit.npz').parent.parent
-    return Wardrobe.load(root, people_cache)
+    return PersonAssets.load(root, people_cache)
 
 
 @pytest.fixture(scope='module')
 def people(wardrobe) -> list[Person]:
-    return [draw_person(wardrobe, np.random.default_rng(seed)) for seed in range(8)]
+    return [sample_person(wardrobe, np.random.default_rng(seed)) for seed in range(8)]
 
 
 def expression(person: Person, **named: float) -> np.ndarray:
@@ -66,7 +71,7 @@ def vertices(meshes, name: str) -> np.ndarray:
 
 def test_an_obj_becomes_triangles_with_v_down(tmp_path):
     (tmp_path / 'square.obj').write_text(CUBE)
-    mesh = assets.read_obj(tmp_path / 'square.obj')
+    mesh = asset_files.read_obj(tmp_path / 'square.obj')
     assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
     assert mesh.uv[0].tolist() == [[0, 1], [1, 1], [1, 0]]
     assert mesh.groups == ('square',)
@@ -76,7 +81,7 @@ def test_an_obj_becomes_triangles_with_v_down(tmp_path):
 def test_a_damaged_obj_is_named(tmp_path, text):
     (tmp_path / 'broken.obj').write_text(text)
     with pytest.raises(ValueError, match='broken.obj is damaged'):
-        assets.read_obj(tmp_path / 'broken.obj')
+        asset_files.read_obj(tmp_path / 'broken.obj')
 
 
 def test_a_placement_is_weights_and_a_scaled_offset(tmp_path):
@@ -84,21 +89,21 @@ def test_a_placement_is_weights_and_a_scaled_offset(tmp_path):
     file.write_text('x_scale 0 1 0.5\nverts 0\ntag young\n'
                     ' 0 1 2 0.5 0.5 0.0 0.1 0.2 0.0\n3\n\ndelete_verts\n0 - 1\n')
     base = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    assert np.allclose(assets.place_on_base(file, base), [[0.7, 0.2, 0], [0, 0, 1]])
+    assert np.allclose(asset_files.read_mhclo_vertices(file, base), [[0.7, 0.2, 0], [0, 0, 1]])
 
 
 def test_a_damaged_picture_or_placement_is_named(tmp_path):
     (tmp_path / 'eye.png').write_bytes(b'no picture')
     with pytest.raises(ValueError, match='eye.png is damaged'):
-        assets.read_rgba(tmp_path / 'eye.png')
+        asset_files.read_rgba(tmp_path / 'eye.png')
     (tmp_path / 'hair.mhclo').write_text('verts 0\n9 9 9 1 0 0 0 0 0\n')
     with pytest.raises(ValueError, match='hair.mhclo is damaged'):
-        assets.place_on_base(tmp_path / 'hair.mhclo', np.zeros((3, 3)))
+        asset_files.read_mhclo_vertices(tmp_path / 'hair.mhclo', np.zeros((3, 3)))
 
 
 def test_missing_assets_are_named(tmp_path):
     with pytest.raises(ValueError, match='ict_facekit.npz'):
-        Wardrobe.load(tmp_path, tmp_path / 'cache')
+        PersonAssets.load(tmp_path, tmp_path / 'cache')
 
 
 def test_a_damaged_head_is_named(tmp_path):
@@ -107,7 +112,7 @@ def test_a_damaged_head_is_named(tmp_path):
     shutil.copytree(data('appearance', 'makehuman', 'base.obj').parent,
                     tmp_path / 'appearance' / 'makehuman')
     with pytest.raises(ValueError, match='ict_facekit.npz is damaged'):
-        Wardrobe.load(tmp_path, tmp_path / 'cache')
+        PersonAssets.load(tmp_path, tmp_path / 'cache')
 
 
 def test_closest_points_prefer_the_surface_that_faces_alike():
@@ -122,8 +127,8 @@ def test_closest_points_prefer_the_surface_that_faces_alike():
 
 def test_every_covered_texel_lies_on_its_triangle():
     uv = np.array([[[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    texels = covered_texels(uv, (20, 10))
-    at = texels.points.carry(uv[0], np.array([[0, 1, 2]]))
+    texels = rasterize_uv(uv, (20, 10))
+    at = texels.points.interpolate(uv[0], np.array([[0, 1, 2]]))
     assert np.allclose(at[:, 0] * 20 - 0.5, texels.column, atol=1e-5)
     assert np.allclose(at[:, 1] * 10 - 0.5, texels.row, atol=1e-5)
 
@@ -140,29 +145,31 @@ def test_similarity_is_found_again():
 def test_worn_things_follow_a_shift_and_stay_outside():
     skin = np.stack([*np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)),
                      np.zeros((9, 9))], -1).reshape(-1, 3).astype(np.float32)
-    worn = bind(np.array([[0.5, 0.5, 0.01]]), skin)
-    assert np.allclose(worn.on(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
+    worn = bind_to_skin(np.array([[0.5, 0.5, 0.01]]), skin)
+    assert np.allclose(worn.deformed(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
     normals = np.tile(np.float32([0, 0, 1]), (len(skin), 1))
     sunk = np.float32([[0.5, 0.5, -0.01]])
-    assert pushed_out(sunk, worn, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
+    assert push_outside_skin(sunk, worn, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
 
 
 def test_bumps_leave_the_sellion_in_place():
-    bumps = Bumps(np.array([[0.01, 0, 0]]), np.array([0.03]), np.array([[0.001, 0, 0]]))
-    assert np.allclose(bumps.at(np.zeros((1, 3))), 0)
-    assert np.abs(bumps.at(np.array([[-0.1, 0, 0.05]]))).max() > 1e-4
-    assert not NO_BUMPS.at(np.ones((3, 3))).any()
+    asymmetry = SmoothDisplacement(
+        np.array([[0.01, 0, 0]]), np.array([0.03]), np.array([[0.001, 0, 0]])
+    )
+    assert np.allclose(asymmetry.at(np.zeros((1, 3))), 0)
+    assert np.abs(asymmetry.at(np.array([[-0.1, 0, 0.05]]))).max() > 1e-4
+    assert not NO_DISPLACEMENT.at(np.ones((3, 3))).any()
 
 
 def test_tones_run_from_fair_to_dark():
-    brightness = [tone_colour(tone, 0).mean() for tone in np.linspace(0, 1, 12)]
+    brightness = [skin_tone_colour(tone, 0).mean() for tone in np.linspace(0, 1, 12)]
     assert np.all(np.diff(brightness) < 0)
     assert TONES[0, 0] > TONES[0, 2]
 
 
 def test_tinted_hair_has_the_colour_and_the_opacity():
     grey = np.dstack([np.full((4, 4), 110), np.arange(16).reshape(4, 4)]).astype(np.uint8)
-    hair = tinted(grey, np.array([120, 60, 30]), 0.0)
+    hair = tint_hair(grey, np.array([120, 60, 30]), 0.0)
     assert (hair[..., :3] == [120, 60, 30]).all()
     assert (hair[..., 3] == grey[..., 1]).all()
 
@@ -170,31 +177,31 @@ def test_tinted_hair_has_the_colour_and_the_opacity():
 def test_the_neck_blends_between_head_and_torso():
     points = np.float32([[0, 0, 0], [0, 0.1, -0.3]])
     turn = Rotation.from_euler('z', 90, degrees=True).as_matrix()
-    moved = turned(points, np.float32([0, 1]), turn)
+    moved = rotate_torso(points, np.float32([0, 1]), turn)
     assert np.array_equal(moved[0], points[0])
     assert np.allclose(moved[1], [-0.175, 0.075, -0.3], atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_person(wardrobe):
-    first, second = (draw_person(wardrobe, np.random.default_rng(3)) for _ in range(2))
-    assert first.looks == second.looks
+    first, second = (sample_person(wardrobe, np.random.default_rng(3)) for _ in range(2))
+    assert first.description == second.description
     zero = np.zeros(len(first.expression_names))
     for a, b in zip(first.meshes(zero), second.meshes(zero), strict=True):
         assert torch.equal(a.vertices, b.vertices)
         assert torch.equal(a.texture, b.texture)
-    other = draw_person(wardrobe, np.random.default_rng(4))
+    other = sample_person(wardrobe, np.random.default_rng(4))
     assert not np.array_equal(first.identity, other.identity)
 
 
 def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
-    module = 'trans3dhead_training.synthesis.people.wardrobe'
-    monkeypatch.setattr(f'{module}.build', lambda *_: wardrobe)
-    Wardrobe.load(root, tmp_path)  # writes
-    monkeypatch.setattr(f'{module}.build', lambda *_: pytest.fail('the cache was not used'))
-    again = Wardrobe.load(root, tmp_path)
+    module = 'trans3dhead_training.synthesis.people.person_assets'
+    monkeypatch.setattr(f'{module}.build_assets', lambda *_: wardrobe)
+    PersonAssets.load(root, tmp_path)  # writes
+    monkeypatch.setattr(f'{module}.build_assets', lambda *_: pytest.fail('the cache was not used'))
+    again = PersonAssets.load(root, tmp_path)
     for seed in (0, 1):
-        persons = [draw_person(w, np.random.default_rng(seed)) for w in (wardrobe, again)]
+        persons = [sample_person(w, np.random.default_rng(seed)) for w in (wardrobe, again)]
         meshes = [p.meshes(np.zeros(len(p.expression_names))) for p in persons]
         for a, b in zip(*meshes, strict=True):
             assert torch.equal(a.vertices, b.vertices)
@@ -203,10 +210,12 @@ def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch
 
 def test_a_damaged_cache_is_made_again(wardrobe, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
-    (tmp_path / 'wardrobe.npz').write_bytes(b'PK half a file')
-    monkeypatch.setattr('trans3dhead_training.synthesis.people.wardrobe.build', lambda *_: wardrobe)
-    assert Wardrobe.load(root, tmp_path) is wardrobe
-    assert (tmp_path / 'wardrobe.npz').stat().st_size > 1e6
+    (tmp_path / 'person_assets.npz').write_bytes(b'PK half a file')
+    monkeypatch.setattr(
+        'trans3dhead_training.synthesis.people.person_assets.build_assets', lambda *_: wardrobe
+    )
+    assert PersonAssets.load(root, tmp_path) is wardrobe
+    assert (tmp_path / 'person_assets.npz').stat().st_size > 1e6
 
 
 def test_meshes_are_whole(people):
@@ -231,7 +240,7 @@ def test_head_vertices_are_our_models_for_an_identity_within_it(people):
     generator = np.random.default_rng(0)
     identity = np.zeros(100, np.float32)
     identity[:50] = generator.normal(size=50)
-    person = dataclasses.replace(people[0], identity=identity, bumps=NO_BUMPS)
+    person = dataclasses.replace(people[0], identity=identity, asymmetry=NO_DISPLACEMENT)
     assert person.expression_names == model.expression_names
     values = generator.uniform(0, 0.4, len(model.expression_names)).astype(np.float32)
     expected = model(torch.from_numpy(identity[None, :50]), torch.from_numpy(values[None]))[0]
@@ -285,9 +294,9 @@ def test_gaze_turns_the_eyes_and_blinks_cover_them(people):
             moved = vertices(after, name)[front] - before[front]
             assert moved[1] > 0.003  # to the head's left
     closed = person.meshes(expression(person, eyeBlink_L=1.0, eyeBlink_R=1.0))
-    for name, lid in person.lids.items():
-        away = np.linalg.norm(vertices(closed, 'skin')[lid.vertices] - lid.centre, axis=1)
-        assert (away >= lid.floor - 1e-6).all(), name
+    for name, eyelid in person.eyelids.items():
+        away = np.linalg.norm(vertices(closed, 'skin')[eyelid.vertices] - eyelid.centre, axis=1)
+        assert (away >= eyelid.floor - 1e-6).all(), name
 
 
 def test_the_torso_turns_and_the_face_does_not(people):
@@ -317,7 +326,7 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
     base, skin = wardrobe.skins[3], wardrobe.parts['skin']
     picture = np.full((320, 320, 3), 90, np.uint8)
     picture[:, 170:175] = 60  # a line down one cheek
-    result = skin_from_portrait(picture, frontal(180), base, skin, texels, wardrobe.layout)
+    result = bake_portrait_texture(picture, frontal(180), base, skin, texels, wardrobe.layout)
     assert np.array_equal(result[:, 512:], base[:, 512:])  # nobody saw the back of the head
     change = np.abs(result.astype(int) - base).max(-1)
     assert change[150:330, 130:382].max() > 20
@@ -329,14 +338,14 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
     (frontal(60), '60 px'), (frontal(180, 40), 'turned away')])
 def test_unsuitable_portraits_are_refused(wardrobe, texels, fit, why):
     with pytest.raises(ValueError, match=why):
-        skin_from_portrait(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
+        bake_portrait_texture(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
                            wardrobe.parts['skin'], texels, wardrobe.layout)
 
 
 def test_damaged_portrait_fits_are_named(wardrobe, texels, tmp_path):
     (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
     with pytest.raises(ValueError, match='fits.npz is damaged'):
-        load_portraits(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
+        load_portrait_textures(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
                        wardrobe.parts['skin'], texels, wardrobe.layout)
 
 
@@ -348,5 +357,5 @@ def test_wrong_shapes_are_named(people):
 
 
 def test_people_differ(people):
-    assert len({person.looks['skin'] for person in people}) >= 4
-    assert len({person.looks['hair'] for person in people}) >= 4
+    assert len({person.description['skin'] for person in people}) >= 4
+    assert len({person.description['hair'] for person in people}) >= 4

@@ -9,16 +9,18 @@ import torch
 from trans3dhead_training.synthesis.render.lighting import (
     constant_irradiance,
     environment_irradiance,
-    environment_view,
-    harmonics,
+    extract_sun,
     rotate_irradiance,
-    strongest_light,
+    spherical_harmonics,
 )
-from trans3dhead_training.synthesis.render.mesh import Material, Mesh
-from trans3dhead_training.synthesis.render.packing import pack, vertex_normals
+from trans3dhead_training.synthesis.render.mesh_batch import batch_meshes, vertex_normals
 from trans3dhead_training.synthesis.render.renderer import Lighting, Scene, render
-from trans3dhead_training.synthesis.render.textures import Atlas, decode_srgb, encode_srgb
-from trans3dhead_training.synthesis.render.visibility import visible
+from trans3dhead_training.synthesis.render.texture_atlas import (
+    TextureAtlas,
+    decode_srgb,
+    encode_srgb,
+)
+from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 SIZE = 48
 UNLIT = Material(unlit=True)
@@ -238,8 +240,8 @@ def test_no_cracks_and_no_double_cover_along_shared_edges(angle: float) -> None:
 def test_a_batch_equals_single_renderings_to_the_last_bit() -> None:
     scenes = crowd()
     alone = [render([one]) for one in scenes]
-    for at_once in (1, 2, 4):
-        batch = render(scenes, at_once=at_once)
+    for batch_size in (1, 2, 4):
+        batch = render(scenes, batch_size=batch_size)
         for i, one in enumerate(alone):
             assert same(batch.image[i], one.image[0])
             assert same(batch.part[i], one.part[0]) and same(batch.depth[i], one.depth[0])
@@ -249,9 +251,9 @@ def test_threads_do_not_change_a_bit() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = render(crowd(), at_once=4)
+        one = render(crowd(), batch_size=4)
         torch.set_num_threads(3)
-        many = render(crowd(), at_once=4)
+        many = render(crowd(), batch_size=4)
     finally:
         torch.set_num_threads(before)
     assert same(one.image, many.image) and same(one.depth, many.depth)
@@ -320,7 +322,7 @@ def test_shadow_falls_where_the_first_light_is_hidden() -> None:
 
 def test_normals_of_a_sphere_point_outwards() -> None:
     ball = sphere(Material(), (0, 0, 0), 1.0)
-    normals = vertex_normals(pack([[ball]], 'cpu')).T
+    normals = vertex_normals(batch_meshes([[ball]], 'cpu')).T
     inner = slice(80, -80)
     assert (normals[inner] * ball.vertices[inner]).sum(1).min() > 0.999
 
@@ -352,23 +354,21 @@ def test_irradiance_turns_with_the_environment() -> None:
     assert (turned - rotate_irradiance(environment_irradiance(panorama), turn)).abs().max() < 1e-4
 
 
-def test_a_bright_place_lights_what_faces_it_and_is_seen_there() -> None:
+def test_a_bright_place_lights_what_faces_it() -> None:
     panorama = torch.full((64, 128, 3), 0.05)
     panorama[30:34, 94:98] = 20.0  # the right quarter: +x
     irradiance = environment_irradiance(panorama)
     right, left = (
-        float((irradiance[:, 0] * harmonics(torch.tensor([x, 0.0, 0.0]))).sum()) for x in (1, -1))
+        float((irradiance[:, 0] * spherical_harmonics(torch.tensor([x, 0.0, 0.0]))).sum())
+        for x in (1, -1)
+    )
     assert right > left + 0.05
-    towards, colour, rest = strongest_light(panorama)
+    towards, colour, rest = extract_sun(panorama)
     assert towards[0] > 0.999 and colour.min() > 0 and rest.max() < 0.1
     # the light that was taken out and the rest make the whole
-    y = harmonics(torch.tensor([1.0, 0.0, 0.0]))
+    y = spherical_harmonics(torch.tensor([1.0, 0.0, 0.0]))
     whole = float(((environment_irradiance(rest)[:, 0]) * y).sum() + colour[0])
     assert abs(whole - right) < 0.15 * right
-    quarter = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # +x comes before us
-    view = environment_view(panorama, intrinsics(), (SIZE, SIZE), quarter)
-    assert view.shape == (SIZE, SIZE, 3) and (view[23:25, 23:25] == 255).all()
-    assert view[0].max() < 80
 
 
 def test_colours_survive_decoding_and_encoding() -> None:
@@ -380,21 +380,10 @@ def test_colours_survive_decoding_and_encoding() -> None:
 def test_halved_textures_keep_their_mean() -> None:
     texture = torch.randint(
         0, 256, (64, 32, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
-    small = Atlas.of([texture], [2]).texels.view(torch.uint8).view(-1, 4).float()
+    small = TextureAtlas.of([texture], [2]).texels.view(torch.uint8).view(-1, 4).float()
     assert small.shape == (128, 4)
     wanted = texture.float().view(16, 4, 8, 4, 4).mean((1, 3)).view(-1, 4)
     assert (small - wanted).abs().max() <= 2 and (small - wanted).mean().abs() < 0.5
-
-
-def test_a_point_is_visible_unless_something_nearer_hides_it() -> None:
-    near, far = flat(9.5, 9.5, 25.5, 40.5, 1.0, RED), flat(4.5, 4.5, 44.5, 44.5, 2.0, GREEN)
-    depth = render([scene(near, far)]).depth
-    c = 23.5
-    points = torch.tensor([[
-        [(12 - c) / 40, 0, 1.0], [(12 - c) / 20, 0, 2.0], [(35 - c) / 20, 0, 2.0], [5.0, 0, 1.0],
-        [0, 0, -1.0],
-    ]])
-    assert visible(points, depth, intrinsics()).tolist() == [[True, False, True, False, False]]
 
 
 @pytest.mark.parametrize(('change', 'named'), [

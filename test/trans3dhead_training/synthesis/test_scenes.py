@@ -18,30 +18,36 @@ from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.media.clip_truth import bundled_clip, truth_path
 from trans3dhead_ros.media.sources import open_source
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
-from trans3dhead_training.synthesis.occluders import solids
-from trans3dhead_training.synthesis.occluders.placement import OccluderPlacement, only
+from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.occluder_placement import (
+    OccluderPlacement,
+    only_occluders,
+)
 from trans3dhead_training.synthesis.render.lighting import (
     constant_irradiance,
     environment_irradiance,
 )
-from trans3dhead_training.synthesis.render.mesh import Material
 from trans3dhead_training.synthesis.render.renderer import Lighting, Scene, render
-from trans3dhead_training.synthesis.scenes.cameras import CameraDistribution, draw_view
-from trans3dhead_training.synthesis.scenes.effects import Effects, apply_effects
-from trans3dhead_training.synthesis.scenes.environments import Environment, read_environments
-from trans3dhead_training.synthesis.scenes.expression_sampling import draw_expression, named
-from trans3dhead_training.synthesis.scenes.generate import (
-    SceneAssets,
-    covered,
-    crops,
-    draw_crops,
-    draw_scene,
-    placed,
+from trans3dhead_training.synthesis.render.textured_mesh import Material
+from trans3dhead_training.synthesis.scenes.camera_effects import CameraEffects, apply_camera_effects
+from trans3dhead_training.synthesis.scenes.camera_sampling import CameraDistribution, sample_view
+from trans3dhead_training.synthesis.scenes.expression_sampling import (
+    expression_coefficients,
+    sample_expression,
 )
-from trans3dhead_training.synthesis.scenes.labeller import Labeller
-from trans3dhead_training.synthesis.scenes.lights import draw_light
-from trans3dhead_training.synthesis.scenes.poses import PoseDistribution
-from trans3dhead_training.synthesis.scenes.posture import draw_body
+from trans3dhead_training.synthesis.scenes.hdr_environments import Environment, read_environments
+from trans3dhead_training.synthesis.scenes.head_labels import HeadLabeller, visible_points
+from trans3dhead_training.synthesis.scenes.light_sampling import sample_light
+from trans3dhead_training.synthesis.scenes.neck_pose import sample_torso_rotation
+from trans3dhead_training.synthesis.scenes.pose_sampling import PoseDistribution
+from trans3dhead_training.synthesis.scenes.scene_generator import (
+    SceneAssets,
+    crop_stream,
+    occluder_mask,
+    render_crops,
+    render_scene,
+    transform_meshes,
+)
 
 pytestmark = pytest.mark.skipif(
     not bundled_checkpoint().is_file(), reason='needs the bundled checkpoint with its head model')
@@ -63,9 +69,16 @@ class Mannequin:
 
     def meshes(self, expression, gaze_deg=(0.0, 0.0), body_rotation=None):
         triangles = self.model.triangles.numpy()
-        return (solids.build(self.head_vertices(expression), triangles,
-                             np.zeros((len(triangles), 3, 2)), solids.plain((200, 150, 120)),
-                             Material(two_sided=True), 'skin'),)
+        return (
+            primitives.mesh_from_arrays(
+                self.head_vertices(expression),
+                triangles,
+                np.zeros((len(triangles), 3, 2)),
+                primitives.plain_texture((200, 150, 120)),
+                Material(two_sided=True),
+                'skin',
+            ),
+        )
 
 
 @pytest.fixture(scope='module')
@@ -74,42 +87,46 @@ def model():
 
 
 @pytest.fixture(scope='module')
-def studio(model):
+def assets(model):
     generator = np.random.default_rng(0)
     panorama = torch.from_numpy(generator.uniform(0.5, 1.5, (32, 64, 3)).astype(np.float32))
     environment = Environment('test', panorama, environment_irradiance(panorama),
                               torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.3, 0.3, 0.3]))
     return SceneAssets(lambda g: Mannequin(model, g.normal(0, 0.8, 100)), (environment,),
-                  OccluderPlacement.of(model), Labeller.of(model))
+                  OccluderPlacement.of(model), HeadLabeller.of(model))
 
 
-def picture_of(studio, euler_deg, wear=None, expression=None, size=256, distance=0.9, seed=3):
+def picture_of(assets, euler_deg, wear=None, expression=None, size=256, distance=0.9, seed=3):
     """Return the rendering, its truth and the head's vertices of the mean head before a camera."""
-    model = studio.labeller.model
+    model = assets.labeller.model
     expression = np.zeros(model.expression_count) if expression is None else expression
     person = Mannequin(model, np.zeros(100))
     vertices = person.head_vertices(expression).astype(np.float64)
     meshes = person.meshes(expression)
     if wear is not None:
-        meshes = studio.room.dress(np.random.default_rng(seed), meshes, vertices, wear)
+        meshes = assets.occluders.add_occluders(np.random.default_rng(seed), meshes, vertices, wear)
     rotation = rotation_from_euler(np.array(euler_deg, float))
     translation = np.array([0.0, 0.0, distance]) - rotation @ [-0.085, 0, -0.03]
     focal = 2.6 * size * distance
     intrinsics = np.array([[focal, 0, size / 2 - 0.5], [0, focal, size / 2 - 0.5], [0, 0, 1]])
     light = Lighting(constant_irradiance((0.5, 0.5, 0.5)), torch.tensor([[0.0, -0.5, -0.866]]),
                      torch.tensor([[0.4, 0.4, 0.4]]), shadows=False)
-    scene = Scene(placed(meshes, rotation, translation), torch.from_numpy(intrinsics).float(),
-                  light, torch.zeros(size, size, 3, dtype=torch.uint8))
+    scene = Scene(
+        transform_meshes(meshes, rotation, translation),
+        torch.from_numpy(intrinsics).float(),
+        light,
+        torch.zeros(size, size, 3, dtype=torch.uint8),
+    )
     rendering = render([scene])
-    truth = studio.labeller.label(vertices, rotation, translation, intrinsics, np.zeros(50),
+    truth = assets.labeller.label(vertices, rotation, translation, intrinsics, np.zeros(50),
                                   expression, rendering.depth[0].numpy(),
-                                  covered(rendering.part[0].numpy(), scene))
+                                  occluder_mask(rendering.part[0].numpy(), scene))
     return rendering, truth, vertices
 
 
 @pytest.mark.parametrize('yaw', [0, 50, -85, 140])
-def test_labels_sit_where_the_renderer_draws(studio, yaw):
-    rendering, truth, _ = picture_of(studio, (yaw, 8, -5))
+def test_labels_sit_where_the_renderer_draws(assets, yaw):
+    rendering, truth, _ = picture_of(assets, (yaw, 8, -5))
     rows, columns = np.nonzero(rendering.part[0].numpy() >= 0)
     drawn = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
     low, high = truth.vertices_px[:, :2].min(0), truth.vertices_px[:, :2].max(0)
@@ -117,45 +134,45 @@ def test_labels_sit_where_the_renderer_draws(studio, yaw):
     np.testing.assert_allclose(drawn, [*low, *high], atol=2.5)
     nose_x, nose_y = truth.landmarks[30, :2].round().astype(int)
     if truth.visible[30]:
-        nose_z = (truth.rotation_camera @ _nose(studio) + truth.translation_camera)[2]
+        nose_z = (truth.rotation_camera @ _nose(assets) + truth.translation_camera)[2]
         around = rendering.depth[0, nose_y - 1:nose_y + 2, nose_x - 1:nose_x + 2].numpy()
         assert np.abs(around - nose_z).min() < 0.003
 
 
-def _nose(studio):
-    model = studio.labeller.model
+def _nose(assets):
+    model = assets.labeller.model
     return model.mean[model.landmark_indices[30]].numpy().astype(float)
 
 
-def test_the_far_eye_of_a_profile_and_the_face_of_a_back_view_are_hidden(studio):
+def test_the_far_eye_of_a_profile_and_the_face_of_a_back_view_are_hidden(assets):
     # Yaw > 0 turns the nose to the image's left, so the left eye is the near one.
-    _, right_profile, _ = picture_of(studio, (80, 0, 0))
+    _, right_profile, _ = picture_of(assets, (80, 0, 0))
     assert not right_profile.visible[EYES_RIGHT].any() and right_profile.visible[EYES_LEFT].any()
-    _, behind, _ = picture_of(studio, (180, 0, 0))
+    _, behind, _ = picture_of(assets, (180, 0, 0))
     assert not behind.visible[17:].any()
-    _, front, _ = picture_of(studio, (0, 0, 0))
+    _, front, _ = picture_of(assets, (0, 0, 0))
     assert front.visible[17:].all()
 
 
-def test_wear_hides_points_and_leaves_labels(studio):
-    _, bare, _ = picture_of(studio, (10, 0, 0))
-    _, masked, _ = picture_of(studio, (10, 0, 0), only(mask=1.0))
+def test_wear_hides_points_and_leaves_labels(assets):
+    _, bare, _ = picture_of(assets, (10, 0, 0))
+    _, masked, _ = picture_of(assets, (10, 0, 0), only_occluders(mask=1.0))
     assert bare.visible[MOUTH].all() and not masked.visible[MOUTH].any()
     np.testing.assert_array_equal(bare.landmarks, masked.landmarks)
-    _, shaded, _ = picture_of(studio, (10, 0, 0), only(sun_glasses=1.0), seed=1)
+    _, shaded, _ = picture_of(assets, (10, 0, 0), only_occluders(sun_glasses=1.0), seed=1)
     assert not shaded.visible[36:48].any() and shaded.visible[MOUTH].all()
 
 
-def test_depth_is_zero_at_the_sellion_and_smaller_nearer(studio):
-    _, truth, _ = picture_of(studio, (0, 0, 0))
+def test_depth_is_zero_at_the_sellion_and_smaller_nearer(assets):
+    _, truth, _ = picture_of(assets, (0, 0, 0))
     assert truth.landmarks[27, 2] == pytest.approx(0.0, abs=1e-6)
     assert truth.landmarks[30, 2] < -3 and truth.landmarks[0, 2] > 10
 
 
 @pytest.mark.parametrize(('yaw', 'side'), [(40, slice(10, 16)), (-40, slice(1, 7))])
-def test_the_far_jaw_lies_on_the_outline(studio, yaw, side):
+def test_the_far_jaw_lies_on_the_outline(assets, yaw, side):
     # Turned to the image's left the far cheek is at the left: points 0..7 of a facing head.
-    rendering, truth, _ = picture_of(studio, (-yaw, 0, 0))
+    rendering, truth, _ = picture_of(assets, (-yaw, 0, 0))
     mask = (rendering.part[0].numpy() >= 0).astype(np.uint8)
     inwards = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     outwards = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
@@ -166,12 +183,12 @@ def test_the_far_jaw_lies_on_the_outline(studio, yaw, side):
     assert away.max() < 0.03 and inwards[fixed_y, fixed_x].max() / longer > 0.06
 
 
-def test_the_contour_means_what_the_head_model_means(studio, model):
+def test_the_contour_means_what_the_head_model_means(assets, model):
     generator = np.random.default_rng(1)
     candidates = model.contour_indices.numpy()
     away = []
     for yaw in (-70, -45, -20, 0, 30, 60, 85):
-        _, truth, vertices = picture_of(studio, (yaw, *generator.uniform(-15, 15, 2)))
+        _, truth, vertices = picture_of(assets, (yaw, *generator.uniform(-15, 15, 2)))
         chosen = visible_contour(torch.from_numpy(vertices[candidates])[None],
                                  torch.from_numpy(truth.rotation)[None])[0].numpy()
         theirs = truth.vertices_px[candidates[np.arange(17), chosen], :2]
@@ -180,17 +197,17 @@ def test_the_contour_means_what_the_head_model_means(studio, model):
     assert np.median(away) < 0.01 and np.percentile(away, 90) < 0.05
 
 
-def test_placement_is_the_weak_perspective_of_the_network(studio):
-    model, generator = studio.labeller.model, np.random.default_rng(2)
+def test_placement_is_the_weak_perspective_of_the_network(assets):
+    model, generator = assets.labeller.model, np.random.default_rng(2)
     errors = []
     for _ in range(40):
         shape = generator.normal(0, 0.8, 50)
-        expression = draw_expression(generator, model.expression_names)
-        vertices = studio.labeller.vertices_of(shape, expression)
-        view = draw_view(generator, PoseDistribution().draw(generator),
+        expression = sample_expression(generator, model.expression_names)
+        vertices = assets.labeller.model_vertices(shape, expression)
+        view = sample_view(generator, PoseDistribution().sample(generator),
                          vertices[model.landmark_indices.numpy()], 256,
                          CameraDistribution(field_of_view_deg=(30, 60), head_share=(0.1, 0.35)))
-        truth = studio.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
+        truth = assets.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
                                       shape, expression)
         flat = np.exp(truth.log_scale) * vertices @ truth.rotation[:2].T + truth.translation
         away = flat[model.landmark_indices.numpy()] - truth.landmarks[:, :2]
@@ -201,13 +218,13 @@ def test_placement_is_the_weak_perspective_of_the_network(studio):
     assert np.mean(errors) < 0.015
 
 
-def test_a_head_beside_the_axis_looks_turned(studio):
-    model, generator = studio.labeller.model, np.random.default_rng(4)
+def test_a_head_beside_the_axis_looks_turned(assets):
+    model, generator = assets.labeller.model, np.random.default_rng(4)
     vertices = model.mean.numpy().astype(float)
     apparent = rotation_from_euler(np.array([20.0, 5.0, 0.0]))
-    view = draw_view(generator, apparent, vertices[model.landmark_indices.numpy()], 256,
+    view = sample_view(generator, apparent, vertices[model.landmark_indices.numpy()], 256,
                      CameraDistribution(field_of_view_deg=(80, 90), head_share=(0.1, 0.2)))
-    truth = studio.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
+    truth = assets.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
                                   np.zeros(50), np.zeros(53))
     middle = view.rotation @ [-0.07, 0.0, -0.035] + view.translation
     unturned = viewing_ray_rotation(middle).T @ view.rotation
@@ -218,7 +235,7 @@ def test_a_head_beside_the_axis_looks_turned(studio):
 
 def test_yaw_is_flat_between_the_profiles_and_goes_beyond():
     generator, poses = np.random.default_rng(5), PoseDistribution()
-    rotation = np.stack([poses.draw(generator) for _ in range(4000)])
+    rotation = np.stack([poses.sample(generator) for _ in range(4000)])
     towards = rotation[:, 2, 0] < 0
     assert 0.84 < towards.mean() < 0.92
     counts, _ = np.histogram(euler_from_rotation(rotation[towards])[:, 0], 9, (-90, 90))
@@ -232,27 +249,27 @@ def test_yaw_is_flat_between_the_profiles_and_goes_beyond():
 def test_shoulders_stay_upright_as_far_as_a_neck_turns():
     generator = np.random.default_rng(6)
     for _ in range(50):
-        head = PoseDistribution().draw(generator)
-        body = draw_body(generator, head)
+        head = PoseDistribution().sample(generator)
+        body = sample_torso_rotation(generator, head)
         assert geodesic_distance_deg(body, np.eye(3)) < 62.1
     upright = rotation_from_euler(np.array([0.0, 0.0, 0.0]))
-    crowns = [(upright @ draw_body(generator, upright))[:, 2] for _ in range(50)]
+    crowns = [(upright @ sample_torso_rotation(generator, upright))[:, 2] for _ in range(50)]
     assert np.mean(crowns, axis=0)[1] < -0.9
 
 
 def test_expressions_stay_within_limits_and_close_eyes_often(model):
     generator, names = np.random.default_rng(7), model.expression_names
-    drawn = np.stack([draw_expression(generator, names) for _ in range(300)])
+    drawn = np.stack([sample_expression(generator, names) for _ in range(300)])
     assert drawn.shape == (300, 53) and drawn.min() >= 0 and drawn.max() <= 1
     closed = drawn[:, names.index('eyeBlink_L')] > 0.8
     assert 0.12 < closed.mean() < 0.4
     with pytest.raises(ValueError, match='unknown wings'):
-        named({'wings': 1.0}, names)
+        expression_coefficients({'wings': 1.0}, names)
 
 
-def test_the_same_seed_and_number_give_the_same_bytes(studio):
+def test_the_same_seed_and_number_give_the_same_bytes(assets):
     def take(first, count):
-        stream = crops(studio, seed=9, first=first, size=96)
+        stream = crop_stream(assets, seed=9, first=first, size=96)
         return [next(stream) for _ in range(count)]
 
     some, later = take(0, 10), take(9, 1)
@@ -260,47 +277,66 @@ def test_the_same_seed_and_number_give_the_same_bytes(studio):
     number, image, truth = later[0]
     assert number == 9 and image.tobytes() == some[9][1].tobytes()
     np.testing.assert_array_equal(truth.landmarks, some[9][2].landmarks)
-    other = next(crops(studio, seed=10, size=96))
+    other = next(crop_stream(assets, seed=10, size=96))
     assert other[1].tobytes() != some[0][1].tobytes()
 
 
-def test_a_crop_is_full_of_its_head(studio):
-    for image, truth in draw_crops(studio, np.random.default_rng(1), 3, 128):
+def test_a_crop_is_full_of_its_head(assets):
+    for image, truth in render_crops(assets, np.random.default_rng(1), 3, 128):
         assert image.shape == (128, 128, 3) and image.dtype == np.uint8
         centre = (truth.box[:2] + truth.box[2:]) / 2
         assert np.abs(centre - 63.5).max() < 6
         assert truth.shape.shape == (50,) and truth.expression.shape == (53,)
 
 
-def test_scenes_have_as_many_truths_as_heads_the_nearest_first(studio):
-    image, none = draw_scene(studio, np.random.default_rng(1), (160, 120), heads=0)
+def test_scenes_have_as_many_truths_as_heads_the_nearest_first(assets):
+    image, none = render_scene(assets, np.random.default_rng(1), (160, 120), heads=0)
     assert none == [] and image.shape == (120, 160, 3)
-    image, several = draw_scene(studio, np.random.default_rng(2), (320, 240), heads=4)
+    image, several = render_scene(assets, np.random.default_rng(2), (320, 240), heads=4)
     places = np.array([head.translation_camera for head in several])
     assert len(several) == 4 and (np.diff(places[:, 2]) >= 0).all()
     gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
     assert gaps[~np.eye(4, dtype=bool)].min() > 0.4
     with pytest.raises(ValueError, match='heads: expected 0…8, got 9'):
-        draw_scene(studio, np.random.default_rng(1), heads=9)
+        render_scene(assets, np.random.default_rng(1), heads=9)
 
 
 @pytest.mark.parametrize('shape', [(256, 256, 3), (48, 64, 3)])
 def test_effects_keep_shape_and_type(shape):
     generator = np.random.default_rng(11)
     image = generator.integers(0, 256, shape, dtype=np.uint8)
-    everything = Effects(*[1.0, 1.0, 1.3, 1.0, 6.0, 1.0, 6.0, 1.0])
-    result = apply_effects(image, generator, everything, magnification=3.0, darkness=1.0)
+    everything = CameraEffects(*[1.0, 1.0, 1.3, 1.0, 6.0, 1.0, 6.0, 1.0])
+    result = apply_camera_effects(image, generator, everything, magnification=3.0, darkness=1.0)
     assert result.shape == shape and result.dtype == np.uint8 and (result != image).any()
-    nothing = Effects(*[0.0, 0.0, 1.3, 0.0, 6.0, 0.0, 6.0, 0.0])
-    np.testing.assert_array_equal(apply_effects(image, generator, nothing), image)
+    nothing = CameraEffects(*[0.0, 0.0, 1.3, 0.0, 6.0, 0.0, 6.0, 0.0])
+    np.testing.assert_array_equal(apply_camera_effects(image, generator, nothing), image)
 
 
-def test_light_is_exposed_for_the_head(studio):
+def test_light_is_exposed_for_the_head(assets):
     generator = np.random.default_rng(12)
-    lights = [draw_light(generator, studio.environments) for _ in range(60)]
+    lights = [sample_light(generator, assets.environments) for _ in range(60)]
     dark = [light for light in lights if light.kind == 'low']
     assert 1 <= len(dark) < 20
     assert all(torch.isfinite(light.lighting.irradiance).all() for light in lights)
+
+
+def test_an_environment_is_seen_where_the_camera_looks():
+    panorama = torch.full((64, 128, 3), 0.05)
+    panorama[30:34, 94:98] = 20.0  # the right quarter: +x
+    environment = Environment('lamp', panorama, torch.zeros(9, 3), torch.zeros(3), torch.zeros(3))
+    to_the_right = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # +x lies straight ahead
+    view = environment.view(to_the_right, (48, 48), 62.0)
+    assert view.shape == (48, 48, 3) and (view[23:25, 23:25] > 1).all()
+    assert view[0].max() < 0.08
+
+
+def test_a_point_is_visible_unless_something_nearer_hides_it():
+    depth = np.full((48, 48), np.inf, np.float32)
+    depth[5:44, 5:44] = 2.0
+    depth[10:41, 10:26] = 1.0
+    pixels = np.array([[12, 23], [12, 23], [35, 23], [223, 23]])
+    visible = visible_points(pixels, np.array([1.0, 2.0, 2.0, 1.0]), depth)
+    assert visible.tolist() == [True, False, True, False]
 
 
 def test_missing_environments_are_named(tmp_path):

@@ -14,16 +14,23 @@ from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT, mirror_points
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
-from trans3dhead_training.synthesis.turned_photos.photo_surface import HeadSurface
+from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import (
     FaceFit,
     PhotographConfig,
     RejectedError,
-    prepare,
+    prepare_photograph,
 )
-from trans3dhead_training.synthesis.turned_photos.turn import Turn
-from trans3dhead_training.synthesis.turned_photos.turn_plan import draw_turns, feasible, plan_turns
-from trans3dhead_training.synthesis.turned_photos.turned_render import turn, turn_many
+from trans3dhead_training.synthesis.turned_photos.pose_sampler import (
+    assign_yaws,
+    can_turn_to,
+    render_random_poses,
+)
+from trans3dhead_training.synthesis.turned_photos.target_pose import TargetPose
+from trans3dhead_training.synthesis.turned_photos.turned_renderer import (
+    render_poses,
+    turn_photograph,
+)
 
 pytestmark = pytest.mark.skipif(not bundled_checkpoint().is_file(),
                                 reason='needs the head model of the bundled checkpoint')
@@ -81,7 +88,7 @@ def portrait(renderer):
 
 @pytest.fixture(scope='module')
 def photograph(portrait, surface):
-    return prepare(portrait.picture, portrait.points, portrait.fit, surface)
+    return prepare_photograph(portrait.picture, portrait.points, portrait.fit, surface)
 
 
 def onto(picture, points, truth, size=256):
@@ -99,7 +106,7 @@ def face(truth, size=256):
 
 def test_a_photograph_that_is_not_turned_stays_itself(portrait, photograph):
     same = tuple(euler_from_rotation(portrait.fit.rotation))
-    picture, truth = next(turn_many(photograph, [Turn(same)]))
+    picture, truth = next(render_poses(photograph, [TargetPose(same)]))
     expected = onto(portrait.picture, portrait.landmarks, truth)
     error = (picture.astype(float) - expected)[face(truth)]
     assert 10 * np.log10(255 ** 2 / (error ** 2).mean()) > 30
@@ -108,7 +115,7 @@ def test_a_photograph_that_is_not_turned_stays_itself(portrait, photograph):
 
 @pytest.mark.parametrize('yaw', [30.0, 50.0, 75.0])
 def test_a_turned_photograph_is_the_head_seen_from_there(renderer, photograph, yaw):
-    picture, truth = next(turn_many(photograph, [Turn((yaw, -4, 2))]))
+    picture, truth = next(render_poses(photograph, [TargetPose((yaw, -4, 2))]))
     seen = Portrait(renderer, (yaw, -4, 2))
     box = np.ptp(truth.landmarks[:, :2], axis=0)
     expected = (seen.landmarks - seen.landmarks.min(0)) / np.ptp(seen.landmarks, axis=0).max()
@@ -124,7 +131,7 @@ def test_a_turned_photograph_is_the_head_seen_from_there(renderer, photograph, y
 
 
 def test_the_half_that_turns_away_is_hidden(photograph):
-    _, truth = next(turn_many(photograph, [Turn((80.0, 0, 0))]))
+    _, truth = next(render_poses(photograph, [TargetPose((80.0, 0, 0))]))
     # yaw > 0: the nose points to the person's right, and the right half is hidden.
     assert not truth.visible[36:40].any() and not truth.visible[2:7].any()
     assert truth.visible[45] and truth.visible[[30, 33, 54]].all()
@@ -133,7 +140,7 @@ def test_the_half_that_turns_away_is_hidden(photograph):
 
 def test_depths_are_those_of_the_turned_head(photograph, surface):
     rotation = rotation_from_euler(np.array([60.0, 0, 0]))
-    _, truth = next(turn_many(photograph, [Turn((60.0, 0, 0))]))
+    _, truth = next(render_poses(photograph, [TargetPose((60.0, 0, 0))]))
     model = surface.model
     head = model.mean.double().numpy()[model.landmark_indices.numpy()] @ rotation.T
     expected = np.exp(truth.log_scale) * (head[:, 2] - head[27, 2])
@@ -141,12 +148,17 @@ def test_depths_are_those_of_the_turned_head(photograph, surface):
 
 
 def test_a_mirrored_photograph_turns_to_the_mirrored_picture(portrait, photograph, surface):
-    picture, truth = next(turn_many(photograph, [Turn((60.0, -4, 3))]))
+    picture, truth = next(render_poses(photograph, [TargetPose((60.0, -4, 3))]))
     points = mirror_points(portrait.points, SIDE)
     translation = portrait.fit.translation * [-1, 1]
     fit = replace(portrait.fit, rotation=mirrored(portrait.fit.rotation), translation=translation)
-    other, other_truth = turn(np.ascontiguousarray(portrait.picture[:, ::-1]), points, fit, surface,
-                              Turn((-60.0, -4, -3)))
+    other, other_truth = turn_photograph(
+        np.ascontiguousarray(portrait.picture[:, ::-1]),
+        points,
+        fit,
+        surface,
+        TargetPose((-60.0, -4, -3)),
+    )
     back = mirror_points(other_truth.landmarks, 256)
     assert np.linalg.norm(back[:, :2] - truth.landmarks[:, :2], axis=1).max() < 1.5
     inside = face(truth)
@@ -158,15 +170,17 @@ def test_labels_beside_the_fit_are_kept(portrait, surface):
     points = portrait.points.copy()
     points[30] += [3.0, -4.0]
     same = tuple(euler_from_rotation(portrait.fit.rotation))
-    photograph = prepare(portrait.picture, points, portrait.fit, surface)
-    _, truth = next(turn_many(photograph, [Turn(same)]))
+    photograph = prepare_photograph(portrait.picture, points, portrait.fit, surface)
+    _, truth = next(render_poses(photograph, [TargetPose(same)]))
     zoom = np.exp(truth.log_scale) / portrait.scale
     moved = zoom * (points - points[27]) + truth.landmarks[27, :2]
     np.testing.assert_allclose(truth.landmarks[JAW_COUNT:, :2], moved[JAW_COUNT:], atol=1e-6)
 
 
 def test_eyes_close_in_the_picture_and_in_its_labels(photograph, surface):
-    open_eyes, closed = turn_many(photograph, [Turn((40.0, 0, 0)), Turn((40.0, 0, 0), (1.0, 1.0))])
+    open_eyes, closed = render_poses(
+        photograph, [TargetPose((40.0, 0, 0)), TargetPose((40.0, 0, 0), (1.0, 1.0))]
+    )
     for upper, lower in ((43, 47), (44, 46)):
         before, after = (np.linalg.norm(truth.landmarks[upper, :2] - truth.landmarks[lower, :2])
                          for _, truth in (open_eyes, closed))
@@ -180,7 +194,9 @@ def test_eyes_close_in_the_picture_and_in_its_labels(photograph, surface):
 
 
 def test_a_mouth_opens_into_the_dark(photograph):
-    shut, opened = turn_many(photograph, [Turn((30.0, 0, 0)), Turn((30.0, 0, 0), jaw=0.3)])
+    shut, opened = render_poses(
+        photograph, [TargetPose((30.0, 0, 0)), TargetPose((30.0, 0, 0), jaw=0.3)]
+    )
     gap = opened[1].landmarks[66, :2] - opened[1].landmarks[62, :2]
     assert gap[1] > 3 * np.ptp(shut[1].landmarks[[62, 66], 1])
     x, y = np.round(opened[1].landmarks[[62, 66], :2].mean(0)).astype(int)
@@ -188,8 +204,20 @@ def test_a_mouth_opens_into_the_dark(photograph):
 
 
 def test_the_same_seed_gives_the_same_pictures(portrait, surface):
-    first, second = (list(draw_turns(portrait.picture, portrait.points, portrait.fit, surface,
-                                     np.random.default_rng(5), 2, size=96)) for _ in range(2))
+    first, second = (
+        list(
+            render_random_poses(
+                portrait.picture,
+                portrait.points,
+                portrait.fit,
+                surface,
+                np.random.default_rng(5),
+                2,
+                size=96,
+            )
+        )
+        for _ in range(2)
+    )
     for (picture, truth), (again, truth_again) in zip(first, second, strict=True):
         np.testing.assert_array_equal(picture, again)
         np.testing.assert_array_equal(truth.landmarks, truth_again.landmarks)
@@ -205,26 +233,28 @@ def test_the_same_seed_gives_the_same_pictures(portrait, surface):
 def test_a_photograph_not_fit_to_be_turned_is_rejected_with_the_reason(
         portrait, surface, change, reason):
     with pytest.raises(RejectedError, match=reason):
-        prepare(portrait.picture, portrait.points, replace(portrait.fit, **change), surface)
+        prepare_photograph(
+            portrait.picture, portrait.points, replace(portrait.fit, **change), surface
+        )
 
 
 def test_a_small_face_is_rejected(portrait, surface):
     with pytest.raises(RejectedError, match='box is .* px'):
-        prepare(portrait.picture, portrait.points, portrait.fit, surface,
+        prepare_photograph(portrait.picture, portrait.points, portrait.fit, surface,
                 PhotographConfig(smallest_box_px=300))
 
 
 def test_other_arrays_are_named(portrait, surface):
     with pytest.raises(ValueError, match='picture'):
-        prepare(portrait.picture[..., 0], portrait.points, portrait.fit, surface)
+        prepare_photograph(portrait.picture[..., 0], portrait.points, portrait.fit, surface)
     with pytest.raises(ValueError, match='points'):
-        prepare(portrait.picture, portrait.points[:60], portrait.fit, surface)
+        prepare_photograph(portrait.picture, portrait.points[:60], portrait.fit, surface)
 
 
 def test_planned_yaws_even_out_the_photographs_beside_them():
     generator = np.random.default_rng(0)
     sources = np.clip(generator.normal(0, 14, 400), -45, 45)
-    yaws = np.concatenate([*plan_turns(sources, 6.0, generator, beside=sources), sources])
+    yaws = np.concatenate([*assign_yaws(sources, 6.0, generator, beside=sources), sources])
     histogram = np.histogram(yaws, 18, (-90, 90))[0]
     assert len(yaws) == 2800 and histogram.min() > 145 and histogram.max() < 166
 
@@ -232,14 +262,14 @@ def test_planned_yaws_even_out_the_photographs_beside_them():
 def test_planned_yaws_are_flat_and_turn_away_from_the_camera():
     generator = np.random.default_rng(0)
     sources = np.clip(generator.normal(0, 14, 400), -45, 45)
-    plan = plan_turns(sources, 4.0, generator)
+    plan = assign_yaws(sources, 4.0, generator)
     yaws = np.concatenate(plan)
     histogram = np.histogram(yaws, 18, (-90, 90))[0]
     assert len(yaws) == 1600 and histogram.min() > 80 and histogram.max() < 98
     for source, targets in zip(sources, plan, strict=True):
-        assert all(feasible(np.array([source]), target)[0] for target in targets)
+        assert all(can_turn_to(np.array([source]), target)[0] for target in targets)
     counts = [len(targets) for targets in plan]
     assert np.mean(counts) == 4 and max(counts) <= 8
-    again = plan_turns(sources, 4.0, np.random.default_rng(3))
+    again = assign_yaws(sources, 4.0, np.random.default_rng(3))
     np.testing.assert_array_equal(np.concatenate(again), np.concatenate(
-        plan_turns(sources, 4.0, np.random.default_rng(3))))
+        assign_yaws(sources, 4.0, np.random.default_rng(3))))

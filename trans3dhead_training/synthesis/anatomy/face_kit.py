@@ -1,4 +1,4 @@
-"""The parametric head's parts as textured meshes with all its modes, in the head frame."""
+"""The ICT-FaceKit head as textured meshes with blendshapes, in the head frame."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.types import BoolArray, Float32Array, IndexArray
 from trans3dhead_training.fitting.head_basis import (
     SKIN_VERTICES,
     UNDOCUMENTED_EXPRESSIONS,
@@ -18,10 +19,7 @@ from trans3dhead_training.fitting.head_basis import (
     simplify,
     to_head_frame,
 )
-from trans3dhead_training.synthesis.anatomy.assets import existing
-
-Float = NDArray[np.float32]
-Index = NDArray[np.int64]
+from trans3dhead_training.synthesis.anatomy.asset_files import require_file
 
 FACE, BACK, GUMS, TEETH, LASHES = (
     'M_Face', 'M_BackHead', 'M_GumsTongue', 'M_Teeth', 'M_EyeLashes')
@@ -32,46 +30,44 @@ SELLION_LANDMARK = 27
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """
-    One part of the head.
+class HeadPart:
+    """One mesh of the head with its linear basis."""
 
-    :ivar mean: (V, 3) m, head frame, sellion of the mean at the origin.
-    :ivar identity: (I, V, 3) m per unit, the sellion's own motion taken off.
-    :ivar expression: (E, V, 3) m per unit, the documented expressions in their order.
-    :ivar triangles: (T, 3). :ivar uv: (T, 3, 2) u right, v down.
-    """
-
-    mean: Float
-    identity: Float
-    expression: Float
-    triangles: Index
-    uv: Float
+    mean: Float32Array
+    """(V, 3) m, head frame; the sellion of the mean head is the origin."""
+    identity: Float32Array
+    """(I, V, 3) m per unit; the motion of the sellion is subtracted."""
+    expression: Float32Array
+    """(E, V, 3) m per unit, the documented expressions in their order."""
+    triangles: IndexArray
+    """(T, 3) vertex indices."""
+    uv: Float32Array
+    """(T, 3, 2) texture coordinates of each corner: u right, v down."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceKit:
-    """
-    The source of every shape.
+    """The mean head of ICT-FaceKit and its parts."""
 
-    :ivar source_cm: (N, 3) its mean, x left, y up, z out of the face, cm.
-    :ivar source_triangles: (T, 3). :ivar landmarks: (68,) source vertex ids.
-    :ivar parts: 'skin' (its vertices are the source's first ones; face in the left half of the
-        texture, back of the head in the right), 'eye_left', 'eye_right', 'lashes', and the
-        sampled-down 'teeth', 'gums', 'sockets'.
-    """
-
-    source_cm: Float
-    source_triangles: Index
-    landmarks: Index
-    parts: dict[str, Part]
+    source_cm: Float32Array
+    """(N, 3) cm, the mean: x left, y up, z out of the face."""
+    source_triangles: IndexArray
+    """(T, 3) vertex indices."""
+    landmarks: IndexArray
+    """(68,) vertex indices of the landmarks."""
+    parts: dict[str, HeadPart]
+    """'skin' (the first vertices of the source; the face in the left half of the texture, the back
+    of the head in the right), 'eye_left', 'eye_right', 'lashes', and the simplified 'teeth', 'gums'
+    and 'sockets'."""
 
 
 def load_face_kit(path: Path) -> FaceKit:
     """
     Read ict_facekit.npz.
 
-    :raises ValueError: when the file is missing or damaged.
+    :param path: the file.
+    :return: the head and its parts.
+    :raises UserError: the file is missing or damaged.
     """
     data = _read(path)
     triangles = data['triangles'].astype(np.int64)
@@ -81,7 +77,7 @@ def load_face_kit(path: Path) -> FaceKit:
     uv[..., 1] = 1 - uv[..., 1]
     fields = _fields(data)
 
-    def of(name: str) -> NDArray[np.bool_]:
+    def of(name: str) -> BoolArray:
         return group == groups.index(name)
 
     skin = (triangles < SKIN_VERTICES).all(1) & (of(FACE) | of(BACK))
@@ -103,17 +99,19 @@ def load_face_kit(path: Path) -> FaceKit:
     return FaceKit(data['mean'], triangles, data['landmarks68'].astype(np.int64), parts)
 
 
-def load_fields(path: Path) -> Fields:
+def load_basis(path: Path) -> FaceKitBasis:
     """
-    Read ict_facekit.npz as fields over its vertices.
+    Read the linear basis of ict_facekit.npz over all its vertices.
 
-    :raises ValueError: when the file is missing or damaged.
+    :param path: the file.
+    :return: the basis.
+    :raises UserError: the file is missing or damaged.
     """
     return _fields(_read(path))
 
 
 def _read(path: Path) -> dict[str, NDArray]:
-    existing(path, 'parametric head')
+    require_file(path, 'parametric head')
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in (
@@ -123,59 +121,67 @@ def _read(path: Path) -> dict[str, NDArray]:
         raise UserError(f'parametric head: {path} is damaged: {error}') from None
 
 
-def _fields(data: dict[str, NDArray]) -> Fields:
+def _fields(data: dict[str, NDArray]) -> FaceKitBasis:
     documented = [i for i, name in enumerate(data['expression_names'])
                   if str(name) not in UNDOCUMENTED_EXPRESSIONS]
-    return Fields(data['mean'], data['identity'], data['expression'][documented],
+    return FaceKitBasis(data['mean'], data['identity'], data['expression'][documented],
                   int(data['landmarks68'][SELLION_LANDMARK]))
 
 
-def _by_depth(part: Part) -> Part:
-    """Lay a part of the mouth or an eye socket out by how deep it lies: u is 0 in the depth."""
+def _by_depth(part: HeadPart) -> HeadPart:
+    """Set the UV of the mouth's interior or an eye socket to its depth: u is 0 deepest inside."""
     light = light_of_depth(part.mean)[part.triangles]
     return replace(part, uv=np.stack([light, np.full_like(light, 0.5)], -1))
 
 
-def light_of_depth(points: Float) -> Float:
-    """Return how much light (P,) 0..1 reaches points (P, 3) m in the mouth or an eye socket."""
+def light_of_depth(points: Float32Array) -> Float32Array:
+    """Return the light (P,) 0..1 that reaches points (P, 3) m in the mouth or an eye socket."""
     return np.clip((points[:, 0] + 0.07) / 0.065, 0.08, 1).astype(np.float32)
 
 
-def _is_crown(centre_cm: Float) -> NDArray[np.bool_]:
-    """Return which triangles of teeth can be seen: crowns, down to the first molars."""
+def _is_crown(centre_cm: Float32Array) -> BoolArray:
+    """Return which triangles of the teeth can be seen: the crowns as far as the first molars."""
     height = centre_cm[:, 1]
     upper = (height < -1.75) & (height > -3.25)
-    # Upper and lower teeth overlap in height where the front ones bite.
+    # The upper and lower incisors overlap in height.
     lower = (height < -3.0) & (height > -4.75)
     return (centre_cm[:, 2] > 7.0) & (upper | lower)
 
 
 @dataclass(frozen=True, eq=False)
-class Fields:
-    """The source's mean (N, 3), identity (I, N, 3), expression (E, N, 3) in cm."""
+class FaceKitBasis:
+    """
+    The linear basis of the source: mean (N, 3), identity (I, N, 3), expression (E, N, 3) in cm.
+    """
 
-    mean: Float
-    identity: Float
-    expression: Float
+    mean: Float32Array
+    identity: Float32Array
+    expression: Float32Array
     sellion: int
 
-    def part(self, vertices: Index, triangles: Index, uv: Float) -> Part:
-        """Take vertices (V,) of the source."""
+    def part(self, vertices: IndexArray, triangles: IndexArray, uv: Float32Array) -> HeadPart:
+        """
+        Return the part made of the source's vertices (V,), with triangles over the new numbering.
+        """
         return self._part(lambda field: field[..., vertices, :], triangles, uv)
 
-    def subset(self, triangles: Index, uv: Float) -> Part:
-        """Take the vertices that some triangles use."""
+    def subset(self, triangles: IndexArray, uv: Float32Array) -> HeadPart:
+        """Return the part made of the vertices that the triangles use."""
         used, compact = np.unique(triangles, return_inverse=True)
         return self.part(used, compact.reshape(-1, 3), uv)
 
-    def simplified(self, triangles: Index, count: int) -> Part:
-        """Take about `count` new vertices; one colour, so that any uv will do."""
+    def simplified(self, triangles: IndexArray, count: int) -> HeadPart:
+        """
+        Return a part simplified to about `count` vertices, with a constant UV for a uniform colour.
+        """
         sampling: Resampling = simplify(self.mean.astype(float), triangles, count)
         uv = np.full((len(sampling.triangles), 3, 2), 0.5, np.float32)
         return self._part(sampling.apply, sampling.triangles, uv)
 
-    def sampled(self, take: Callable[[Float], Float]) -> tuple[Float, Float, Float]:
-        """Return mean, identity, expression (m, head frame) of what `take` picks of a field."""
+    def sampled(
+        self, take: Callable[[Float32Array], Float32Array]
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Return mean, identity and expression (m, head frame) resampled by `take`."""
         sellion = slice(self.sellion, self.sellion + 1)
         mean, identity, expression = (
             np.ascontiguousarray(to_head_frame(field), dtype=np.float32) for field in (
@@ -184,6 +190,8 @@ class Fields:
                 take(self.expression)))
         return mean, identity, expression
 
-    def _part(self, take: Callable[[Float], Float], triangles: Index, uv: Float) -> Part:
-        return Part(*self.sampled(take), np.ascontiguousarray(triangles),
+    def _part(
+        self, take: Callable[[Float32Array], Float32Array], triangles: IndexArray, uv: Float32Array
+    ) -> HeadPart:
+        return HeadPart(*self.sampled(take), np.ascontiguousarray(triangles),
                     np.ascontiguousarray(uv, dtype=np.float32))

@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_training.synthesis.occluders import solids
-from trans3dhead_training.synthesis.occluders.head_surface import FACE, direction, sample
-from trans3dhead_training.synthesis.render.mesh import Material, Mesh
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
+from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.radial_surface import (
+    MOUTH_CENTRE,
+    direction_vector,
+    sample_map,
+)
+from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 _GLASS = Material(specular=0.12, roughness=0.08, two_sided=True, cutout=True)
 _METAL = Material(specular=0.5, roughness=0.3, two_sided=True)
@@ -20,13 +23,14 @@ _CURVE = 3.2
 """Bend of spectacles about the face: x falls by this times y squared, 1/m."""
 
 
-def draw_glasses(
+def sample_glasses(
     generator: np.random.Generator, vertices: Array, landmarks: Array, dark: bool,
 ) -> list[Mesh]:
     """
     Draw spectacles, or sun glasses.
 
-    :param vertices: (V, 3) m, the head. :param landmarks: (68, 3) m, its points.
+    :param vertices: (V, 3) m, the head.
+    :param landmarks: (68, 3) m, its points.
     """
     eyes = (landmarks[36:42].mean(0), landmarks[42:48].mean(0))
     apart = np.linalg.norm(eyes[0] - eyes[1])
@@ -47,19 +51,22 @@ def draw_glasses(
     distance = _clear_distance(np.concatenate(rims), vertices, landmarks[27, 0])
     placed = [np.column_stack([distance - _CURVE * flat[:, 0] ** 2, flat]) for flat in rims]
 
-    colour = solids.draw_colour(generator) * (0.35 if generator.random() < 0.6 else 1.0)
-    material = _METAL if generator.random() < 0.4 else solids.PLASTIC
+    colour = primitives.sample_colour(generator) * (0.35 if generator.random() < 0.6 else 1.0)
+    material = _METAL if generator.random() < 0.4 else primitives.PLASTIC
     thick = generator.uniform(*((0.0006, 0.0012) if material is _METAL else (0.001, 0.003)))
-    texture = solids.plain(colour)
+    texture = primitives.plain_texture(colour)
     meshes = []
     if generator.random() < 0.88:
         for points in placed:
             closed = np.concatenate([points, points[:2]])
-            meshes.append(solids.tube(closed, thick, texture, material, 'glasses', 6))
+            meshes.append(primitives.tube_mesh(closed, thick, texture, material, 'glasses', 6))
     inner = [points[np.argmin(np.abs(points[:, 1]))] for points in placed]
     arch = (inner[0] + inner[1]) / 2 + [0.002, 0.0, 0.003]
-    meshes.append(solids.tube(np.stack([inner[0], arch, inner[1]]), max(thick, 0.001), texture,
-                              material, 'glasses', 6))
+    meshes.append(
+        primitives.tube_mesh(
+            np.stack([inner[0], arch, inner[1]]), max(thick, 0.001), texture, material, 'glasses', 6
+        )
+    )
     for points, side, ear in zip(placed, (-1.0, 1.0), landmarks[[0, 16]], strict=True):
         hinge = points[np.argmax(side * points[:, 1] + 0.4 * points[:, 2])]
         ear_y = side * max(abs(ear[1]) + 0.003, abs(hinge[1]) + 0.002)
@@ -67,12 +74,21 @@ def draw_glasses(
         over = np.array([ear[0] - 0.004, ear_y, max(ear[2] + 0.018, hinge[2] - 0.022)])
         path = np.stack([hinge, corner, 0.5 * (corner + over) + [0, side * 0.002, 0.001], over,
                          [ear[0] - 0.022, ear_y - side * 0.003, ear[2] - 0.004]])
-        meshes.append(solids.tube(path, generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018),
-                                  texture, material, 'glasses', 6, 0.45,
-                                  np.array([0.0, 0.0, 1.0])))
+        meshes.append(
+            primitives.tube_mesh(
+                path,
+                generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018),
+                texture,
+                material,
+                'glasses',
+                6,
+                0.45,
+                np.array([0.0, 0.0, 1.0]),
+            )
+        )
     lens = _lens(generator, dark)
     if lens is not None:
-        meshes += [solids.fan(points, lens, _GLASS, 'lens') for points in placed]
+        meshes += [primitives.fan_mesh(points, lens, _GLASS, 'lens') for points in placed]
     return meshes
 
 
@@ -90,7 +106,7 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     down = np.linspace(0, 1, 32)[:, None]
     if dark:
         tint = generator.choice([0, 1, 2], p=[0.6, 0.25, 0.15])
-        colour = ((14, 14, 16), (42, 26, 14), solids.draw_colour(generator) * 0.5)[tint]
+        colour = ((14, 14, 16), (42, 26, 14), primitives.sample_colour(generator) * 0.5)[tint]
         texture[..., :3] = np.clip(colour, 0, 255)
         fade = generator.uniform(0, 0.45) * (generator.random() < 0.4)
         # Half transparent glass is drawn grainy, so most of it lets nothing through.
@@ -100,7 +116,7 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     if generator.random() < 0.75:
         return None
     # Clear glass is seen by what it mirrors: a window's bright patch, or a coating's tint.
-    texture[..., :3] = np.clip(solids.draw_colour(generator) * 0.3 + 175, 0, 255)
+    texture[..., :3] = np.clip(primitives.sample_colour(generator) * 0.3 + 175, 0, 255)
     patch = np.zeros((32, 32), np.float32)
     corner = generator.uniform(2, 20, 2)
     quad = corner + np.array([[0, 0], [10, 1], [9, 9], [-2, 8]]) * generator.uniform(0.4, 1.3)
@@ -109,14 +125,15 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     return texture
 
 
-def draw_mask(generator: np.random.Generator, surface: Array, landmarks: Array) -> list[Mesh]:
+def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array) -> list[Mesh]:
     """
     Draw a surgical or cloth mask with its ear loops.
 
-    :param surface: (E, A, 3) m, the head about `FACE`. :param landmarks: (68, 3) m.
+    :param surface: (E, A, 3) m, the head about `MOUTH_CENTRE`.
+    :param landmarks: (68, 3) m.
     """
     def elevation_of(point: Array) -> float:
-        offset = point - FACE
+        offset = point - MOUTH_CENTRE
         return float(np.rad2deg(np.arctan2(offset[2], np.hypot(offset[0], offset[1]))))
 
     slipped = generator.random() < 0.15  # below the nose
@@ -130,14 +147,14 @@ def draw_mask(generator: np.random.Generator, surface: Array, landmarks: Array) 
     lower = bottom + generator.uniform(12, 24) * across ** 2
     elevation = upper * (1 - share) + lower * share
     azimuth = np.broadcast_to(half * across, elevation.shape)
-    radius = np.linalg.norm(surface - FACE, axis=-1).astype(np.float32)
+    radius = np.linalg.norm(surface - MOUTH_CENTRE, axis=-1).astype(np.float32)
     # Wide enough for lips and nose between the places of the grid.
     radius = cv2.dilate(radius, np.ones((3, 3)))
     taut = np.maximum(cv2.GaussianBlur(radius, (0, 0), 2.2), radius) + 0.0025
-    drawn = sample(taut.astype(np.float64), elevation, azimuth)
+    drawn = sample_map(taut.astype(np.float64), elevation, azimuth)
     # Cloth spans hollows: each row no nearer than the chord of its neighbours.
     drawn = np.maximum(drawn, cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 2.0))
-    points = FACE + drawn[..., None] * direction(elevation, azimuth)
+    points = MOUTH_CENTRE + drawn[..., None] * direction_vector(elevation, azimuth)
     if generator.random() < 0.65:
         base = ((205, 225, 238), (240, 240, 240), (35, 36, 40), (180, 214, 205))[
             generator.integers(4)]
@@ -146,19 +163,19 @@ def draw_mask(generator: np.random.Generator, surface: Array, landmarks: Array) 
         grain = generator.normal(1, 0.02, (64, 64, 1))
         texture[..., :3] = np.clip(np.array(base) * pleats * grain, 0, 255)
     else:
-        texture = solids.draw_cloth(generator)
-    meshes = [solids.sheet(points, texture, solids.CLOTH, 'mask')]
-    loops = solids.plain((225, 225, 225))
+        texture = primitives.sample_fabric_texture(generator)
+    meshes = [primitives.grid_mesh(points, texture, primitives.CLOTH, 'mask')]
+    loops = primitives.plain_texture((225, 225, 225))
     for column, ear, side in ((-1, landmarks[16], 1.0), (0, landmarks[0], -1.0)):
         behind = ear + np.array([-0.02, side * 0.004, 0.01])
         for row in (0, -1):
             beside = ear + np.array([0.004, side * 0.004, 0.02 * (row == 0)])
             path = np.stack([points[row, column], beside, behind])
-            meshes.append(solids.tube(path, 0.0012, loops, solids.CLOTH, 'mask', 5))
+            meshes.append(primitives.tube_mesh(path, 0.0012, loops, primitives.CLOTH, 'mask', 5))
     return meshes
 
 
-def draw_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]:
+def sample_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]:
     """Draw a scarf in folds around the neck, at times over chin and mouth."""
     chin = landmarks[8, 2]
     high = chin + generator.choice([generator.uniform(-0.035, -0.005), generator.uniform(0, 0.055)],
@@ -178,7 +195,7 @@ def draw_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]:
     points = np.stack([-0.106 + radius * np.cos(angle), 0.94 * radius * np.sin(angle),
                        np.broadcast_to(high - length * down - dip, radius.shape)], axis=-1)
     lining = np.stack([points[0] * [1, 0.86, 1] - [0.012, 0, 0.035], points[0]])
-    cloth = solids.draw_cloth(generator)
-    material = replace(solids.CLOTH, roughness=1.0)
-    return [solids.sheet(points, cloth, material, 'scarf', closed=True),
-            solids.sheet(lining, cloth, material, 'scarf', closed=True)]
+    cloth = primitives.sample_fabric_texture(generator)
+    material = replace(primitives.CLOTH, roughness=1.0)
+    return [primitives.grid_mesh(points, cloth, material, 'scarf', closed=True),
+            primitives.grid_mesh(lining, cloth, material, 'scarf', closed=True)]

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from trans3dhead_training.synthesis.occluders import solids
-from trans3dhead_training.synthesis.occluders.head_surface import (
-    SKULL,
-    angles_of,
-    direction,
-    sample,
+from trans3dhead_ros.types import Array
+from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.radial_surface import (
+    SKULL_CENTRE,
+    direction_vector,
+    sample_map,
+    spherical_coordinates,
 )
-from trans3dhead_training.synthesis.render.mesh import Mesh
-
-Array = NDArray[np.float64]
+from trans3dhead_training.synthesis.render.textured_mesh import Mesh
 
 _AZIMUTH = np.linspace(-180, 180, 49)
 _HAIR_GAP = 0.003
@@ -27,76 +25,87 @@ _HAIR_BEARS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class Crown:
-    """
-    A cloth over the top of the head, above an edge.
-
-    :ivar edge_deg: (49,) elevation of the edge from `SKULL` by azimuth. :ivar radius: (E, A) m by
-        direction, on the grid of a `SurfaceMap`.
-    """
+class HatCrown:
+    """A cloth over the top of the head, above an edge."""
 
     edge_deg: Array
+    """(49,) elevation of the edge from `SKULL_CENTRE` by azimuth."""
     radius: Array
+    """(E, A) m by direction, on the grid of a `RadialSurface`."""
 
     def points(self, rows: int = 9) -> Array:
         """Return the cloth (rows, 48, 3) m, from its edge to the top."""
         share = np.linspace(0, 1, rows)[:, None]
         elevation = self.edge_deg[None, :-1] * (1 - share) + 89.9 * share
         azimuth = np.broadcast_to(_AZIMUTH[None, :-1], elevation.shape)
-        radius = sample(self.radius, elevation, azimuth)
-        return SKULL + radius[..., None] * direction(elevation, azimuth)
+        radius = sample_map(self.radius, elevation, azimuth)
+        return SKULL_CENTRE + radius[..., None] * direction_vector(elevation, azimuth)
 
-    def tuck(self, hair: Mesh) -> Mesh:
+    def flatten_hair(self, hair: Mesh) -> Mesh:
         """Return a mesh of hair with what is above the edge pressed below the cloth."""
         points = hair.vertices.numpy().astype(np.float64)
-        elevation, azimuth, radius = angles_of(points, SKULL)
+        elevation, azimuth, radius = spherical_coordinates(points, SKULL_CENTRE)
         above = elevation > np.interp(azimuth, _AZIMUTH, self.edge_deg) - 2.0
-        limit = sample(self.radius, elevation, azimuth) - _HAIR_GAP
+        limit = sample_map(self.radius, elevation, azimuth) - _HAIR_GAP
         pressed = above & (radius > limit)
         factor = np.where(pressed, limit / np.maximum(radius, 1e-6), 1.0)[:, None]
-        return hair.with_vertices(torch.from_numpy((SKULL + factor * (points - SKULL)).astype(
-            np.float32)))
+        return hair.with_vertices(
+            torch.from_numpy((SKULL_CENTRE + factor * (points - SKULL_CENTRE)).astype(np.float32))
+        )
 
 
-def fit_crown(surface: Array, front_deg: float, back_deg: float, thickness: float,
-              peak: float = 0.0) -> Crown:
+def fit_hat_crown(surface: Array, front_deg: float, back_deg: float, thickness: float,
+              peak: float = 0.0) -> HatCrown:
     """
     Return a crown a little off the skull.
 
-    :param surface: (E, A, 3) m of a `SurfaceMap` about `SKULL`. :param front_deg, back_deg:
-        elevation of its edge ahead and behind. :param thickness: m off the skin. :param peak: m
-        that it stands up more at the top.
+    :param surface: (E, A, 3) m of a `RadialSurface` about `SKULL_CENTRE`.
+    :param front_deg, back_deg: elevation of its edge ahead and behind.
+    :param thickness: m off the skin.
+    :param peak: m that it stands up more at the top.
     """
     turn = (1 - np.cos(np.deg2rad(_AZIMUTH))) / 2
     edge = front_deg + (back_deg - front_deg) * turn
-    radius = np.linalg.norm(surface - SKULL, axis=-1).astype(np.float32)
+    radius = np.linalg.norm(surface - SKULL_CENTRE, axis=-1).astype(np.float32)
     # Azimuth comes round again, elevation ends at the poles.
     around = cv2.copyMakeBorder(radius, 0, 0, 6, 6, cv2.BORDER_WRAP)
     smooth = cv2.GaussianBlur(around, (0, 0), 2.5, borderType=cv2.BORDER_REPLICATE)
     smooth = np.maximum(smooth[:, 6:-6], radius) + thickness
     up = np.sin(np.linspace(0, np.pi / 2, len(radius)))[:, None]
-    return Crown(edge, (smooth + peak * up).astype(np.float64))
+    return HatCrown(edge, (smooth + peak * up).astype(np.float64))
 
 
-def draw_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh], Crown]:
+def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh], HatCrown]:
     """
     Draw a beanie, a cap or a hat with a brim.
 
-    :param surface: (E, A, 3) m, the head about `SKULL`.
+    :param surface: (E, A, 3) m, the head about `SKULL_CENTRE`.
     :return: its meshes, and the crown that hair must be tucked under.
     """
     kind = generator.choice(3, p=[0.4, 0.4, 0.2])
     front = generator.uniform(18, 32)
-    cloth = solids.draw_cloth(generator)
+    cloth = primitives.sample_fabric_texture(generator)
     if kind == 0:
-        crown = fit_crown(surface, front, generator.uniform(-30, -5), generator.uniform(.006, .012),
-                          generator.uniform(0.0, 0.018))
+        crown = fit_hat_crown(
+            surface,
+            front,
+            generator.uniform(-30, -5),
+            generator.uniform(0.006, 0.012),
+            generator.uniform(0.0, 0.018),
+        )
         fold = crown.points()
-        rim = solids.sheet(SKULL + (fold[:3] - SKULL) * 1.045, cloth, solids.CLOTH, 'hat', True)
-        return [solids.sheet(fold, cloth, solids.CLOTH, 'hat', True), rim], crown
-    crown = fit_crown(surface, front, generator.uniform(-8, 12), generator.uniform(0.008, 0.013),
-                      generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03))
-    meshes = [solids.sheet(crown.points(), cloth, solids.CLOTH, 'hat', True)]
+        rim = primitives.grid_mesh(
+            SKULL_CENTRE + (fold[:3] - SKULL_CENTRE) * 1.045, cloth, primitives.CLOTH, 'hat', True
+        )
+        return [primitives.grid_mesh(fold, cloth, primitives.CLOTH, 'hat', True), rim], crown
+    crown = fit_hat_crown(
+        surface,
+        front,
+        generator.uniform(-8, 12),
+        generator.uniform(0.008, 0.013),
+        generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03),
+    )
+    meshes = [primitives.grid_mesh(crown.points(), cloth, primitives.CLOTH, 'hat', True)]
     edge = crown.points()[0]
     azimuth = _AZIMUTH[:-1]
     if kind == 1:
@@ -114,53 +123,72 @@ def draw_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh]
         brim = np.repeat(root[None], 5, axis=0)
         brim[..., 0] += ahead * share * reach
         brim[..., 2] -= share * reach * drop + 0.02 * share * np.abs(across) ** 2 - 0.003
-        visor = solids.draw_cloth(generator) if generator.random() < 0.3 else cloth
-        meshes.append(solids.sheet(brim, visor, solids.CLOTH, 'hat'))
+        visor = primitives.sample_fabric_texture(generator) if generator.random() < 0.3 else cloth
+        meshes.append(primitives.grid_mesh(brim, visor, primitives.CLOTH, 'hat'))
     else:
         width, drop = generator.uniform(0.035, 0.085), generator.uniform(-0.3, 0.5)
-        out = edge - SKULL
+        out = edge - SKULL_CENTRE
         out[:, 2] = 0
         out /= np.linalg.norm(out, axis=1, keepdims=True)
         share = np.linspace(0, 1, 4)[:, None, None]
         brim = edge + share * width * out
         brim[..., 2] -= drop * width * share[..., 0] ** 1.5
-        meshes.append(solids.sheet(brim, cloth, solids.CLOTH, 'hat', True))
+        meshes.append(primitives.grid_mesh(brim, cloth, primitives.CLOTH, 'hat', True))
     return meshes, crown
 
 
-def over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
+def surface_over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
     """
-    Return the surface (E, A, 3) m about `SKULL` with hair on it, as far as hair bears a load.
+    Return the surface (E, A, 3) m about `SKULL_CENTRE` with hair on it, as far as hair bears a load.
 
-    :param surface: (E, A, 3) m, the skin. :param hair: meshes in the head frame.
+    :param surface: (E, A, 3) m, the skin.
+    :param hair: meshes in the head frame.
     """
-    radius = np.linalg.norm(surface - SKULL, axis=-1)
+    radius = np.linalg.norm(surface - SKULL_CENTRE, axis=-1)
     rows, columns = radius.shape
     outer = radius.copy()
     for mesh in hair:
-        elevation, azimuth, away = angles_of(mesh.vertices.numpy().astype(np.float64), SKULL)
+        elevation, azimuth, away = spherical_coordinates(
+            mesh.vertices.numpy().astype(np.float64), SKULL_CENTRE
+        )
         row = np.round((elevation + 90) / 180 * (rows - 1)).astype(int)
         column = np.round((azimuth + 180) / 360 * (columns - 1)).astype(int)
         np.maximum.at(outer, (row, column), np.minimum(away, radius[row, column] + _HAIR_BEARS))
     outer = cv2.blur(cv2.dilate(outer, np.ones((3, 3))), (3, 3))
-    return SKULL + (np.maximum(outer, radius) / radius)[..., None] * (surface - SKULL)
+    return SKULL_CENTRE + (np.maximum(outer, radius) / radius)[..., None] * (surface - SKULL_CENTRE)
 
 
-def draw_headphones(generator: np.random.Generator, surface: Array) -> list[Mesh]:
+def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Mesh]:
     """Draw a band over the head and two cups on the ears; `surface` as for hats."""
-    texture = solids.plain(solids.draw_colour(generator))
-    cup = solids.plain(solids.draw_colour(generator)) if generator.random() < 0.5 else texture
+    texture = primitives.plain_texture(primitives.sample_colour(generator))
+    cup = (
+        primitives.plain_texture(primitives.sample_colour(generator))
+        if generator.random() < 0.5
+        else texture
+    )
     off = generator.uniform(0.006, 0.014)
     elevation = np.concatenate([np.linspace(-8, 80, 10), np.linspace(90, -8, 11)])
     azimuth = np.where(np.arange(21) < 10, 92.0, -92.0)
-    points = sample(surface, elevation, azimuth)
-    path = points + off * direction(elevation, azimuth)
-    meshes = [solids.tube(path, generator.uniform(0.007, 0.014), texture, solids.PLASTIC,
-                          'headphones', 8, 0.35, np.array([1.0, 0.0, 0.0]))]
+    points = sample_map(surface, elevation, azimuth)
+    path = points + off * direction_vector(elevation, azimuth)
+    meshes = [
+        primitives.tube_mesh(
+            path,
+            generator.uniform(0.007, 0.014),
+            texture,
+            primitives.PLASTIC,
+            'headphones',
+            8,
+            0.35,
+            np.array([1.0, 0.0, 0.0]),
+        )
+    ]
     radius, depth = generator.uniform(0.03, 0.044), generator.uniform(0.012, 0.022)
     for side in (1.0, -1.0):
-        ear = sample(surface, np.array(-16.0), np.array(side * 95.0))
+        ear = sample_map(surface, np.array(-16.0), np.array(side * 95.0))
         axes = np.array([[radius, 0, 0], [0, depth, 0], [0, 0, 1.15 * radius]])
         centre = ear + np.array([0, side * 0.6 * depth, 0])
-        meshes.append(solids.ball(centre, axes, cup, solids.PLASTIC, 'headphones', 9))
+        meshes.append(
+            primitives.ellipsoid_mesh(centre, axes, cup, primitives.PLASTIC, 'headphones', 9)
+        )
     return meshes

@@ -11,53 +11,54 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.synthesis.anatomy.face_kit import Part
-from trans3dhead_training.synthesis.anatomy.layout import smooth_step
-from trans3dhead_training.synthesis.appearance.eyelids import Lid
-from trans3dhead_training.synthesis.render.mesh import Material, Mesh
-
-Float = NDArray[np.float32]
-Picture = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Float32Array
+from trans3dhead_training.synthesis.anatomy.face_kit import HeadPart
+from trans3dhead_training.synthesis.anatomy.skin_uv_maps import smoothstep
+from trans3dhead_training.synthesis.appearance.eyelid_collision import Eyelid
+from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 NECK_PIVOT = np.array([-0.075, 0.0, -0.12])
 """Where the head turns on the torso, m in the head frame."""
-LOOK_DEG = {'Out': 32.0, 'In': 32.0, 'Up': 22.0, 'Down': 28.0}
+MAX_GAZE_DEG = {'Out': 32.0, 'In': 32.0, 'Up': 22.0, 'Down': 28.0}
 """Turn of an eyeball at a full eyeLook expression."""
 
 
 @dataclass(frozen=True, eq=False)
-class Bumps:
-    """
-    A smooth displacement outside every basis: sums of bells.
+class SmoothDisplacement:
+    """A smooth displacement outside every basis: sums of bells."""
 
-    :ivar centres: (K, 3) m. :ivar widths: (K,) m. :ivar shifts: (K, 3) m.
-    """
+    centres: Array
+    """(K, 3) m."""
+    widths: Array
+    """(K,) m."""
+    shifts: Array
+    """(K, 3) m."""
 
-    centres: NDArray[np.float64]
-    widths: NDArray[np.float64]
-    shifts: NDArray[np.float64]
-
-    def at(self, points: NDArray[np.floating]) -> Float:
+    def at(self, points: NDArray[np.floating]) -> Float32Array:
         """Return the displacement (P, 3) of points (P, 3); none at the origin, the sellion."""
         return (self._at(points) - self._at(np.zeros((1, 3)))).astype(np.float32)
 
-    def _at(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _at(self, points: NDArray[np.floating]) -> Array:
         # |p - c|^2 multiplied out: a matrix product instead of (P, K, 3) differences.
         gap = (points ** 2).sum(1)[:, None] - 2 * points @ self.centres.T + (
             self.centres ** 2).sum(1)
         return np.exp(-0.5 * gap / self.widths ** 2) @ self.shifts
 
 
-NO_BUMPS = Bumps(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
+NO_DISPLACEMENT = SmoothDisplacement(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
 
 
-def neutral(part: Part, identity: Float, bumps: Bumps) -> Float:
+def neutral_vertices(
+    part: HeadPart, identity: Float32Array, asymmetry: SmoothDisplacement
+) -> Float32Array:
     """Return a part's vertices (V, 3) m of an identity (100,) with its bumps."""
     moved = part.mean + np.tensordot(identity, part.identity, axes=1)
-    return (moved + bumps.at(part.mean)).astype(np.float32)
+    return (moved + asymmetry.at(part.mean)).astype(np.float32)
 
 
-def expressed(vertices: Float, part: Part, expression: Float) -> Float:
+def apply_expression(
+    vertices: Float32Array, part: HeadPart, expression: Float32Array
+) -> Float32Array:
     """Add an expression (53,) to neutral vertices (V, 3)."""
     active = np.flatnonzero(expression)
     if len(active) == 0:
@@ -65,45 +66,39 @@ def expressed(vertices: Float, part: Part, expression: Float) -> Float:
     return vertices + np.tensordot(expression[active], part.expression[active], axes=1)
 
 
-def body_share(points: NDArray[np.floating]) -> Float:
+def torso_weights(points: NDArray[np.floating]) -> Float32Array:
     """Return how far (0..1) points (V, 3) of the mean head go with the torso, not the head."""
     line = -0.11 - 0.4 * (points[:, 0] + 0.03)
-    return smooth_step(line - points[:, 2], 0.0, 0.055).astype(np.float32)
+    return smoothstep(line - points[:, 2], 0.0, 0.055).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class GarmentInstance:
-    """
-    A mesh that expressions leave alone.
-
-    :ivar share: (V,) how far it goes with the torso.
-    """
+    """A mesh that expressions leave alone."""
 
     mesh: Mesh
-    share: Float
+    torso_weights: Float32Array
+    """(V,) how far it goes with the torso."""
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """
-    A drawn person; everything in the head frame, m.
+    """A drawn person; everything in the head frame, m."""
 
-    :ivar identity: (100,) coefficients of the parametric head, the first 50 are our model's.
-    :ivar looks: what was drawn, in words, for figures and sheets.
-    :ivar sources: where the assets come from and under which licence.
-    """
-
-    identity: Float
-    bumps: Bumps
-    looks: Mapping[str, str]
+    identity: Float32Array
+    """(100,) coefficients of the parametric head, the first 50 are our model's."""
+    asymmetry: SmoothDisplacement
+    description: Mapping[str, str]
+    """What was drawn, in words, for figures and sheets."""
     sources: tuple[str, ...]
-    parts: Mapping[str, Part]
-    head: Part
-    neutral: Mapping[str, Float]
-    lids: Mapping[str, Lid]
-    skin_share: Float
-    bodies: Mapping[str, Mesh]
-    worn: tuple[GarmentInstance, ...]
+    """Where the assets come from and under which licence."""
+    parts: Mapping[str, HeadPart]
+    head: HeadPart
+    neutral_vertices: Mapping[str, Float32Array]
+    eyelids: Mapping[str, Eyelid]
+    skin_torso_weights: Float32Array
+    part_meshes: Mapping[str, Mesh]
+    garments: tuple[GarmentInstance, ...]
     expression_names: tuple[str, ...]
 
     def meshes(
@@ -125,67 +120,69 @@ class Person:
         if turn is not None and turn.shape != (3, 3):
             raise UserError(f'body_rotation: expected (3, 3), got {turn.shape}')
         meshes = []
-        for name, mesh in self.bodies.items():
-            vertices = expressed(self.neutral[name], self.parts[name], coefficients)
+        for name, mesh in self.part_meshes.items():
+            vertices = apply_expression(self.neutral_vertices[name], self.parts[name], coefficients)
             if name.startswith('eye_'):
-                vertices = self._looking(vertices, name, coefficients, gaze_deg)
+                vertices = self._rotate_eyeball(vertices, name, coefficients, gaze_deg)
             elif name == 'skin':
-                for lid in self.lids.values():
-                    vertices = lid.kept_outside(vertices)
-                vertices = turned(vertices, self.skin_share, turn)
+                for eyelid in self.eyelids.values():
+                    vertices = eyelid.push_skin_outside(vertices)
+                vertices = rotate_torso(vertices, self.skin_torso_weights, turn)
             meshes.append(mesh.with_vertices(torch.from_numpy(vertices)))
-        for item in self.worn:
+        for item in self.garments:
             if turn is None:
                 meshes.append(item.mesh)
                 continue
-            vertices = turned(item.mesh.vertices.numpy(), item.share, turn)
+            vertices = rotate_torso(item.mesh.vertices.numpy(), item.torso_weights, turn)
             meshes.append(item.mesh.with_vertices(torch.from_numpy(vertices)))
         return tuple(meshes)
 
-    def head_vertices(self, expression: NDArray[np.floating] | torch.Tensor) -> Float:
+    def head_vertices(self, expression: NDArray[np.floating] | torch.Tensor) -> Float32Array:
         """
         Return the vertices (3493, 3) m of our head model's sampling on this very person.
 
         They include the modes that our model lacks. The neck is that of the resting torso.
         """
-        shape = neutral(self.head, self.identity, self.bumps)
-        return expressed(shape, self.head, self._checked(expression))
+        shape = neutral_vertices(self.head, self.identity, self.asymmetry)
+        return apply_expression(shape, self.head, self._checked(expression))
 
-    def _checked(self, expression: NDArray[np.floating] | torch.Tensor) -> Float:
+    def _checked(self, expression: NDArray[np.floating] | torch.Tensor) -> Float32Array:
         values = np.asarray(expression, dtype=np.float32)
         if values.shape != (len(self.expression_names),):
             raise UserError(f'expression: expected ({len(self.expression_names)},), '
                              f'got {values.shape}')
         return values
 
-    def _looking(
-        self, vertices: Float, name: str, expression: Float,
+    def _rotate_eyeball(
+        self, vertices: Float32Array, name: str, expression: Float32Array,
         gaze_deg: tuple[float, float] | NDArray[np.floating],
-    ) -> Float:
+    ) -> Float32Array:
         side = 'L' if name == 'eye_left' else 'R'
 
         def ask(where: str) -> float:
-            return LOOK_DEG[where] * float(
+            return MAX_GAZE_DEG[where] * float(
                 expression[self.expression_names.index(f'eyeLook{where}_{side}')])
 
         outward = ask('Out') - ask('In')
         yaw = float(gaze_deg[0]) + (outward if side == 'L' else -outward)
         pitch = float(gaze_deg[1]) + ask('Up') - ask('Down')
         turn = Rotation.from_euler('ZY', [yaw, -pitch], degrees=True).as_matrix()
-        centre = self.lids[name].centre
+        centre = self.eyelids[name].centre
         return ((vertices - centre) @ turn.T + centre).astype(np.float32)
 
 
-def turned(vertices: Float, share: Float, rotation: NDArray[np.float64] | None) -> Float:
+def rotate_torso(
+    vertices: Float32Array, torso_weights: Float32Array, rotation: Array | None
+) -> Float32Array:
     """Turn vertices (V, 3) about the neck by the share (V,) of a rotation (3, 3)."""
     if rotation is None:
         return vertices
     vector = Rotation.from_matrix(rotation).as_rotvec()
-    moving = np.flatnonzero(share > 0)
+    moving = np.flatnonzero(torso_weights > 0)
     result = vertices.copy()
     away = vertices[moving] - NECK_PIVOT
     # Rodrigues' formula with an angle of its own for each vertex.
-    angle = np.linalg.norm(vector) * share[moving, None]
+    angle = np.linalg.norm(vector) * torso_weights[moving, None]
     axis = vector / max(np.linalg.norm(vector), 1e-9)
     sine, cosine = np.sin(angle), np.cos(angle)
     result[moving] = (away * cosine + np.cross(axis, away) * sine

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.mesh import vertex_normals
-from trans3dhead_training.synthesis.preview.head_paint import INSIDE, Appearance, paint
-from trans3dhead_training.synthesis.preview.rasterizer import rasterise
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, BoolArray, Float32Array, Image
+from trans3dhead_training.core.rasterizer import rasterize
+from trans3dhead_training.synthesis.preview.head_texture import INSIDE, HeadTexture, paint_head
 
 # Drawn at this multiple and averaged down, or outlines are stairs.
 _OVERSAMPLING = 2
@@ -31,12 +28,12 @@ class HeadRenderer:
     """Renders a head model on the processor, a few pictures a second at 480 × 360."""
 
     model: HeadModel
-    appearance: Appearance
+    appearance: HeadTexture
 
     @classmethod
     def of(cls, model: HeadModel) -> 'HeadRenderer':
         """Paint the model and return its renderer."""
-        return cls(model, paint(model))
+        return cls(model, paint_head(model))
 
     def render(
         self, background: Image, camera: Camera, rotation: Array, translation: Array,
@@ -63,7 +60,7 @@ class HeadRenderer:
                          interpolation=cv2.INTER_LINEAR)
         pixels = _OVERSAMPLING * (camera.project(vertices) + 0.5) - 0.5
         triangles = self.model.triangles.cpu().numpy()
-        seen = rasterise(pixels, vertices[:, 2], triangles, (big.shape[1], big.shape[0]))
+        seen = rasterize(pixels, vertices[:, 2], triangles, (big.shape[1], big.shape[0]))
         normals = vertex_normals(vertices, triangles)
         attributes = np.concatenate([self.appearance.rest, normals, vertices], axis=1)
         rest, normal, place = np.split(
@@ -89,8 +86,8 @@ def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Te
     return model.mean.new_tensor([values])
 
 
-def _lit(colours: NDArray[np.float32], normal: NDArray[np.float32], place: NDArray[np.float32],
-         eye: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _lit(colours: Float32Array, normal: Float32Array, place: Float32Array,
+         eye: BoolArray) -> Float32Array:
     """Return the colours under the lights: wrapped diffuse, which skin resembles, and gloss."""
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     view = -place / np.linalg.norm(place, axis=1, keepdims=True)

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.synthesis.render.textures import encode_srgb
 
 # Band limits of a cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)
@@ -32,7 +31,7 @@ _MEASURED_ROWS = 64
 """Irradiance is smooth: the panorama is averaged down to so many rows first."""
 
 
-def harmonics(direction: torch.Tensor) -> torch.Tensor:
+def spherical_harmonics(direction: torch.Tensor) -> torch.Tensor:
     """(9, ...) real spherical harmonics up to degree 2 of unit directions (3, ...)."""
     x, y, z = direction
     basis = torch.stack([
@@ -64,7 +63,7 @@ def environment_irradiance(
     direction, solid_angle = _directions(small)
     if rotation is not None:
         direction = torch.einsum('ij,jhw->ihw', rotation.to(direction), direction)
-    weighted = harmonics(direction) * solid_angle
+    weighted = spherical_harmonics(direction) * solid_angle
     radiance = torch.einsum('khw,hwc->kc', weighted, small)
     return radiance * radiance.new_tensor(_COSINE)[:, None]
 
@@ -83,13 +82,13 @@ def rotate_irradiance(irradiance: torch.Tensor, rotation: torch.Tensor) -> torch
         [np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)]
     )
     spread = torch.from_numpy(points)
-    before = harmonics(rotation.double().cpu().T @ spread)
+    before = spherical_harmonics(rotation.double().cpu().T @ spread)
     values = before.T @ irradiance.double().cpu()
-    turned = torch.linalg.lstsq(harmonics(spread).T, values).solution
+    turned = torch.linalg.lstsq(spherical_harmonics(spread).T, values).solution
     return turned.to(irradiance)
 
 
-def strongest_light(
+def extract_sun(
     panorama: torch.Tensor, rotation: torch.Tensor | None = None, degrees: float = 12.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
@@ -98,7 +97,7 @@ def strongest_light(
     :param panorama: (H, W, 3) float32 linear RGB
     :param rotation: (3, 3) panorama frame -> camera
     :param degrees: radius about the brightest place
-    :returns: (3,) unit direction towards it in the camera frame; (3,) its colour (see above); the
+    :return: (3,) unit direction towards it in the camera frame; (3,) its colour (see above); the
         panorama without what it has above its surroundings, (h, w, 3), smaller than the given one
     :raises ValueError: another shape
     """
@@ -119,54 +118,6 @@ def strongest_light(
     if rotation is not None:
         towards = rotation.to(towards) @ towards
     return towards, energy / math.pi, small - excess
-
-
-def environment_view(
-    panorama: torch.Tensor,
-    K: torch.Tensor,
-    size: tuple[int, int],
-    rotation: torch.Tensor | None = None,
-    blur_deg: float = 0.0,
-) -> torch.Tensor:
-    """
-    (H, W, 3) uint8 sRGB: the environment as a camera sees it.
-
-    :param panorama: (H, W, 3) float32 linear RGB; multiply it to expose it
-    :param K: (3, 3) px
-    :param size: (width, height) px
-    :param rotation: (3, 3) panorama frame -> camera
-    :param blur_deg: detail finer than that is lost (a background out of focus)
-    :raises ValueError: another shape
-    """
-    _check(panorama)
-    device = panorama.device
-    if blur_deg > 0:
-        panorama = _reduced(panorama, max(1, round(blur_deg / 180 * panorama.shape[0])))
-    width, height = size
-    ray = _rays(K.to(device), torch.arange(width, device=device).float(),
-                torch.arange(height, device=device).float()[:, None])
-    if rotation is not None:
-        ray = torch.einsum('ji,jhw->ihw', rotation.to(ray), ray)
-    x, y, z = ray / ray.norm(dim=0)
-    # wrapped around by half a picture on both sides, so that the seam is interpolated too
-    wrapped = torch.cat([panorama] * 2, dim=1)
-    wrapped = wrapped.roll(panorama.shape[1] // 2, 1)
-    across = torch.atan2(x, z) / (2 * math.pi)
-    down = torch.asin(y.clamp(-1, 1)) / (math.pi / 2)
-    seen = F.grid_sample(
-        wrapped.permute(2, 0, 1)[None], torch.stack([across, down], -1)[None],
-        mode='bilinear' if blur_deg == 0 else 'bicubic', padding_mode='border',
-        align_corners=False,
-    )[0]
-    return encode_srgb(seen.permute(1, 2, 0).contiguous())
-
-
-def _rays(K: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """(3, H, W) with z = 1."""
-    down = (y - K[1, 2]) / K[1, 1]
-    right = (x - K[0, 2] - K[0, 1] * down) / K[0, 0]
-    down = down.expand_as(right)
-    return torch.stack([right, down, torch.ones_like(right)])
 
 
 def _reduced(panorama: torch.Tensor, times: int) -> torch.Tensor:

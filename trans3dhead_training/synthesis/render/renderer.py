@@ -13,15 +13,23 @@ from dataclasses import dataclass
 import torch
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.synthesis.render.cutout import texture_place
-from trans3dhead_training.synthesis.render.layers import visible_layers
-from trans3dhead_training.synthesis.render.mesh import Mesh
-from trans3dhead_training.synthesis.render.packing import Pack, pack, vertex_normals
-from trans3dhead_training.synthesis.render.raster import Corners, barycentric, face
-from trans3dhead_training.synthesis.render.sampling import Grid
-from trans3dhead_training.synthesis.render.shading import Surface, shade, unit
-from trans3dhead_training.synthesis.render.shadows import ShadowMaps
-from trans3dhead_training.synthesis.render.textures import Atlas, decode_srgb, encode_srgb
+from trans3dhead_training.synthesis.render.alpha_cutout import interpolate_uv
+from trans3dhead_training.synthesis.render.mesh_batch import MeshBatch, batch_meshes, vertex_normals
+from trans3dhead_training.synthesis.render.sample_grid import SampleGrid
+from trans3dhead_training.synthesis.render.scanline_rasterizer import (
+    ScreenTriangles,
+    barycentric,
+    cull_triangles,
+)
+from trans3dhead_training.synthesis.render.shading import ShadingPoints, normalize, shade
+from trans3dhead_training.synthesis.render.shadow_maps import ShadowMaps
+from trans3dhead_training.synthesis.render.texture_atlas import (
+    TextureAtlas,
+    decode_srgb,
+    encode_srgb,
+)
+from trans3dhead_training.synthesis.render.textured_mesh import Mesh
+from trans3dhead_training.synthesis.render.visible_layers import visible_layers
 
 NEAR_M = 0.01
 """A triangle with a corner nearer than that is left out."""
@@ -75,26 +83,26 @@ def render(
     oversampling: int = 2,
     device: torch.device | str = 'cpu',
     shadow_size: int = 224,
-    at_once: int | None = None,
+    batch_size: int | None = None,
 ) -> Rendering:
     """
     Draw scenes.
 
-    The CPU gives the same bytes for any number of threads, any `at_once` and any company in the
+    The CPU gives the same bytes for any number of threads, any `batch_size` and any company in the
     batch. On CUDA sums of floats are unordered: normals may differ in their last bits.
 
-    :param oversampling: 1..8, see `sampling`; 1: no antialiasing, 2: two samples to a pixel,
-        n > 2: n x n
+    :param oversampling: 1..8, see `sampling`; 1: no antialiasing, 2: two samples to a pixel, n > 2:
+        n x n
     :param shadow_size: side of the shadow maps, texels
-    :param at_once: scenes that are drawn together; a bound on memory
+    :param batch_size: scenes that are drawn together; a bound on memory
     :raises ValueError: no scene, pictures of different sizes, a tensor of the wrong shape
     """
     height, width = _checked(scenes, oversampling)
     device = torch.device(device)
-    count = at_once or _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
+    count = batch_size or _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
     with torch.no_grad():
         parts = [
-            _draw(scenes[i : i + count], height, width, oversampling, device, shadow_size)
+            _render_batch(scenes[i : i + count], height, width, oversampling, device, shadow_size)
             for i in range(0, len(scenes), count)
         ]
         return Rendering(
@@ -104,28 +112,32 @@ def render(
         )
 
 
-def _draw(
+def _render_batch(
     scenes: Sequence[Scene], height: int, width: int, oversampling: int,
     device: torch.device, shadow: int,
 ) -> Rendering:
-    packed = pack([scene.meshes for scene in scenes], device)
-    grid = Grid.of(height, width, oversampling)
+    batch = batch_meshes([scene.meshes for scene in scenes], device)
+    grid = SampleGrid.of(height, width, oversampling)
     K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
     background = torch.stack([scene.background.to(device) for scene in scenes])
-    samples = packed.scenes * grid.samples
+    samples = batch.scenes * grid.samples
     light = torch.zeros(4, samples, device=device)
     part = torch.full((samples,), -1, dtype=torch.int16, device=device)
     depth = torch.full((samples,), float('inf'), device=device)
-    if packed.meshes:
-        corners = _project(packed, K, grid)
-        atlas = Atlas.of([mesh.texture for mesh in packed.meshes], _halvings(packed, corners))
-        solid, veil = visible_layers(packed, corners, atlas, grid)
+    if batch.meshes:
+        corners = _project(batch, K, grid)
+        atlas = TextureAtlas.of(
+            [mesh.texture for mesh in batch.meshes], _mip_levels(batch, corners)
+        )
+        solid, veil = visible_layers(batch, corners, atlas, grid)
         covered, index = solid.sample, solid.index
         if veil is not None:
             covered = torch.cat([covered, veil.sample])
             index = torch.cat([index, veil.index])
-        colour, mesh, z = _colours(scenes, packed, corners, atlas, K, grid, covered, index, shadow)
-        which = packed.mesh_part.index_select(0, mesh)
+        colour, mesh, z = _shade_samples(
+            scenes, batch, corners, atlas, K, grid, covered, index, shadow
+        )
+        which = batch.mesh_part.index_select(0, mesh)
         first = len(solid.sample)
         place = solid.sample.long()
         for i in range(3):
@@ -142,18 +154,18 @@ def _draw(
             thick = veil.alpha >= 0.5
             part.scatter_(0, place[thick], which[first:][thick])
             depth.scatter_(0, place[thick], z[first:][thick])
-    light = grid.pixels(light)
+    light = grid.resolve(light)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     return Rendering(
         encode_srgb(image).permute(1, 2, 3, 0).contiguous(),
-        grid.centres(part),
-        grid.centres(depth),
+        grid.at_pixel_centres(part),
+        grid.at_pixel_centres(depth),
     )
 
 
-def _project(packed: Pack, K: torch.Tensor, grid: Grid) -> Corners:
-    x, y, z = packed.vertices
-    K = K if K.shape[2] == 1 else K.index_select(2, packed.vertex_scene)
+def _project(batch: MeshBatch, K: torch.Tensor, grid: SampleGrid) -> ScreenTriangles:
+    x, y, z = batch.vertices
+    K = K if K.shape[2] == 1 else K.index_select(2, batch.vertex_scene)
     inverse = 1 / torch.where(z >= NEAR_M, z, torch.nan)
     x, y = x * inverse, y * inverse
     screen = torch.stack([
@@ -161,26 +173,33 @@ def _project(packed: Pack, K: torch.Tensor, grid: Grid) -> Corners:
         (K[1, 1] * y + K[1, 2]) * grid.down + grid.first[1],
         inverse,
     ])
-    drawn = torch.ones(len(packed.meshes), dtype=torch.bool, device=x.device)
-    return face(packed, screen, grid, drawn, perspective=True)
+    drawn = torch.ones(len(batch.meshes), dtype=torch.bool, device=x.device)
+    return cull_triangles(batch, screen, grid, drawn, perspective=True)
 
 
-def _colours(
-    scenes: Sequence[Scene], packed: Pack, corners: Corners, atlas: Atlas, K: torch.Tensor,
-    grid: Grid, covered: torch.Tensor, index: torch.Tensor, shadow_size: int,
+def _shade_samples(
+    scenes: Sequence[Scene],
+    batch: MeshBatch,
+    corners: ScreenTriangles,
+    atlas: TextureAtlas,
+    K: torch.Tensor,
+    grid: SampleGrid,
+    covered: torch.Tensor,
+    index: torch.Tensor,
+    shadow_size: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(3, N) linear RGB, (N,) mesh and (N,) depth of the samples that something covers."""
     one = len(scenes) == 1
     scene = None if one else covered // grid.samples
     sample = covered if scene is None else covered - scene * grid.samples
-    row, column = grid.place(sample)
-    x, y = column + grid.shift(row), row.float()
+    row, column = grid.row_column(sample)
+    x, y = column + grid.row_offset(row), row.float()
     weights, inverse = barycentric(corners, index, x.float(), y)
     triangle = corners.triangle.index_select(0, index)
-    mesh = packed.triangle_mesh.index_select(0, triangle)
-    albedo = decode_srgb(atlas.colour(mesh, *texture_place(packed, triangle, weights)))
+    mesh = batch.triangle_mesh.index_select(0, triangle)
+    albedo = decode_srgb(atlas.colour(mesh, *interpolate_uv(batch, triangle, weights)))
     depth = 1 / inverse
-    if all(item.material.unlit for item in packed.meshes):
+    if all(item.material.unlit for item in batch.meshes):
         return albedo, mesh, depth
 
     K = K if scene is None else K.index_select(2, scene)
@@ -188,41 +207,41 @@ def _colours(
     across = ((x - grid.first[0]) / grid.across - K[0, 2] - K[0, 1] * down) / K[0, 0]
     position = torch.stack([across * depth, down * depth, depth])
 
-    at_vertices = vertex_normals(packed)
-    if packed.occlusion is not None:
-        at_vertices = torch.cat([at_vertices, packed.occlusion[None]])
+    at_vertices = vertex_normals(batch)
+    if batch.occlusion is not None:
+        at_vertices = torch.cat([at_vertices, batch.occlusion[None]])
     smooth = torch.zeros(len(at_vertices), len(index), device=index.device)
     for i in range(3):
-        vertex = packed.triangles[i].index_select(0, triangle)
+        vertex = batch.triangles[i].index_select(0, triangle)
         smooth += at_vertices.index_select(1, vertex) * weights[i]
-    normal = unit(smooth[:3])
-    if any(item.material.two_sided for item in packed.meshes):
+    normal = normalize(smooth[:3])
+    if any(item.material.two_sided for item in batch.meshes):
         normal = normal * torch.where(corners.area.index_select(0, index) > 0, -1.0, 1.0)
 
     irradiance, directions, colours, shadowed = _lighting(scenes, index.device)
     shadow = None
-    if any(_casts(scene) for scene in scenes):
-        maps = ShadowMaps.cast(packed, atlas, directions[0].T, shadow_size)
-        shadow = maps.light(scene, position, normal)
+    if any(_casts_shadow(scene) for scene in scenes):
+        maps = ShadowMaps.render(batch, atlas, directions[0].T, shadow_size)
+        shadow = maps.visible_fraction(scene, position, normal)
         shadow = torch.where(shadowed if scene is None else shadowed[scene], shadow, 1.0)
     if scene is not None:
         irradiance, directions, colours = (
             value.index_select(2, scene) for value in (irradiance, directions, colours)
         )
     specular, roughness, wrap = torch.stack(
-        [packed.flag(name).float() for name in ('specular', 'roughness', 'wrap')]
+        [batch.material_values(name).float() for name in ('specular', 'roughness', 'wrap')]
     ).index_select(1, mesh)
-    surface = Surface(
+    surface = ShadingPoints(
         albedo, position, normal, smooth[3] if len(smooth) > 3 else None, specular, roughness,
         wrap, shadow,
     )
     lit = shade(surface, irradiance, directions, colours)
-    if any(item.material.unlit for item in packed.meshes):
-        lit = torch.where(packed.flag('unlit').index_select(0, mesh), albedo, lit)
+    if any(item.material.unlit for item in batch.meshes):
+        lit = torch.where(batch.material_values('unlit').index_select(0, mesh), albedo, lit)
     return lit, mesh, depth
 
 
-def _casts(scene: Scene) -> bool:
+def _casts_shadow(scene: Scene) -> bool:
     return (
         scene.lighting.shadows
         and len(scene.lighting.directions) > 0
@@ -243,33 +262,33 @@ def _lighting(
         directions[i, :count] = scene.lighting.directions
         colours[i, :count] = scene.lighting.colours
     irradiance = torch.stack([scene.lighting.irradiance.float() for scene in scenes], dim=2)
-    shadowed = torch.tensor([_casts(scene) for scene in scenes])
+    shadowed = torch.tensor([_casts_shadow(scene) for scene in scenes])
     return (
         irradiance.to(device), directions.permute(1, 2, 0).contiguous().to(device),
         colours.permute(1, 2, 0).contiguous().to(device), shadowed.to(device),
     )
 
 
-def _halvings(packed: Pack, corners: Corners) -> list[int]:
+def _mip_levels(batch: MeshBatch, corners: ScreenTriangles) -> list[int]:
     """How often each texture is halved so that about one texel falls to a sample."""
-    mesh = packed.triangle_mesh.index_select(0, corners.triangle)
-    uv = packed.uv.index_select(1, corners.triangle)
+    mesh = batch.triangle_mesh.index_select(0, corners.triangle)
+    uv = batch.uv.index_select(1, corners.triangle)
     texture_area = (
         (uv[2] - uv[0]) * (uv[5] - uv[1]) - (uv[3] - uv[1]) * (uv[4] - uv[0])
     ).abs()
     areas = torch.stack([
-        torch.zeros(len(packed.meshes), device=uv.device).index_add_(0, mesh, area)
+        torch.zeros(len(batch.meshes), device=uv.device).index_add_(0, mesh, area)
         for area in (texture_area, corners.area.abs())
     ])
     result = []
-    for item, on_texture, on_screen in zip(packed.meshes, *areas.tolist(), strict=True):
+    for item, on_texture, on_screen in zip(batch.meshes, *areas.tolist(), strict=True):
         height, width = item.texture.shape[:2]
         texels = on_texture * height * width / max(on_screen, 1e-9)
-        halvings = 0
-        while texels >= 3 and min(height, width) >> halvings >= 2 and on_screen > 0:
+        mip_levels = 0
+        while texels >= 3 and min(height, width) >> mip_levels >= 2 and on_screen > 0:
             texels /= 4
-            halvings += 1
-        result.append(halvings)
+            mip_levels += 1
+        result.append(mip_levels)
     return result
 
 

@@ -14,7 +14,7 @@ _SHOULDER = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ShadingPoints:
     """N samples of surface, one column each; camera frame, linear RGB."""
 
     albedo: torch.Tensor
@@ -40,13 +40,16 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def unit(vector: torch.Tensor) -> torch.Tensor:
+def normalize(vector: torch.Tensor) -> torch.Tensor:
     """(3, N) of length 1; zero stays zero."""
     return vector / dot(vector, vector).sqrt().clamp(min=1e-20)
 
 
 def shade(
-    surface: Surface, irradiance: torch.Tensor, directions: torch.Tensor, colours: torch.Tensor
+    surface: ShadingPoints,
+    irradiance: torch.Tensor,
+    directions: torch.Tensor,
+    colours: torch.Tensor,
 ) -> torch.Tensor:
     """
     (3, N) linear RGB with a soft shoulder, so that highlights do not clip.
@@ -55,7 +58,7 @@ def shade(
     :param directions: (L, 3, N) or (L, 3, 1) unit, towards the lights
     :param colours: (L, 3, N) or (L, 3, 1)
     """
-    normal, view = surface.normal, unit(-surface.position)
+    normal, view = surface.normal, normalize(-surface.position)
     facing = dot(normal, view).clamp(min=0)
     mirrored = normal * (facing * 2) - view
     bleed = [surface.wrap * share for share in _BLEED]
@@ -64,7 +67,10 @@ def shade(
     # what is rough shows no mirror image at a grazing angle either
     smooth = (1 - surface.roughness) * (1 - surface.roughness)
     fresnel = surface.specular + (_fresnel(surface.specular, facing) - surface.specular) * smooth
-    diffuse, glossy = _look_up(irradiance, normal), _look_up(irradiance, mirrored) * fresnel
+    diffuse, glossy = (
+        _evaluate_harmonics(irradiance, normal),
+        _evaluate_harmonics(irradiance, mirrored) * fresnel,
+    )
     if surface.occlusion is not None:
         diffuse, glossy = diffuse * surface.occlusion, glossy * surface.occlusion
 
@@ -88,7 +94,7 @@ def shade(
     return linear.clamp_(max=_SHOULDER).add_(over * (1 - _SHOULDER) / (over + (1 - _SHOULDER)))
 
 
-def _look_up(irradiance: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+def _evaluate_harmonics(irradiance: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """(3, N): the harmonics of `lighting`, their constants taken into the few coefficients."""
     x, y, z = direction
     basis = (y, z, x, x * y, y * z, z * z * 3 - 1, x * z, x * x - y * y)

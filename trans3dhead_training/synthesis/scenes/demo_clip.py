@@ -9,25 +9,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
 from trans3dhead_ros.media.clip_truth import Truth, bundled_clip, write_truth
-from trans3dhead_training.synthesis.occluders.placement import only
+from trans3dhead_ros.types import Array
+from trans3dhead_training.synthesis.occluders.occluder_placement import only_occluders
 from trans3dhead_training.synthesis.render.lighting import rotate_irradiance
-from trans3dhead_training.synthesis.render.mesh import Mesh
 from trans3dhead_training.synthesis.render.renderer import Lighting, Scene, render
-from trans3dhead_training.synthesis.render.textures import encode_srgb
-from trans3dhead_training.synthesis.scenes.effects import sensor_noise
-from trans3dhead_training.synthesis.scenes.expression_sampling import looking, named
-from trans3dhead_training.synthesis.scenes.generate import SceneAssets, placed
-from trans3dhead_training.synthesis.scenes.posture import limited
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_training.synthesis.render.texture_atlas import encode_srgb
+from trans3dhead_training.synthesis.render.textured_mesh import Mesh
+from trans3dhead_training.synthesis.scenes.camera_effects import add_sensor_noise
+from trans3dhead_training.synthesis.scenes.expression_sampling import (
+    expression_coefficients,
+    gaze_expression,
+)
+from trans3dhead_training.synthesis.scenes.neck_pose import limit_neck_rotation
+from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, transform_meshes
 
 SIZE, FPS, SECONDS = (480, 360), 25.0, 10.0
 FIELD_OF_VIEW_DEG = 50.0
@@ -37,21 +37,22 @@ _ENVIRONMENT = 'venice_sunset_1k'
 
 @dataclass(frozen=True)
 class Actor:
-    """
-    One of the two and what they do.
-
-    :ivar seed: of the person. :ivar neck: (3,) m, where the neck stands. :ivar facing_deg: yaw of
-        the shoulders. :ivar phase: rad, sets the movements apart. :ivar blinks: s, when eyes close.
-    :ivar talks: s, from when to when. :ivar glasses: whether spectacles are worn.
-    """
+    """One of the two and what they do."""
 
     seed: int
+    """Of the person."""
     neck: tuple[float, float, float]
+    """(3,) m, where the neck stands."""
     facing_deg: float
+    """Yaw of the shoulders."""
     phase: float
+    """Rad, sets the movements apart."""
     blinks: tuple[float, ...]
+    """S, when eyes close."""
     talks: tuple[float, float]
+    """S, from when to when."""
     glasses: bool
+    """Whether spectacles are worn."""
 
     def pose(self, seconds: float) -> tuple[Array, Array]:
         """Return rotation (3, 3) and translation (3,) m, head → camera optical frame."""
@@ -81,7 +82,7 @@ class Actor:
         vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * seconds)
         smile = 0.75 * np.exp(-((seconds - end - 1.0) / 0.8) ** 2)
         brows = 0.6 * talking * np.clip(np.sin(2 * np.pi * 0.45 * seconds), 0, 1)
-        weights = looking(np.clip(0.35 * away + 6 * wander, -26, 26), 3 * wander)
+        weights = gaze_expression(np.clip(0.35 * away + 6 * wander, -26, 26), 3 * wander)
         for side in 'LR':
             weights |= {f'eyeBlink_{side}': blink, f'mouthSmile_{side}': smile,
                         f'cheekSquint_{side}': 0.5 * smile, f'browInnerUp_{side}': brows,
@@ -90,7 +91,7 @@ class Actor:
         weights |= {'jawOpen': 0.32 * talking * syllable + 0.08 * smile,
                     'mouthFunnel': 0.5 * talking * syllable * vowel,
                     'mouthPucker': 0.35 * talking * (1 - syllable) * vowel}
-        return named(weights, names)
+        return expression_coefficients(weights, names)
 
 
 ACTORS = (
@@ -109,21 +110,22 @@ def clip_truth(seconds: float = SECONDS) -> Truth:
 
 
 def write_clip(
-    studio: SceneAssets, folder: Path, seconds: float = SECONDS,
+    assets: SceneAssets, folder: Path, seconds: float = SECONDS,
     progress: Callable[[range], object] = lambda frames: frames,
 ) -> Path:
     """
     Render the clip at 480 × 360 and 25 frames a second, and write its truth beside it.
 
-    :param folder: made if it is not there. :param progress: wraps the frames' numbers, as tqdm.
+    :param folder: made if it is not there.
+    :param progress: wraps the frames' numbers, as tqdm.
     :return: the clip's path.
     :raises ValueError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / bundled_clip().name
     truth = clip_truth(seconds)
-    cast = [_prepared(studio, actor) for actor in ACTORS]
-    backdrop, lighting = _set(studio)
+    cast = [_prepared(assets, actor) for actor in ACTORS]
+    backdrop, lighting = _set(assets)
     intrinsics = torch.tensor(truth.intrinsics, dtype=torch.float32)
     noise = np.random.default_rng(0)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, SIZE)
@@ -134,38 +136,38 @@ def write_clip(
             meshes: list[Mesh] = []
             for number, (actor, perform) in enumerate(zip(ACTORS, cast, strict=True)):
                 rotation = truth.rotation[index, number]
-                body = limited(rotation.T @ actor.body(index / FPS))
-                meshes += placed(perform(index / FPS, body), rotation,
+                body = limit_neck_rotation(rotation.T @ actor.body(index / FPS))
+                meshes += transform_meshes(perform(index / FPS, body), rotation,
                                  truth.translation[index, number])
             picture = render([Scene(tuple(meshes), intrinsics, lighting, backdrop)]).image[0]
             image = np.ascontiguousarray(picture.numpy()[..., ::-1])
-            writer.write(sensor_noise(image, noise, 0.5))
+            writer.write(add_sensor_noise(image, noise, 0.5))
     finally:
         writer.release()
     write_truth(path, truth)
     return path
 
 
-def _prepared(studio: SceneAssets, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
+def _prepared(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
     """Return what gives an actor's meshes, head frame, at a time in seconds, shoulders turned."""
-    person = studio.draw(np.random.default_rng(actor.seed))
-    names = studio.labeller.model.expression_names
-    wear = only(glasses=1.0 if actor.glasses else 0.0)
+    person = assets.sample_person(np.random.default_rng(actor.seed))
+    names = assets.labeller.model.expression_names
+    wear = only_occluders(glasses=1.0 if actor.glasses else 0.0)
 
     def perform(seconds: float, body: Array) -> tuple[Mesh, ...]:
         face = actor.face(seconds, names)
         # The same draw every time: the same spectacles, fitted anew to the moving face.
-        return studio.room.dress(np.random.default_rng(actor.seed),
+        return assets.occluders.add_occluders(np.random.default_rng(actor.seed),
                                  person.meshes(face, body_rotation=body),
                                  person.head_vertices(face).astype(np.float64), wear)
 
     return perform
 
 
-def _set(studio: SceneAssets) -> tuple[torch.Tensor, Lighting]:
+def _set(assets: SceneAssets) -> tuple[torch.Tensor, Lighting]:
     """Return the background (H, W, 3) sRGB and the light: an evening square, and a lamp."""
-    environment = next((e for e in studio.environments if e.name == _ENVIRONMENT),
-                       studio.environments[0])
+    environment = next((e for e in assets.environments if e.name == _ENVIRONMENT),
+                       assets.environments[0])
     turn = Rotation.from_euler('y', -190, degrees=True).as_matrix()
     view = 0.55 * environment.view(turn, SIZE, 75.0)
     picture = encode_srgb(torch.from_numpy(view)).numpy()

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.synthesis.people.person import LOOK_DEG
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array
+from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
 _LARGEST = {'jawOpen': 1.0, 'mouthClose': 0.6, 'jawLeft': 0.6, 'jawRight': 0.6}
 
 
-def named(weights: Mapping[str, float], names: Sequence[str]) -> Array:
+def expression_coefficients(weights: Mapping[str, float], names: Sequence[str]) -> Array:
     """
     Return the coefficients (E,) of expressions by name, each held within its limits.
 
@@ -28,18 +26,18 @@ def named(weights: Mapping[str, float], names: Sequence[str]) -> Array:
                      for name in names])
 
 
-def looking(left_deg: float, up_deg: float) -> dict[str, float]:
+def gaze_expression(left_deg: float, up_deg: float) -> dict[str, float]:
     """Return the coefficients of eyes and lids that look to the person's left and up."""
-    left = left_deg / LOOK_DEG['Out']
+    left = left_deg / MAX_GAZE_DEG['Out']
     weights = {'eyeLookOut_L': max(left, 0.0), 'eyeLookIn_R': max(left, 0.0),
                'eyeLookIn_L': max(-left, 0.0), 'eyeLookOut_R': max(-left, 0.0)}
     for side in 'LR':
-        weights[f'eyeLookUp_{side}'] = max(up_deg / LOOK_DEG['Up'], 0.0)
-        weights[f'eyeLookDown_{side}'] = max(-up_deg / LOOK_DEG['Down'], 0.0)
+        weights[f'eyeLookUp_{side}'] = max(up_deg / MAX_GAZE_DEG['Up'], 0.0)
+        weights[f'eyeLookDown_{side}'] = max(-up_deg / MAX_GAZE_DEG['Down'], 0.0)
     return weights
 
 
-def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Array:
+def sample_expression(generator: np.random.Generator, names: Sequence[str]) -> Array:
     """
     Draw a face: eyes, mouth and brows each on their own, most of them moderately.
 
@@ -49,7 +47,7 @@ def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Arr
     :param names: the documented expressions in the order that the coefficients are wanted.
     :return: (53,) coefficients 0…1.
     """
-    weights = {} if generator.random() < 0.4 else looking(*generator.normal(0, [11.0, 7.0]))
+    weights = {} if generator.random() < 0.4 else gaze_expression(*generator.normal(0, [11.0, 7.0]))
     for part in (_draw_eyes, _draw_mouth, _draw_brows):
         for name, value in part(generator).items():
             weights[name] = weights.get(name, 0.0) + value
@@ -57,7 +55,7 @@ def draw_expression(generator: np.random.Generator, names: Sequence[str]) -> Arr
     for name in names:
         if not name.startswith('eye') and generator.random() < 0.15:
             weights[name] = weights.get(name, 0.0) + abs(generator.normal(0, 0.08))
-    return named(weights, names)
+    return expression_coefficients(weights, names)
 
 
 def _both(name: str, value: float, generator: np.random.Generator) -> dict[str, float]:

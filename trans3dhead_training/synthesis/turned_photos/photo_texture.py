@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_training.synthesis.preview.rasterizer import rasterise
-from trans3dhead_training.synthesis.turned_photos.chart import strands
-from trans3dhead_training.synthesis.turned_photos.fill import fill
-from trans3dhead_training.synthesis.turned_photos.photo_surface import HeadSurface, vertex_normals
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from trans3dhead_ros.mesh import vertex_normals
+from trans3dhead_ros.types import Array, Float32Array, Image
+from trans3dhead_training.core.rasterizer import rasterize
+from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import hair_strands
+from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
+from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 LEAST_FACING = 0.12
 """Cosine between a surface and the line of sight above which the photograph is its texture."""
@@ -34,53 +33,49 @@ _APART = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """
-    What the photograph shows of the posed head.
-
-    :ivar facing: (vertices,) cosine between surface and line of sight, 0 where it is hidden.
-    :ivar head: (H, W) 1 on the head. :ivar neck: (H, W) 1 on the neck.
-    """
+class PhotoVisibility:
+    """What the photograph shows of the posed head."""
 
     facing: Array
+    """(vertices,) cosine between surface and line of sight, 0 where it is hidden."""
     head: NDArray[np.uint8]
+    """(H, W) 1 on the head."""
     neck: NDArray[np.uint8]
+    """(H, W) 1 on the neck."""
 
 
 @dataclass(frozen=True, eq=False)
-class Texture:
-    """
-    The photograph, and below it a chart of what it hides.
-
-    :ivar image: (h, w, 3) BGR; the photograph lies at its upper left.
-    :ivar uv: (T, 3, 2) px of it, pixel centres at integers.
-    :ivar opened: (T, 3, 2) the same with the inside of a mouth that was closed.
-    :ivar eyes_at: (x, y) px, where the part without eyes begins.
-    """
+class PhotoTexture:
+    """The photograph, and below it a chart of what it hides."""
 
     image: Image
+    """(h, w, 3) BGR; the photograph lies at its upper left."""
     uv: Array
+    """(T, 3, 2) px of it, pixel centres at integers."""
     opened: Array
+    """(T, 3, 2) the same with the inside of a mouth that was closed."""
     eyes_at: tuple[int, int]
+    """(x, y) px, where the part without eyes begins."""
 
 
-def see(
+def photo_visibility(
     pixels: Array, turned: Array, surface: HeadSurface, shape: tuple[int, ...],
-) -> Sight:
+) -> PhotoVisibility:
     """
     Find which vertices a photograph shows.
 
-    :param pixels: (vertices, 2) px. :param turned: (vertices, 3) m, camera axes, z forward.
+    :param pixels: (vertices, 2) px.
+    :param turned: (vertices, 3) m, camera axes, z forward.
     :param shape: of the photograph.
     """
     reduction = max(1.0, max(shape[:2]) / _SIGHT_PX)
     size = (int(np.ceil(shape[1] / reduction)), int(np.ceil(shape[0] / reduction)))
     small = (pixels + 0.5) / reduction - 0.5
     depth = turned[:, 2]
-    seen = rasterise(small, 10 + depth, surface.triangles, size)
+    seen = rasterize(small, 10 + depth, surface.triangles, size)
     maps = np.full((size[0] * size[1], 2), [np.inf, 1.0], np.float32)
     maps[seen.pixel] = seen.interpolate(
-        np.stack([depth, surface.above_neck], axis=1).astype(np.float32), surface.triangles)
+        np.stack([depth, surface.neck_fade], axis=1).astype(np.float32), surface.triangles)
     nearest, above = maps.reshape(size[1], size[0], 2).transpose(2, 0, 1)
     column = np.clip(np.round(small[:, 0]), 0, size[0] - 1).astype(int)
     row = np.clip(np.round(small[:, 1]), 0, size[1] - 1).astype(int)
@@ -91,33 +86,34 @@ def see(
     is_head, is_neck = (
         cv2.resize((np.isfinite(nearest) & part).astype(np.uint8), (shape[1], shape[0]),
                    interpolation=cv2.INTER_NEAREST) for part in (above > 0.99, above <= 0.99))
-    return Sight(facing * inside * ~hidden, is_head, is_neck)
+    return PhotoVisibility(facing * inside * ~hidden, is_head, is_neck)
 
 
-def without_background(
-    sight: Sight, pixels: Array, person: Image, surface: HeadSurface, metre_px: float,
-) -> Sight:
+def exclude_outline(
+    sight: PhotoVisibility, pixels: Array, person: Image, surface: HeadSurface, metre_px: float,
+) -> PhotoVisibility:
     """Take out what lies so near the outline of the person (H, W) that it may be background."""
     distance = cv2.distanceTransform(person, cv2.DIST_L2, 3)
     column, row = np.round(pixels).astype(int).T
     inwards = distance[np.clip(row, 0, len(person) - 1), np.clip(column, 0, person.shape[1] - 1)]
     edge = _SKIN_EDGE_M + (_HAIR_EDGE_M - _SKIN_EDGE_M) * surface.hair
-    return Sight(sight.facing * (inwards >= edge * metre_px), sight.head, sight.neck)
+    return PhotoVisibility(sight.facing * (inwards >= edge * metre_px), sight.head, sight.neck)
 
 
-def texture_of(
-    picture: Image, pixels: Array, sight: Sight, eyeless: Image, surface: HeadSurface,
-) -> Texture:
+def project_texture(
+    picture: Image, pixels: Array, sight: PhotoVisibility, eyeless: Image, surface: HeadSurface,
+) -> PhotoTexture:
     """
     Give every triangle its texture.
 
-    :param picture: (H, W, 3) BGR. :param pixels: (vertices, 2) px, the posed head in it.
+    :param picture: (H, W, 3) BGR.
+    :param pixels: (vertices, 2) px, the posed head in it.
     :param eyeless: (h, w, 3) BGR, kept for eyes that close.
     """
     height, width = picture.shape[:2]
     least = LEAST_FACING + _HAIR_DOUBT * surface.hair
     # Where the chart has the detail, it takes over softly before the photograph ends.
-    needed = least[surface.triangles] + _BLEND * surface.chart.held[:, None]
+    needed = least[surface.triangles] + _BLEND * surface.chart.shows_detail[:, None]
     shown = ((sight.facing[surface.triangles] > needed).all(1) | surface.pocket
              | surface.lids.any(0))
     chart = _chart(picture, pixels, np.clip((sight.facing - least) / _BLEND, 0, 1), surface)
@@ -139,28 +135,28 @@ def texture_of(
         chart_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
         np.full(len(pixels), height + chart_height / 2)], axis=1)
     opened = np.where(surface.pocket[:, None, None], dark[surface.triangles], uv)
-    return Texture(image, uv, opened, (0, bottom))
+    return PhotoTexture(image, uv, opened, (0, bottom))
 
 
 def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) -> Image:
     """Return (h, w, 3) BGR: skin from skin, hair from hair, over the whole head."""
     chart = surface.chart
-    layers = chart.carry(np.column_stack([pixels, trust, surface.hair]))
+    layers = chart.interpolate(np.column_stack([pixels, trust, surface.hair]))
     # Softened inwards, so that a doubtful vertex leaves no spot with an edge.
     trust = cv2.GaussianBlur(cv2.erode(layers[..., 2], np.ones((3, 3))), (0, 0), 1.5)
     trust, hair = np.minimum(trust, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     hairy, deviation = _spread_usual(colours, trust * (hair > 0.99))
-    hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * strands(chart)
+    hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(chart)
     skin, _ = _spread_usual(colours, trust * (hair < 0.5))
     whole = skin + chart.hair * (hairy - skin)
     return np.clip(whole + trust[..., None] * (colours - whole), 0, 255).astype(np.uint8)
 
 
 def _spread_usual(
-    colours: NDArray[np.float32], known: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], float]:
+    colours: Float32Array, known: Float32Array,
+) -> tuple[Float32Array, float]:
     """
     Fill (H, W, 3) from what is known of it and looks like most of it.
 
@@ -170,13 +166,13 @@ def _spread_usual(
     """
     sure = colours[known > 0.5 * known.max()] if known.max() > 0 else colours[:0]
     if len(sure) == 0:
-        return fill(colours, known), 0.0
+        return inpaint(colours, known), 0.0
     usual = np.median(sure, axis=0)
     apart = (_lab(colours) - _lab(np.float32(usual)[None, None])) * _APART
     alike = np.clip(2 - np.linalg.norm(apart, axis=2), 0, 1)
     deviation = 1.5 * float(np.median(np.abs(sure.mean(1) - usual.mean())))
-    return fill(colours, known * alike, usual), deviation
+    return inpaint(colours, known * alike, usual), deviation
 
 
-def _lab(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+def _lab(colours: Float32Array) -> Float32Array:
     return cv2.cvtColor(colours / np.float32(255), cv2.COLOR_BGR2LAB)

@@ -13,24 +13,24 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
-from trans3dhead_training.synthesis.turned_photos.photo_background import without_head
-from trans3dhead_training.synthesis.turned_photos.photo_eyelids import Eyeless, without_eyes
-from trans3dhead_training.synthesis.turned_photos.photo_hair import hair_thickness, person_mask
-from trans3dhead_training.synthesis.turned_photos.photo_surface import (
+from trans3dhead_ros.mesh import vertex_normals
+from trans3dhead_ros.types import Array, Image
+from trans3dhead_training.synthesis.turned_photos.background_inpainting import remove_head
+from trans3dhead_training.synthesis.turned_photos.eye_inpainting import EyelessPatch, remove_eyes
+from trans3dhead_training.synthesis.turned_photos.hair_segmentation import (
+    hair_thickness,
+    segment_person,
+)
+from trans3dhead_training.synthesis.turned_photos.head_surface import (
     HeadSurface,
-    spread,
-    vertex_normals,
+    spread_displacements,
 )
 from trans3dhead_training.synthesis.turned_photos.photo_texture import (
-    Texture,
-    see,
-    texture_of,
-    without_background,
+    PhotoTexture,
+    exclude_outline,
+    photo_visibility,
+    project_texture,
 )
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
-
 
 # Places of the head frame, m: the middle of the skull, and the height of the chin.
 _MIDDLE, _CHIN = np.array([-0.085, 0.0, 0.0]), np.array([-0.085, 0.0, -0.10])
@@ -42,37 +42,34 @@ class RejectedError(ValueError):
 
 @dataclass(frozen=True)
 class PhotographConfig:
-    """
-    Which photographs are turned.
-
-    :ivar largest_yaw_deg: beyond, one side of the face is not in the picture well enough.
-    :ivar largest_residual: of the fit's inner points, of the landmark box.
-    :ivar smallest_box_px: of the landmark box's longer side.
-    """
+    """Which photographs are turned."""
 
     largest_yaw_deg: float = 50.0
+    """Beyond, one side of the face is not in the picture well enough."""
     largest_residual: float = 0.02
+    """Of the fit's inner points, of the landmark box."""
     smallest_box_px: float = 60.0
+    """Of the landmark box's longer side."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceFit:
-    """
-    The fit of one face, in box units of its labels (u = 2 (px - box centre) / longer side).
-
-    :ivar rotation: (3, 3) head -> camera, apparent. :ivar translation: (2,).
-    :ivar log_scale: log of box units per metre. :ivar shape: (I,). :ivar expression: (E,).
-    :ivar inner_error: residual of points 17-67, of the box.
-    :ivar offsets: (51, 3) m, where labellers put the inner points, seen from the model's landmarks.
-    """
+    """The fit of one face, in box units of its labels (u = 2 (px - box centre) / longer side)."""
 
     rotation: Array
+    """(3, 3) head -> camera, apparent."""
     translation: Array
+    """(2,)."""
     log_scale: float
+    """Log of box units per metre."""
     shape: Array
+    """(I,)."""
     expression: Array
+    """(E,)."""
     inner_error: float
+    """Residual of points 17-67, of the box."""
     offsets: Array
+    """(51, 3) m, where labellers put the inner points, seen from the model's landmarks."""
 
     @classmethod
     def of_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
@@ -94,42 +91,44 @@ class Photograph:
 
     Between the photograph and the surface there is weak perspective:
     px = scale (rotation v)[:2] + translation.
-
-    :ivar rotation: (3, 3), translation (2,) px, scale px per metre. :ivar shape: (I,), expression
-        (E,). :ivar field: (V, 3) m, head frame: what moves the model onto the labels.
-    :ivar inner: (51, 3) m, head frame: the labelled points 17-67.
-    :ivar thickness: (vertices,) m of the hair.
-    :ivar texture: of the head with that hair. :ivar eyeless: the photograph without its eyes.
-    :ivar backgrounds: (H, W, 3) BGR, the photograph with its head painted over, for a head that
-        turns to its left (yaw < 0) and to its right.
     """
 
     surface: HeadSurface
     rotation: Array
+    """(3, 3), translation (2,) px, scale px per metre."""
     translation: Array
     scale: float
     shape: Array
+    """(I,), expression (E,)."""
     expression: Array
     field: Array
+    """(V, 3) m, head frame: what moves the model onto the labels."""
     inner: Array
+    """(51, 3) m, head frame: the labelled points 17-67."""
     thickness: Array
-    texture: Texture
-    eyeless: Eyeless
+    """(vertices,) m of the hair."""
+    texture: PhotoTexture
+    """Of the head with that hair."""
+    eyeless: EyelessPatch
+    """The photograph without its eyes."""
     backgrounds: tuple[Image, Image]
+    """(H, W, 3) BGR, the photograph with its head painted over, for a head that turns to its left
+    (yaw < 0) and to its right."""
 
     def project(self, points: Array) -> Array:
         """Return (..., 2) px of (..., 3) m in the photograph."""
         return self.scale * (points @ self.rotation[:2].T) + self.translation
 
 
-def prepare(
+def prepare_photograph(
     picture: Image, points: Array, fit: FaceFit, surface: HeadSurface,
     config: PhotographConfig = PhotographConfig(),
 ) -> Photograph:
     """
     Make a photograph ready to be turned.
 
-    :param picture: (H, W, 3) uint8 BGR. :param points: (68, 2) px, jaw on the visible contour.
+    :param picture: (H, W, 3) uint8 BGR.
+    :param points: (68, 2) px, jaw on the visible contour.
     :raises RejectedError: with the reason, where the result would not be worth looking at.
     :raises ValueError: for an array of another shape.
     """
@@ -143,20 +142,20 @@ def prepare(
     _reject(fit, side, config)
     scale = float(np.exp(fit.log_scale)) * side / 2
     translation = fit.translation * side / 2 + (low + high) / 2
-    head = surface.shaped(fit.shape, fit.expression)
+    head = surface.model_vertices(fit.shape, fit.expression)
     field, inner = _onto_labels(head, points, fit, scale, translation, surface)
     bare = surface.vertices(head + field) @ fit.rotation.T
     person, thickness = _hair(picture, bare, scale, translation, surface)
     turned = surface.with_hair(bare, thickness)
     pixels = scale * turned[:, :2] + translation
-    sight = see(pixels, turned, surface, picture.shape)
-    eyeless = without_eyes(picture, points, scale)
-    texture = texture_of(picture, pixels, without_background(
+    sight = photo_visibility(pixels, turned, surface, picture.shape)
+    eyeless = remove_eyes(picture, points, scale)
+    texture = project_texture(picture, pixels, exclude_outline(
         sight, pixels, person, surface, scale), eyeless.image, surface)
     middle, chin = (scale * fit.rotation[:2] @ place + translation for place in (_MIDDLE, _CHIN))
     left, up = scale * fit.rotation[:2, 1:].T
-    backgrounds = (without_head(picture, sight.head, person, left, up, middle, chin),
-                   without_head(picture, sight.head, person, -left, up, middle, chin))
+    backgrounds = (remove_head(picture, sight.head, person, left, up, middle, chin),
+                   remove_head(picture, sight.head, person, -left, up, middle, chin))
     return Photograph(surface, fit.rotation, translation, scale, fit.shape, fit.expression, field,
                       inner, thickness, texture, eyeless, backgrounds)
 
@@ -166,8 +165,8 @@ def _hair(
 ) -> tuple[NDArray[np.uint8], Array]:
     """Return the person's mask (H, W) and the thickness of its hair (vertices,) m."""
     pixels = scale * turned[:, :2] + translation
-    sight = see(pixels, turned, surface, picture.shape)
-    person = person_mask(picture, sight.head | sight.neck, scale)
+    sight = photo_visibility(pixels, turned, surface, picture.shape)
+    person = segment_person(picture, sight.head | sight.neck, scale)
     normals = vertex_normals(turned, surface.triangles)
     return person, hair_thickness(surface, pixels, normals, person, scale)
 
@@ -203,5 +202,5 @@ def _onto_labels(
     jaw = missing[:JAW_COUNT]
     jaw -= (jaw * along).sum(1, keepdims=True) * along
     displaced = missing @ fit.rotation[:2] / scale
-    field = spread(head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced)
+    field = spread_displacements(head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced)
     return field, control[JAW_COUNT:] + displaced[JAW_COUNT:]

@@ -1,0 +1,55 @@
+"""Eyebrows painted into the skin's texture: they follow every expression and cost nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_training.core.surface_points import closest_points, rasterize_uv
+from trans3dhead_training.synthesis.anatomy.asset_files import (
+    read_mhclo_vertices,
+    read_obj,
+    read_rgba,
+)
+from trans3dhead_training.synthesis.anatomy.face_kit import FaceKit
+from trans3dhead_training.synthesis.anatomy.makehuman_body import MakeHumanBody
+from trans3dhead_training.synthesis.anatomy.skin_uv_maps import SIZE
+
+OVERSAMPLING = 4
+BRIDGE = 9
+"""Half the width of the bridge of the nose, px of the texture."""
+
+
+def eyebrow_opacity(folder: Path, kit: FaceKit, body: MakeHumanBody) -> NDArray[np.uint8]:
+    """
+    Return the opacity (512, 1024) of one MakeHuman eyebrow in the skin's texture.
+
+    :raises ValueError: when a file is missing or damaged.
+    """
+    name = folder.name
+    mesh = read_obj(folder / f'{name}.obj')
+    opacity = read_rgba(folder / f'{name}.png')[..., 3]
+    placed = body.to_head_frame_rigid(read_mhclo_vertices(folder / f'{name}.mhclo', body.base))
+    found = body.closest_surface_points(placed)
+    on_head = found.interpolate(body.bent, body.triangles)
+    skin = kit.parts['skin']
+    face = skin.uv[..., 0].mean(1) < 0.5
+    mean = skin.mean.astype(float)
+    at = closest_points(on_head, mean, skin.triangles[face])
+    uv = np.einsum('pkc,pk->pc', skin.uv[face][at.triangle].astype(float), at.weights)
+
+    size = (SIZE[0] * OVERSAMPLING, SIZE[1] * OVERSAMPLING)
+    texels = rasterize_uv(uv[mesh.triangles], size)
+    source = np.einsum('pkc,pk->pc', mesh.uv[texels.points.triangle], texels.points.weights)
+    height, width = opacity.shape
+    column = np.clip((source[:, 0] * width).astype(int), 0, width - 1)
+    row = np.clip((source[:, 1] * height).astype(int), 0, height - 1)
+    painted = np.zeros(size[::-1], np.uint8)
+    painted[texels.row, texels.column] = opacity[row, column]
+    # Nothing grows on the bridge of the nose; a stray texel there reads as a mole on everybody.
+    middle = size[0] // 4
+    painted[:, middle - BRIDGE * OVERSAMPLING:middle + BRIDGE * OVERSAMPLING] = 0
+    return cv2.resize(painted, SIZE, interpolation=cv2.INTER_AREA)

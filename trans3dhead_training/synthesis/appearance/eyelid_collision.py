@@ -1,0 +1,66 @@
+"""Eyelids that never let the eyeball through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trans3dhead_ros.types import Float32Array, IndexArray
+from trans3dhead_training.synthesis.anatomy.face_kit import HeadPart
+from trans3dhead_training.synthesis.appearance.eye_texture import fit_sphere_centre
+
+EYES = ('eye_left', 'eye_right')
+REACH_M = 0.021
+LID_M = 0.0004
+"""A lid lies at least so far outside the eyeball's sphere."""
+BULGE = 1.025
+"""The cornea stands out of the sphere, as a share of its radius, at most about so far."""
+
+
+@dataclass(frozen=True, eq=False)
+class Eyelid:
+    """The skin about one eyeball."""
+
+    vertices: IndexArray
+    """(L,) skin vertices in front of it."""
+    centre: Float32Array
+    """(3,) m."""
+    radius: float
+    """M."""
+    floor: Float32Array
+    """(L,) m: nearer to the centre a vertex may not come."""
+
+    @classmethod
+    def of(
+        cls, parts: Mapping[str, HeadPart], shapes: Mapping[str, Float32Array], eye: str
+    ) -> Eyelid:
+        """Measure one eye of a person with neutral vertices `shapes`."""
+        mean_centre = fit_sphere_centre(parts[eye].mean)
+        away = parts['skin'].mean - mean_centre
+        near = np.flatnonzero((np.linalg.norm(away, axis=1) < REACH_M) & (away[:, 0] > 0.002))
+        centre = fit_sphere_centre(shapes[eye])
+        radius = float(np.median(np.linalg.norm(shapes[eye] - centre, axis=1)))
+        rest = shapes['skin'][near] - centre
+        distance = np.linalg.norm(rest, axis=1)
+        # The lids' inner edges lie inside by design, hidden: they come no deeper than at rest.
+        floor = np.minimum(distance, radius * BULGE + LID_M)
+        return cls(near, centre.astype(np.float32), radius, floor.astype(np.float32))
+
+    def with_flat_cornea(self, eyeball: Float32Array) -> Float32Array:
+        """Return the eyeball (V, 3) with a flatter cornea, over which a lid can close."""
+        away = eyeball - self.centre
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        limit = BULGE * self.radius
+        flat = np.where(distance > limit, limit + 0.2 * (distance - limit), distance)
+        return (self.centre + away * (flat / distance)).astype(np.float32)
+
+    def push_skin_outside(self, skin: Float32Array) -> Float32Array:
+        """Return the skin (S, 3) with the vertices that lie in the eyeball moved before it."""
+        away = skin[self.vertices] - self.centre
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        result = skin.copy()
+        result[self.vertices] = self.centre + away * np.maximum(
+            self.floor[:, None] / distance, 1.0)
+        return result

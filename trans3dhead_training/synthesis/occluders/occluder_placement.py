@@ -1,0 +1,112 @@
+"""What people wear on their heads and hold before their faces; labels stay, visibility changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.types import Array
+from trans3dhead_training.synthesis.occluders.facewear import (
+    sample_glasses,
+    sample_mask,
+    sample_scarf,
+)
+from trans3dhead_training.synthesis.occluders.handheld import sample_prop
+from trans3dhead_training.synthesis.occluders.headwear import (
+    sample_hat,
+    sample_headphones,
+    surface_over_hair,
+)
+from trans3dhead_training.synthesis.occluders.radial_surface import (
+    MOUTH_CENTRE,
+    SKULL_CENTRE,
+    RadialSurface,
+)
+from trans3dhead_training.synthesis.render.textured_mesh import Mesh
+
+_FALLBACK_SKIN = np.array([190.0, 145.0, 120.0])
+
+
+@dataclass(frozen=True)
+class OccluderDistribution:
+    """Chances of each kind; several may come together."""
+
+    glasses: float = 0.17
+    sun_glasses: float = 0.06
+    hat: float = 0.11
+    headphones: float = 0.04
+    mask: float = 0.05
+    scarf: float = 0.05
+    prop: float = 0.09
+
+
+@dataclass(frozen=True, eq=False)
+class OccluderPlacement:
+    """Fits wear to heads of one head model; the costly part is done once."""
+
+    model: HeadModel
+    skull: RadialSurface
+    face: RadialSurface
+
+    @classmethod
+    def of(cls, model: HeadModel) -> OccluderPlacement:
+        """Cast the rays from the skull's and the mouth's middle."""
+        return cls(
+            model, RadialSurface.of(model, SKULL_CENTRE), RadialSurface.of(model, MOUTH_CENTRE)
+        )
+
+    def add_occluders(
+        self, generator: np.random.Generator, meshes: Sequence[Mesh], vertices: Array,
+        distribution: OccluderDistribution = OccluderDistribution(),
+    ) -> tuple[Mesh, ...]:
+        """
+        Return a person's meshes with what is drawn for them to wear; hats press the hair down.
+
+        :param meshes: of the person, head frame; hair is told by a name that begins with 'hair',
+            skin by 'skin'.
+        :param vertices: (V, 3) m of the head model, head frame.
+        """
+        chance = generator.random(7)
+        landmarks = vertices[self.model.landmark_indices.numpy()]
+        worn: list[Mesh] = []
+        meshes = list(meshes)
+        if chance[0] < distribution.hat:
+            hat, crown = sample_hat(generator, self.skull.points(vertices))
+            meshes = [crown.flatten_hair(mesh) if mesh.name.startswith('hair') else mesh
+                      for mesh in meshes]
+            worn += hat
+        elif chance[1] < distribution.headphones:
+            hair = [mesh for mesh in meshes if mesh.name.startswith('hair')]
+            worn += sample_headphones(
+                generator, surface_over_hair(self.skull.points(vertices), hair)
+            )
+        if chance[2] < distribution.sun_glasses:
+            worn += sample_glasses(generator, vertices, landmarks, dark=True)
+        elif chance[3] < distribution.glasses:
+            worn += sample_glasses(generator, vertices, landmarks, dark=False)
+        if chance[4] < distribution.mask:
+            worn += sample_mask(generator, self.face.points(vertices), landmarks)
+        if chance[5] < distribution.scarf:
+            worn += sample_scarf(generator, landmarks)
+        if chance[6] < distribution.prop:
+            worn += sample_prop(generator, landmarks, _skin_colour(meshes))
+        return (*meshes, *worn)
+
+
+def only_occluders(**chances: float) -> OccluderDistribution:
+    """Return a distribution in which nothing but the named kinds happens."""
+    nothing = OccluderDistribution(*([0.0] * 7))
+    return replace(nothing, **chances)
+
+
+def _skin_colour(meshes: Sequence[Mesh]) -> Array:
+    for mesh in meshes:
+        if mesh.name.startswith('skin'):
+            # Of the middle of the texture: borders may be empty.
+            height, width = mesh.texture.shape[:2]
+            part = mesh.texture[height // 3:height // 2, width // 3:2 * width // 3, :3]
+            return np.median(part.numpy().reshape(-1, 3), axis=0).astype(float)
+    return _FALLBACK_SKIN

@@ -1,0 +1,101 @@
+"""The outer surface of a person's head by direction: what hats, masks and headphones sit on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.types import Array, IndexArray
+
+SKULL_CENTRE = np.array([-0.085, 0.0, 0.015])
+"""m, head frame: middle of the skull, from which hats are measured."""
+MOUTH_CENTRE = np.array([-0.055, 0.0, -0.055])
+"""m, head frame: inside the mouth, from which masks are measured."""
+
+_TRIED = 96  # triangles nearest to a ray
+
+
+@dataclass(frozen=True, eq=False)
+class RadialSurface:
+    """
+    Where rays from one inner point leave the head, on a grid of elevation and azimuth.
+
+    The places are points of the model's triangles, so they follow every identity and expression.
+    """
+
+    centre: Array
+    """(3,) m."""
+    corners: IndexArray
+    """(E, A, 3) vertices,."""
+    weights: Array
+    """(E, A, 3) of the points. Rows run from -90° (below) to 90°, columns from -180° over 0 (ahead,
+    +x) to 180°; azimuth grows to the person's left."""
+
+    @classmethod
+    def of(
+        cls, model: HeadModel, centre: Array, shape: tuple[int, int] = (37, 73)
+    ) -> RadialSurface:
+        """Cast the rays on the model's mean; a ray that leaves through the neck ends at the rim."""
+        vertices = model.mean.detach().cpu().numpy().astype(np.float64)
+        triangles = model.triangles.cpu().numpy()
+        elevation, azimuth = np.meshgrid(np.linspace(-90, 90, shape[0]),
+                                         np.linspace(-180, 180, shape[1]), indexing='ij')
+        rays = direction_vector(elevation, azimuth).reshape(-1, 3)
+        corners = vertices[triangles] - centre
+        # A ray meets only triangles that lie about its direction.
+        middle = corners.mean(1)
+        tree = cKDTree(middle / np.linalg.norm(middle, axis=1, keepdims=True))
+        _, near = tree.query(rays, k=min(_TRIED, len(triangles)))
+        a, ab, ac = (corners[near][:, :, 0], corners[near][:, :, 1] - corners[near][:, :, 0],
+                     corners[near][:, :, 2] - corners[near][:, :, 0])
+        cross = np.cross(ab, ac)
+        slope = (cross * rays[:, None]).sum(-1)
+        slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
+        # Cramer's rule, with the same products for all three unknowns.
+        turned = np.cross(a, rays[:, None])
+        distance = (cross * a).sum(-1) / slope
+        v, w = (turned * ac).sum(-1) / slope, -(turned * ab).sum(-1) / slope
+        hit = (v >= -1e-9) & (w >= -1e-9) & (v + w <= 1 + 1e-9) & (distance > 0)
+        best = np.where(hit, distance, -1.0).argmax(1)
+        row = np.arange(len(rays))
+        chosen = triangles[near[row, best]]
+        weights = np.stack([1 - v - w, v, w], axis=-1)[row, best]
+        missed = ~hit.any(1)
+        toward = (vertices - centre) / np.linalg.norm(vertices - centre, axis=1, keepdims=True)
+        chosen[missed] = (rays[missed] @ toward.T).argmax(1)[:, None]
+        weights[missed] = [1.0, 0.0, 0.0]
+        return cls(centre, chosen.reshape(*shape, 3), weights.reshape(*shape, 3))
+
+    def points(self, vertices: Array) -> Array:
+        """Return the surface (E, A, 3) m of a head (V, 3)."""
+        return np.einsum('eak,eakc->eac', self.weights, vertices[self.corners])
+
+
+def direction_vector(elevation_deg: Array, azimuth_deg: Array) -> Array:
+    """Return unit vectors (..., 3) of the head frame."""
+    elevation, azimuth = np.deg2rad(elevation_deg), np.deg2rad(azimuth_deg)
+    return np.stack([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth),
+                     np.sin(elevation)], axis=-1)
+
+
+def sample_map(grid: Array, elevation_deg: Array, azimuth_deg: Array) -> Array:
+    """Interpolate a grid (E, A, C or nothing) of a `RadialSurface` at angles (...), held within it."""
+    rows, columns = grid.shape[:2]
+    x = np.clip((np.asarray(azimuth_deg) + 180) / 360, 0, 1) * (columns - 1)
+    y = np.clip((np.asarray(elevation_deg) + 90) / 180, 0, 1) * (rows - 1)
+    flat = cv2.remap(grid.astype(np.float32), x.reshape(1, -1).astype(np.float32),
+                     y.reshape(1, -1).astype(np.float32), cv2.INTER_LINEAR,
+                     borderMode=cv2.BORDER_REPLICATE)
+    return flat.reshape(*x.shape, *grid.shape[2:]).astype(np.float64)
+
+
+def spherical_coordinates(points: Array, centre: Array) -> tuple[Array, Array, Array]:
+    """Return elevation and azimuth in degrees, and the distance in m, of points (..., 3)."""
+    offset = points - centre
+    radius = np.linalg.norm(offset, axis=-1)
+    elevation = np.rad2deg(np.arcsin(np.clip(offset[..., 2] / np.maximum(radius, 1e-9), -1, 1)))
+    return elevation, np.rad2deg(np.arctan2(offset[..., 1], offset[..., 0])), radius

@@ -1,0 +1,105 @@
+"""The skin of a head as a flat chart: where the texture of what no photograph shows is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from trans3dhead_ros.types import Array, BoolArray, Float32Array, IndexArray
+from trans3dhead_training.core.rasterizer import rasterize
+
+AXIS_X = -0.085
+"""The vertical about which the skull is round, m, head frame."""
+
+_LOW, _HIGH = -0.17, 0.13
+_SIZE = (384, 192)
+_FRONT_DEG = 50.0
+"""Nearer to the nose the chart holds no detail."""
+_OVER_M = 0.004
+
+# Height in m above the sellion where hair ends, by the angle from the front in degrees.
+_HAIRLINE = np.array([
+    [0, 0.078], [40, 0.072], [60, 0.045], [75, 0.020], [90, 0.025], [110, 0.028], [122, -0.015],
+    [135, -0.070], [180, -0.085]])
+_HAIR_SOFTNESS_M = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class CylindricalAtlas:
+    """
+    A cylinder about the head's vertical, cut at the nose: u is the angle, v the height downwards.
+    """
+
+    corners: Float32Array
+    """(T, 3, 2) px of every triangle's corners."""
+    places: IndexArray
+    """(vertices, 2) px."""
+    triangles: IndexArray
+    """(T, 3)."""
+    pixel: IndexArray
+    """(N,) row * width + column that some triangle covers,."""
+    triangle: IndexArray
+    """(N,) which,."""
+    weights: Float32Array
+    """(N, 3) and where on it."""
+    shows_detail: BoolArray
+    """(T,) triangles whose detail the chart holds: the outermost at their place, beside the face or
+    behind it."""
+    hair: Array
+    """(H, W, 1) 0 (skin) .. 1."""
+
+    @classmethod
+    def of(cls, points: Array, triangles: IndexArray) -> CylindricalAtlas:
+        """Chart a surface (vertices, 3) m, head frame."""
+        width, height = _SIZE
+        angle = angle_from_front(points)
+        back = np.where(angle < 0, angle + np.pi, angle - np.pi)  # 0 at the back of the head
+        u = 0.5 - back / (2 * np.pi)
+        v = (_HIGH - points[:, 2]) / (_HIGH - _LOW)
+        unit = np.clip(np.stack([u, v], axis=1), 0, 1)
+        corners = unit[triangles]
+        wraps = np.ptp(corners[..., 0], axis=1)[:, None] > 0.5
+        corners[..., 0] = np.where(wraps & (corners[..., 0] < 0.5), 1.0, corners[..., 0])
+        corners *= [width - 1, height - 1]
+        radius = np.hypot(points[:, 0] - AXIS_X, points[:, 1])[triangles]
+        apart = np.arange(3 * len(triangles)).reshape(-1, 3)
+        seen = rasterize(corners.reshape(-1, 2), 1 - radius.ravel(), apart, _SIZE)
+        outermost = np.zeros(width * height)
+        outermost[seen.pixel] = (radius[seen.triangle] * seen.weights).sum(1)
+        middle = np.round(corners.mean(1)).astype(int) @ [1, width]
+        shows_detail = ((radius.mean(1) > outermost[middle] - _OVER_M)
+                & (np.abs(angle)[triangles].min(1) > np.deg2rad(_FRONT_DEG)))
+        z = np.linspace(_HIGH, _LOW, height)[:, None]
+        column_angle = np.pi - np.abs(np.linspace(-np.pi, np.pi, width))[None]
+        return cls(corners.astype(np.float32), np.round(unit * [width - 1, height - 1]).astype(int),
+                   triangles, seen.pixel, seen.triangle, seen.weights, shows_detail,
+                   hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None])
+
+    def interpolate(self, values: Array) -> Float32Array:
+        """Return (H, W, C) of values (vertices, C); 0 where no triangle is."""
+        width, height = _SIZE
+        result = np.zeros((width * height, values.shape[1]), np.float32)
+        corners = values.astype(np.float32)[self.triangles[self.triangle]]
+        result[self.pixel] = np.einsum('nkc,nk->nc', corners, self.weights)
+        return result.reshape(height, width, -1)
+
+
+def angle_from_front(points: Array) -> Array:
+    """Return radians about the head's vertical of (..., 3) m, 0 at the nose, left positive."""
+    return np.arctan2(points[..., 1], points[..., 0] - AXIS_X)
+
+
+def hair_weight(angle: Array, z: Array, softness: float = _HAIR_SOFTNESS_M) -> Array:
+    """Return 0 (skin) .. 1 (hair) at angles from the front in radians and heights in m."""
+    line = np.interp(np.rad2deg(np.abs(angle)), *_HAIRLINE.T)
+    return np.clip((z - line) / softness + 0.5, 0, 1)
+
+
+def hair_strands(chart: CylindricalAtlas) -> Float32Array:
+    """Return (H, W, 1) noise of unit deviation that runs down the head as hair does."""
+    noise = np.random.default_rng(0).standard_normal(chart.hair.shape[:2]).astype(np.float32)
+    fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=1.2, sigmaY=9.0)
+    coarse = cv2.GaussianBlur(noise, (0, 0), sigmaX=6.0, sigmaY=18.0)
+    return (fine / fine.std() + 0.7 * coarse / coarse.std())[..., None]

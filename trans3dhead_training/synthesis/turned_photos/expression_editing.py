@@ -1,0 +1,124 @@
+"""Closing eyes and moving the jaw of a photograph by the model's expression shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trans3dhead_ros.landmarks import JAW_COUNT
+from trans3dhead_ros.types import Array, Image
+from trans3dhead_training.synthesis.turned_photos.eye_inpainting import UPPER_LIDS, draw_lashes
+from trans3dhead_training.synthesis.turned_photos.head_surface import SIDES
+from trans3dhead_training.synthesis.turned_photos.photograph import Photograph
+
+# Upper over lower lid, landmarks.
+_LIDS = {'R': ((37, 41), (38, 40)), 'L': ((43, 47), (44, 46))}
+_LID_GAP_M = 0.0006
+_EXTRA_BLINK = (-0.3, 0.5)
+_SHUT = 0.95
+_INNER_MOUTH = (62, 66)
+
+
+@dataclass(frozen=True, eq=False)
+class EditedHead:
+    """A photograph's head with another expression."""
+
+    expression: Array
+    """(E,)."""
+    head: Array
+    """(V, 3) m, on its labels."""
+    inner: Array
+    """(51, 3) m the labelled points 17-67."""
+    uv: Array
+    """(T, 3, 2) px of."""
+    texture: Image
+    """(h, w, 3) BGR."""
+
+
+def mouth_gap(photograph: Photograph) -> float:
+    """Return m between the inner lips, as labelled."""
+    upper, lower = (photograph.inner[point - JAW_COUNT] for point in _INNER_MOUTH)
+    return float(np.linalg.norm(upper - lower))
+
+
+def eyelid_gap(photograph: Photograph, side: str) -> float:
+    """Return m between the lids of an eye, 'R' or 'L', as labelled."""
+    return float(np.mean([np.linalg.norm(photograph.inner[a - JAW_COUNT]
+                                         - photograph.inner[b - JAW_COUNT])
+                          for a, b in _LIDS[side]]))
+
+
+def edit_expression(
+    photograph: Photograph, blink: tuple[float, float], jaw: float,
+) -> EditedHead:
+    """
+    Close the eyes and open or close the mouth.
+
+    :param blink: (right, left) 0 as they are .. 1 closed.
+    :param jaw: added to jawOpen.
+    """
+    surface, texture = photograph.surface, photograph.texture
+    names, basis = surface.model.expression_names, surface.expressions
+    inner = surface.model.landmark_indices.numpy()[JAW_COUNT:]
+    expression = photograph.expression.copy()
+    if jaw and 'jawOpen' in names:
+        place = names.index('jawOpen')
+        expression[place] = np.clip(expression[place] + jaw, 0, 1)
+    closing = {side: amount for side, amount in zip(SIDES, blink, strict=True)
+               if amount > 0 and f'eyeBlink_{side}' in names}
+    for side, amount in closing.items():
+        for name, target in (('eyeBlink', 1.0), ('eyeWide', 0.0), ('eyeSquint', 0.0)):
+            if f'{name}_{side}' in names:
+                place = names.index(f'{name}_{side}')
+                expression[place] += amount * (target - expression[place])
+    field = photograph.field
+    moved = np.tensordot(expression - photograph.expression, basis[:, inner], 1)
+    for side, amount in closing.items():
+        shape = basis[names.index(f'eyeBlink_{side}')]
+        extra = _until_lids_meet(photograph, moved, shape[inner], side, amount)
+        field = field + extra * shape
+        moved = moved + extra * shape[inner]
+    head = surface.model_vertices(photograph.shape, expression) + field
+    changed = EditedHead(expression, head, photograph.inner + moved,
+                      texture.opened if jaw > 0 else texture.uv, texture.image)
+    return _with_lids(photograph, changed, closing) if closing else changed
+
+
+def _until_lids_meet(
+    photograph: Photograph, moved: Array, shape: Array, side: str, amount: float,
+) -> float:
+    """Return how much more of the blink brings the labelled lids together, which are not ours."""
+    gap = speed = wanted = 0.0
+    for upper, lower in np.array(_LIDS[side]) - JAW_COUNT:
+        open_now = (photograph.inner[upper] - photograph.inner[lower])[2]
+        gap += open_now + (moved[upper] - moved[lower])[2]
+        speed += (shape[lower] - shape[upper])[2]
+        wanted += (1 - amount) * open_now + amount * _LID_GAP_M
+    return float(np.clip((gap - wanted) / max(speed, 1e-6), *_EXTRA_BLINK))
+
+
+def _with_lids(
+    photograph: Photograph, changed: EditedHead, closing: dict[str, float]
+) -> EditedHead:
+    """
+    Cover closing lids with skin from where they come to lie, and lashes at their edge.
+
+    Their own skin is folded away in the photograph: stretched, it would show lashes and shadow.
+    """
+    surface, texture, eyeless = photograph.surface, photograph.texture, photograph.eyeless
+    landed = photograph.project(surface.vertices(changed.head))[surface.triangles]
+    height, width = eyeless.image.shape[:2]
+    landed = np.clip(landed - eyeless.corner, 0, [width - 1, height - 1]) + texture.eyes_at
+    uv, part = changed.uv, eyeless
+    for side, amount in closing.items():
+        covered = surface.lids[SIDES.index(side)]
+        if amount > _SHUT:  # nothing of the eye may shine through the seam
+            covered = covered | surface.balls[SIDES.index(side)]
+        uv = np.where(covered[:, None, None], landed, uv)
+        edge = photograph.project(changed.inner[np.array(UPPER_LIDS[side]) - JAW_COUNT])
+        part = replace(part, image=draw_lashes(part, edge, photograph.scale, amount))
+    image = texture.image.copy()
+    x, y = texture.eyes_at
+    image[y:y + height, x:x + width] = part.image
+    return replace(changed, uv=uv, texture=image)

@@ -1,0 +1,90 @@
+"""Where a person's hair and body are in a photograph, seen from the fitted head."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.types import Array, Mask
+from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
+from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
+
+_SIDE_PX = 90
+_STEP_M, _STEPS = 0.002, 22
+_THINNEST_M, _THICKEST_M = 0.004, 0.036
+_CHART, _COARSER = (48, 24), 8
+
+
+def segment_person(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> Mask:
+    """
+    Separate the person from the background by colour (GrabCut), starting from the bare head.
+
+    :param picture: (H, W, 3) BGR.
+    :param head: (H, W) 1 on the fitted head without hair.
+    :param metre_px: px per metre.
+    :return: (H, W) 1 on the person near the head.
+    """
+    reduction = max(1.0, max(head.shape) / _SIDE_PX)
+    size = tuple(max(int(side / reduction), 2) for side in head.shape[::-1])
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    head = cv2.resize(head, size, interpolation=cv2.INTER_NEAREST)
+
+    def near(metres: float) -> Mask:
+        reach = max(round(metres * metre_px / reduction), 1)
+        return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+
+    label = np.full(head.shape, cv2.GC_BGD, np.uint8)
+    label[cv2.dilate(head, near(0.07)) > 0] = cv2.GC_PR_BGD
+    label[cv2.dilate(head, near(0.018)) > 0] = cv2.GC_PR_FGD
+    label[(small == 0).all(axis=2)] = cv2.GC_BGD
+    label[cv2.erode(head, near(0.012)) > 0] = cv2.GC_FGD
+    if not ((label & 1) == 0).any() or not (label & 1).any():
+        return np.full(picture.shape[:2], int((label & 1).any()), np.uint8)
+    cv2.setRNGSeed(0)  # OpenCV starts the colour clusters at random
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, label, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+    person = cv2.morphologyEx((label & 1).astype(np.uint8), cv2.MORPH_CLOSE, near(0.010))
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, near(0.005))
+    return cv2.resize(person, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def hair_thickness(
+    surface: HeadSurface, pixels: Array, normals: Array, person: Mask, metre_px: float,
+) -> Array:
+    """
+    Measure how far the person reaches beyond the outline of the bare skull.
+
+    :param pixels: (vertices, 2) px of the head without hair.
+    :param normals: (vertices, 3) camera frame.
+    :param person: (H, W).
+    :return: (vertices,) m, of skin too, where it is not hair's.
+    """
+    outline = np.flatnonzero((surface.hair > 0.3) & (np.abs(normals[:, 2]) < 0.35))
+    chart = np.full((*_CHART[::-1], 1), 0.012, np.float32)
+    place = surface.chart.places // _COARSER
+    if len(outline):
+        direction = normals[outline, :2]
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        reach = metre_px * _STEP_M * np.arange(_STEPS)
+        ray = pixels[outline, None] + direction[:, None] * reach[:, None]
+        height, width = person.shape
+        column, row = np.round(ray[..., 0]).astype(int), np.round(ray[..., 1]).astype(int)
+        known = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        inside = person[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)] > 0
+        # A ray that leaves the picture inside the hair tells nothing.
+        ends = ~inside & known
+        thickness = np.clip(_STEP_M * ends.argmax(1), _THINNEST_M, _THICKEST_M)
+        told = known[:, 0] & (ends.any(1) | known.all(1))
+        thickness = np.where(ends.any(1), thickness, _THICKEST_M)
+        cell = place[outline] @ [1, _CHART[0]]
+        total = np.bincount(cell, told, _CHART[0] * _CHART[1])
+        mean = np.bincount(cell, told * thickness, len(total)) / np.maximum(total, 1e-6)
+        # A weak belief in the usual thickness everywhere.
+        belief = 0.02
+        mean = (mean * total + belief * 0.012) / (total + belief)
+        known_share = np.minimum(total + belief, 1)
+        filled = inpaint(np.repeat(mean.reshape(_CHART[::-1])[..., None], 3, 2).astype(np.float32),
+                      known_share.reshape(_CHART[::-1]).astype(np.float32))
+        chart = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
+    return chart[place[:, 1], place[:, 0], 0].astype(float)

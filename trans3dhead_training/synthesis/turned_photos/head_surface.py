@@ -1,0 +1,209 @@
+"""What turning a photograph needs to know of the head model, computed once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.mesh import vertex_normals
+from trans3dhead_ros.types import Array, BoolArray, IndexArray
+from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import (
+    CylindricalAtlas,
+    angle_from_front,
+    hair_weight,
+)
+
+SIDES = ('R', 'L')
+"""The person's right and left, as names of expressions end."""
+
+_LID_MOVES = 0.1
+_NECK_END, _NECK_FADE = -0.145, 0.02
+_INNER_LIPS = slice(60, 68)
+_MOUTH_RINGS = ((0.55, 0.008), (0.0, 0.014))
+"""Share of the mouth's width and depth in m of the rings that close it behind the lips."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadSurface:
+    """
+    The head model with its mouth closed by a pocket, hair on its skull and a chart of its skin.
+
+    Its vertices are the model's V, then the pocket's; `vertices` makes them.
+    """
+
+    model: HeadModel
+    """What it is of."""
+    triangles: IndexArray
+    """(T, 3) counter-clockwise from outside."""
+    pocket: BoolArray
+    """(T,) of the mouth's inside."""
+    chart: CylindricalAtlas
+    """Of its skin."""
+    hair: Array
+    """(vertices,) 0 (skin) .. 1."""
+    neck_fade: Array
+    """(vertices,) 0 where the mesh ends .. 1 on the head."""
+    eyeball: BoolArray
+    """(vertices,) of the two eyeballs."""
+    lids: BoolArray
+    """(2, T) what moves in a blink of the `SIDES`."""
+    balls: BoolArray
+    """(2, T) the eyeballs of the `SIDES`."""
+    depth_in_mouth: Array
+    """(vertices,) 0 at the lips .. 1."""
+    expressions: Array
+    """(E, V, 3) the model's."""
+    parts: tuple[IndexArray, IndexArray]
+    """Which triangles never fade, and which fade where the neck ends."""
+    lips: IndexArray
+    """Vertices around the mouth's hole."""
+
+    @classmethod
+    def of(cls, model: HeadModel) -> HeadSurface:
+        """Prepare a head model whose mouth is a hole in its mesh; another has no pocket."""
+        mean = model.mean.double().cpu().numpy()
+        triangles = model.triangles.cpu().numpy()
+        lips = _mouth_loop(triangles, mean, model.landmark_indices.cpu().numpy()[_INNER_LIPS])
+        closing = _pocket_triangles(lips, len(mean))
+        everything = np.concatenate([triangles, closing])
+        pocket = np.arange(len(everything)) >= len(triangles)
+        placed = np.concatenate([mean, _pocket_points(mean[lips])]) if len(lips) else mean
+        eyeball = np.zeros(len(placed), dtype=bool)
+        eyeball[:len(mean)] = _eyeballs(triangles, len(mean))
+        hair = np.zeros(len(placed))
+        hair[:len(mean)] = hair_weight(angle_from_front(mean), mean[:, 2])
+        expressions = model.expression.double().cpu().numpy()
+        above = neck_fade(placed[:, 2])
+        side = placed[everything][..., 1].mean(1)
+        on_ball = eyeball[everything].all(1)
+        solid = (above[everything] == 1).all(1)
+        return cls(model, everything, pocket, CylindricalAtlas.of(placed, everything),
+                   hair * ~eyeball, above, eyeball,
+                   _lids(expressions, model.expression_names, everything),
+                   np.stack([on_ball & (side < 0), on_ball & (side > 0)]),
+                   _depth_in_mouth(len(mean), len(placed)), expressions,
+                   (np.flatnonzero(solid), np.flatnonzero(~solid)), lips)
+
+    def vertices(self, head: Array) -> Array:
+        """Return the surface's vertices of the model's (V, 3) m, without hair."""
+        if len(self.lips) == 0:
+            return head
+        return np.concatenate([head, _pocket_points(head[self.lips])])
+
+    def with_hair(self, vertices: Array, thickness: Array) -> Array:
+        """Return the vertices with the skull's ones moved out by their hair (vertices,) m."""
+        normals = vertex_normals(vertices, self.triangles)
+        return vertices + (thickness * self.hair)[:, None] * normals
+
+    def model_vertices(self, shape: Array, expression: Array) -> Array:
+        """Return the model's vertices (V, 3) m of coefficients (I,) and (E,)."""
+        with torch.no_grad():
+            vertices = self.model(torch.from_numpy(np.asarray(shape, np.float32))[None],
+                                  torch.from_numpy(np.asarray(expression, np.float32))[None])
+        return vertices[0].double().numpy()
+
+
+def neck_fade(z: Array) -> Array:
+    """Return 1 on the head .. 0 where the model's neck ends, of heights in m, head frame."""
+    return np.clip((z - _NECK_END) / _NECK_FADE, 0, 1)
+
+
+def _boundary_loops(triangles: IndexArray) -> list[list[int]]:
+    edges = Counter((int(a), int(b)) for pair in ((0, 1), (1, 2), (2, 0))
+                    for a, b in triangles[:, pair])
+    follows = {a: b for a, b in edges if (b, a) not in edges}
+    loops, seen = [], set()
+    for start in sorted(follows):
+        loop, current = [], start
+        while current not in seen and current in follows:
+            seen.add(current)
+            loop.append(current)
+            current = follows[current]
+        if loop and current == start:
+            loops.append(loop)
+    return loops
+
+
+def _mouth_loop(
+    triangles: IndexArray, mean: Array, inner_lips: IndexArray,
+) -> IndexArray:
+    """Return the hole between the lips, empty where the mesh has none there."""
+    middle = mean[inner_lips].mean(0)
+    for loop in _boundary_loops(triangles):
+        if np.linalg.norm(mean[loop].mean(0) - middle) < 0.015:
+            return np.array(loop)
+    return np.empty(0, dtype=np.int64)
+
+
+def _pocket_points(lips: Array) -> Array:
+    middle = lips.mean(0)
+    rings = []
+    for share, depth in _MOUTH_RINGS:
+        ring = middle + share * (lips - middle) - [depth, 0.0, 0.0]
+        rings.append(ring if share > 0 else ring[:1])
+    return np.concatenate(rings)
+
+
+def _pocket_triangles(lips: IndexArray, first: int) -> IndexArray:
+    """Close the loop by a ring and a fan; a hole's own direction is that of its filling."""
+    count = len(lips)
+    if count == 0:
+        return np.empty((0, 3), dtype=np.int64)
+    ring = first + np.arange(count)
+    after = np.roll(np.arange(count), -1)
+    middle = np.full(count, first + count)
+    return np.concatenate([
+        np.stack([lips[after], lips, ring], axis=1),
+        np.stack([lips[after], ring, ring[after]], axis=1),
+        np.stack([ring[after], ring, middle], axis=1)])
+
+
+def _lids(
+    expressions: Array, names: Sequence[str], triangles: IndexArray,
+) -> BoolArray:
+    moves = np.zeros((len(SIDES), int(triangles.max()) + 1), dtype=bool)
+    for row, side in enumerate(SIDES):
+        if f'eyeBlink_{side}' in names:
+            distance = np.linalg.norm(expressions[names.index(f'eyeBlink_{side}')], axis=1)
+            moves[row, :len(distance)] = distance > _LID_MOVES * distance.max()
+    return moves[:, triangles].any(2)
+
+
+def _depth_in_mouth(model_count: int, count: int) -> Array:
+    depth = np.zeros(count)
+    depth[model_count:] = 0.6
+    if count > model_count:
+        depth[-1] = 1.0
+    return depth
+
+
+def _eyeballs(triangles: IndexArray, count: int) -> BoolArray:
+    """Return (V,) which vertices are not joined to the skin."""
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]]])
+    graph = csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
+    return label != np.bincount(label).argmax()
+
+
+def spread_displacements(
+    places: Array, points: Array, displacements: Array, reach_m: float = 0.03, noise: float = 0.03,
+) -> Array:
+    """
+    Return (V, C): displacements (P, C) at points (P, 3) spread smoothly over places (V, 3), m.
+
+    A Gaussian process with a Matérn 3/2 kernel: near a point its displacement, far away none.
+    """
+    def kernel(a: Array, b: Array) -> Array:
+        squared = (a ** 2).sum(1)[:, None] + (b ** 2).sum(1) - 2 * a @ b.T
+        r = np.sqrt(np.maximum(squared, 0)) * (3 ** 0.5 / reach_m)
+        return (1 + r) * np.exp(-r)
+
+    inner = kernel(points, points) + noise * np.eye(len(points))
+    return kernel(places, points) @ np.linalg.solve(inner, displacements)

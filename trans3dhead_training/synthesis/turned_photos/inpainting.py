@@ -1,0 +1,36 @@
+"""Smooth filling of unknown parts of a picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.types import Float32Array
+
+
+def inpaint(
+    picture: Float32Array, known: Float32Array, otherwise: float | NDArray[np.floating] = 128.0,
+) -> Float32Array:
+    """
+    Fill what is unknown from coarser and coarser means of what is known (pull-push).
+
+    :param picture: (H, W, C) float32.
+    :param known: (H, W) float32 in 0..1, trust in a pixel.
+    :param otherwise: the colour where nothing is known at all.
+    :return: (H, W, C): the picture where fully known.
+    """
+    height, width = known.shape
+    if min(height, width) <= 2:
+        total = known.sum()
+        mean = (picture * known[..., None]).sum((0, 1)) / total if total > 1e-3 else otherwise
+        coarse = np.broadcast_to(np.float32(mean), picture.shape)
+    else:
+        size = ((width + 1) // 2, (height + 1) // 2)
+        weight = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture * known[..., None], size, interpolation=cv2.INTER_AREA)
+        small /= np.maximum(weight, 1e-6)[..., None]
+        # A few known pixels speak for their whole neighbourhood.
+        coarse = cv2.resize(inpaint(small, np.minimum(4 * weight, 1.0), otherwise), (width, height),
+                            interpolation=cv2.INTER_LINEAR)
+    return picture * known[..., None] + coarse * (1 - known[..., None])

@@ -1,0 +1,174 @@
+"""Which photograph is turned to which pose, so that together they hold every pose alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trans3dhead_ros.geometry import euler_from_rotation
+from trans3dhead_ros.types import Array, Image
+from trans3dhead_training.synthesis.turned_photos.expression_editing import eyelid_gap, mouth_gap
+from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
+from trans3dhead_training.synthesis.turned_photos.photograph import (
+    FaceFit,
+    Photograph,
+    prepare_photograph,
+)
+from trans3dhead_training.synthesis.turned_photos.target_pose import TargetPose, TurnedFace
+from trans3dhead_training.synthesis.turned_photos.turned_renderer import SIZE, render_poses
+
+
+@dataclass(frozen=True)
+class PoseSamplerConfig:
+    """How turns are drawn."""
+
+    largest_yaw_deg: float = 90.0
+    """Of a turned picture, to either side."""
+    largest_pitch_deg: float = 40.0
+    """Of a turned picture."""
+    pitch_sigma_deg: float = 14.0
+    """Of the change of pitch."""
+    largest_lift_deg: float = 25.0
+    """Of the chin, under which no photograph shows the neck."""
+    roll_sigma_deg: float = 3.0
+    """Of the roll in the plane that is added."""
+    two_sided_deg: float = 10.0
+    """A head within this yaw shows both cheeks, and may turn to either side."""
+    back_deg: float = 4.0
+    """How far a head may turn back towards the camera."""
+    blinks: float = 0.25
+    """Share of pictures with closing eyes; `wholly` of them close, the others half."""
+    wholly: float = 0.7
+    winks: float = 0.03
+    """Share with one eye closed."""
+    jaws: float = 0.15
+    """Share with a moved jaw."""
+
+
+# A mouth that is shut, one that is wide open, and an eye that is shut already; m.
+_SHUT_MOUTH_M, _OPEN_MOUTH_M, _SHUT_EYE_M = 0.003, 0.010, 0.004
+
+
+def assign_yaws(
+    source_yaws: Array, per_photo: float, generator: np.random.Generator,
+    config: PoseSamplerConfig = PoseSamplerConfig(), beside: Array | None = None,
+) -> list[Array]:
+    """
+    Share out yaws that are evenly spread over -largest..largest among photographs.
+
+    Turning shows only what a photograph shows, so a head turned to one side is turned farther to
+    that side; a nearly frontal one to either. Frontal yaws therefore go to frontal photographs.
+
+    :param source_yaws: (N,) degrees.
+    :param per_photo: turns of a photograph, on average.
+    :param beside: (M,) degrees, pictures that are there already: with them, not by themselves, the
+        turns are even.
+    :return: N arrays of yaws in degrees; some photographs may have none.
+    """
+    source_yaws = np.asarray(source_yaws, dtype=float)
+    count = round(len(source_yaws) * per_photo)
+    if count == 0:
+        return [np.empty(0) for _ in source_yaws]
+    targets = _even_yaws(count, config.largest_yaw_deg,
+                         np.empty(0) if beside is None else np.asarray(beside, float), generator)
+    given: list[list[float]] = [[] for _ in source_yaws]
+    taken = np.zeros(len(source_yaws)) + generator.random(len(source_yaws)) / 2
+    # The yaws that fewest photographs can serve first.
+    for target in targets[np.argsort(np.abs(targets), kind='stable')]:
+        fits = can_turn_to(source_yaws, target, config)
+        if not fits.any():
+            fits = np.abs(source_yaws - target) <= np.abs(source_yaws - target).min() + 5
+        chosen = int(np.where(fits, taken, np.inf).argmin())
+        taken[chosen] += 1
+        given[chosen].append(float(target))
+    return [np.array(yaws) for yaws in given]
+
+
+def _even_yaws(
+    count: int, largest: float, beside: Array, generator: np.random.Generator,
+) -> Array:
+    """Return (count,) yaws within -largest..largest that even out those beside them."""
+    bins = 36
+    present = np.histogram(beside, bins, (-largest, largest))[0]
+    # As water fills a vessel: up to one level wherever the ground lies below it.
+    ground = np.sort(present)
+    levels = (count + np.cumsum(ground)) / np.arange(1, bins + 1)
+    level = levels[np.flatnonzero(levels >= ground)[-1]]
+    # Rounded along the cumulative sum, so that the shares add up to the count.
+    edges = np.round(np.cumsum(np.clip(level - present, 0, None)) + 1e-6).astype(int)
+    shares = np.diff(edges, prepend=0)
+    low = np.linspace(-largest, largest, bins + 1)[:-1]
+    return np.concatenate([
+        start + (np.arange(share) + generator.random(share)) * (2 * largest / bins / share)
+        for start, share in zip(low, shares, strict=True) if share])
+
+
+def can_turn_to(
+    source_yaws: Array, target: float, config: PoseSamplerConfig = PoseSamplerConfig()
+) -> Array:
+    """Return (N,) bool: photographs whose heads may be turned to this yaw."""
+    side = np.sign(target) if target else 1.0
+    beyond = np.abs(target) >= side * source_yaws - config.back_deg
+    return beyond & (side * source_yaws >= -config.two_sided_deg)
+
+
+def sample_target_pose(
+    photograph: Photograph, yaw: float, generator: np.random.Generator,
+    config: PoseSamplerConfig = PoseSamplerConfig(),
+) -> TargetPose:
+    """Return a turn to this yaw in degrees with random pitch, roll and expression."""
+    _, pitch, roll = euler_from_rotation(photograph.rotation)
+    chance = generator.random(6)
+    nod = np.clip(generator.normal(0, config.pitch_sigma_deg),
+                  -config.largest_pitch_deg, config.largest_lift_deg)
+    pitch = float(np.clip(pitch + nod, -config.largest_pitch_deg, config.largest_pitch_deg))
+    # Roll about the nose is a lean towards the camera in profile: it fades.
+    roll *= np.cos(np.deg2rad(yaw))
+    roll = float(roll + generator.normal(0, config.roll_sigma_deg))
+    amount = 1.0 if chance[1] < config.wholly else float(generator.uniform(0.25, 0.9))
+    blink = [0.0, 0.0]
+    if chance[0] < config.blinks:
+        blink = [amount, amount]
+    elif chance[0] < config.blinks + config.winks:
+        blink[int(chance[2] < 0.5)] = 1.0
+    blink = [amount * (eyelid_gap(photograph, side) > _SHUT_EYE_M)
+             for side, amount in zip('RL', blink, strict=True)]
+    jaw = 0.0
+    if chance[3] < config.jaws:
+        gap = mouth_gap(photograph)
+        if gap < _SHUT_MOUTH_M:
+            jaw = float(generator.uniform(0.04, 0.25))
+        elif gap > _OPEN_MOUTH_M:
+            jaw = -float(generator.uniform(0.05, 0.3))
+    return TargetPose((float(yaw), pitch, roll), (float(blink[0]), float(blink[1])), jaw)
+
+
+def render_random_poses(
+    picture: Image, points: Array, fit: FaceFit, surface: HeadSurface,
+    generator: np.random.Generator, yaws: Sequence[float] | int, size: int = SIZE,
+    config: PoseSamplerConfig = PoseSamplerConfig(),
+) -> Iterator[tuple[Image, TurnedFace]]:
+    """
+    Yield turned pictures of one labelled photograph and their truth.
+
+    :param picture: (H, W, 3) uint8 BGR.
+    :param points: (68, 2) px, jaw on the visible contour.
+    :param yaws: degrees, as `assign_yaws` shares them out; a number draws so many at random.
+    :raises RejectedError: with the reason, for a photograph not fit to be turned.
+    """
+    photograph = prepare_photograph(picture, points, fit, surface)
+    if isinstance(yaws, int):
+        yaws = _random_yaws(photograph, yaws, generator, config)
+    turns = [sample_target_pose(photograph, yaw, generator, config) for yaw in yaws]
+    yield from render_poses(photograph, turns, size)
+
+
+def _random_yaws(
+    photograph: Photograph, count: int, generator: np.random.Generator, config: PoseSamplerConfig,
+) -> Array:
+    source = euler_from_rotation(photograph.rotation)[:1]
+    every = np.linspace(-config.largest_yaw_deg, config.largest_yaw_deg, 721)
+    every = every[[bool(can_turn_to(source, yaw, config)[0]) for yaw in every]]
+    return generator.choice(every, count)

@@ -1,0 +1,139 @@
+"""A photograph's head in a new pose, and the labels that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from trans3dhead_ros.geometry import euler_from_rotation, rotation_from_euler
+from trans3dhead_ros.head_model import visible_contour
+from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.types import Array, BoolArray, Image
+from trans3dhead_training.synthesis.turned_photos.expression_editing import edit_expression
+from trans3dhead_training.synthesis.turned_photos.photograph import Photograph
+
+PIVOT = np.array([-0.095, 0.0, -0.10])
+"""Where a head turns on its neck, m, head frame."""
+
+
+@dataclass(frozen=True)
+class TargetPose:
+    """A new pose and expression."""
+
+    euler_deg: tuple[float, float, float]
+    """(yaw, pitch, roll) of the new picture, the convention of `geometry`."""
+    blink: tuple[float, float] = (0.0, 0.0)
+    """(right, left) 0..1, how far the eyes close from where they are."""
+    jaw: float = 0.0
+    """Added to the model's jawOpen; below 0 closes an open mouth."""
+
+
+@dataclass(frozen=True, eq=False)
+class TurnedFace:
+    """
+    Truth of a turned picture, px of that picture (pixel centres at integers).
+
+    u = exp(log_scale) (rotation V)[:2] + translation, but for what moved the model onto its labels.
+    """
+
+    landmarks: Array
+    """(68, 3) the 3D definition, z px, smaller nearer, 0 at the sellion; the inner 51 are the
+    labelled points."""
+    contour: Array
+    """(17, 2) jaw on the visible contour."""
+    visible: BoolArray
+    """(68,) of `landmarks`."""
+    rotation: Array
+    """(3, 3) apparent."""
+    translation: Array
+    """(2,)."""
+    log_scale: float
+    """Log of px per metre."""
+    shape: Array
+    """(I,)."""
+    expression: Array
+    """(E,)."""
+    vertices_px: Array
+    """(V, 3) x, y, depth of the head model's vertices, on the labels."""
+
+    @property
+    def box(self) -> Array:
+        """(4,) x0 y0 x1 y1, tight around the landmarks."""
+        return np.concatenate([self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)])
+
+
+@dataclass(frozen=True, eq=False)
+class PosedHead:
+    """What a picture shows, before it is drawn."""
+
+    photograph: Photograph
+    vertices: Array
+    """(vertices, 3) px, px, m."""
+    uv: Array
+    """(T, 3, 2) px of."""
+    texture: Image
+    """(h, w, 3) BGR."""
+    background: Image
+    """(size, size, 3) BGR."""
+    truth: TurnedFace
+    """All landmarks still count as seen."""
+    landmark_depth: Array
+    """(68,) m, as those of `vertices`."""
+
+
+def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256) -> PosedHead:
+    """Place the head, its background and its labels in a picture (size, size)."""
+    surface, model = photograph.surface, photograph.surface.model
+    rotation = rotation_from_euler(np.array(target.euler_deg))
+    changed = edit_expression(photograph, target.blink, target.jaw)
+    head = changed.head
+    index = model.landmark_indices.numpy()
+    landmarks = np.concatenate([head[index[:JAW_COUNT]], changed.inner])
+    candidates = head[model.contour_indices.numpy()]
+    chosen = visible_contour(torch.from_numpy(candidates)[None],
+                             torch.from_numpy(rotation)[None])[0].numpy()
+    contour = candidates[np.arange(JAW_COUNT), chosen]
+
+    # The pivot stays where it is; then the crop about the new landmark box.
+    turned = landmarks @ rotation.T
+    translation = photograph.project(PIVOT) - photograph.scale * (rotation @ PIVOT)[:2]
+    flat = photograph.scale * turned[:, :2] + translation
+    low, high = flat.min(0), flat.max(0)
+    zoom = size / (2.0 * (high - low).max())
+    shift = (size - 1) / 2 - zoom * (low + high) / 2
+    scale = photograph.scale * zoom
+    translation = zoom * translation + shift
+    depth = turned[:, 2]
+    sellion_depth = rotation[2] @ head[index[SELLION]]
+
+    def on_picture(points: Array) -> Array:
+        placed = points @ rotation.T
+        return np.column_stack([scale * placed[:, :2] + translation,
+                                scale * (placed[:, 2] - sellion_depth)])
+
+    truth = TurnedFace(
+        on_picture(landmarks), on_picture(contour)[:, :2], np.ones(len(landmarks), dtype=bool),
+        rotation, translation, float(np.log(scale)), photograph.shape, changed.expression,
+        on_picture(head))
+    placed = surface.with_hair(surface.vertices(head), photograph.thickness) @ rotation.T
+    vertices = np.column_stack([scale * placed[:, :2] + translation, placed[:, 2]])
+    background = _background(photograph, target, zoom, shift, size)
+    return PosedHead(photograph, vertices, changed.uv, changed.texture, background, truth, depth)
+
+
+def _background(
+    photograph: Photograph, target: TargetPose, zoom: float, shift: Array, size: int,
+) -> Image:
+    """Cut the crop from the photograph without its head, turned in the plane as the head was."""
+    roll = euler_from_rotation(photograph.rotation)[2]
+    angle = np.deg2rad(target.euler_deg[2] - roll)
+    c, s = np.cos(angle), np.sin(angle)
+    linear = zoom * np.array([[c, -s], [s, c]])
+    pivot = photograph.project(PIVOT)
+    matrix = np.column_stack([linear, zoom * pivot + shift - linear @ pivot])
+    picture = photograph.backgrounds[int(target.euler_deg[0] >= 0)]
+    return cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR,
+                          borderMode=cv2.BORDER_REFLECT_101)
