@@ -49,7 +49,7 @@ def bundled_head_model() -> HeadModel:
 def small_network(seed: int = 0) -> Trans3DHead:
     """Return an untrained network that a test runs in milliseconds."""
     torch.manual_seed(seed)
-    config = NetworkConfig(input_size=32, widths=(8, 8, 16, 16), dim=16, heads=2, feedforward=16)
+    config = NetworkConfig(input_size=32, widths=(8, 8, 16, 16), dim=16, num_heads=2, ffn_dim=16)
     network = Trans3DHead(config, small_head_model()).eval()
     with torch.no_grad():
         # About the size of a head in its crop; training sets this average.

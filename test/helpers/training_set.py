@@ -14,7 +14,7 @@ from trans3dhead_training.fitting import prepare_fits
 from trans3dhead_training.fitting.head_basis import save_head_model
 
 NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
-           'network.dim=16', 'network.heads=2', 'network.feedforward=16']
+           'network.dim=16', 'network.num_heads=2', 'network.ffn_dim=16']
 
 
 def write_training_set(root: Path) -> Path:

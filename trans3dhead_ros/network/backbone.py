@@ -8,23 +8,25 @@ import torch
 from torch import nn
 
 
-def convolution(inputs: int, outputs: int, stride: int = 1, activate: bool = True) -> nn.Sequential:
-    """Return 3x3 convolution, batch norm and, if `activate`, ReLU."""
+def conv_bn(in_channels: int, out_channels: int, stride: int = 1,
+            relu: bool = True) -> nn.Sequential:
+    """Return a 3x3 convolution, batch normalisation and, if `relu`, ReLU."""
     layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)]
-    if activate:
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(out_channels)]
+    if relu:
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+    """Two 3x3 convolutions with a shortcut; the identity until it is trained."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(convolution(width, width),
-                                  convolution(width, width, activate=False))
-        nn.init.zeros_(self.body[1][1].weight)  # starts as the identity
+        self.body = nn.Sequential(conv_bn(channels, channels),
+                                  conv_bn(channels, channels, relu=False))
+        nn.init.zeros_(self.body[1][1].weight)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) to the same shape."""
@@ -32,13 +34,18 @@ class ResidualBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A stem and stages, each of which halves the resolution."""
+    """
+    A stem and stages, each of which halves the resolution.
+
+    :param widths: channels of the stem and of each stage.
+    :param blocks: residual blocks of each stage.
+    """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.stem = convolution(3, widths[0], stride=2)
+        self.stem = conv_bn(3, widths[0], stride=2)
         self.stages = nn.Sequential(*(
-            nn.Sequential(convolution(before, width, stride=2),
+            nn.Sequential(conv_bn(before, width, stride=2),
                           *(ResidualBlock(width) for _ in range(count)))
             for before, width, count in zip(widths[:-1], widths[1:], blocks, strict=True)))
 
@@ -48,13 +55,20 @@ class Backbone(nn.Module):
 
 
 class SpatialPool(nn.Module):
-    """Summarise a feature map in a vector that still knows where things are."""
+    """
+    Summarise a feature map in a vector that keeps where things are.
 
-    def __init__(self, inputs: int, side: int, reduced: int, outputs: int) -> None:
+    :param in_channels: C of the feature map.
+    :param side: height and width of the feature map.
+    :param reduced: channels that are kept of each position.
+    :param out_features: size of the vector.
+    """
+
+    def __init__(self, in_channels: int, side: int, reduced: int, out_features: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(inputs, reduced, 1)
-        self.project = nn.Linear(reduced * side * side, outputs)
+        self.reduce = nn.Conv2d(in_channels, reduced, 1)
+        self.project = nn.Linear(reduced * side * side, out_features)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Map (B, C, side, side) to (B, outputs)."""
+        """Map (B, C, side, side) to (B, out_features)."""
         return torch.relu(self.project(torch.relu(self.reduce(features)).flatten(1)))

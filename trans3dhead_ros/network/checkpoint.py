@@ -1,10 +1,10 @@
 """
-Checkpoints: one safetensors file that holds the network, its head model and where they come from.
+Checkpoints: one safetensors file that holds a network, its head model and their provenance.
 
-Never pickle: a file from a stranger can be wrong, but it cannot run code. Floats are stored in half
-precision where that loses nothing that matters. The metadata says what the tensors are and `load`
-holds it against them before any memory is taken for them; every number that decides about memory or
-time has a bound.
+Never pickle: an untrusted file can be wrong, but it cannot run code. Floats are stored in half
+precision where the loss does not matter. The metadata describes the tensors, and `load_checkpoint`
+checks one against the other before it allocates memory for them; every number that determines
+memory or time has an upper bound.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ FORMAT_VERSION = 1
 COLOUR_ORDER = 'RGB'
 
 _HEAD = 'head_model.'
-#: The mean head in half precision would be off by up to 0.06 mm, for a saving of 20 kB.
+# Half precision would move vertices of the mean head by up to 0.06 mm, to save 20 kB.
 _SINGLE_PRECISION = (_HEAD + 'mean',)
 _INDICES = ('triangles', 'landmark_indices', 'contour_indices')
-#: Far beyond every network for a robot.
-_LARGEST = {'input_size': 1024, 'crop_scale': 10, 'widths': 8192, 'blocks': 64, 'dim': 8192,
-            'heads': 512, 'feedforward': 65536, 'encoder_layers': 64, 'decoder_layers': 64}
-_LONGEST_NAME = 100
+# Far above the sizes of any network for a robot.
+_MAX_VALUES = {'input_size': 1024, 'crop_scale': 10, 'widths': 8192, 'blocks': 64, 'dim': 8192,
+            'num_heads': 512, 'ffn_dim': 65536, 'encoder_layers': 64, 'decoder_layers': 64}
+_MAX_NAME_LENGTH = 100
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
-_STATED = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
-_RETRAIN = 'take a file made by `trans3dhead train` or `trans3dhead average` of this version'
+_DEFAULTS = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
+_REMEDY = 'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
 
 
 def bundled_checkpoint() -> Path:
-    """Return where the checkpoint that comes with the package lies."""
+    """Return the path of the checkpoint that comes with the package."""
     return Path(__file__).resolve().parent.parent / 'models' / 'head_tracker.safetensors'
 
 
@@ -54,17 +54,19 @@ def save_checkpoint(
     path: str | os.PathLike[str], network: Trans3DHead, metadata: Mapping[str, Any],
 ) -> None:
     """
-    Write the network with its head model; an existing file is replaced in one step.
+    Write a network with its head model; an existing file is replaced atomically.
 
+    :param path: of the file; its folder is created.
+    :param network: the network.
     :param metadata: JSON values by name. `training_data`, `licence` and `metrics` are always
-        written ('not stated' where absent); more names are kept. What describes the tensors is
-        added here.
+        written ('not stated' where absent), other names are kept. The description of the tensors
+        is added here.
     :raises ValueError: when a tensor holds a number that is not finite or the metadata is not JSON.
     """
     tensors = {name: _for_disk(name, tensor) for name, tensor in network.state_dict().items()}
     head = network.head_model
     full = {
-        **_STATED, **metadata,
+        **_DEFAULTS, **metadata,
         'format': FORMAT,
         'format_version': FORMAT_VERSION,
         'network': network.config.to_dict(),
@@ -72,16 +74,16 @@ def save_checkpoint(
         'head_model': _topology(tensors),
         'input_size': network.config.input_size,
         'colour_order': COLOUR_ORDER,
-        'sha256': _sha256(tensors),
+        'sha256': tensors_sha256(tensors),
     }
     try:
         text = {name: json.dumps(value, ensure_ascii=False, allow_nan=False)
                 for name, value in full.items()}
     except (TypeError, ValueError) as error:
-        raise UserError(f'metadata: holds a value that is not JSON ({error})') from None
+        raise ValueError(f'metadata: holds a value that is not JSON ({error})') from None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that a reader never sees half a file.
+    # Written under another name and renamed, so that nobody reads half a file.
     partial = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         partial.write_bytes(save(tensors, metadata=text))
@@ -92,10 +94,12 @@ def save_checkpoint(
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
-    Return a checkpoint's metadata without reading its tensors.
+    Return the metadata of a checkpoint without reading its tensors.
 
+    :param path: of the checkpoint.
+    :return: JSON values by name.
     :raises ValueError: when the file is missing, truncated, not a checkpoint of this project or of
-        another version of the format.
+        another format version.
     """
     with open_tensors(Path(path)) as file:
         return _metadata(Path(path), file)
@@ -105,10 +109,12 @@ def load_checkpoint(
     path: str | os.PathLike[str], device: torch.device,
 ) -> tuple[Trans3DHead, dict[str, Any]]:
     """
-    Return the network in evaluation mode on `device`, and the metadata.
+    Load a network, all of it or nothing.
 
-    :raises ValueError: saying what is wrong with the file and what to do; nothing of a file that
-        fails is used.
+    :param path: of the checkpoint.
+    :param device: where the network is put.
+    :return: the network in evaluation mode, and the metadata.
+    :raises ValueError: when the file is missing or wrong; says how, and what to do.
     """
     path = Path(path)
     with open_tensors(path) as file:
@@ -117,9 +123,9 @@ def load_checkpoint(
         names = metadata['expression_names']
         _check_shapes(path, file, config, metadata)
         tensors = file.read()
-    if _sha256(tensors) != metadata['sha256']:
-        raise UserError(f'{path}: the tensors do not match their sha256, so the file was damaged '
-                         'or edited; copy it again from its source')
+    if tensors_sha256(tensors) != metadata['sha256']:
+        raise UserError(f'{path}: the tensors do not match their sha256: the file was damaged '
+                        'or edited; copy it again from its source')
     _check_values(path, tensors)
     head = HeadModel.from_state(_head_state(tensors), names)
     network = Trans3DHead(config, head)
@@ -131,7 +137,7 @@ def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadMod
     """
     Return the head model of a checkpoint.
 
-    :param checkpoint: None is the bundled one.
+    :param checkpoint: path of the checkpoint; None is the bundled one.
     :return: the model on the CPU.
     :raises ValueError: when the file is missing or not a checkpoint of this project.
     """
@@ -140,7 +146,7 @@ def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadMod
 
 
 def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
-    """Parse the metadata and check the part of it that needs no tensor."""
+    """Parse the metadata and check what can be checked without the tensors."""
     try:
         metadata = {name: json.loads(value, parse_constant=_refuse_constant)
                     for name, value in file.metadata.items()}
@@ -148,11 +154,11 @@ def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
         metadata = {}
     if metadata.get('format') != FORMAT:
         raise UserError(
-            f'{path}: a safetensors file, but not a checkpoint of {FORMAT}; {_RETRAIN}')
+            f'{path}: a safetensors file, but not a checkpoint of {FORMAT}; {_REMEDY}')
     version = metadata.get('format_version')
     if version != FORMAT_VERSION:
         raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
-                         f'{_RETRAIN}')
+                         f'{_REMEDY}')
     expected = {'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
                 'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
                 'metrics': dict}
@@ -161,20 +167,20 @@ def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
         wrong = ['expression_names']
     if wrong:
-        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_RETRAIN}')
+        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_REMEDY}')
     if metadata['colour_order'] != COLOUR_ORDER:
-        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program gives '
-                         f'{COLOUR_ORDER}; {_RETRAIN}')
+        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program uses '
+                        f'{COLOUR_ORDER}; {_REMEDY}')
     return metadata
 
 
 def _refuse_constant(text: str) -> None:
-    raise UserError(f'{text} is no number')
+    raise ValueError(f'{text} is not a number')
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value can be published as a short ROS string."""
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_NAME
+    """Return whether a value can be published as a short ROS string."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _MAX_NAME_LENGTH
 
 
 def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
@@ -183,15 +189,15 @@ def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
         config = NetworkConfig.from_dict(metadata['network'])
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'{path}: network configuration not understood ({error}); '
-                         f'{_RETRAIN}') from None
+                         f'{_REMEDY}') from None
     if metadata['input_size'] != config.input_size:
         raise UserError(f'{path}: input size {metadata["input_size"]} contradicts the network '
-                         f'configuration ({config.input_size}); {_RETRAIN}')
+                         f'configuration ({config.input_size}); {_REMEDY}')
     return config
 
 
 def _check_sizes(path: Path, values: dict[str, Any]) -> None:
-    """Hold the configuration's numbers against what they are and how large they may be."""
+    """Check the types and the magnitude of the numbers of a configuration."""
     for field in fields(NetworkConfig):
         value, usual = values.get(field.name, field.default), field.default
         numbers = value if isinstance(usual, tuple) and isinstance(value, list | tuple) else [value]
@@ -200,22 +206,22 @@ def _check_sizes(path: Path, values: dict[str, Any]) -> None:
                 type(number) is kind or (kind is float and type(number) is int)
                 for number in numbers):
             raise UserError(f'{path}: network configuration not understood ({field.name}: '
-                             f'expected the like of {usual!r}, got {str(value)[:60]}); {_RETRAIN}')
-        largest = _LARGEST.get(field.name, math.inf)
+                             f'expected a value like {usual!r}, got {str(value)[:60]}); {_REMEDY}')
+        largest = _MAX_VALUES.get(field.name, math.inf)
         if kind in (int, float) and not all(0 <= number <= largest for number in numbers):
-            raise UserError(f'{path}: numbers such as {field.name} {str(value)[:60]} do not fit a '
-                             f'network; {_RETRAIN}')
+            raise UserError(f'{path}: {field.name} {str(value)[:60]} is out of range for a '
+                            f'network; {_REMEDY}')
 
 
 def _check_shapes(
     path: Path, file: TensorFile, config: NetworkConfig, metadata: dict[str, Any],
 ) -> None:
-    """Hold shapes and types in the file's header against those that the configuration makes."""
+    """Compare shapes and types in the header of the file with those of the configuration."""
     found = {name: declared.shape for name, declared in file.tensors.items()}
-    # Every layer has a tensor: a configuration with more would only be built to fail, slowly.
+    # Every layer has a tensor: building a configuration with more layers would be slow, and fail.
     if max(config.encoder_layers, config.decoder_layers, *config.blocks) > len(found):
         raise UserError(f'{path}: the tensors do not fit the network: its configuration has more '
-                         f'layers than the file has tensors; {_RETRAIN}')
+                         f'layers than the file has tensors; {_REMEDY}')
     try:
         with torch.device('meta'):
             head = HeadModel.from_state(
@@ -224,8 +230,8 @@ def _check_shapes(
                 metadata['expression_names'])
             state = Trans3DHead(config, head).state_dict()
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f'{path}: no network can be made of its configuration and head model '
-                         f'({error}); {_RETRAIN}') from None
+        raise UserError(f'{path}: no network can be built from its configuration and head model '
+                         f'({error}); {_REMEDY}') from None
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
     problems = [f'{name} is missing' for name in sorted(expected.keys() - found.keys())]
     problems += [f'{name[:60]} is unknown' for name in sorted(found.keys() - expected.keys())]
@@ -244,7 +250,7 @@ def _check_shapes(
     if problems:
         more = f' and {len(problems) - 1} more' if len(problems) > 1 else ''
         raise UserError(
-            f'{path}: the tensors do not fit the network: {problems[0]}{more}; {_RETRAIN}')
+            f'{path}: the tensors do not fit the network: {problems[0]}{more}; {_REMEDY}')
 
 
 def _head_dtype(name: str) -> torch.dtype:
@@ -252,7 +258,7 @@ def _head_dtype(name: str) -> torch.dtype:
 
 
 def _head_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the head model's tensors under its own names, indices as it wants them."""
+    """Return the tensors of the head model under its own names, indices as int64."""
     state = {name.removeprefix(_HEAD): tensor for name, tensor in tensors.items()
              if name.startswith(_HEAD)}
     return {name: tensor if tensor.is_floating_point() else tensor.long()
@@ -262,11 +268,11 @@ def _head_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _check_values(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f'{path}: {name} holds a number that is not finite; {_RETRAIN}')
+            raise UserError(f'{path}: {name} holds a number that is not finite; {_REMEDY}')
     vertices = tensors[_HEAD + 'mean'].shape[0]
     for name, indices in _head_state(tensors).items():
         if not indices.is_floating_point() and (indices.min() < 0 or indices.max() >= vertices):
-            raise UserError(f'{path}: {name} names vertices that do not exist; {_RETRAIN}')
+            raise UserError(f'{path}: {name} refers to vertices that do not exist; {_REMEDY}')
 
 
 def _topology(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
@@ -287,8 +293,8 @@ def _for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.int() if tensor.dtype == torch.int64 else tensor
 
 
-def _sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Hash the names, types, shapes and bytes, so that nothing can be exchanged unseen."""
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

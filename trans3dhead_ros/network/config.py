@@ -1,4 +1,4 @@
-"""The one description of a network: what a checkpoint needs to build it again."""
+"""The configuration of a network, from which a checkpoint builds it again."""
 
 from __future__ import annotations
 
@@ -19,44 +19,48 @@ class NetworkConfig:
     """
     Sizes and switches of `Trans3DHead`; each part of the paper's method can be turned off.
 
-    :ivar input_size: side of the square crop, px; a multiple of `stride`.
-    :ivar crop_scale: side of the crop / longer side of the landmark box.
-    :ivar widths: channels of the stem and of the stages behind it; each halves the resolution, so
-        stride 16 has four entries and stride 32 five. :ivar blocks: residual blocks of each stage.
-    :ivar dim: width of the tokens and queries. :ivar heads: of every attention.
-    :ivar feedforward: hidden width behind the attention.
-    :ivar encoder_layers: self-attention layers over the tokens (the paper's best trade is 0).
-    :ivar decoder_layers: of each branch.
-    :ivar two_branches: landmark and parameter queries have decoders of their own (the paper), or
-        share one.
-    :ivar qamem: query-aware memory: 'none', 'per_head' (block-diagonal, exact), 'full' (d x d a
-        query, behind the output projection) or 'family' (d x d shared by queries of one kind).
-    :ivar marr: add every layer's residual to the estimate of the layer before; else each layer
-        regresses from the reference anew.
-    :ivar pool: what the queries' first content is made of: the 'mean' of the features, or a
-        'spatial' summary that still knows where things are.
-    :ivar value_position: let the values of attention carry the tokens' positions, as the keys do.
-        In the paper's form they do not, and a query learns slowly where it has looked.
-    :ivar reference: where landmarks start: the training set's 'mean', or the mean head posed by
-        the parameter branch ('posed_mean').
+    :raises ValueError: for a value that is not allowed, naming the field.
     """
 
     input_size: int = 128
+    """Side of the square crop, px; a multiple of `stride`."""
     crop_scale: float = 1.5
+    """Side of the crop / longer side of the landmark box."""
     widths: tuple[int, ...] = (16, 32, 72, 160)
+    """Channels of the stem and of each stage of the backbone; each of them halves the resolution,
+    so stride 16 takes four entries and stride 32 five."""
     blocks: tuple[int, ...] = (1, 1, 2)
+    """Residual blocks of each stage of the backbone."""
     stride: int = 16
+    """Pixels of the crop per token along each side, 16 or 32."""
     dim: int = 96
-    heads: int = 6
-    feedforward: int = 192
+    """Size of tokens and queries; a multiple of `num_heads`."""
+    num_heads: int = 6
+    """Attention heads of every attention layer."""
+    ffn_dim: int = 192
+    """Hidden size of the feed-forward networks."""
     encoder_layers: int = 0
+    """Self-attention layers over the tokens (the paper's best trade-off is 0)."""
     decoder_layers: int = 2
+    """Layers of each decoder."""
     two_branches: bool = True
+    """Separate decoders for landmark and parameter queries, as in the paper; else they share
+    one."""
     qamem: str = 'per_head'
+    """Query-aware memory: 'none'; 'per_head' (block-diagonal, exact); 'full' (a dim x dim map per
+    query after the output projection); 'family' (like 'full', shared by queries of one kind)."""
     marr: bool = True
+    """Add the residual of every layer to the estimate of the layer before; else each layer
+    regresses from the reference."""
     reference: str = 'posed_mean'
+    """Where landmarks start: the 'mean' of the training set, or the mean head posed by the
+    parameter branch ('posed_mean')."""
     pool: str = 'spatial'
+    """What the initial content of the queries is computed from: the 'mean' of the features, or a
+    'spatial' summary that keeps where things are."""
     value_position: bool = True
+    """Let the values of the attention carry the positions of the tokens, as the keys do. In the
+    paper's form they do not, and a query learns slowly where it has looked."""
 
     def __post_init__(self) -> None:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),
@@ -65,10 +69,10 @@ class NetworkConfig:
                 raise UserError(f'{name}: expected one of {allowed}, got {getattr(self, name)!r}')
         if 2 ** len(self.widths) != self.stride or len(self.blocks) != len(self.widths) - 1:
             raise UserError(
-                f'widths: stride {self.stride} needs {self.stride.bit_length() - 1} widths and one '
-                f'entry of blocks less, got {len(self.widths)} and {len(self.blocks)}')
-        if self.dim % self.heads:
-            raise UserError(f'dim: {self.dim} is not a multiple of heads {self.heads}')
+                f'widths: stride {self.stride} takes {self.stride.bit_length() - 1} widths and one '
+                f'entry fewer of blocks, got {len(self.widths)} and {len(self.blocks)}')
+        if self.num_heads < 1 or self.dim % self.num_heads:
+            raise UserError(f'dim: {self.dim} is not a multiple of num_heads {self.num_heads}')
         if self.input_size < self.stride or self.input_size % self.stride:
             raise UserError(f'input_size: {self.input_size} is not a multiple of {self.stride}')
         if self.decoder_layers < 1 or self.encoder_layers < 0:
@@ -78,19 +82,21 @@ class NetworkConfig:
 
     @property
     def token_side(self) -> int:
-        """Tokens along a side of the feature map."""
+        """Number of tokens along each side of the feature map."""
         return self.input_size // self.stride
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
         """
-        Build from plain values.
+        Build a configuration from JSON values.
 
-        :raises ValueError: for a key that is none of the fields, or values that do not fit.
+        :param values: by the name of the field; lists stand for tuples.
+        :return: the configuration.
+        :raises ValueError: for an unknown key, or a value that is not allowed.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)

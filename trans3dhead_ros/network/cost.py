@@ -1,4 +1,4 @@
-"""What a network costs, whatever the machine."""
+"""The cost of a network in weights and multiply-adds, which no machine changes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ def weight_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@torch.enable_grad()  # the counter asks for the graph of the gradients
+@torch.enable_grad()  # FlopCounterMode needs the autograd graph
 def multiply_adds(network: nn.Module, crops: torch.Tensor) -> int:
     """
-    Return the multiply-adds of one forward pass, in evaluation mode.
+    Return the multiply-adds of one forward pass.
 
+    :param network: in evaluation mode.
     :param crops: (B, 3, S, S), on the network's device.
+    :return: multiply-adds of the whole batch.
     """
-    # Attention is counted as the two products that it is, so as not to depend on a fused kernel.
+    # The MATH backend computes attention as two matrix products; fused kernels are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         network(crops)
     return counter.get_total_flops() // 2

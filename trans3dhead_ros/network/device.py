@@ -1,4 +1,4 @@
-"""The one place that turns a device's name into a device."""
+"""Choice of the torch device, and the precision of computations on it."""
 
 import logging
 import re
@@ -15,10 +15,11 @@ _NAME = re.compile(r'auto|cpu|cuda(?::(?P<index>\d+))?')
 
 def resolve_device(name: str | torch.device = 'auto') -> torch.device:
     """
-    Return the torch device of the name 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    Return the torch device with a name.
 
-    'auto' takes the first CUDA device and falls back to the processor with one log line.
-
+    :param name: 'auto', 'cpu', 'cuda' or 'cuda:N'. 'auto' is the first CUDA device, or the CPU
+        with one line in the log.
+    :return: the device.
     :raises ValueError: for any other name, or a CUDA device that this machine does not have.
     """
     text = str(name).strip().lower()
@@ -31,12 +32,12 @@ def resolve_device(name: str | torch.device = 'auto') -> torch.device:
     if text == 'auto':
         if count:
             return torch.device('cuda', 0)
-        _LOG.info('device auto: no CUDA device, running on the processor')
+        _LOG.info('device auto: no CUDA device, running on the CPU')
         return torch.device('cpu')
     index = int(match['index'] or 0)
     if count == 0:
         raise UserError(
-            f"device: {name!r} was asked for, but no CUDA device is available; use 'auto' or 'cpu'")
+            f"device: {name!r} was requested, but no CUDA device is available; use 'auto' or 'cpu'")
     if index >= count:
         raise UserError(
             f'device: {name!r} does not exist; this machine has cuda:0 … cuda:{count - 1}')
@@ -46,10 +47,13 @@ def resolve_device(name: str | torch.device = 'auto') -> torch.device:
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """
-    Compute in true single precision, so that a GPU answers as the processor does.
+    Compute convolutions in full single precision, so that GPU and CPU give the same results.
 
-    By default cuDNN rounds the factors of a convolution to 10 bits (TF32), which moves landmarks by
-    a tenth of a pixel; a network of this size gains no time from it.
+    By default cuDNN rounds the inputs of a convolution to 10 bits (TF32), which moves landmarks by
+    a tenth of a pixel and does not make a network of this size faster.
+
+    :param device: other devices than CUDA need no change.
+    :yield: nothing.
     """
     if device.type != 'cuda':
         yield

@@ -1,4 +1,4 @@
-"""Trans3DHead: a landmark branch and a parameter branch over the tokens of one head crop."""
+"""Trans3DHead: a landmark branch and a parameter branch over the tokens of a head crop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
 from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import COUNT
@@ -28,75 +27,83 @@ from trans3dhead_ros.network.queries import (
 )
 
 MINIMUM_SCALE = 1e-3
-"""Smallest Laplace scale in crop units; keeps the likelihood finite on a perfect answer."""
+"""Smallest Laplace scale in crop units; keeps the likelihood finite where the error is zero."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """
-    The network's answer for B crops, in crop units (-1..1 spans the crop; x right, y down).
+    The network's estimates for B crops, in crop units (-1..1 spans the crop; x right, y down).
 
     Weak perspective: `xy = exp(log_scale) * (rotation @ head)[:2] + translation`.
-
-    :ivar landmarks: (B, 68, 2), the 3D definition. :ivar contour: (B, 17, 2), the jaw on the
-        visible contour. :ivar landmark_scale: (B, 85) Laplace scale, of the landmarks and then of
-        the contour points. :ivar rotation: (B, 3, 3) head -> camera optical frame of the crop.
-    :ivar translation: (B, 2), where the sellion projects. :ivar log_scale: (B,) natural log of crop
-        units per metre. :ivar shape: (B, I). :ivar expression: (B, E) in 0..1.
-    :ivar score: (B,) logit of "this is a head".
     """
 
     landmarks: torch.Tensor
+    """(B, 68, 2), the 3D definition."""
     contour: torch.Tensor
+    """(B, 17, 2), the jaw on the visible contour."""
     landmark_scale: torch.Tensor
+    """(B, 85) Laplace scale, of the landmarks and then of the contour points."""
     rotation: torch.Tensor
+    """(B, 3, 3) head -> camera optical frame of the crop."""
     translation: torch.Tensor
+    """(B, 2), where the sellion projects."""
     log_scale: torch.Tensor
+    """(B,) natural logarithm of crop units per metre."""
     shape: torch.Tensor
+    """(B, I) identity coefficients."""
     expression: torch.Tensor
+    """(B, E) expression coefficients, 0..1."""
     score: torch.Tensor
+    """(B,) logit of "this is a head"."""
 
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """
-    What training supervises: the estimates of every decoder layer, first to last.
-
-    :ivar points: L x (B, 85, 2) landmarks, then contour points, crop units.
-    :ivar parameters: L x (B, P) in the order of `ParameterLayout`.
-    :ivar point_scale: (B, 85). :ivar score: (B,) logit.
-    """
+    """The estimates of every decoder layer, first to last, which training supervises."""
 
     points: tuple[torch.Tensor, ...]
+    """(B, 85, 2) of each layer: landmarks, then contour points, crop units."""
     parameters: tuple[torch.Tensor, ...]
+    """(B, P) of each layer, in the order of `ParameterLayout`."""
     point_scale: torch.Tensor
+    """(B, 85) Laplace scale, crop units."""
     score: torch.Tensor
+    """(B,) logit of "this is a head"."""
 
 
 class Trans3DHead(nn.Module):
     """
     Backbone -> tokens -> two transformer decoders with query-aware memory and additive residuals.
 
-    :ivar mean_points: (85, 2) average of the training set, crop units.
-    :ivar mean_parameters: (P,) likewise. Both are set by training and travel with the weights.
+    :param config: sizes and switches.
+    :param head_model: what the parameters are coefficients of; saved with the weights.
+
+    Example::
+
+        network = Trans3DHead(NetworkConfig(), load_head_model()).eval()
+        prediction = network(torch.rand(2, 3, 128, 128))  # RGB in 0..1
+        prediction.landmarks  # (2, 68, 2), -1..1 spans the crop
     """
 
     mean_points: torch.Tensor
+    """(85, 2) mean over the training set, crop units; set by training, saved with the weights."""
     mean_parameters: torch.Tensor
+    """(P,) likewise."""
 
     def __init__(self, config: NetworkConfig, head_model: HeadModel) -> None:
         super().__init__()
         self.config = config
         self.head_model = head_model
-        # Training may switch this on: convolutions gain half their time, attention on a CPU none.
+        # Set by training: it halves the time of convolutions, and does not help attention on a CPU.
         self.bfloat16_backbone = False
         self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
         dim, parameters = config.dim, self.layout.count
         self.backbone = Backbone(config.widths, config.blocks)
-        self.to_tokens = nn.Linear(config.widths[-1], dim)
-        self.token_position = nn.Parameter(0.02 * torch.randn(config.token_side ** 2, dim))
+        self.input_projection = nn.Linear(config.widths[-1], dim)
+        self.token_pos_embed = nn.Parameter(0.02 * torch.randn(config.token_side ** 2, dim))
         self.encoder = nn.ModuleList(
-            EncoderLayer(dim, config.heads, config.feedforward)
+            EncoderLayer(dim, config.num_heads, config.ffn_dim)
             for _ in range(config.encoder_layers))
 
         summary = config.widths[-1]
@@ -104,9 +111,9 @@ class Trans3DHead(nn.Module):
         if config.pool == 'spatial':
             summary = 2 * dim
             self.pool = SpatialPool(config.widths[-1], config.token_side, dim // 4, summary)
-        self.initial_content = nn.Linear(summary, (LANDMARK_QUERIES + parameters) * dim)
-        self.query_position = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
-        self.place_reference = nn.Linear(2, dim)
+        self.content_projection = nn.Linear(summary, (LANDMARK_QUERIES + parameters) * dim)
+        self.query_pos_embed = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
+        self.reference_projection = nn.Linear(2, dim)
         if config.two_branches:
             self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
             self.parameter_decoder = self._decoder(self.layout.families)
@@ -134,15 +141,17 @@ class Trans3DHead(nn.Module):
         config = self.config
         family = family_index(families)
         return nn.ModuleList(
-            DecoderLayer(config.dim, config.heads, config.feedforward, QueryAwareMemory(
-                config.qamem, len(family), config.dim, config.heads, family))
+            DecoderLayer(config.dim, config.num_heads, config.ffn_dim, QueryAwareMemory(
+                config.qamem, len(family), config.dim, config.num_heads, family))
             for _ in range(config.decoder_layers))
 
     def forward(self, crops: torch.Tensor) -> Prediction:
         """
-        Align heads.
+        Align the head of each crop.
 
-        :param crops: (B, 3, S, S) RGB in 0..1. :return: the last layer's estimates.
+        :param crops: (B, 3, S, S) RGB in 0..1.
+        :return: the estimates of the last layer.
+        :raises ValueError: for another shape.
         """
         outputs = self.forward_layers(crops)
         points = outputs.points[-1]
@@ -156,19 +165,25 @@ class Trans3DHead(nn.Module):
             score=outputs.score)
 
     def forward_layers(self, crops: torch.Tensor) -> LayerOutputs:
-        """Return every layer's estimates for crops (B, 3, S, S), RGB in 0..1."""
+        """
+        Return the estimates of every layer.
+
+        :param crops: (B, 3, S, S) RGB in 0..1.
+        :return: the estimates.
+        :raises ValueError: for another shape.
+        """
         size = self.config.input_size
         if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, size, size):
-            raise UserError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
+            raise ValueError(f'crops: expected (B, 3, {size}, {size}), got {tuple(crops.shape)}')
         features = self._features(crops * 2.0 - 1.0)
         pooled = features.mean((2, 3))
-        tokens = self.to_tokens(features.flatten(2).transpose(1, 2))
+        tokens = self.input_projection(features.flatten(2).transpose(1, 2))
         if self.config.value_position:
-            tokens = tokens + self.token_position
+            tokens = tokens + self.token_pos_embed
         for layer in self.encoder:
-            tokens = layer(tokens, self.token_position)
+            tokens = layer(tokens, self.token_pos_embed)
         summary = pooled if self.pool is None else self.pool(features)
-        content = self.initial_content(summary).unflatten(1, (-1, self.config.dim))
+        content = self.content_projection(summary).unflatten(1, (-1, self.config.dim))
         score = self.head_score(pooled)
 
         if self.config.two_branches:
@@ -181,7 +196,7 @@ class Trans3DHead(nn.Module):
         return LayerOutputs(points, parameters, scale, score)
 
     def pooled(self, crops: torch.Tensor) -> torch.Tensor:
-        """Return what the score is read from, (B, C), of crops (B, 3, S, S), RGB in 0..1."""
+        """Return the features (B, C) that the score is computed from, of crops (B, 3, S, S)."""
         return self._features(crops * 2.0 - 1.0).mean((2, 3))
 
     def head_score(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -197,11 +212,11 @@ class Trans3DHead(nn.Module):
     def _estimate_parameters(
         self, queries: torch.Tensor, tokens: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        position = self.query_position[LANDMARK_QUERIES:]
+        position = self.query_pos_embed[LANDMARK_QUERIES:]
         start = self.mean_parameters.expand(queries.shape[0], -1)
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.parameter_decoder, self.parameter_residuals, strict=True):
-            queries = layer(queries, position, tokens, self.token_position)
+            queries = layer(queries, position, tokens, self.token_pos_embed)
             before = estimates[-1] if estimates and self.config.marr else start
             estimates.append(before + residual(queries).squeeze(-1))
         return tuple(estimates)
@@ -209,10 +224,10 @@ class Trans3DHead(nn.Module):
     def _estimate_points(
         self, queries: torch.Tensor, tokens: torch.Tensor, reference: torch.Tensor,
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        position = self.query_position[:LANDMARK_QUERIES] + self.place_reference(reference)
+        position = self.query_pos_embed[:LANDMARK_QUERIES] + self.reference_projection(reference)
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.landmark_decoder, self.point_residuals, strict=True):
-            queries = layer(queries, position, tokens, self.token_position)
+            queries = layer(queries, position, tokens, self.token_pos_embed)
             before = estimates[-1] if estimates and self.config.marr else reference
             estimates.append(before + residual(queries))
         return tuple(estimates), queries
@@ -220,31 +235,32 @@ class Trans3DHead(nn.Module):
     def _estimate_jointly(
         self, queries: torch.Tensor, tokens: torch.Tensor,
     ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], torch.Tensor]:
-        """One decoder for all queries: the landmarks' reference follows layer by layer."""
+        """Run one decoder for all queries; the landmarks start from the parameters of its layer."""
         points: list[torch.Tensor] = []
         parameters: list[torch.Tensor] = []
         start = self.mean_parameters.expand(queries.shape[0], -1)
-        for layer, of_points, of_parameters in zip(
+        for layer, point_residual, parameter_residual in zip(
                 self.landmark_decoder, self.point_residuals, self.parameter_residuals,
                 strict=True):
-            queries = layer(queries, self.query_position, tokens, self.token_position)
+            queries = layer(queries, self.query_pos_embed, tokens, self.token_pos_embed)
             before = parameters[-1] if parameters and self.config.marr else start
-            parameters.append(before + of_parameters(queries[:, LANDMARK_QUERIES:]).squeeze(-1))
+            parameters.append(
+                before + parameter_residual(queries[:, LANDMARK_QUERIES:]).squeeze(-1))
             before = points[-1] if points and self.config.marr else self._reference(parameters[-1])
-            points.append(before + of_points(queries[:, :LANDMARK_QUERIES]))
+            points.append(before + point_residual(queries[:, :LANDMARK_QUERIES]))
         return tuple(points), tuple(parameters), queries[:, :LANDMARK_QUERIES]
 
     def _reference(self, parameters: torch.Tensor) -> torch.Tensor:
-        """Return where the points start, (B, 85, 2): the mean face, posed if so configured."""
+        """Return the reference points (B, 85, 2): the mean face, posed if so configured."""
         if self.config.reference == 'mean':
             return self.mean_points.expand(parameters.shape[0], -1, -1)
-        # A reference, not an answer: the landmark losses must not bend the pose through it.
+        # Detached: the landmark losses must not train the pose through its reference.
         family = self.layout.split(parameters.detach())
         rotation = rotation_6d_to_matrix(family['rotation'])
         head = self.head_model
         candidates = head.mean[head.contour_indices].expand(parameters.shape[0], -1, -1, -1)
         chosen = visible_contour(candidates, rotation)
-        # Not take_along_dim: in an exported graph that would fix the size of the batch.
+        # Not take_along_dim, which would fix the batch size of an exported graph.
         contour = candidates.gather(2, chosen[..., None, None].expand(-1, -1, 1, 3)).squeeze(2)
         posed = torch.cat([
             head.mean[head.landmark_indices].expand(parameters.shape[0], -1, -1), contour], dim=1)
@@ -253,12 +269,12 @@ class Trans3DHead(nn.Module):
 
 
 class _ResidualHead(nn.Module):
-    """A shared hidden layer, then an output of its own for every query; starts at zero."""
+    """A shared hidden layer, then a separate output layer for every query, initially zero."""
 
-    def __init__(self, queries: int, dim: int, outputs: int) -> None:
+    def __init__(self, num_queries: int, dim: int, out_features: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(dim, dim)
-        self.output = QueryLinear(queries, dim, outputs)
+        self.output = QueryLinear(num_queries, dim, out_features)
         nn.init.zeros_(self.output.weight)
 
     def forward(self, queries: torch.Tensor) -> torch.Tensor:

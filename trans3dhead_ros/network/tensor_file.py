@@ -1,9 +1,9 @@
 """
-safetensors files, read with suspicion: no memory is taken for what has not been checked.
+Safetensors files from untrusted sources: nothing is allocated before it has been checked.
 
-A file is eight bytes (the length of the header), a JSON header that says where which tensor lies,
-and the tensors. The header is checked here in full, against itself and against the size of the
-file. The bytes are read, not mapped: whoever truncates a mapped file ends the process.
+A file is eight bytes (the length of the header), a JSON header with the place of each tensor, and
+the tensors. The header is checked completely, for consistency and against the size of the file. The
+bytes are read, not mapped: truncating a mapped file would end the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -23,32 +23,39 @@ from safetensors.torch import load
 
 from trans3dhead_ros.errors import UserError
 
-#: A network for a robot's processor is two orders of magnitude smaller.
 MAX_FILE_BYTES = 512 * 2 ** 20
-#: The header of a network with its head model has some 30 kB.
-MAX_HEADER_BYTES = 2 ** 20
-MAX_TENSORS = 4096
+"""A network for the processor of a robot is two orders of magnitude smaller."""
+
+_MAX_HEADER_BYTES = 2 ** 20  # that of a network with its head model has some 30 kB
+_MAX_TENSORS = 4096
 _MAX_DIMENSIONS = 8
 _BYTES = {'BOOL': 1, 'U8': 1, 'I8': 1, 'F8_E5M2': 1, 'F8_E4M3': 1, 'I16': 2, 'U16': 2, 'F16': 2,
           'BF16': 2, 'I32': 4, 'U32': 4, 'F32': 4, 'I64': 8, 'U64': 8, 'F64': 8}
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What the header says about one tensor."""
+class TensorInfo:
+    """The entry of one tensor in the header."""
 
-    #: As safetensors names it, such as 'F16'.
     dtype: str
+    """As safetensors names it, such as 'F16'."""
     shape: tuple[int, ...]
+    """Possibly empty, for a number."""
 
 
 class TensorFile:
     """
-    An open file whose header has been checked.
+    An open file whose header has been checked; see `open_tensors`.
 
-    :ivar tensors: what it declares, by name.
-    :ivar metadata: texts by name.
+    :param path: for messages.
+    :param file: opened for reading, at its beginning.
+    :raises ValueError: when the file is too large, truncated or inconsistent.
     """
+
+    tensors: dict[str, TensorInfo]
+    """The tensors that the header declares, by name."""
+    metadata: dict[str, str]
+    """Texts by name."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -56,38 +63,39 @@ class TensorFile:
         self._size = os.fstat(file.fileno()).st_size
         if self._size > MAX_FILE_BYTES:
             raise UserError(
-                f'{path}: {self._size / 2 ** 20:.0f} MiB is more than a checkpoint can have '
+                f'{path}: {self._size / 2 ** 20:.0f} MiB exceed the limit for a checkpoint '
                 f'({MAX_FILE_BYTES // 2 ** 20} MiB)')
         try:
-            self._head = self._read_head()
-            self.tensors, self.metadata = _parsed(self._head[8:], self._size - len(self._head))
+            self._header = self._read_header()
+            self.tensors, self.metadata = _parse(self._header[8:], self._size - len(self._header))
         except (RecursionError, ValueError) as error:
-            raise self._no_good(str(error)) from None
+            raise self._error(str(error)) from None
 
     def read(self) -> dict[str, torch.Tensor]:
         """
-        Return all tensors.
+        Read all tensors.
 
-        :raises ValueError: when the file has become another one since it was opened.
+        :return: the tensors by name, on the CPU.
+        :raises ValueError: when the file was changed after it was opened.
         """
-        data = self._head + self._file.read(self._size - len(self._head))
+        data = self._header + self._file.read(self._size - len(self._header))
         if len(data) != self._size:
-            raise self._no_good('it became shorter')
+            raise self._error('it was shortened while it was open')
         try:
             return load(data)
         except (SafetensorError, RuntimeError, ValueError) as error:
-            raise self._no_good(str(error)) from None
+            raise self._error(str(error)) from None
 
-    def _read_head(self) -> bytes:
+    def _read_header(self) -> bytes:
         prefix = self._file.read(8)
         length = int.from_bytes(prefix, 'little')
         if len(prefix) < 8 or length > self._size - 8:
-            raise UserError('it ends within its header')
-        if length > MAX_HEADER_BYTES:
-            raise UserError(f'its header of {length} bytes is too long')
+            raise ValueError('it ends within its header')
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f'its header of {length} bytes is too long')
         return prefix + self._file.read(length)
 
-    def _no_good(self, reason: str) -> ValueError:
+    def _error(self, reason: str) -> ValueError:
         return UserError(f'{self._path}: truncated or not a safetensors file ({reason[:200]})')
 
 
@@ -96,10 +104,12 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
     """
     Open a safetensors file and check its header.
 
-    :raises ValueError: when it is missing, too large, truncated or contradicts itself.
+    :param path: of the file.
+    :yield: the open file.
+    :raises ValueError: when it is missing, too large, truncated or inconsistent.
     """
     try:
-        # Asked first: opening a pipe would wait for its writer.
+        # Checked first: opening a named pipe would wait for its writer.
         if not path.is_file():
             raise UserError(f'{path}: no such checkpoint file')
         file = path.open('rb')
@@ -109,41 +119,41 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
         yield TensorFile(path, file)
 
 
-def _parsed(text: bytes, data_bytes: int) -> tuple[dict[str, Declared], dict[str, str]]:
+def _parse(text: bytes, data_bytes: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     header = json.loads(text)
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
-        raise UserError(f'its header names no tensors, or more than {MAX_TENSORS}')
+    if not isinstance(header, dict) or len(header) > _MAX_TENSORS:
+        raise ValueError(f'its header is not an object, or names more than {_MAX_TENSORS} tensors')
     metadata = header.pop('__metadata__', {})
     if not isinstance(metadata, dict) \
             or not all(isinstance(value, str) for value in metadata.values()):
-        raise UserError('its metadata are no texts')
+        raise ValueError('its metadata are not texts')
     spans: list[tuple[int, int]] = []
-    tensors: dict[str, Declared] = {}
+    tensors: dict[str, TensorInfo] = {}
     for name, entry in header.items():
-        tensors[name], span = _declared(name, entry)
+        tensors[name], span = _parse_entry(name, entry)
         spans.append(span)
     end = 0
     for start, stop in sorted(spans):
         if start != end:
-            raise UserError('its tensors overlap or have gaps between them')
+            raise ValueError('its tensors overlap or have gaps between them')
         end = stop
     if end != data_bytes:
-        raise UserError(f'its tensors take {end} bytes and the file has {data_bytes}')
+        raise ValueError(f'its tensors take {end} bytes and the file has {data_bytes}')
     return tensors, metadata
 
 
-def _declared(name: str, entry: Any) -> tuple[Declared, tuple[int, int]]:
-    """Return what an entry of the header says, and where its bytes lie."""
+def _parse_entry(name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
+    """Return an entry of the header and the span of its bytes."""
     if not isinstance(entry, dict) or entry.keys() != {'dtype', 'shape', 'data_offsets'}:
-        raise UserError(f'{name[:60]!r} is not described as a tensor')
+        raise ValueError(f'{name[:60]!r} is not described as a tensor')
     dtype, shape, span = entry['dtype'], entry['shape'], entry['data_offsets']
     if not isinstance(dtype, str) or dtype not in _BYTES:
-        raise UserError(f'{name[:60]!r} is of an unknown type')
+        raise ValueError(f'{name[:60]!r} is of an unknown type')
     if not _are_counts(shape) or len(shape) > _MAX_DIMENSIONS \
             or not _are_counts(span) or len(span) != 2 \
             or math.prod(shape) * _BYTES[dtype] != span[1] - span[0]:
-        raise UserError(f'{name[:60]!r} has a shape that does not fit its place')
-    return Declared(dtype, tuple(shape)), (span[0], span[1])
+        raise ValueError(f'the shape of {name[:60]!r} does not match its bytes')
+    return TensorInfo(dtype, tuple(shape)), (span[0], span[1])
 
 
 def _are_counts(values: Any) -> bool:

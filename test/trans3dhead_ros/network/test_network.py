@@ -14,8 +14,8 @@ from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.network.queries import LANDMARK_QUERIES, ParameterLayout
 
-SMALL = NetworkConfig(input_size=32, widths=(8, 8, 8, 16), blocks=(1, 1, 1), dim=16, heads=2,
-                      feedforward=32)
+SMALL = NetworkConfig(input_size=32, widths=(8, 8, 8, 16), blocks=(1, 1, 1), dim=16, num_heads=2,
+                      ffn_dim=32)
 
 
 def small_head(vertices: int = 100, shapes: int = 4, expressions: int = 3) -> HeadModel:
@@ -49,16 +49,16 @@ def randomised(network: Trans3DHead) -> Trans3DHead:
 def naive_attention(attention: Attention, queries: torch.Tensor, tokens: torch.Tensor,
                     weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Attention with a memory built for every query: weight (N, h, e, f), bias (N, h, f)."""
-    heads, count = attention.heads, queries.shape[1]
+    heads, count = attention.num_heads, queries.shape[1]
     outputs = []
     for n in range(count):
-        q = attention.query(queries[:, n]).unflatten(-1, (heads, -1))
-        k = attention.key(tokens).unflatten(-1, (heads, -1))
-        values = attention.value(tokens).unflatten(-1, (heads, -1))
+        q = attention.q_proj(queries[:, n]).unflatten(-1, (heads, -1))
+        k = attention.k_proj(tokens).unflatten(-1, (heads, -1))
+        values = attention.v_proj(tokens).unflatten(-1, (heads, -1))
         memory = torch.einsum('bmhe,hef->bmhf', values, weight[n]) + bias[n]
         logits = torch.einsum('bhe,bmhe->bmh', q, k) / q.shape[-1] ** 0.5
         outputs.append((logits.softmax(1)[..., None] * memory).sum(1).flatten(1))
-    return attention.output(torch.relu(torch.stack(outputs, 1)))
+    return attention.out_proj(torch.relu(torch.stack(outputs, 1)))
 
 
 @pytest.mark.parametrize('heads', [1, 4])
@@ -66,11 +66,11 @@ def test_memory_applied_after_attention_equals_a_memory_per_query(heads):
     torch.manual_seed(0)
     dim, count = 16, 5
     memory = QueryAwareMemory('per_head', count, dim, heads, (0,) * count)
-    torch.nn.init.normal_(memory.maps.bias)
+    torch.nn.init.normal_(memory.linear.bias)
     attention = Attention(dim, heads, memory)
     queries, tokens = torch.randn(2, count, dim), torch.randn(2, 9, dim)
-    weight = memory.maps.weight.unflatten(0, (count, heads))
-    bias = memory.maps.bias.unflatten(0, (count, heads))
+    weight = memory.linear.weight.unflatten(0, (count, heads))
+    bias = memory.linear.bias.unflatten(0, (count, heads))
     naive = naive_attention(attention, queries, tokens, weight, bias)
     assert torch.allclose(attention(queries, tokens, tokens), naive, atol=1e-5)
 
@@ -144,7 +144,7 @@ def test_every_part_can_be_switched_and_trains(changes):
     (loss + outputs.point_scale.mean()).backward()
     # A reference that nothing looks at has no gradient: the mean face needs no place.
     unused = [name for name, p in network.named_parameters() if p.grad is None]
-    assert set(unused) <= {'place_reference.weight', 'place_reference.bias'}
+    assert set(unused) <= {'reference_projection.weight', 'reference_projection.bias'}
     if network.config.two_branches:
         assert not unused
 
@@ -171,7 +171,8 @@ def test_configuration_survives_json():
 
 
 @pytest.mark.parametrize(('changes', 'named'), [
-    ({'qamem': 'some'}, 'qamem'), ({'reference': 'x'}, 'reference'), ({'heads': 5}, 'heads'),
+    ({'qamem': 'some'}, 'qamem'), ({'reference': 'x'}, 'reference'),
+    ({'num_heads': 5}, 'num_heads'), ({'num_heads': 0}, 'num_heads'),
     ({'input_size': 100}, 'input_size'), ({'widths': (8, 8)}, 'widths'), ({'stride': 8}, 'stride'),
     ({'decoder_layers': 0}, 'decoder_layers'), ({'crop_scale': 0.0}, 'crop_scale')])
 def test_a_wrong_configuration_is_named(changes, named):

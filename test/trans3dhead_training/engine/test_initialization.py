@@ -11,7 +11,7 @@ from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.engine.initialization import backbone_from
 
-SMALL = {'input_size': 32, 'dim': 16, 'heads': 2, 'feedforward': 16}
+SMALL = {'input_size': 32, 'dim': 16, 'num_heads': 2, 'ffn_dim': 16}
 
 
 def network(seed: int, **changes) -> Trans3DHead:
