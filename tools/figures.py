@@ -77,6 +77,7 @@ def _write(path: Path, picture: Image) -> None:
 def head_sheet(renderer: 'HeadRenderer') -> Image:
     """Return the head from several sides, with expressions, and as several people."""
     from trans3dhead_ros.geometry import rotation_from_euler
+    from trans3dhead_training.core.contact_sheet import contact_sheet
     camera = Camera.from_fov(_TILE, _FOV_DEG)
     background = np.empty((_TILE[1], _TILE[0], 3), np.uint8)
     background[:] = np.linspace(235, 205, _TILE[1])[:, None, None]
@@ -90,8 +91,8 @@ def head_sheet(renderer: 'HeadRenderer') -> Image:
             translation = np.array([0.0, 0.0, _DISTANCE]) - rotation @ middle
             tiles.append(renderer.render(background, camera, rotation, translation, expression,
                                          shape))
-        rows.append(np.hstack(tiles))
-    return np.vstack(rows)
+        rows.append(tiles)
+    return contact_sheet(rows)
 
 
 def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Image:
@@ -102,6 +103,7 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
     """
     from trans3dhead_ros.geometry import rotation_from_euler
     from trans3dhead_ros.network.checkpoint import load_head_model
+    from trans3dhead_training.core.contact_sheet import contact_sheet
     from trans3dhead_training.synthesis.scenes.pose_sampling import FixedPose
     from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, render_crops
     assets = SceneAssets.load(data, cache, load_head_model(model).cpu(), portraits=False)
@@ -117,8 +119,8 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
                                     interpolation=cv2.INTER_AREA))
             labelled.append(cv2.resize(_labelled(image, truth), (_PEOPLE_TILE, _PEOPLE_TILE),
                                        interpolation=cv2.INTER_AREA))
-        rows += [np.hstack(plain), np.hstack(labelled)]
-    return np.vstack(rows)
+        rows += [plain, labelled]
+    return contact_sheet(rows)
 
 
 def _labelled(image: Image, truth: 'SyntheticHead') -> Image:

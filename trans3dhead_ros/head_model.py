@@ -120,20 +120,31 @@ class HeadModel(nn.Module):
 
 def visible_contour(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     """
-    Choose for each jaw point the candidate that lies on the visible contour.
-
-    Sets labelled in 2D put the jaw on the face's outline. On the far side of a turned head that
-    outline runs over the cheek: the candidate farthest out, square to the head's projected
-    vertical, is the labelled one. On the near side that is the jaw itself.
+    Choose for each jaw point the candidate that lies on the visible contour of a distant head.
 
     :param candidates: (B, 17, K, 3) head frame, those of `HeadModel.contour_indices`.
     :param rotation: (B, 3, 3) head -> camera optical frame.
     :return: (B, 17) int64, index of the candidate of each jaw point.
     """
+    return outermost_candidates(candidates @ rotation[:, None, :2].mT, rotation)
+
+
+def outermost_candidates(projected: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """
+    Choose for each jaw point the projected candidate that lies on the visible contour.
+
+    Sets labelled in 2D put the jaw on the face's outline. On the far side of a turned head that
+    outline runs over the cheek: the candidate farthest out, square to the head's projected
+    vertical, is the labelled one. On the near side that is the jaw itself.
+
+    :param projected: (B, 17, K, 2) image points of the candidates, by any camera.
+    :param rotation: (B, 3, 3) head -> camera optical frame.
+    :return: (B, 17) int64, index of the candidate of each jaw point.
+    """
     up = rotation[:, :2, 2]
     across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)  # towards the image's right when upright
-    outwards = torch.einsum('bi,bij,bpkj->bpk', across, rotation[:, :2], candidates)
-    side = torch.ones(JAW_COUNT, device=candidates.device, dtype=candidates.dtype)
+    outwards = (projected * across[:, None, None]).sum(-1)
+    side = torch.ones(JAW_COUNT, device=projected.device, dtype=projected.dtype)
     side[:JAW_COUNT // 2] = -1.0  # points 0..7 lie on the image's left of a facing head
     chosen = (outwards * side[:, None]).argmax(dim=-1)
     chosen[:, JAW_COUNT // 2] = 0  # the chin's point stays

@@ -13,15 +13,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trans3dhead_ros.geometry import axis_points
-from trans3dhead_ros.landmarks import CURVES, JAW_COUNT
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_training.core.contact_sheet import (
+    LABEL_COLOUR,
+    PREDICTION_COLOUR,
+    contact_sheet,
+    draw_landmarks,
+    draw_line,
+)
 from trans3dhead_training.data.head_batches import Heads
 
 Rows = Sequence[Mapping[str, str]]
 
 _TILE, _COLUMNS = 224, 8
-_TRUE_COLOUR, _OWN_COLOUR = (90, 230, 90), (60, 60, 255)  # BGR
-_AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))
+_AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))  # BGR
 # Columns of losses.csv that are no losses.
 _OTHERS = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
 
@@ -86,26 +92,19 @@ def write_samples(path: Path, network: Trans3DHead, parts: Mapping[str, Heads],
         tiles = [_tile(*sample) for sample in zip(
             pictures, batch.points.numpy(), points, answer.rotation.cpu().numpy(),
             answer.translation.cpu().numpy(), answer.log_scale.cpu().numpy(), strict=True)]
-        blank = [np.zeros_like(tiles[0])] * (_COLUMNS - len(tiles))
-        lines.append(np.concatenate(tiles + blank, 1))
+        lines.append(tiles)
     partial = path.with_name(f'.{path.name}')
-    cv2.imwrite(str(partial), np.concatenate(lines))
+    cv2.imwrite(str(partial), contact_sheet(lines))
     partial.replace(path)
 
 
 def _tile(picture: NDArray[np.uint8], truth: np.ndarray, points: np.ndarray, rotation: np.ndarray,
           translation: np.ndarray, log_scale: np.ndarray) -> NDArray[np.uint8]:
     canvas = cv2.resize(np.ascontiguousarray(picture), (_TILE, _TILE))
-    for colour, own in ((_TRUE_COLOUR, truth), (_OWN_COLOUR, points)):
-        for curve, closed in CURVES:
-            cv2.polylines(canvas, [_pixels(own[list(curve)])], closed, colour, 1, cv2.LINE_AA, 4)
-    origin, *ends = _pixels(axis_points(np.exp(log_scale) * rotation[:2], translation)).tolist()
+    draw_landmarks(canvas, truth, LABEL_COLOUR)
+    draw_landmarks(canvas, points, PREDICTION_COLOUR)
+    origin, *ends = axis_points(np.exp(log_scale) * rotation[:2], translation)
     # The axis that points away is drawn first.
     for axis in np.argsort(-rotation[2]):
-        cv2.line(canvas, origin, ends[axis], _AXIS_COLOURS[axis], 1, cv2.LINE_AA, 4)
+        draw_line(canvas, np.stack([origin, ends[axis]]), _AXIS_COLOURS[axis])
     return canvas
-
-
-def _pixels(points: np.ndarray) -> NDArray[np.int32]:
-    """Crop units -> cv2's fixed point of 4 bits, px of a tile."""
-    return np.round(16 * np.clip((points + 1) * _TILE / 2 - 0.5, -1e4, 1e4)).astype(np.int32)

@@ -27,13 +27,13 @@ from scipy.spatial import cKDTree
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_training.core import metrics
+from trans3dhead_training.core.alignment import fit_similarity
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.evaluation.dense_errors import (
     INNER_EYE_CORNERS,
     INNER_EYE_DISTANCE,
     SEVEN,
     chamfer,
-    similarity,
     z_accuracy,
 )
 from trans3dhead_training.formats.dad_3dheads import VERTEX_COUNT
@@ -169,7 +169,7 @@ def benchmark(
     figures['dad_chamfer'] = chamfer(mesh, annotation.vertices[topology.face], mesh_68, true_68)
     unit = INNER_EYE_DISTANCE / np.linalg.norm(np.subtract(*true_68[INNER_EYE_CORNERS]))
     head = unit * annotation.vertices[topology.head]
-    align = similarity(mesh_68[SEVEN], unit * true_68[SEVEN])
+    align = fit_similarity(mesh_68[SEVEN], unit * true_68[SEVEN])
     nearest = cKDTree(align(mesh)).query(head)[1]
     figures['dad_z5_by_nearest'] = z_accuracy(mesh[nearest, 2], head)
     return figures

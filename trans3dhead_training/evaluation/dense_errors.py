@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.geometry import nearest_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from trans3dhead_training.core.alignment import fit_similarity
 from trans3dhead_training.core.head_regions import REGIONS, region_of
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.predictors import Alignment
@@ -111,7 +111,7 @@ def measure_mesh(
     distance = np.linalg.norm(predicted[:, :2] - true[:, :2], axis=1) / box_size
     landmarks = true[mesh.landmark_indices]
     eyes = np.linalg.norm(landmarks[LEFT_EYE_OUTER] - landmarks[RIGHT_EYE_OUTER])
-    aligned = similarity(predicted[mesh.face], true[mesh.face])(predicted[mesh.face])
+    aligned = fit_similarity(predicted[mesh.face], true[mesh.face])(predicted[mesh.face])
     return {
         'dense_percent': 100 * float(distance[mesh.face].mean()),
         'dense_head_percent': 100 * float(distance.mean()),
@@ -120,30 +120,6 @@ def measure_mesh(
         'z5': z_accuracy(predicted[:, 2], true),
         'chamfer': chamfer(predicted, true[mesh.face], predicted[mesh.landmark_indices], landmarks),
     }
-
-
-class _Similarity:
-    """`scale · points @ rotationᵀ + translation`."""
-
-    def __init__(self, scale: float, rotation: Array, translation: Array) -> None:
-        self.scale, self.rotation, self.translation = scale, rotation, translation
-
-    def __call__(self, points: Array) -> Array:
-        return self.scale * points @ self.rotation.T + self.translation
-
-
-def similarity(source: Array, target: Array) -> _Similarity:
-    """
-    Return the similarity that takes points (N, 3) nearest to others, in squares (Umeyama, 1991).
-
-    It never mirrors.
-    """
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    source, target = source - source_mean, target - target_mean
-    covariance = target.T @ source
-    rotation = nearest_rotation(covariance)
-    scale = float((covariance * rotation).sum() / (source ** 2).sum())
-    return _Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
 def z_accuracy(predicted_depth: Array, true: Array, count: int = NEIGHBOURS) -> float:
@@ -171,5 +147,5 @@ def chamfer(predicted: Array, true_face: Array, predicted_68: Array, true_68: Ar
     :param predicted_68: (68, 3) in the frame of the first, :param true_68: of the second.
     """
     unit = INNER_EYE_DISTANCE / np.linalg.norm(np.subtract(*true_68[INNER_EYE_CORNERS]))
-    align = similarity(predicted_68[SEVEN], unit * true_68[SEVEN])
+    align = fit_similarity(predicted_68[SEVEN], unit * true_68[SEVEN])
     return float((cKDTree(align(predicted)).query(unit * true_face)[0] ** 2).mean())

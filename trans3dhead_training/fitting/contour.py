@@ -7,23 +7,6 @@ import torch
 from trans3dhead_ros.landmarks import JAW_COUNT
 
 
-def outermost(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """
-    Return (B, 17): which of the candidates is the jaw's visible contour.
-
-    `visible_contour` with a camera that is near: cheeks cover more of the jaw.
-
-    :param candidates: (B, 17, K, 2) as seen. :param rotation: (B, 3, 3) head -> camera.
-    """
-    up = rotation[:, :2, 2]
-    across = torch.stack([-up[:, 1], up[:, 0]], dim=-1)
-    outwards = (candidates * across[:, None, None]).sum(-1)
-    outwards[:, :JAW_COUNT // 2] *= -1.0
-    chosen = outwards.argmax(dim=-1)
-    chosen[:, JAW_COUNT // 2] = 0
-    return chosen
-
-
 def jaw_displacement(jaw_offsets: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     """
     Return (B, 17, 3) m, head frame: from the visible contour's points to where labels lie.

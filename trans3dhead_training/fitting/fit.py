@@ -16,12 +16,12 @@ import torch
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
+from trans3dhead_training.core.alignment import fit_weak_perspective
 from trans3dhead_training.fitting.contour import (
     jaw_displacement,
     jaw_offset_step,
-    outermost,
 )
 from trans3dhead_training.fitting.fit_camera import in_picture
 from trans3dhead_training.fitting.solver import FitConfig, Solution, solve
@@ -155,7 +155,7 @@ def _labelled_points(
     """Return (N, 68, 3) m, head frame."""
     slots = model.contour_indices.shape[1]
     candidates = model.points_of(model.contour_indices.flatten(), fit.shape, fit.expression)
-    chosen = outermost(
+    chosen = outermost_candidates(
         fit.in_picture(candidates).unflatten(1, (JAW_COUNT, slots)), fit.rotation)
     jaw = candidates.unflatten(1, (JAW_COUNT, slots)).take_along_dim(
         chosen[..., None, None], dim=2).squeeze(2)
@@ -256,7 +256,5 @@ def _weak_perspective(model: HeadModel, found: Solution) -> tuple[torch.Tensor, 
     flat = found.log_scale.exp()[:, None, None] * turned[..., :2] + found.translation[:, None]
     image = in_picture(flat / (1.0 + found.inverse_distance[:, None, None] * turned[..., 2:]),
                        found.off_axis, found.log_scale.exp() / found.inverse_distance)
-    middle, image_middle = turned[..., :2].mean(1), image.mean(1)
-    centred = turned[..., :2] - middle[:, None]
-    scale = (((image - image_middle[:, None]) * centred).sum((1, 2)) / centred.square().sum((1, 2)))
-    return scale.log(), image_middle - scale[:, None] * middle
+    scale, translation = fit_weak_perspective(turned[..., :2], image)
+    return scale.log(), translation

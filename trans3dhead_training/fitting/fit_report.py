@@ -13,6 +13,7 @@ import torch
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_training.core.contact_sheet import contact_sheet
 from trans3dhead_training.fitting.fit import Fit, box_units
 
 TILE = 192
@@ -67,7 +68,7 @@ def table(figures: Mapping[str, Mapping[str, object]]) -> str:
     return '\n'.join(lines)
 
 
-def contact_sheet(
+def fit_sheet(
     model: HeadModel, pictures: Sequence[Path], points: np.ndarray, fit: Fit, reason: np.ndarray,
     columns: int = 10,
 ) -> np.ndarray:
@@ -91,8 +92,9 @@ def contact_sheet(
              if len(turned) else turned),
             ('left out', out[np.linspace(0, len(out) - 1, columns).astype(int)]
              if len(out) else out)]
-    sheet = np.full((TILE * len(rows), TILE * columns, 3), 40, np.uint8)
-    for line, (title, chosen) in enumerate(rows):
+    sheet: list[list[np.ndarray]] = []
+    for title, chosen in rows:
+        sheet.append([])
         for column, row in enumerate(chosen):
             tile = _tile(model, read_picture(pictures[row]), points[row], _one(fit, int(row)))
             note = f'{100 * float(fit.inner_error[row]):.2f}% yaw {yaw[row]:.0f}'
@@ -100,8 +102,8 @@ def contact_sheet(
                                  (str(reason[row]), TILE - 6)):
                 cv2.putText(tile, text, (3, height), cv2.FONT_HERSHEY_SIMPLEX, 0.35,
                             (255, 255, 255), 1, cv2.LINE_AA)
-            sheet[line * TILE:(line + 1) * TILE, column * TILE:(column + 1) * TILE] = tile
-    return sheet
+            sheet[-1].append(tile)
+    return contact_sheet(sheet, background=40)
 
 
 def _one(fit: Fit, row: int) -> Fit:

@@ -23,7 +23,7 @@ from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord, read_la
 from trans3dhead_training.fitting.contour import jaw_displacement
 from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
 from trans3dhead_training.fitting.fit_quality import reasons
-from trans3dhead_training.fitting.fit_report import contact_sheet, summary, table
+from trans3dhead_training.fitting.fit_report import fit_sheet, summary, table
 from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.fitting.portrait_fits import fit_portraits
 from trans3dhead_training.fitting.solver import FitConfig
@@ -176,7 +176,7 @@ def _tell(
         found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shown = Fit(*(getattr(fit, field.name)[found] for field in fields(Fit)))
-        if not cv2.imwrite(str(sheet), contact_sheet(
+        if not cv2.imwrite(str(sheet), fit_sheet(
                 model, [records[row].path for row in found], points[found], shown,
                 reason[found])):
             raise UserError(f'sheet: {sheet} could not be written; name a .png in a folder')

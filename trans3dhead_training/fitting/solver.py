@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
-from trans3dhead_training.fitting.contour import jaw_displacement, outermost
+from trans3dhead_training.fitting.contour import jaw_displacement
 from trans3dhead_training.fitting.fit_camera import (
     INVERSE,
     OFF_AXIS,
@@ -101,7 +101,7 @@ class _Points:
         """Return the 68 points (B, 68, 3) m, head frame, and their rows in `basis` (B, 68)."""
         head = self.mean + (self.basis.flatten(0, 1) @ coefficients.mT).mT.unflatten(1, (-1, 3))
         seen = camera.project(head[:, :JAW_COUNT * self.slots] @ camera.rotation.mT)[0]
-        jaw = self.first_slot + outermost(
+        jaw = self.first_slot + outermost_candidates(
             seen.unflatten(1, (JAW_COUNT, self.slots)), camera.rotation)
         index = torch.cat([jaw, self.inner.expand(len(head), -1)], dim=1)
         chosen = head.take_along_dim(index[..., None], dim=1)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from trans3dhead_training.core import metrics
 from trans3dhead_training.evaluation.predictions import Answer
 from trans3dhead_training.evaluation.uncertainty import SHARES
-from trans3dhead_training.reports.contact_sheet import draw_sheet, worst_faces
 from trans3dhead_training.reports.evaluation_report import ALL, Report
+from trans3dhead_training.reports.worst_faces import draw_sheet, worst_faces
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from answers import Steady
+from dad_files import CENTRE_RGB, TRUE_EULER, dad_head, perspective, write_dad
 from synthetic import bundled_head_model
-from test_readers_pose import CENTRE_RGB, TRUE_EULER, dad_head, perspective, write_dad
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
@@ -26,7 +26,6 @@ from trans3dhead_training.evaluation.dense_errors import (
     answered_mesh,
     chamfer,
     measure_mesh,
-    similarity,
     true_mesh,
     z_accuracy,
 )
@@ -118,14 +117,6 @@ def test_samples_that_know_their_mesh_are_measured_by_it(model, mesh, tmp_path):
     answer = measured.answers['knowing'][0]
     assert answer.mesh['dense_percent'] == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(answered_mesh(mesh, answer.plain), true_mesh(mesh, sample))
-
-
-def test_a_similarity_is_found_and_never_mirrors():
-    points = np.random.default_rng(0).normal(size=(30, 3))
-    rotation = rotation_from_euler(np.array([100.0, 20.0, -40.0]))
-    moved = 2.5 * points @ rotation.T + [1, 2, 3]
-    np.testing.assert_allclose(similarity(points, moved)(points), moved)
-    assert np.linalg.det(similarity(points, points * [1, 1, -1]).rotation) == pytest.approx(1)
 
 
 def test_z_accuracy_counts_pairs_in_the_right_order():

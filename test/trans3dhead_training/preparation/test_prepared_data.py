@@ -156,15 +156,16 @@ class SlowMaker(DrawnMaker):
 
 
 def test_workers_end_when_the_command_is_killed(tmp_path):
-    code = ('import sys; sys.path.insert(0, sys.argv[1])\n'
+    code = ('import sys; sys.path[:0] = sys.argv[1:3]\n'
             'from test_prepared_data import SlowMaker; from pathlib import Path\n'
             'from trans3dhead_training.preparation.part_writer import prepare\n'
             "if __name__ == '__main__':\n"
-            '    prepare([SlowMaker(folder=sys.argv[2])], Path(sys.argv[2]) / "out", 0, None, 2)\n')
+            '    prepare([SlowMaker(folder=sys.argv[3])], Path(sys.argv[3]) / "out", 0, None, 2)\n')
     script = tmp_path / 'script.py'
     script.write_text(code)
-    command = subprocess.Popen([sys.executable, script, Path(__file__).parents[2] / 'helpers', tmp_path],
-                               stdout=subprocess.DEVNULL)
+    command = subprocess.Popen(
+        [sys.executable, script, Path(__file__).parent, Path(__file__).parents[2] / 'helpers',
+         tmp_path], stdout=subprocess.DEVNULL)
     pids = wait_for(lambda: [int(p.stem) for p in tmp_path.glob('*.pid')], 2)
     command.kill()
     command.wait()

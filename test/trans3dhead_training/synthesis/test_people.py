@@ -14,7 +14,6 @@ from trans3dhead_training.core.surface_points import closest_points, rasterize_u
 from trans3dhead_training.fitting.head_basis import build_head_model
 from trans3dhead_training.synthesis.anatomy import asset_files
 from trans3dhead_training.synthesis.anatomy.face_kit import load_face_kit
-from trans3dhead_training.synthesis.anatomy.mesh_registration import similarity
 from trans3dhead_training.synthesis.anatomy.skin_binding import bind_to_skin, push_outside_skin
 from trans3dhead_training.synthesis.anatomy.skin_uv_maps import skin_texels
 from trans3dhead_training.synthesis.appearance.hair_styles import tint_hair
@@ -131,15 +130,6 @@ def test_every_covered_texel_lies_on_its_triangle():
     at = texels.points.interpolate(uv[0], np.array([[0, 1, 2]]))
     assert np.allclose(at[:, 0] * 20 - 0.5, texels.column, atol=1e-5)
     assert np.allclose(at[:, 1] * 10 - 0.5, texels.row, atol=1e-5)
-
-
-def test_similarity_is_found_again():
-    points = np.random.default_rng(0).normal(size=(20, 3))
-    turn = Rotation.from_euler('xyz', [10, 20, 30], degrees=True).as_matrix()
-    rotation, shift, scale = similarity(points, 2.5 * points @ turn.T + [1, 2, 3])
-    assert np.allclose(rotation, turn)
-    assert np.allclose(shift, [1, 2, 3])
-    assert scale == pytest.approx(2.5)
 
 
 def test_worn_things_follow_a_shift_and_stay_outside():

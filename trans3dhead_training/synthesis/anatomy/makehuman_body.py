@@ -9,6 +9,7 @@ import numpy as np
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
+from trans3dhead_training.core.alignment import fit_similarity
 from trans3dhead_training.core.surface_points import SurfacePoints, closest_points
 from trans3dhead_training.fitting.head_basis import to_head_frame
 from trans3dhead_training.synthesis.anatomy.asset_files import ObjMesh, read_obj
@@ -16,7 +17,6 @@ from trans3dhead_training.synthesis.anatomy.face_kit import SELLION_LANDMARK, Fa
 from trans3dhead_training.synthesis.anatomy.mesh_registration import (
     feature_point_weights,
     register_nonrigid,
-    similarity,
 )
 
 ATLAS_SIZE, CROP_ORIGIN, CROP_SIZE = 2048, (1392, 288), (656, 1472)
@@ -83,10 +83,10 @@ def load_makehuman_body(path: Path, kit: FaceKit) -> MakeHumanBody:
     source = kit.source_cm[:len(skin.mean)].astype(float)
     in_source, in_base = feature_point_weights(
         source, skin.triangles, mesh.vertices, triangles[has_skin])
-    rotation, shift, scale = similarity(in_base @ mesh.vertices, in_source @ source)
+    aligned = fit_similarity(in_base @ mesh.vertices, in_source @ source)
     sellion = kit.source_cm[kit.landmarks[SELLION_LANDMARK]]
-    shift = shift - sellion
-    moved = to_head_frame(mesh.vertices @ rotation.T * scale + shift)
+    shift = aligned.translation - sellion
+    moved = to_head_frame(mesh.vertices @ aligned.rotation.T * aligned.scale + shift)
 
     used, compact = np.unique(triangles, return_inverse=True)
     outer = np.isin(used, triangles[has_skin | crown | neck])
@@ -95,4 +95,4 @@ def load_makehuman_body(path: Path, kit: FaceKit) -> MakeHumanBody:
     bent[used] = register_nonrigid(moved[used], compact.reshape(-1, 3), outer, mean, skin.triangles,
                       in_base[:, used], in_source @ mean)
     return MakeHumanBody(mesh.vertices, moved, bent, triangles, np.clip(uv, 0, 1), has_skin,
-                    rotation, shift, scale)
+                         aligned.rotation, shift, aligned.scale)

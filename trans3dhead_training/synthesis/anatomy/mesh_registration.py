@@ -102,22 +102,6 @@ def feature_point_weights(
     return np.concatenate(rows_source), np.concatenate(rows_base)
 
 
-def similarity(source: Array, target: Array) -> tuple[Array, Array, float]:
-    """
-    Return the similarity `target ~ s R source + t` of points (N, 3) (Umeyama, 1991).
-
-    :param source: (N, 3).
-    :param target: (N, 3).
-    :return: rotation (3, 3), translation (3,) and scale.
-    """
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, values, vt = np.linalg.svd(b.T @ a)
-    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = u @ sign @ vt
-    scale = float((values * np.diag(sign)).sum() / (a ** 2).sum())
-    return rotation, target.mean(0) - scale * rotation @ source.mean(0), scale
-
-
 def graph_laplacian(count: int, triangles: IndexArray) -> sparse.csr_matrix:
     """Return the (V, V) uniform graph Laplacian, rows divided by the number of neighbours."""
     i = triangles[:, [0, 1, 2, 1, 2, 0]].ravel()

@@ -14,9 +14,10 @@ import torch
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.types import Array, BoolArray, Float32Array, IndexArray
+from trans3dhead_training.core.alignment import fit_weak_perspective
 
 VISIBLE_TOLERANCE = 0.008
 """m by which the head's own surface may lie before a landmark that still counts as seen: lashes,
@@ -65,10 +66,11 @@ class ContourCurves:
     curve, finer and free of steps between vertices.
     """
 
-    ends: tuple[IndexArray, ...]
-    """Per jaw point (N, 2) vertices of the edges; the first row is the jaw point itself, twice."""
-    share: tuple[Array, ...]
-    """Per jaw point (N,) of the second end."""
+    ends: IndexArray
+    """(17, K, 2) vertices of the edges; the first one of each curve, and what fills it up to K, is
+    the jaw point itself, twice."""
+    share: Array
+    """(17, K) share of the second end."""
 
     @classmethod
     def of(cls, model: HeadModel) -> ContourCurves:
@@ -89,27 +91,27 @@ class ContourCurves:
                                          vertices[candidates[row, -1]])
             ends.append(np.concatenate([own[0], found[0]]))
             share.append(np.concatenate([own[1], found[1]]))
-        return cls(tuple(ends), tuple(share))
+        longest = max(map(len, ends))
+        return cls(np.stack([np.concatenate([e, np.repeat(e[:1], longest - len(e), axis=0)])
+                             for e in ends]),
+                   np.stack([np.pad(s, (0, longest - len(s))) for s in share]))
 
-    def select(self, vertices: Array, pixels: Array, up: Array) -> Array:
+    def select(self, vertices: Array, pixels: Array, rotation: Array) -> Array:
         """
         Return the jaw points (17, 2) px on the visible contour.
 
         :param vertices: (V, 3) m, camera frame.
         :param pixels: (V, 2) their projections.
-        :param up: (2,) the head's vertical as it appears in the picture.
+        :param rotation: (3, 3) apparent rotation, head → camera optical frame.
         """
-        across = np.array([-up[1], up[0]])
-        points = np.empty((JAW_COUNT, 2))
-        for row, (ends, share) in enumerate(zip(self.ends, self.share, strict=True)):
-            # Interpolated in space: straight lines stay straight under perspective, ratios do not.
-            weight = share / vertices[ends[:, 1], 2]
-            other = (1 - share) / vertices[ends[:, 0], 2]
-            weight = (weight / (weight + other))[:, None]
-            curve = (1 - weight) * pixels[ends[:, 0]] + weight * pixels[ends[:, 1]]
-            side = -1.0 if row < _MIDDLE else 1.0
-            points[row] = curve[np.argmax(side * (curve @ across))]
-        return points
+        # Interpolated in space: straight lines stay straight under perspective, ratios do not.
+        weight = self.share / vertices[self.ends[..., 1], 2]
+        other = (1 - self.share) / vertices[self.ends[..., 0], 2]
+        weight = (weight / (weight + other))[..., None]
+        curves = (1 - weight) * pixels[self.ends[..., 0]] + weight * pixels[self.ends[..., 1]]
+        selected = outermost_candidates(torch.from_numpy(curves)[None],
+                                        torch.from_numpy(rotation)[None])[0].numpy()
+        return curves[np.arange(JAW_COUNT), selected]
 
 
 def _level_crossings(
@@ -121,11 +123,11 @@ def _level_crossings(
     crosses = (first[:, 2] - jaw[2]) * (second[:, 2] - jaw[2]) < 0
     edges, first, second = edges[crosses], first[crosses], second[crosses]
     share = (jaw[2] - first[:, 2]) / (second[:, 2] - first[:, 2])
-    fit_weak_perspective = first + share[:, None] * (second - first)
-    out = side * fit_weak_perspective[:, 1]
+    crossing = first + share[:, None] * (second - first)
+    out = side * crossing[:, 1]
     # The neck and the inside of the ear lie behind, the middle of the face beyond the candidates.
     kept = ((out > max(side * inner[1], 0.0)) & (out < side * jaw[1] + 0.002)
-            & (fit_weak_perspective[:, 0] > jaw[0] - 0.002))
+            & (crossing[:, 0] > jaw[0] - 0.002))
     return edges[kept], share[kept]
 
 
@@ -177,9 +179,10 @@ class HeadLabeller:
         points = pixels[indices]
         box = np.concatenate([points.min(0), points.max(0)])
         apparent = apparent_rotation(rotation, box, intrinsics)
-        placed, log_scale = fit_weak_perspective(
-            self.model_vertices(shape, expression)[self.face], apparent, pixels[self.face]
-        )
+        # Rotation fixed, least squares over the face.
+        scale, placed = fit_weak_perspective(
+            self.model_vertices(shape, expression)[self.face] @ apparent[:2].T, pixels[self.face])
+        log_scale = float(np.log(scale))
         local_depth = np.exp(log_scale) * (vertices @ apparent.T)[:, 2]
         visible = np.ones(COUNT, bool)
         if depth is not None:
@@ -188,7 +191,7 @@ class HeadLabeller:
             box=box, rotation_camera=rotation, translation_camera=translation, rotation=apparent,
             translation=placed, log_scale=log_scale,
             landmarks=np.column_stack([points, local_depth[indices]]),
-            contour=self.curves.select(camera, pixels, apparent[:2, 2]), visible=visible,
+            contour=self.curves.select(camera, pixels, apparent), visible=visible,
             shape=shape, expression=expression,
             vertices_px=np.column_stack([pixels, local_depth]))
 
@@ -216,23 +219,6 @@ def apparent_rotation(rotation: Array, box: Array, intrinsics: Array) -> Array:
     centre = (box[:2] + box[2:]) / 2
     ray = np.append((centre - intrinsics[:2, 2]) / intrinsics[[0, 1], [0, 1]], 1.0)
     return viewing_ray_rotation(ray).T @ rotation
-
-
-def fit_weak_perspective(vertices: Array, rotation: Array, pixels: Array) -> tuple[Array, float]:
-    """
-    Return the translation (2,) px and log scale (px per m) that bring a head nearest its picture.
-
-    The least squares of `exp(log_scale) (rotation V)[:2] + translation - pixels`, rotation fixed.
-
-    :param vertices: (V, 3) m.
-    :param rotation: (3, 3).
-    :param pixels: (V, 2).
-    """
-    flat = vertices @ rotation[:2].T
-    middle, target = flat.mean(0), pixels.mean(0)
-    centred = flat - middle
-    scale = ((pixels - target) * centred).sum() / (centred ** 2).sum()
-    return target - scale * middle, float(np.log(scale))
 
 
 def visible_points(

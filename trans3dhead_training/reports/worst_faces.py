@@ -8,15 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.landmarks import CURVES
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_crop_units
+from trans3dhead_training.core.contact_sheet import (
+    LABEL_COLOUR,
+    PREDICTION_COLOUR,
+    contact_sheet,
+    draw_landmarks,
+)
 from trans3dhead_training.evaluation.predictions import Answer
 
 Image = NDArray[np.uint8]
 
 WORST = 12
 _TILE, _COLUMNS, _LINE = 240, 4, 14
-_TRUE_COLOUR, _OWN_COLOUR = (90, 230, 90), (60, 60, 255)
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
 
@@ -32,12 +36,9 @@ def draw_sheet(answers: Sequence[Answer], labels: Sequence[str]) -> Image:
 
     :param labels: what stands above the name in each tile.
     """
-    rows = max(-(-len(answers) // _COLUMNS), 1)
-    sheet = np.zeros((rows * _TILE, min(max(len(answers), 1), _COLUMNS) * _TILE, 3), np.uint8)
-    for number, (answer, label) in enumerate(zip(answers, labels, strict=True)):
-        y, x = _TILE * (number // _COLUMNS), _TILE * (number % _COLUMNS)
-        sheet[y:y + _TILE, x:x + _TILE] = _tile(answer, label)
-    return sheet
+    tiles = [_tile(answer, label) for answer, label in zip(answers, labels, strict=True)]
+    return contact_sheet([tiles[start:start + _COLUMNS]
+                          for start in range(0, len(tiles), _COLUMNS)])
 
 
 def _tile(answer: Answer, label: str) -> Image:
@@ -47,13 +48,9 @@ def _tile(answer: Answer, label: str) -> Image:
     # The jaw that the labels mean.
     on_contour = sample.points is not None and not sample.points_are_3d
     own = plain.contour if on_contour and plain.contour is not None else plain.landmarks
-    for points, colour in ((sample.points, _TRUE_COLOUR), (own, _OWN_COLOUR)):
-        if points is None or not np.isfinite(points).all():
-            continue
-        units = to_crop_units(points, centre, side)
-        pixels = np.round(np.clip((units + 1) * _TILE - 1, -1e5, 1e5) / 2 * 16).astype(np.int32)
-        for curve, closed in CURVES:
-            cv2.polylines(tile, [pixels[list(curve)]], closed, colour, 1, cv2.LINE_AA, 4)
+    for points, colour in ((sample.points, LABEL_COLOUR), (own, PREDICTION_COLOUR)):
+        if points is not None and np.isfinite(points).all():
+            draw_landmarks(tile, to_crop_units(points, centre, side), colour)
     name = sample.name if sample.source in sample.name else f'{sample.source} {sample.name}'
     for number, line in enumerate((label, _fitting(name))):
         for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
