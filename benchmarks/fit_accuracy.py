@@ -29,7 +29,7 @@ from trans3dhead_training.fitting.fit import (
 from trans3dhead_training.fitting.fit_quality import reasons
 from trans3dhead_training.fitting.fit_report import summary, table
 from trans3dhead_training.fitting.head_basis import load_head_model
-from trans3dhead_training.fitting.prepare_fits import measured_faces
+from trans3dhead_training.fitting.labelled_fits import measured_faces
 from trans3dhead_training.fitting.synthetic_truth import TrueHeads, TruthConfig, TruthSource
 
 NEAR = 60.0

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from trans3dhead_ros import Camera, HeadPipeline
-from trans3dhead_ros.cli.bench import align_actions, network_actions, take_turns
+from trans3dhead_ros.cli.bench_stages import align_actions, network_actions, take_turns
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import CascadeDetector

@@ -1,5 +1,6 @@
-"""`trans3dhead prepare api-docs`: the page and the permissions of the node, read off the node."""
+"""`python -m tools.api_docs`: the page and the permissions of the node, read from the node."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,10 @@ INTERFACES = ('msg/HeadArray.msg', 'msg/Head.msg', 'msg/LandmarkArray.msg', 'srv
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare api-docs`; needs ROS 2. `ValueError` for a user's mistake."""
+    """Write both files and return the exit code; needs ROS 2."""
     parser = ArgumentParser(
-        prog='trans3dhead prepare api-docs',
-        description=f'Starts the node, reads off what it offers, and writes {PAGE} and {POLICY}. '
+        prog='python -m tools.api_docs',
+        description=f'Start the node, read what it offers, and write {PAGE} and {POLICY}. '
         'It needs ROS 2: an environment of `make setup`, or a sourced one.')
     parser.add_argument('--root', type=Path, default=Path(),
                         help='the checkout, where msg/ and srv/ lie (default: this folder)')
@@ -44,7 +45,7 @@ def api_docs(root: Path) -> dict[Path, str]:
     from tools.security_policy import policy_file
     missing = [name for name in INTERFACES if not (root / name).is_file()]
     if missing:
-        raise UserError(f'root: {root.resolve()} is no checkout, it has no {missing[0]}')
+        raise UserError(f'--root: {root.resolve()} is not a checkout, it has no {missing[0]}')
     there = {str(path.relative_to(root)) for kind in ('msg', 'srv')
              for path in root.glob(f'{kind}/*.{kind}')}
     files = [read_interface_file(root / name)
@@ -55,3 +56,10 @@ def api_docs(root: Path) -> dict[Path, str]:
         raise UserError(f'api-docs: give {", ".join(unknown)} a line in the tables of '
                          'tools/api_page.py')
     return {PAGE: api_page(tracker, files), POLICY: policy_file(tracker)}
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f'api_docs: error: {error}')

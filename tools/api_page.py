@@ -98,7 +98,7 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
     more = [end for end in tracker.compressed.subscribes if end.name not in known]
     lines = [
         '# Interface of the node `head_tracker`', '',
-        'Written by `trans3dhead prepare api-docs` from the running node and from `msg/` and '
+        'Written by `python -m tools.api_docs` from the running node and from `msg/` and '
         '`srv/`; the tests compare. What stands here is changed there.', '',
         '* [Topics that it hears](#topics-that-it-hears) · '
         '[publishes](#topics-that-it-publishes) · [services](#services) · '

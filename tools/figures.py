@@ -1,5 +1,6 @@
-"""`trans3dhead prepare figures`: the head model, the frames, synthetic people with labels."""
+"""`python -m tools.figures`: the pictures of the head model, the frames and synthetic people."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +42,8 @@ _SEEN, _HIDDEN, _CONTOUR = (80, 230, 80), (60, 60, 235), (240, 220, 60)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare figures`; `ValueError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead prepare figures',
+    """Draw the pictures and return the exit code."""
+    parser = ArgumentParser(prog='python -m tools.figures',
                             description=__doc__.split(': ', 1)[1])
     parser.add_argument('folder', nargs='?', type=Path, default=Path('docs'),
                         help='where they go (default: %(default)s)')
@@ -135,3 +136,10 @@ def _labelled(image: Image, truth: 'SyntheticHead') -> Image:
 
 def _dot(picture: Image, x: float, y: float, colour: tuple[int, int, int]) -> None:
     cv2.circle(picture, (round(x * 16), round(y * 16)), 26, colour, -1, cv2.LINE_AA, 4)
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f'figures: error: {error}')

@@ -1,7 +1,7 @@
 """
 What the node offers, as the running node itself and the ROS graph tell it.
 
-For the page and the permissions that `trans3dhead prepare api-docs` writes.
+For the page and the permissions that `python -m tools.api_docs` writes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from tools.node_interface import NODE, Endpoint, TrackerInterface
 
 _COMMENT = """
   What {node} needs and nothing more; names as where nothing is remapped and the namespace
-  is empty. Written by `trans3dhead prepare api-docs` from the running node. docs/security.md
+  is empty. Written by `python -m tools.api_docs` from the running node. docs/security.md
   tells how it is used, and what to change for remapped topics, a namespace or several cameras.
 """
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 
 def field_docs(config: type) -> dict[str, str]:
@@ -35,3 +37,28 @@ def field_docs(config: type) -> dict[str, str]:
                     and isinstance(below.value.value, str)):
                 docs[declared.target.id] = ' '.join(below.value.value.split())
     return docs
+
+
+def describe_keys(config: Any) -> str:
+    """
+    Return the text for `--help` that lists every key of a configuration.
+
+    :param config: an instance, whose values are listed as the defaults.
+    :return: for each key `key=default` and, indented below it, its description; keys of nested
+        configurations are dotted.
+    """
+    lines = ['configuration keys and their defaults:']
+    for key, value, text in _keys(config, ''):
+        lines.append(f'  {key}={value}')
+        lines += textwrap.wrap(text, 96, initial_indent=' ' * 6, subsequent_indent=' ' * 6)
+    return '\n'.join(lines)
+
+
+def _keys(config: Any, prefix: str) -> Iterator[tuple[str, Any, str]]:
+    docs = field_docs(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _keys(value, f'{prefix}{field.name}.')
+        else:
+            yield prefix + field.name, value, docs.get(field.name, '')

@@ -18,7 +18,7 @@ from trans3dhead_ros.network.checkpoint import MAX_FILE_BYTES
 from trans3dhead_ros.ros.parameters import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
-MEND = 'trans3dhead prepare api-docs'
+MEND = 'python -m tools.api_docs'
 
 
 @pytest.fixture(scope='module')
@@ -26,8 +26,9 @@ def written(tmp_path_factory) -> Path:
     """Return the folder with what the command writes about the present node."""
     folder = tmp_path_factory.mktemp('api')
     done = subprocess.run(
-        [sys.executable, '-m', 'trans3dhead_ros.cli.main', *MEND.split()[1:], '--root', str(ROOT),
-         '--output', str(folder)], capture_output=True, text=True, timeout=600)
+        [sys.executable, *MEND.split()[1:], '--root', str(ROOT),
+         '--output', str(folder)], capture_output=True, text=True, timeout=600,
+        cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return folder
 

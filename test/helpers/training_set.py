@@ -6,11 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from command_line import prepare_data, prepare_fits
 from synthetic import small_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_training.cli import prepare_data
-from trans3dhead_training.fitting import prepare_fits
 from trans3dhead_training.fitting.head_basis import save_head_model
 
 NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
@@ -40,15 +39,15 @@ def write_training_set(root: Path) -> Path:
     header = ['file', 'source', 'split', *(f'{a}{i}' for i in range(68) for a in 'xy')]
     with (faces / 'labels.csv').open('w', newline='') as file:
         csv.writer(file).writerows([header, *rows])
-    prepare_fits.main(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
-                       '--output', str(root / 'fits.npz')])
+    prepare_fits(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
+                  '--output', str(root / 'fits.npz')])
     # These eggs of dots are no faces, and the judge of fits says so.
     with np.load(root / 'fits.npz') as archive:
         fits = dict(archive)
     fits['accepted'][:] = True
     np.savez(root / 'fits.npz', **fits)
-    prepare_data.main(['--data', str(root), '--fits', str(root / 'fits.npz'), '--output',
-                       str(root / 'data'), '--parts', 'photographs', '--workers', '1'])
+    prepare_data(['--data', str(root), '--fits', str(root / 'fits.npz'), '--output',
+                  str(root / 'data'), '--parts', 'photographs', '--workers', '1'])
     return root
 
 

@@ -1,17 +1,18 @@
-"""`trans3dhead info`: what a checkpoint or an exported file is, its licence and its figures."""
+"""Describe a checkpoint or an exported file: its network, its licence and its figures."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-from trans3dhead_ros.network.cost import multiply_adds, weight_count
-from trans3dhead_ros.network.device import resolve_device
+
+if TYPE_CHECKING:
+    import torch
 
 _FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
           'network', 'input_size', 'colour_order', 'sha256')
@@ -19,16 +20,30 @@ _TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, milli
            'constants': 'constants, million', 'bytes': 'size, MB'}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead info`; `ValueError` when the file is none of ours."""
-    parser = ArgumentParser(prog='trans3dhead info', description=__doc__.split(': ', 1)[1])
-    parser.add_argument('model', nargs='?', type=Path, default=bundled_checkpoint(),
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('model', nargs='?', type=Path,
                         help='checkpoint, or a file of `trans3dhead export` (default: the bundled '
                              'checkpoint)')
-    parser.add_argument('--json', action='store_true', help='print one JSON table')
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--device', default='cpu', help='auto, cpu, cuda or cuda:N')
-    options = parser.parse_args(argv)
-    about = describe(options.model, resolve_device(options.device))
+
+
+def run(options: Namespace) -> int:
+    """
+    Describe a file.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: the file is missing, damaged or of another program.
+    """
+    from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+    from trans3dhead_ros.network.device import resolve_device
+    about = describe(options.model or bundled_checkpoint(), resolve_device(options.device))
     if options.json:
         print(json.dumps(about, indent=2, ensure_ascii=False))
     else:
@@ -40,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def describe(path: Path, device: torch.device) -> dict[str, Any]:
     """
-    Return what a file is, as JSON values: file, bytes, kind, then what its kind knows.
+    Describe a file.
 
-    :raises ValueError: it is missing, damaged or none of ours.
+    :param path: a checkpoint, or a file of `trans3dhead export`.
+    :param device: on which a checkpoint's network is loaded.
+    :return: JSON values: file, bytes, kind, then what is known for that kind.
+    :raises UserError: it is missing, damaged or of another program.
     """
     if not path.is_file():
         raise UserError(f'{path}: no such file')
@@ -54,6 +72,10 @@ def describe(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    import torch
+
+    from trans3dhead_ros.network.checkpoint import load_checkpoint
+    from trans3dhead_ros.network.cost import multiply_adds, weight_count
     network, metadata = load_checkpoint(path, device)
     size = network.config.input_size
     crops = torch.zeros(1, 3, size, size, device=device)
@@ -63,7 +85,7 @@ def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a title and a text for all that is known; figures one a line, names last."""
+    """Yield a title and a text for each value; metrics one a line, names last."""
     for name, value in about.items():
         title = _TITLES.get(name, name.replace('_', ' '))
         if name in ('expression_names', 'outputs'):

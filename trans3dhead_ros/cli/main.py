@@ -1,63 +1,50 @@
 """
 `trans3dhead`: one command with subcommands.
 
-A subcommand's module is imported when it is asked for, so that `trans3dhead track` does not need
-what only training needs, nor the other way round.
+Each subcommand is a file of `cli/`, in this package or in the training package, and is imported
+when it is chosen: `trans3dhead track` needs nothing that only training needs, and the list of
+subcommands needs neither PyTorch nor ROS.
 """
+
+from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 
+from trans3dhead_ros.cli.command_parser import CommandParser
+from trans3dhead_ros.cli.missing_package import missing_package
 from trans3dhead_ros.errors import UserError
 
 EXIT_USER_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
-
-@dataclass(frozen=True)
-class Command:
-    """Where a subcommand's `main(argv)` lies, and its line in the help."""
-
-    module: str
-    help: str
-
-
-COMMANDS = {
-    'track': Command(
-        'trans3dhead_ros.cli.track_command', 'follow the heads of a picture, folder, video, camera or bag'),
-    'evaluate': Command(
-        'trans3dhead_training.cli.evaluate', 'measure a network, or a peer, on labelled faces'),
-    'info': Command('trans3dhead_ros.cli.info', 'what a checkpoint or an exported file is'),
-    'bench': Command('trans3dhead_ros.cli.bench', 'how long the stages take on this machine'),
-    'view': Command('trans3dhead_ros.cli.view_command', 'heads in the Rerun viewer, from a bag or live topics'),
-    'node': Command('trans3dhead_ros.ros.node.head_tracker', 'the ROS 2 node, where `ros2 run` is absent'),
-    'train': Command('trans3dhead_training.cli.train', 'train a network'),
-    'ablate': Command(
-        'trans3dhead_training.cli.ablate', 'train with parts of the method left out, and compare'),
-    'prepare head-model': Command(
-        'trans3dhead_training.fitting.head_basis', 'the head model, from a parametric head on disk'),
-    'prepare clip': Command(
-        'trans3dhead_training.cli.prepare_clip', 'two synthetic people turning their heads, with ground truth'),
-    'prepare api-docs': Command(
-        'tools.api_docs', "the node's page and permissions, read off the running node"),
-    'prepare figures': Command('tools.figures', 'the pictures of the docs'),
-    'prepare faces': Command(
-        'trans3dhead_training.preparation.faces', 'your own pictures, as a folder that the others read'),
-    'prepare fits': Command(
-        'trans3dhead_training.fitting.prepare_fits', 'the head model fitted to labelled faces'),
-    'prepare data': Command(
-        'trans3dhead_training.cli.prepare_data', 'shards of labelled heads to train on'),
-    'prepare scenes': Command(
-        'trans3dhead_training.preparation.scene_frames', 'frames with several synthetic people, for detectors'),
-    'prepare negatives': Command(
-        'trans3dhead_training.preparation.hard_negatives', 'crops without a head at which detectors fire'),
-    'export': Command(
-        'trans3dhead_training.cli.export', 'write a checkpoint as an ONNX file'),
-    'average': Command('trans3dhead_training.cli.average', 'the weighted mean of two checkpoints'),
+RUNTIME = {
+    'detect': 'find and align the heads in pictures',
+    'track': 'follow the heads through a video, camera, bag or folder of frames',
+    'view': 'show heads in the Rerun viewer, from a bag or from live topics',
+    'node': 'run the ROS 2 node, where `ros2 run` is absent',
+    'info': 'describe a checkpoint or an exported file',
+    'bench': 'measure how long each stage takes on this machine',
 }
+"""Subcommand of `trans3dhead_ros/cli` → its line in the help."""
+TRAINING = {
+    'train': 'train a network',
+    'evaluate': 'measure a network, or a peer, on labelled faces',
+    'ablate': 'train with parts of the method left out, and compare',
+    'average': 'write the weighted mean of two checkpoints',
+    'export': 'write a checkpoint as an ONNX file',
+}
+"""Subcommand of `trans3dhead_training/cli` → its line in the help."""
+PREPARE = {
+    'head-model': 'the head model, from a parametric head on disk',
+    'faces': 'your own pictures, as a folder that the others read',
+    'fits': 'the head model fitted to labelled faces',
+    'data': 'shards of labelled heads to train on',
+    'scenes': 'frames with several synthetic people, for detectors',
+    'clip': 'two synthetic people turning their heads, with ground truth',
+}
+"""Subcommand of `prepare`, `trans3dhead_training/cli/prepare_*` → its line in the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,29 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run a subcommand and return its exit code.
 
     A user's mistake is one line on the standard error and code 2; a traceback means a defect.
+
+    :param argv: the words behind `trans3dhead`; None takes those of the process.
+    :return: the exit code.
     """
-    # OpenCV and FFmpeg print lines of their own about a file that they cannot read.
-    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    name, rest = _split(arguments)
-    if name is None:
-        return _help(arguments)
-    if name == 'train':
-        # PyTorch's threads shall leave their cores to the loader while they wait for one another.
-        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
     try:
-        return int(import_module(COMMANDS[name].module).main(rest) or 0)
+        return run(argv)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Somebody closed our output, as `head` does; nothing more can be told to anyone.
+        # The reader of our output has closed it, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith('trans3dhead'):
-            raise
-        return _mistake(f'{name} needs the Python package {error.name}, which is not installed')
     except OSError as error:
         if error.filename is None:
             raise
@@ -96,35 +72,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _mistake(str(error))
 
 
-def _split(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the name of the subcommand, of one word or two, and what follows it."""
-    for words in (2, 1):
-        name = ' '.join(arguments[:words])
-        if len(arguments) >= words and name in COMMANDS:
-            return name, arguments[words:]
-    return None, arguments
+def run(argv: Sequence[str] | None = None) -> int:
+    """
+    Run a subcommand and return its exit code, without a word about what goes wrong.
+
+    :param argv: the words behind `trans3dhead`; None takes those of the process.
+    :return: the exit code.
+    :raises UserError: for a user's mistake.
+    """
+    # OpenCV and FFmpeg print lines of their own about a file that they cannot read.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    try:
+        options = build_parser().parse_args(argv)
+        if options.run is None:
+            options.parser.print_help(sys.stderr)
+            return EXIT_USER_MISTAKE
+        return options.run(options)
+    except ModuleNotFoundError as error:
+        message = missing_package(error)
+        if message is None:
+            raise
+        raise UserError(message) from error
 
 
-def _help(arguments: list[str]) -> int:
-    """Print the list of subcommands; code 2 where an unknown one was asked for."""
-    asked = [word for word in arguments if word not in ('-h', '--help')]
-    group = {name: command for name, command in COMMANDS.items()
-             if asked and name.startswith(f'{asked[0]} ')}
-    if asked and not (group and len(asked) == 1):
-        known = ', '.join(COMMANDS)
-        return _mistake(f'{" ".join(asked[:2 if group else 1])!r} is unknown; use one of {known}')
-    if not arguments or (group and arguments == asked):
-        print(_usage(group or COMMANDS), file=sys.stderr)
-        return EXIT_USER_MISTAKE
-    print(_usage(group or COMMANDS))
-    return 0
+def build_parser() -> CommandParser:
+    """Return the parser of the whole command line."""
+    parser = CommandParser(
+        prog='trans3dhead', description='3D head alignment: pose, landmarks and mesh of each head.',
+        epilog='trans3dhead COMMAND --help tells more.')
+    commands = _add_group(parser)
+    _add_commands(commands, RUNTIME, 'trans3dhead_ros.cli.')
+    _add_commands(commands, TRAINING, 'trans3dhead_training.cli.')
+    prepare = commands.add_parser(
+        'prepare', help=f'make what a training needs: {", ".join(PREPARE)}',
+        description='Make what a training needs.',
+        epilog='trans3dhead prepare COMMAND --help tells more.')
+    _add_commands(_add_group(prepare), PREPARE, 'trans3dhead_training.cli.prepare_')
+    return parser
 
 
-def _usage(commands: dict[str, Command]) -> str:
-    wide = max(map(len, commands))
-    lines = [f'  {name:{wide}}  {command.help}' for name, command in commands.items()]
-    return '\n'.join(['usage: trans3dhead COMMAND [options]', '', *lines, '',
-                      'trans3dhead COMMAND --help tells more.'])
+def _add_group(parser: CommandParser):
+    parser.set_defaults(run=None, parser=parser)
+    return parser.add_subparsers(metavar='COMMAND', title='commands')
+
+
+def _add_commands(group, commands: Mapping[str, str], prefix: str) -> None:
+    for name, text in commands.items():
+        group.add_parser(name, help=text, module=prefix + name.replace('-', '_'))
 
 
 def _mistake(message: str) -> int:

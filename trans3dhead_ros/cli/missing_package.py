@@ -1,21 +1,30 @@
-"""What to say where a command finds a package missing that not everybody has."""
+"""The one line for a Python package that a subcommand needs and that is not installed."""
 
 from __future__ import annotations
 
-from trans3dhead_ros.errors import UserError
-
 _ROS = ('rclpy', 'trans3dhead', 'ament_index_python')
 _ROS_ENDINGS = ('_msgs', '_interfaces')
+_EXTRAS = {
+    'training': ('fast_simplification', 'matplotlib', 'onnx', 'onnxruntime', 'onnxscript',
+                 'tensorboard', 'trans3dhead_training'),
+    'viewer': ('rerun', 'rerun_cli', 'rosbags'),
+}
 
 
-def missing_package(command: str, error: ModuleNotFoundError) -> UserError:
+def missing_package(error: ModuleNotFoundError) -> str | None:
     """
-    Return what to raise in place of an import's error: one line with the mend.
+    Say what brings the package that an import did not find.
 
-    :param command: what needs the package, such as `view`.
+    :param error: what the import raised.
+    :return: one line; None where a module of our own is missing, which is a defect.
     """
-    name = (error.name or '').split('.')[0]
+    module = error.name or ''
+    name = module.split('.')[0]
+    if not name or (name.startswith('trans3dhead_') and name != module):
+        return None
     if name in _ROS or name.endswith(_ROS_ENDINGS):
-        return UserError(f'{command} needs ROS 2, and {name} is not installed; run `make setup`, '
-                          'or source a workspace with trans3dhead')
-    return UserError(f'{command} needs the Python package {name}, which is not installed')
+        return (f'this needs ROS 2, and {name} is not installed; run `make setup`, or source a '
+                'workspace with trans3dhead')
+    extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
+    mend = '' if extra is None else f"; in a checkout: python3 -m pip install '.[{extra}]'"
+    return f'this needs the Python package {name}, which is not installed{mend}'

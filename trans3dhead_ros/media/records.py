@@ -21,14 +21,20 @@ from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.types import Array
 
 
-def frame_record(index: int, stamp: float, heads: Sequence[Head]) -> dict[str, Any]:
+def frame_record(
+    index: int, stamp: float | None, heads: Sequence[Head], file: str | None = None,
+) -> dict[str, Any]:
     """
     Return the record of one source frame, also when nothing was found.
 
     :param index: number of the frame in its source, from 0.
-    :param stamp: seconds.
+    :param stamp: seconds; None for a picture on its own.
+    :param heads: what was found in it.
+    :param file: the picture's path; None where the frame is not a file.
+    :return: plain values; `file` is among them where there is one.
     """
-    return {'frame': index, 'stamp': stamp, 'heads': [
+    origin = {} if file is None else {'file': file}
+    return {'frame': index, 'stamp': stamp, **origin, 'heads': [
         head_record(head.track_id, head.score, head.box, head.euler_deg, head.translation,
                     quaternion_from_rotation(head.rotation), head.landmarks)
         for head in heads]}

@@ -1,5 +1,6 @@
 """Frames from a picture, a folder of pictures, a GIF, a video file, a stream or a camera."""
 
+import os
 import re
 import time
 from abc import ABC, abstractmethod
@@ -37,6 +38,8 @@ class Frame:
     stamp: float
     #: (H, W, 3) BGR.
     image: Image
+    #: The picture's path, where the source is made of pictures.
+    file: str | None = None
 
 
 class FrameSource(ABC):
@@ -88,14 +91,14 @@ class FrameSource(ABC):
 class PictureSource(FrameSource):
     """One picture, or the pictures of a folder in natural order."""
 
-    def __init__(self, name: str, paths: list[Path]) -> None:
+    def __init__(self, name: str, paths: list[str]) -> None:
         self._paths = paths
         height, width = read_picture(paths[0]).shape[:2]
         super().__init__(name, FOLDER_FPS, (width, height), len(paths))
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
-            yield Frame(index, index / self.fps, read_picture(path))
+            yield Frame(index, index / self.fps, read_picture(path), path)
 
     def close(self) -> None:
         """Nothing stays open between pictures."""
@@ -191,15 +194,16 @@ def open_source(source: str | Path) -> FrameSource:
     name = str(source)
     path = Path(name)
     if path.is_dir():
-        pictures = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES),
-                          key=_natural_order)
+        # Joined as text: the paths begin as the folder was given, `./` included.
+        pictures = sorted((os.path.join(name, file.name) for file in path.iterdir()
+                           if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order)
         if not pictures:
             raise UserError(f'source: the folder {name} holds no picture '
                              f'({" ".join(sorted(PICTURE_SUFFIXES))})')
         return PictureSource(name, pictures)
     if path.is_file():
         if path.suffix.lower() in PICTURE_SUFFIXES:
-            return PictureSource(name, [path])
+            return PictureSource(name, [name])
         return VideoSource(name, str(path), live=False)
     if re.fullmatch(r'\d+', name):
         return CameraSource(int(name))
@@ -243,7 +247,7 @@ def decode_picture(data: bytes, name: str) -> Image:
     return image
 
 
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
+def natural_order(path: str) -> list[tuple[int, str]]:
+    """Return the key that sorts frame2 before frame10."""
     return [(int(part), '') if part.isdigit() else (-1, part.lower())
-            for part in re.split(r'(\d+)', path.name)]
+            for part in re.split(r'(\d+)', path)]

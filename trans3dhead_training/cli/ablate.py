@@ -1,30 +1,29 @@
 """
-`trans3dhead ablate`: train the network with parts of the method left out or replaced, and compare.
+Train the network with parts of the method left out or replaced, and compare.
 
-Every variant runs for equally many steps with the same seeds, and begins with the same backbone.
-Call it again to continue: finished runs are kept, broken ones go on. The folder of the runs then
-holds report.md, runs.csv and ablation.png.
+Every variant runs for equally many steps with the same seeds, and starts from the same backbone.
+Give the same command again to continue: finished runs are kept, interrupted ones go on. The folder
+of the runs then holds report.md, runs.csv and ablation.png.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.configuration import describe_keys
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
-from trans3dhead_training.ablation.ablation_plot import write_plot
-from trans3dhead_training.ablation.ablation_report import write_report
-from trans3dhead_training.ablation.outcomes import Outcomes
-from trans3dhead_training.ablation.study import Study, run_all
-from trans3dhead_training.ablation.variants import chosen_variants
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead ablate`; 1 where some of the runs failed."""
-    parser = ArgumentParser(prog='trans3dhead ablate', description=__doc__)
-    parser.add_argument('--config', type=Path, help='YAML of the base, as of `train`')
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('--config', type=Path,
+                        help='YAML file of the base configuration, as for `train`')
     parser.add_argument('--output', type=Path, default=Path('runs/ablation'),
                         help='folder of the runs (default: %(default)s)')
     parser.add_argument('--seeds', type=int, default=3, help='of every variant (default: 3)')
@@ -32,15 +31,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--variants', default='', metavar='NAMES',
                         help='variants or families, separated by commas (default: all)')
     parser.add_argument('--backbone', default='bundled',
-                        help='checkpoint whose backbone all begin with, `bundled` or `none`')
+                        help='checkpoint whose backbone all runs start from, `bundled` or `none`')
     parser.add_argument('--report-only', action='store_true',
                         help='train nothing; report what is finished')
-    parser.add_argument('overrides', nargs='*', metavar='key=value',
-                        help='of the base, for example steps=500')
-    options = parser.parse_intermixed_args(argv)
+    parser.add_argument('overrides', nargs='*', default=[], metavar='key=value',
+                        help='change the base configuration, for example steps=500')
+
+
+def epilog() -> str:
+    """Return the keys of the configuration."""
+    from trans3dhead_training.engine.config import TrainConfig
+    return describe_keys(TrainConfig())
+
+
+def run(options: Namespace) -> int:
+    """
+    Run the study and report it.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code; 1 where some of the runs failed.
+    :raises UserError: for a user's mistake.
+    """
     for name in ('seeds', 'jobs'):
         if getattr(options, name) < 1:
             raise UserError(f'--{name}: at least 1, got {getattr(options, name)}')
+    from trans3dhead_training.ablation.ablation_plot import write_plot
+    from trans3dhead_training.ablation.ablation_report import write_report
+    from trans3dhead_training.ablation.outcomes import Outcomes
+    from trans3dhead_training.ablation.study import Study, run_all
+    from trans3dhead_training.ablation.variants import chosen_variants
     failed = 0
     if not options.report_only:
         study = Study(options.output.absolute(), options.config, tuple(options.overrides),
@@ -55,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _backbone(name: str) -> Path | None:
+    from trans3dhead_ros.network.checkpoint import bundled_checkpoint
     if name == 'none':
         return None
     path = bundled_checkpoint() if name == 'bundled' else Path(name)

@@ -1,8 +1,8 @@
-"""`trans3dhead average`: the weighted mean of two checkpoints, one trained on from the other."""
+"""Write the weighted mean of two checkpoints, of which one was trained from the other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -15,12 +15,16 @@ from trans3dhead_ros.network.model import Trans3DHead
 
 def average(first: Trans3DHead, second: Trans3DHead, share: float) -> Trans3DHead:
     """
-    Return `second` with its weights moved to `share` of them and the rest of `first`'s.
+    Interpolate linearly between the weights of two networks.
 
-    Between weights of which one was trained on from the other the error is nearly a straight line,
-    and often below it (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    Where one was trained from the other, the error between them lies near a straight line and often
+    below it (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
 
-    :raises ValueError: they are of different networks, or the share is not within 0..1.
+    :param first: whose weights count 1 - share.
+    :param second: whose weights count share; it is changed, and keeps its head model.
+    :param share: 0 to 1.
+    :return: `second`.
+    :raises UserError: the networks have different configurations, or the share is outside 0..1.
     """
     if not 0.0 <= share <= 1.0:
         raise UserError(f'--share: expected 0..1, got {share}')
@@ -34,19 +38,32 @@ def average(first: Trans3DHead, second: Trans3DHead, share: float) -> Trans3DHea
     return second
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead average`."""
-    parser = ArgumentParser(prog='trans3dhead average', description=__doc__)
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
     parser.add_argument('first', type=Path, help='checkpoint')
     parser.add_argument('second', type=Path, help='checkpoint; its head model is kept')
-    parser.add_argument('--share', type=float, default=0.5, help='of the second')
-    parser.add_argument('--output', type=Path, required=True)
-    options = parser.parse_args(argv)
+    parser.add_argument('--share', type=float, default=0.5,
+                        help='weight of the second, 0 to 1 (default: %(default)s)')
+    parser.add_argument('--output', type=Path, required=True, help='checkpoint to write')
+
+
+def run(options: Namespace) -> int:
+    """
+    Average two checkpoints.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
     device = torch.device('cpu')
     (first, _), (second, metadata) = (
         load_checkpoint(path, device) for path in (options.first, options.second))
     network = average(first, second, options.share)
-    # The figures of either are not those of their mean.
+    # The metrics of neither are those of their mean.
     kept = {name: metadata[name] for name in ('training_data', 'licence')}
     save_checkpoint(options.output, network, {
         **kept, 'metrics': {'averaged': {'share': options.share}}})

@@ -1,10 +1,9 @@
-"""`trans3dhead evaluate`: measure our network, or a peer, on labelled faces and on clips."""
+"""Measure our network, or a peer, on labelled faces and on clips."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
@@ -29,9 +28,12 @@ from trans3dhead_training.reports.text import (
 OURS, REFERENCE = 'ours', '3ddfa_v2'
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = ArgumentParser(
-        prog='trans3dhead evaluate', description=__doc__.split(': ', 1)[1])
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
     parser.add_argument('--data', metavar='FORMAT:PATH',
                         help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); default: '
                              'crops: of the folder faces/ in TRANS3DHEAD_DATA, or nothing with '
@@ -58,19 +60,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--plots', type=Path, metavar='DIR', help='write the pictures here')
     parser.add_argument('--html', type=Path, metavar='FILE',
                         help='write everything here, as one page')
-    options = parser.parse_args(argv)
+
+
+def run(options: Namespace) -> int:
+    """
+    Evaluate predictors, print the figures and write the files that are asked for.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
     if options.data is None and not options.clip:
         options.data = f'crops:{data_root() / "faces"}'
     for name, least in (('limit', 1), ('draws', 0), ('seed', 0)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
-    return options
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead evaluate`; `ValueError` for a user's mistake."""
-    options = _parse(argv)
     outcome = _evaluate(options)
     _print(outcome)
     if options.json:
@@ -91,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace) -> Outcome:
+def _evaluate(options: Namespace) -> Outcome:
     samples = [] if options.data is None else read_faces(options.data, options.split, options.limit)
     sources = {clip: open_source(clip) for clip in options.clip}
     predictors = _predictors(options)
@@ -109,7 +114,7 @@ def _evaluate(options: argparse.Namespace) -> Outcome:
         [] if measured is None else _remarks(options.baselines, measured))
 
 
-def _predictors(options: argparse.Namespace) -> dict[str, Predictor]:
+def _predictors(options: Namespace) -> dict[str, Predictor]:
     """Return the predictors by the name that they have in the report."""
     result = {}
     for name in dict.fromkeys(options.predictor):
@@ -123,7 +128,7 @@ def _predictors(options: argparse.Namespace) -> dict[str, Predictor]:
     return result
 
 
-def _reference(options: argparse.Namespace, predictors: dict[str, Predictor]) -> Predictor | None:
+def _reference(options: Namespace, predictors: dict[str, Predictor]) -> Predictor | None:
     """3DDFA_V2, or None where its weights are not at hand."""
     if REFERENCE in predictors:
         return predictors[REFERENCE]

@@ -1,5 +1,5 @@
 """
-`trans3dhead export`: write a checkpoint as an ONNX file.
+Write a checkpoint as an ONNX file.
 
 The file is read back and compared with torch on 100 crops; it is kept only if both agree.
 """
@@ -7,7 +7,6 @@ The file is read back and compared with torch on 100 crops; it is kept only if b
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
@@ -17,9 +16,12 @@ from trans3dhead_training.export.export_checkpoint import export_checkpoint
 from trans3dhead_training.export.onnx_check import CROP_COUNT, table
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead export`; `UserError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead export', description=__doc__)
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
     parser.add_argument('checkpoint', nargs='?', type=Path, default=bundled_checkpoint(),
                         help='default: the bundled one')
     parser.add_argument('--output', type=Path, required=True, metavar='FILE.onnx')
@@ -27,7 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="make the head's vertices (head frame, metres) an output too")
     parser.add_argument('--batch', type=_batch, default=None, metavar='dynamic|N',
                         help='crops at once (default: dynamic, any number)')
-    options = parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Export a checkpoint.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
     if options.output.suffix != '.onnx':
         raise UserError(f'--output: {options.output} does not end in .onnx')
     rows = export_checkpoint(options.checkpoint, options.output, vertices=options.vertices,

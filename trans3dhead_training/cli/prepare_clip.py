@@ -1,14 +1,19 @@
-"""`trans3dhead prepare clip`: two synthetic people turning their heads, with ground truth."""
+"""Render a clip of two synthetic people turning their heads, with ground truth."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from argparse import Namespace
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare clip`; `ValueError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead prepare clip', description=__doc__.split(': ', 1)[1])
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
     parser.add_argument('folder', nargs='?', type=Path, default=Path('out/clip'),
                         help='where the clip and its truth go (default: %(default)s)')
     parser.add_argument('--data', type=Path,
@@ -16,8 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--people', type=Path, default=Path('runs/people'),
                         help='where prepared people are kept (default: %(default)s)')
     parser.add_argument('--model', type=Path,
-                        help='checkpoint whose head model fits the wear (default: the bundled one)')
-    options = parser.parse_args(argv)
+                        help='checkpoint whose head model is dressed (default: the bundled one)')
+
+
+def run(options: Namespace) -> int:
+    """
+    Render the clip.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
     from tqdm import tqdm
 
     from trans3dhead_ros.media.clip_truth import truth_path
@@ -26,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from trans3dhead_training.synthesis.scenes.demo_clip import write_clip
     from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets
     assets = SceneAssets.load(options.data or data_root(), options.people,
-                         load_head_model(options.model).cpu(), portraits=False)
+                              load_head_model(options.model).cpu(), portraits=False)
     clip = write_clip(assets, options.folder,
                       progress=lambda frames: tqdm(frames, unit='frame', disable=None))
     print(f'{clip} and {truth_path(clip)}')

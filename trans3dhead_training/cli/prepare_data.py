@@ -1,15 +1,15 @@
 """
-`trans3dhead prepare data`: shards of labelled heads to train on, from raw folders.
+Make shards of labelled heads to train on, from raw folders.
 
 Photographs as they are, photographs turned in depth, portraits with a teacher's points, and
-synthetic people. Goes on where it was interrupted; the same seed gives the same bytes.
+synthetic people. An interrupted run is continued; the same seed gives the same bytes.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +26,7 @@ from trans3dhead_training.preparation.portraits import PortraitMaker
 from trans3dhead_training.preparation.synthetic import SyntheticMaker
 from trans3dhead_training.preparation.turned import TurnedMaker
 
-MAKERS: dict[str, Callable[[argparse.Namespace, Path], Maker]] = {
+MAKERS: dict[str, Callable[[Namespace, Path], Maker]] = {
     'photographs': lambda options, root: credited(
         PhotographMaker(root / 'faces', options.fits)),
     'turned': lambda options, root: credited(TurnedMaker(
@@ -50,9 +50,12 @@ def credited(maker: Photographs) -> Photographs:
     return replace(maker, source=about.source + how, licence=about.licence, open=about.open)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare data`; `ValueError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead prepare data', description=__doc__)
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
     parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/data'))
     parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(MAKERS))
@@ -70,7 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help='where the registered assets of people are kept')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='processes (default: one a core)')
-    options = parser.parse_args(argv)
+
+
+def run(options: Namespace) -> int:
+    """
+    Prepare the parts and print how large they are.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
     if options.people < 1 or options.turns <= 0 or options.workers < 1:
         raise UserError('--people, --turns, --workers: expected more than 0')
     root = options.data or data_root()

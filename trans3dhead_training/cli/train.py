@@ -1,5 +1,5 @@
 """
-`trans3dhead train`: train the network on labelled faces and their fits.
+Train the network on labelled faces and the head models fitted to them.
 
 Several processes, each with a device of its own, share every batch:
 `torchrun --nproc_per_node N -m trans3dhead_ros.cli.main train …`.
@@ -8,50 +8,80 @@ Several processes, each with a device of its own, share every batch:
 from __future__ import annotations
 
 import math
-import sys
+import os
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-
-import cv2
+from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.configuration import describe_keys
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.engine.config import TrainConfig, load_config
-from trans3dhead_training.engine.training_loop import Run
+
+if TYPE_CHECKING:
+    from trans3dhead_training.engine.config import TrainConfig
+    from trans3dhead_training.engine.training_loop import Run
 
 EXIT_SIGNAL = 128
-"""A shell's exit code for a signal is this and its number."""
+"""A shell's exit code for a signal is this plus its number."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead train`."""
-    parser = ArgumentParser(prog='trans3dhead train', description=__doc__.splitlines()[1])
-    parser.add_argument('--config', type=Path, help='YAML file; defaults where it says nothing')
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('--config', type=Path,
+                        help='YAML file; keys that it leaves out have their defaults')
     parser.add_argument('--resume', action='store_true', help=(
-        'continue the run in its folder; without --config by the configuration that lies there'))
+        'continue the run in its folder; without --config, with the configuration found there'))
     parser.add_argument('--minutes', type=float, metavar='N', default=math.inf, help=(
-        'stop in order after N minutes, to be resumed; the length of the whole run and of its '
-        'learning rate is the key minutes= or steps='))
-    parser.add_argument('overrides', nargs='*', metavar='key=value',
+        'stop in order after N minutes, to be resumed; the length of the whole run, and of its '
+        'learning rate, is the key minutes= or steps='))
+    parser.add_argument('overrides', nargs='*', default=[], metavar='key=value',
                         help='for example minutes=30 network.dim=128')
-    arguments = parser.parse_intermixed_args(argv)
-    if not arguments.minutes > 0:
-        raise UserError(f'--minutes: expected more than 0, got {arguments.minutes:g}')
+
+
+def epilog() -> str:
+    """Return the keys of the configuration."""
+    from trans3dhead_training.engine.config import TrainConfig
+    return describe_keys(TrainConfig())
+
+
+def run(options: Namespace) -> int:
+    """
+    Train, or continue a training.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code; `EXIT_SIGNAL` plus its number where a signal stopped the run in order.
+    :raises UserError: for a user's mistake.
+    """
+    if not options.minutes > 0:
+        raise UserError(f'--minutes: expected more than 0, got {options.minutes:g}')
+    # Threads of PyTorch that wait for one another leave their cores to the loader. Read when
+    # PyTorch is loaded, which is why nothing above imports it.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    import cv2
+
+    from trans3dhead_training.engine.training_loop import Run
+
     # Batches are made in threads of their own, beside a network that keeps the others busy.
     cv2.setNumThreads(1)
-    run = Run(_config(arguments.config, arguments.overrides, arguments.resume))
+    training = Run(_config(options.config, options.overrides, options.resume))
     try:
-        if arguments.resume:
-            run.resume()
-        figures = run.train(arguments.minutes)
+        if options.resume:
+            training.resume()
+        figures = training.train(options.minutes)
     finally:
-        run.world.leave()
-    if run.world.is_first:
-        _report(run, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
-    return EXIT_SIGNAL + int(run.stopped_by) if run.stopped_by else 0
+        training.world.leave()
+    if training.world.is_first:
+        _report(training, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
+    return EXIT_SIGNAL + int(training.stopped_by) if training.stopped_by else 0
 
 
 def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> TrainConfig:
+    from trans3dhead_training.engine.config import load_config
     config = load_config(path, overrides)
     folder = Path(config.output)
     if resume and path is None and (folder / 'config.yaml').is_file():
@@ -62,14 +92,12 @@ def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> TrainC
     return config
 
 
-def _report(run: Run, figures: str) -> None:
-    share = f'step {run.step}, {100 * min(run.progress(), 1):.0f} %'
-    if run.progress() < 1.0:
-        print(f'{run.folder.path}: stopped at {share}; continue with --resume'
+def _report(training: Run, figures: str) -> None:
+    share = f'step {training.step}, {100 * min(training.progress(), 1):.0f} %'
+    if training.progress() < 1.0:
+        print(f'{training.folder.path}: stopped at {share}; continue with --resume'
               + (f'. {figures}' if figures else ''))
     else:
-        print(f'{run.folder.path}: {figures or "was complete already; give it a greater length"}')
+        print(f'{training.folder.path}: '
+              f'{figures or "was complete already; give it a greater length"}')
 
-
-if __name__ == '__main__':
-    sys.exit(main())

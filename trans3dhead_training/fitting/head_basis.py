@@ -1,8 +1,7 @@
-"""`trans3dhead prepare head-model`: the head model on the project's own sampling and triangles."""
+"""The head model on the project's own vertices and triangles, from a parametric head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,9 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-from trans3dhead_training.core.data_root import data_root
 
 IDENTITY_COUNT = 50
 UNDOCUMENTED_EXPRESSIONS = frozenset(
@@ -241,24 +237,3 @@ def load_head_model(path: Path) -> HeadModel:
                  for key in archive.files if key != 'expression_names'}
         names = [str(name) for name in archive['expression_names']]
     return HeadModel.from_state(state, names)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare head-model`."""
-    parser = ArgumentParser(prog='trans3dhead prepare head-model', description=__doc__)
-    parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
-    parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--skin-vertices', type=int, default=3200)
-    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_checkpoint(),
-                        help='take the head out of a checkpoint instead (default: the bundled '
-                             'one), as a training that starts from its weights needs it')
-    arguments = parser.parse_args(argv)
-    if arguments.checkpoint:
-        model = load_checkpoint(arguments.checkpoint, torch.device('cpu'))[0].head_model
-    else:
-        source = arguments.source or data_root() / 'head_model' / 'ict_facekit.npz'
-        model = build_head_model(source, arguments.skin_vertices)
-    save_head_model(model, arguments.output)
-    print(f'{arguments.output}: {len(model.mean)} vertices, {len(model.triangles)} triangles, '
-          f'{model.shape_count} identity modes, {model.expression_count} expressions')
-    return 0

@@ -7,10 +7,9 @@ Every labelled face is cut out (twice its landmark box, at most 320 px) and writ
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW
 from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
@@ -196,44 +194,3 @@ def _shrunk(image: Image) -> Image:
     if factor >= 1:
         return image
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare faces`; `ValueError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead prepare faces', description=__doc__,
-                            formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', nargs='+', metavar='FORMAT:PATH',
-                        help=f'{", ".join(LABELLED)} (docs/evaluation.md), or pictures:FOLDER for '
-                             'pictures without labels')
-    parser.add_argument('--output', type=Path, required=True,
-                        help='folder to be made; for `prepare data` it must be called faces')
-    parser.add_argument('--source', default=About.source,
-                        help='what the pictures are, for the credits of what is trained on them')
-    parser.add_argument('--licence', default=About.licence, help='of the pictures, likewise')
-    parser.add_argument('--open', action='store_true', help='they are free for any use')
-    parser.add_argument('--held-out', type=float, default=VALIDATION_SHARE, metavar='SHARE',
-                        help='of the photographs, for validation, where the sets do not say which '
-                             '(default: %(default)s)')
-    parser.add_argument('--by-folder', action='store_true',
-                        help='hold out whole folders: for frames of videos, or pictures by person')
-    options = parser.parse_args(argv)
-    if not 0.0 < options.held_out < 1.0:
-        raise UserError(f'--held-out: expected more than 0 and less than 1, got '
-                         f'{options.held_out}')
-    if (options.output / 'labels.csv').exists():
-        raise UserError(f'--output: {options.output} holds faces already; name another folder or '
-                         'remove it')
-    faces = [face for data in options.data for face in read_faces(data, options.by_folder)]
-    counts = write_faces(faces, options.output, About(
-        options.source, options.licence, options.open), options.held_out)
-    print(_summary(faces, counts))
-    return 0
-
-
-def _summary(faces: Sequence[Face], counts: Mapping[str, tuple[int, int]]) -> str:
-    lines = []
-    for source, (labelled, held_out) in counts.items():
-        others = sum(face.source == source for face in faces) - labelled
-        lines.append(f'{source:14s}{labelled:8d} labelled faces, {held_out} held out'
-                     + (f'; {others} pictures without labels' if others else ''))
-    return '\n'.join(lines)

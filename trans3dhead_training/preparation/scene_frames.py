@@ -1,9 +1,8 @@
-"""`trans3dhead prepare scenes`: frames with up to eight synthetic people, to train detectors on."""
+"""Frames with up to eight synthetic people and their labels, to train detectors on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,39 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.errors import UserError
-from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.preparation.encode import encoded
-from trans3dhead_training.preparation.synthetic import load_scene_assets
 from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
-from trans3dhead_training.synthesis.scenes.scene_generator import render_scene
+from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, render_scene
 
 LABELS = 'labels.jsonl'
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare scenes`; `ValueError` for a user's mistake."""
-    parser = ArgumentParser(prog='trans3dhead prepare scenes', description=__doc__)
-    parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
-    parser.add_argument('--output', type=Path, default=Path('runs/scenes'))
-    parser.add_argument('--count', type=int, default=1000, help='frames (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
-                        metavar=('WIDTH', 'HEIGHT'))
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--cache', type=Path, default=Path('runs/people'),
-                        help='where the registered assets of people are kept')
-    options = parser.parse_args(argv)
-    if options.count < 1 or min(options.size) < 32:
-        raise UserError('--count, --size: expected at least 1 frame of 32 x 32')
-    place = load_scene_assets(options.data or data_root(), options.cache, options.head_model)
-    options.output.mkdir(parents=True, exist_ok=True)
-    # A frame depends on the seed and its number alone, so those that are there are drawn no more.
-    lines = _known_lines(options.output / LABELS)
+def write_scenes(
+    assets: SceneAssets, folder: Path, count: int, size: tuple[int, int], seed: int,
+) -> int:
+    """
+    Write frames and their labels; those of an earlier run that are there already are kept.
+
+    :param assets: what people and scenes are made of.
+    :param folder: gets the frames and `LABELS`.
+    :param count: frames.
+    :param size: (width, height) px.
+    :param seed: with the number of a frame, all that it depends on.
+    :return: heads in all frames.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = _known_lines(folder / LABELS)
     heads = 0
-    with (options.output / LABELS).open('a') as labels:
-        for number in tqdm(range(options.count), desc='scenes', unit='frame', disable=None):
+    with (folder / LABELS).open('a') as labels:
+        for number in tqdm(range(count), desc='scenes', unit='frame', disable=None):
             name = f'{number:06d}.jpg'
             if name not in lines:
-                image, truths = render_scene(place, np.random.default_rng((options.seed, number)),
-                                           tuple(options.size))
-                (options.output / name).write_bytes(encoded(image))
+                image, truths = render_scene(assets, np.random.default_rng((seed, number)), size)
+                (folder / name).write_bytes(encoded(image))
                 lines[name] = {'file': name, 'heads': [head_labels(truth) for truth in truths]}
                 labels.write(json.dumps(lines[name]) + '\n')
             heads += len(lines[name]['heads'])
-    print(f'{options.output}: {options.count} frames, {heads} heads')
-    return 0
+    return heads
 
 
 def head_labels(truth: SyntheticHead) -> dict[str, Any]:

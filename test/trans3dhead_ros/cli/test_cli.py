@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import cv2
@@ -12,8 +14,9 @@ import pytest
 from clips import DATA
 from synthetic import small_network
 
-from trans3dhead_ros.cli.main import main
+from trans3dhead_ros.cli.main import PREPARE, RUNTIME, TRAINING, build_parser, main
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+from trans3dhead_training.engine.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 FEMALE = DATA / 'video' / 'head-pose-face-detection-female.gif'
@@ -44,21 +47,49 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def test_help_lists_the_subcommands():
-    done = run('--help')
-    assert done.returncode == 0 and not done.stderr
-    for name in ('track', 'evaluate', 'info', 'train', 'node', 'prepare head-model'):
-        assert f'  {name} ' in done.stdout
+def test_help_lists_the_subcommands(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(['--help'])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    for name in ('detect', 'track', 'evaluate', 'info', 'train', 'node', 'prepare'):
+        assert f'  {name} ' in shown
 
 
-@pytest.mark.parametrize('name', [
-    'track', 'evaluate', 'info', 'train', 'prepare head-model', 'prepare fits', 'prepare clip',
-    'prepare figures'])
+def test_help_is_quick():
+    script = ('import sys\nfrom trans3dhead_ros.cli.main import main\n'
+              'try: main(sys.argv[1:])\nexcept SystemExit: pass\n'
+              'print(sorted({"torch", "cv2", "numpy", "rclpy", "trans3dhead_training"} '
+              '& {*sys.modules}))')
+    for arguments in (['--help'], ['prepare', '--help'], ['track', '--help'], ['detect', '--help']):
+        done = subprocess.run([sys.executable, '-c', script, *arguments], capture_output=True,
+                              text=True, cwd=ROOT)
+        assert done.stdout.splitlines()[-1] == '[]', done.stderr
+
+
+@pytest.mark.parametrize('name', [*RUNTIME, *TRAINING, *(f'prepare {name}' for name in PREPARE)])
 def test_every_subcommand_has_help(name, capsys):
+    if name == 'node':
+        pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+        assert main(['node', '--help']) == 0
+        assert capsys.readouterr().out.startswith('usage: head_tracker')
+        return
     with pytest.raises(SystemExit) as left:
         main([*name.split(), '--help'])
     assert left.value.code == 0
-    assert capsys.readouterr().out.startswith(f'usage: trans3dhead {name}')
+    assert capsys.readouterr().out.startswith(f'usage: trans3dhead {name} ')
+
+
+@pytest.mark.parametrize('name', ['train', 'ablate'])
+def test_help_lists_every_key_of_the_configuration(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, '--help'])
+    lines = capsys.readouterr().out.splitlines()
+    keys = [line.strip().partition('=') for line in lines if re.match(r'  [a-z_.]+=', line)]
+    defaults = {key: value for key, _, value in keys}
+    assert defaults['learning_rate'] == '0.001' and defaults['network.dim'] == '96'
+    assert set(defaults) >= {field.name for field in fields(TrainConfig)
+                             if not is_dataclass(getattr(TrainConfig(), field.name))}
 
 
 def test_track_writes_a_record_and_an_overlay_of_every_frame(folder, tmp_path):
@@ -77,19 +108,31 @@ def test_track_writes_a_record_and_an_overlay_of_every_frame(folder, tmp_path):
 
 
 def test_track_writes_pictures(folder, tmp_path):
-    model = folder / 'model.safetensors'
-    assert run('track', folder / 'pictures' / '0.png', '--model', model,
-               '--output', tmp_path / 'one.jpg').returncode == 0
-    assert run('track', folder / 'pictures', '--model', model,
-               '--output', tmp_path / 'many').returncode == 0
-    assert cv2.imread(str(tmp_path / 'one.jpg')).shape == (96, 128, 3)
+    assert main(['track', str(folder / 'pictures'), '--model', str(folder / 'model.safetensors'),
+                 '--output', str(tmp_path / 'many')]) == 0
     assert len(list((tmp_path / 'many').glob('*.png'))) == 4
+
+
+def test_rows_of_a_folder_name_their_file_as_it_was_given(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(['track', './pictures', '--model', 'model.safetensors', '--json', '-']) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row['file'] for row in rows] == [f'./pictures/{index}.png' for index in range(4)]
 
 
 def test_track_can_write_records_to_the_standard_output(folder):
     done = run('track', folder / 'pictures', '--model', folder / 'model.safetensors', '--json', '-')
     assert [json.loads(line)['frame'] for line in done.stdout.splitlines()] == [0, 1, 2, 3]
     assert '4 frames' in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(folder):
+    command = [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'track', str(folder / 'pictures'),
+               '--model', str(folder / 'model.safetensors'), '--json', '-']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          cwd=ROOT) as process:
+        process.stdout.close()
+        assert process.stderr.read() == '' and process.wait() == 0
 
 
 def test_info_names_what_is_in_a_checkpoint(folder):
@@ -99,13 +142,8 @@ def test_info_names_what_is_in_a_checkpoint(folder):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['dance'], "'dance' is unknown"),
-    (['prepare', 'dance'], "'prepare dance' is unknown"),
-    (['track'], 'the following arguments are required: SOURCE'),
+    (['dance'], "invalid choice: 'dance'"),
     (['track', 'nowhere.mp4'], 'nowhere.mp4 does not exist'),
-    (['track', '{folder}/text.mp4'], 'text.mp4 cannot be read as a picture or a video'),
-    (['track', '{folder}/pictures', '--speed', '3'], 'unrecognized arguments: --speed 3'),
-    (['track', '{folder}/pictures', '--fov', '200'], 'between 0 and 180'),
     (['track', '{folder}/pictures', '--model', '{folder}/broken.safetensors'], 'truncated'),
 ])
 def test_a_mistake_is_one_line_and_code_2(folder, arguments, message):
@@ -117,8 +155,16 @@ def test_a_mistake_is_one_line_and_code_2(folder, arguments, message):
 
 # Processes cost seconds, so the rest goes through the same function in this one.
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['track', '{folder}/pictures', '--output', '{folder}/a.png'], 'a.png is one picture'),
-    (['track', '{folder}/pictures', '--output', '{folder}/a.xyz'], 'has none of the endings'),
+    (['prepare', 'dance'], "invalid choice: 'dance'"),
+    (['track'], 'the following arguments are required: SOURCE'),
+    (['track', '{folder}/text.mp4'], 'text.mp4 cannot be read as'),
+    (['track', '{folder}/pictures', '--speed', '3'], 'unrecognized arguments: --speed 3 (see '
+                                                     '`trans3dhead track --help`)'),
+    (['track', '{folder}/pictures', '--fov', '200'], 'between 0 and 180'),
+    (['track', '{folder}/pictures/0.png'], 'is one picture: use `trans3dhead detect'),
+    (['track', '{folder}/pictures', '--mesh'], 'mesh: is for bags only'),
+    (['track', '{folder}/pictures', '--output', '{folder}/a.png'], 'a.png does not end in one of'),
+    (['track', '{folder}/pictures', '--output', '{folder}/a.xyz'], 'a.xyz does not end in one of'),
     (['track', '{folder}/pictures', '--json', '/dev/null/x'], '/dev/null'),
     (['track', '{folder}/pictures', '--model', '{folder}/nothing'], 'no such checkpoint'),
     (['track', '{folder}/pictures', '--device', 'tpu'], "device: 'tpu' is unknown"),
@@ -139,9 +185,64 @@ def test_a_mistake_inside_a_subcommand_is_one_line_too(folder, arguments, messag
     assert told.err.count('\n') == 1 and not told.out
 
 
-def test_no_subcommand_is_a_mistake_that_shows_the_list():
-    done = run()
-    assert done.returncode == 2 and 'usage: trans3dhead COMMAND' in done.stderr
+@pytest.mark.parametrize('arguments', [[], ['prepare']])
+def test_no_subcommand_is_a_mistake_that_shows_the_list(arguments, capsys):
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert ' '.join(['usage: trans3dhead', *arguments]) in told.err and not told.out
+
+
+def test_a_defect_keeps_its_traceback(folder, monkeypatch):
+    def defect(*_: object) -> None:
+        raise ValueError('shapes differ')
+
+    monkeypatch.setattr('trans3dhead_ros.cli.info.describe', defect)
+    with pytest.raises(ValueError, match='shapes differ'):
+        main(['info', str(folder / 'model.safetensors')])
+
+
+def test_ctrl_c_is_code_130(folder, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('trans3dhead_ros.cli.info.describe', interrupt)
+    assert main(['info', str(folder / 'model.safetensors')]) == 130
+
+
+@pytest.mark.parametrize(('module', 'command', 'mend'), [
+    ('trans3dhead_training', ['train', '--help'], "install '.[training]'"),
+    ('matplotlib', ['evaluate', '--clip', 'a', '--plots', 'b'], "install '.[training]'"),
+    ('rclpy', ['view'], 'make setup'),
+    ('torch', ['info'], 'the Python package torch, which is not installed'),
+])
+def test_a_missing_package_is_one_line_with_its_mend(module, command, mend, monkeypatch, capsys):
+    import trans3dhead_ros.cli.main as command_line
+
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError(f'No module named {module!r}', name=module)
+
+    monkeypatch.setattr(command_line.CommandParser, 'parse_args', missing)
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert module in told and mend in told and told.count('\n') == 1
+
+
+def test_a_missing_module_of_ours_is_a_defect(monkeypatch):
+    import trans3dhead_ros.cli.main as command_line
+
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError('…', name='trans3dhead_training.engine.nothing')
+
+    monkeypatch.setattr(command_line.CommandParser, 'parse_args', missing)
+    with pytest.raises(ModuleNotFoundError):
+        main(['train'])
+
+
+def test_key_value_words_may_stand_anywhere():
+    options = build_parser().parse_args(
+        ['train', 'steps=1', '--minutes', '3', 'batch=2', '--resume', 'network.dim=16'])
+    assert options.overrides == ['steps=1', 'batch=2', 'network.dim=16']
+    assert options.minutes == 3 and options.resume
 
 
 def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import ablate as main
 from synthetic import small_network
 from training_set import overrides
 
@@ -22,7 +23,6 @@ from trans3dhead_training.ablation.outcomes import Outcomes
 from trans3dhead_training.ablation.results import Failure, Result, RunFolder
 from trans3dhead_training.ablation.study import Study
 from trans3dhead_training.ablation.variants import all_variants, chosen_variants
-from trans3dhead_training.cli.ablate import main
 
 ROOT = Path(__file__).resolve().parents[3]
 VARIANT = 'marr_mean'

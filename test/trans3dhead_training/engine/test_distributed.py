@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import train as main
 from training_set import overrides, weights
 
 from trans3dhead_ros.network.model import LayerOutputs, Trans3DHead
-from trans3dhead_training.cli.train import main
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
 from trans3dhead_training.engine.training_loop import Run

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command_line import train as main
 from safetensors.torch import load_file
 from synthetic import small_head_model
 from training_set import overrides
 
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_training.cli.train import main
 from trans3dhead_training.core.augmentation import centred_transform, photometric, random_transform
 from trans3dhead_training.core.background_crops import negative_crop
 from trans3dhead_training.data.batch import Batch

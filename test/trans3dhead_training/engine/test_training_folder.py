@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from command_line import train as main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_set import overrides
 
 from trans3dhead_ros.network.checkpoint import read_metadata
-from trans3dhead_training.cli.train import main
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
 from trans3dhead_training.engine.run_folder import TrainingFolder, revision

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import train as main
 from training_set import overrides, weights
 
-from trans3dhead_training.cli.train import main
 from trans3dhead_training.engine.csv_log import CsvLog
 
 STEPS = 60

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from answers import POINTS, SIZE, Steady, answer, pointed, posed
 from clips import DATA
+from command_line import evaluate as main
 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_training.cli.evaluate import main
 from trans3dhead_training.data.shards import write_shard
 from trans3dhead_training.evaluation.errors import gather, labelled_euler
 from trans3dhead_training.evaluation.measure import check, measure

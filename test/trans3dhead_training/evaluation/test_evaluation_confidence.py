@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from answers import POINTS, SIZE, answer
 from clips import data
+from command_line import evaluate as main
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.media.sources import Frame
-from trans3dhead_training.cli.evaluate import main
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.evaluation.jitter import follow, jitter
 from trans3dhead_training.evaluation.predictions import Answer

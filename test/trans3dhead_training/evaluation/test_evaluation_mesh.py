@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 from answers import Steady
+from command_line import evaluate as main
 from dad_files import CENTRE_RGB, TRUE_EULER, dad_head, perspective, write_dad
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
-from trans3dhead_training.cli.evaluate import main
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.evaluation.dad_benchmark import (
     Topology,

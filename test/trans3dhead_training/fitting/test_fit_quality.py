@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command_line import prepare_fits
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import FACING_CAMERA, turned_in_image
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.fitting import prepare_fits
 from trans3dhead_training.fitting.fit import (
     Fit,
     fit_landmarks,
@@ -130,7 +130,7 @@ def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
     if not baselines.is_dir():
         pytest.skip(f'no teachers at {baselines}')
     save_head_model(model, tmp_path / 'head_model.npz')
-    prepare_fits.main([
+    prepare_fits([
         '--data', str(faces), '--head-model', str(tmp_path / 'head_model.npz'),
         '--output', str(tmp_path / 'fits.npz'), '--baselines', str(baselines),
         '--portraits', str(tmp_path / 'portraits.npz'), '--report', str(tmp_path / 'report.json'),
@@ -154,4 +154,4 @@ def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
 
 def test_portraits_without_teachers_are_refused():
     with pytest.raises(ValueError, match='--baselines'):
-        prepare_fits.main(['--portraits', 'portraits.npz'])
+        prepare_fits(['--portraits', 'portraits.npz'])

@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import prepare_data, prepare_fits
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import euler_from_rotation
-from trans3dhead_training.cli import prepare_data as command
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.head_batches import Heads
 from trans3dhead_training.data.labels import labels_file
 from trans3dhead_training.data.manifest import Manifest
-from trans3dhead_training.fitting import prepare_fits
 from trans3dhead_training.fitting.head_basis import save_head_model
 from trans3dhead_training.formats.readers import read_samples
 
@@ -51,13 +50,13 @@ def raw(tmp_path_factory) -> Path:
     with (root / 'faces' / 'labels.csv').open('w', newline='') as file:
         csv.writer(file).writerows([header, *chosen])
     save_head_model(bundled_head_model(), root / 'head_model.npz')
-    assert prepare_fits.main(['--data', str(root / 'faces'), '--output', str(root / 'fits.npz'),
-                              '--head-model', str(root / 'head_model.npz')]) == 0
+    assert prepare_fits(['--data', str(root / 'faces'), '--output', str(root / 'fits.npz'),
+                         '--head-model', str(root / 'head_model.npz')]) == 0
     return root
 
 
 def prepare(raw: Path, output: Path, cache: Path, *more: str) -> Manifest:
-    assert command.main([
+    assert prepare_data([
         '--data', str(raw), '--fits', str(raw / 'fits.npz'), '--cache', str(cache), '--output',
         str(output), '--head-model', str(raw / 'head_model.npz'), '--people', '2', '--turns', '1.5',
         '--workers', '1', *more]) == 0

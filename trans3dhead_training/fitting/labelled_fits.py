@@ -1,30 +1,23 @@
-"""`trans3dhead prepare fits`: fit the head model to every labelled face and its mirror image."""
+"""The head model fitted to every labelled face and its mirror image."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
+from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord
 from trans3dhead_training.fitting.contour import jaw_displacement
 from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
 from trans3dhead_training.fitting.fit_quality import reasons
-from trans3dhead_training.fitting.fit_report import fit_sheet, summary, table
-from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.fitting.portrait_fits import fit_portraits
 from trans3dhead_training.fitting.solver import FitConfig
 from trans3dhead_training.fitting.teachers import ask
@@ -112,72 +105,13 @@ def write_portraits(
         boxes = np.stack([landmark_box(record.points) for record in known])
         points = ask([record.path for record in known], boxes, baselines).frontal
     fits = fit_portraits(records, model, baselines, points)
-    _save(output, fits)
+    save_fits(output, fits)
     return fits
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_fits(path: Path, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Others may be reading the file that this one replaces.
     unfinished = path.with_name(f'{path.stem}.unfinished.npz')
     np.savez_compressed(unfinished, **arrays)
     os.replace(unfinished, path)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `trans3dhead prepare fits`."""
-    parser = ArgumentParser(prog='trans3dhead prepare fits', description=__doc__)
-    parser.add_argument('--data', type=Path, help='folder with labels.csv (default: data folder)')
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'))
-    parser.add_argument('--baselines', type=Path,
-                        help='folder with mediapipe/, 3ddfa_v2/ and yunet/: ask these teachers too')
-    parser.add_argument('--portraits', type=Path, metavar='FILE.npz',
-                        help='fit the pictures without labels too, into this file')
-    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
-    parser.add_argument('--sheet', type=Path, metavar='FILE.png',
-                        help='draw best, median, worst; with --portraits also FILE_portraits.png')
-    arguments = parser.parse_args(argv)
-    if arguments.portraits and not arguments.baselines:
-        parser.error('--portraits needs --baselines, whose points stand in for labels')
-    records = read_labels(arguments.data or data_root() / 'faces')
-    model = load_head_model(arguments.head_model)
-    labelled = [record for record in records if record.points is not None]
-    others = [record for record in records if record.points is None]
-    if not labelled and not (others and arguments.portraits):
-        raise UserError('--data: no face has labels; with --portraits and --baselines a teacher '
-                         'points at faces in pictures without labels')
-    figures = {}
-    if labelled:
-        fits = fit_records(labelled, model, arguments.baselines)
-        _save(arguments.output, fits)
-        figures['labelled'] = _tell(
-            labelled, np.stack([record.points for record in labelled]), stored_fit(fits, 0),
-            fits['reason'][:, 0], model, arguments.output, arguments.sheet)
-    if arguments.portraits and others:
-        fits = write_portraits(others, labelled, model, arguments.baselines, arguments.portraits)
-        sheet = arguments.sheet
-        figures['portraits'] = _tell(
-            others, fits['points'], stored_fit(fits), fits['reason'], model, arguments.portraits,
-            sheet and sheet.with_name(f'{sheet.stem}_portraits{sheet.suffix}'))
-    if arguments.report:
-        arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        arguments.report.write_text(json.dumps(figures, indent=2) + '\n')
-    return 0
-
-
-def _tell(
-    records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
-    model: HeadModel, output: Path, sheet: Path | None,
-) -> dict[str, dict[str, object]]:
-    figures = summary(fit, reason, [record.source for record in records])
-    print(f'{output}:\n{table(figures)}')
-    if sheet is not None:
-        found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        shown = Fit(*(getattr(fit, field.name)[found] for field in fields(Fit)))
-        if not cv2.imwrite(str(sheet), fit_sheet(
-                model, [records[row].path for row in found], points[found], shown,
-                reason[found])):
-            raise UserError(f'sheet: {sheet} could not be written; name a .png in a folder')
-    return figures

@@ -1,0 +1,98 @@
+"""Fit the head model to every labelled face and its mirror image."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.data.labels import FaceRecord, read_labels
+from trans3dhead_training.fitting.fit import Fit
+from trans3dhead_training.fitting.fit_report import fit_sheet, summary, table
+from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.labelled_fits import (
+    fit_records,
+    save_fits,
+    stored_fit,
+    write_portraits,
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('--data', type=Path, help='folder with labels.csv (default: data folder)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--baselines', type=Path,
+                        help='folder with mediapipe/, 3ddfa_v2/ and yunet/: ask these teachers too')
+    parser.add_argument('--portraits', type=Path, metavar='FILE.npz',
+                        help='fit the pictures without labels too, into this file')
+    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
+    parser.add_argument('--sheet', type=Path, metavar='FILE.png',
+                        help='draw best, median, worst; with --portraits also FILE_portraits.png')
+
+
+def run(options: Namespace) -> int:
+    """
+    Fit the faces and report how well that went.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
+    if options.portraits and not options.baselines:
+        raise UserError('--portraits needs --baselines, whose points stand in for labels')
+    records = read_labels(options.data or data_root() / 'faces')
+    model = load_head_model(options.head_model)
+    labelled = [record for record in records if record.points is not None]
+    others = [record for record in records if record.points is None]
+    if not labelled and not (others and options.portraits):
+        raise UserError('--data: no face has labels; with --portraits and --baselines a teacher '
+                         'points at faces in pictures without labels')
+    figures = {}
+    if labelled:
+        fits = fit_records(labelled, model, options.baselines)
+        save_fits(options.output, fits)
+        figures['labelled'] = _report(
+            labelled, np.stack([record.points for record in labelled]), stored_fit(fits, 0),
+            fits['reason'][:, 0], model, options.output, options.sheet)
+    if options.portraits and others:
+        fits = write_portraits(others, labelled, model, options.baselines, options.portraits)
+        sheet = options.sheet
+        figures['portraits'] = _report(
+            others, fits['points'], stored_fit(fits), fits['reason'], model, options.portraits,
+            sheet and sheet.with_name(f'{sheet.stem}_portraits{sheet.suffix}'))
+    if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text(json.dumps(figures, indent=2) + '\n')
+    return 0
+
+
+def _report(
+    records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
+    model: HeadModel, output: Path, sheet: Path | None,
+) -> dict[str, dict[str, object]]:
+    figures = summary(fit, reason, [record.source for record in records])
+    print(f'{output}:\n{table(figures)}')
+    if sheet is not None:
+        found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        shown = Fit(*(getattr(fit, field.name)[found] for field in fields(Fit)))
+        if not cv2.imwrite(str(sheet), fit_sheet(
+                model, [records[row].path for row in found], points[found], shown,
+                reason[found])):
+            raise UserError(f'sheet: {sheet} could not be written; name a .png in a folder')
+    return figures

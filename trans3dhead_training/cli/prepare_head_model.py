@@ -1,0 +1,44 @@
+"""Make the head model on the project's own vertices and triangles, from a parametric head."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.fitting.head_basis import build_head_model, save_head_model
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
+    parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--skin-vertices', type=int, default=3200)
+    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_checkpoint(),
+                        help='take the head out of a checkpoint instead (default: the bundled '
+                             'one), as a training that starts from its weights needs it')
+
+
+def run(options: Namespace) -> int:
+    """
+    Make the head model, or take it from a checkpoint.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
+    if options.checkpoint:
+        model = load_head_model(options.checkpoint).cpu()
+    else:
+        source = options.source or data_root() / 'head_model' / 'ict_facekit.npz'
+        model = build_head_model(source, options.skin_vertices)
+    save_head_model(model, options.output)
+    print(f'{options.output}: {len(model.mean)} vertices, {len(model.triangles)} triangles, '
+          f'{model.shape_count} identity modes, {model.expression_count} expressions')
+    return 0

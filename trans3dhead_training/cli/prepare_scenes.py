@@ -1,0 +1,45 @@
+"""Render frames with up to eight synthetic people, to train detectors on."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
+    parser.add_argument('--output', type=Path, default=Path('runs/scenes'))
+    parser.add_argument('--count', type=int, default=1000, help='frames (default: %(default)s)')
+    parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
+                        metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+    parser.add_argument('--cache', type=Path, default=Path('runs/people'),
+                        help='where the registered assets of people are kept')
+
+
+def run(options: Namespace) -> int:
+    """
+    Render the frames.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code.
+    :raises UserError: for a user's mistake.
+    """
+    if options.count < 1 or min(options.size) < 32:
+        raise UserError('--count, --size: expected at least 1 frame of 32 x 32')
+    from trans3dhead_training.core.data_root import data_root
+    from trans3dhead_training.preparation.scene_frames import write_scenes
+    from trans3dhead_training.preparation.synthetic import load_scene_assets
+    assets = load_scene_assets(options.data or data_root(), options.cache, options.head_model)
+    heads = write_scenes(assets, options.output, options.count, tuple(options.size), options.seed)
+    print(f'{options.output}: {options.count} frames, {heads} heads')
+    return 0
