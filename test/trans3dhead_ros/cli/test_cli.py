@@ -245,13 +245,14 @@ def test_key_value_words_may_stand_anywhere():
     assert options.minutes == 3 and options.resume
 
 
-def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path):
+def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path, capsys):
     for index in (0, 2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.full((64, 64, 3), 99, np.uint8))
     (tmp_path / '1.png').write_bytes((tmp_path / '0.png').read_bytes()[:60])
-    done = run('track', tmp_path, '--model', folder / 'model.safetensors',
-               '--json', tmp_path / 'heads.jsonl')
-    assert done.returncode == 2 and '1.png is cut short' in done.stderr
+    assert main(['track', str(tmp_path), '--model', str(folder / 'model.safetensors'),
+                 '--json', str(tmp_path / 'heads.jsonl')]) == 2
+    error = capsys.readouterr().err
+    assert f'{tmp_path}/1.png: ' in error and 'truncated' in error
     assert len((tmp_path / 'heads.jsonl').read_text().splitlines()) == 1
 
 
