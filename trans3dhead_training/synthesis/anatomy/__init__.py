@@ -1,0 +1,1 @@
+"""The source meshes and their registration to one head."""

@@ -150,9 +150,7 @@ def _is_crown(centre_cm: Float32Array) -> BoolArray:
 
 @dataclass(frozen=True, eq=False)
 class FaceKitBasis:
-    """
-    The linear basis of the source: mean (N, 3), identity (I, N, 3), expression (E, N, 3) in cm.
-    """
+    """The linear basis: mean (N, 3), identity (I, N, 3) and expression (E, N, 3) in cm."""
 
     mean: Float32Array
     identity: Float32Array
@@ -160,9 +158,7 @@ class FaceKitBasis:
     sellion: int
 
     def part(self, vertices: IndexArray, triangles: IndexArray, uv: Float32Array) -> HeadPart:
-        """
-        Return the part made of the source's vertices (V,), with triangles over the new numbering.
-        """
+        """Return the part made of the source's vertices (V,); triangles use the new indices."""
         return self._part(lambda field: field[..., vertices, :], triangles, uv)
 
     def subset(self, triangles: IndexArray, uv: Float32Array) -> HeadPart:
@@ -171,9 +167,7 @@ class FaceKitBasis:
         return self.part(used, compact.reshape(-1, 3), uv)
 
     def simplified(self, triangles: IndexArray, count: int) -> HeadPart:
-        """
-        Return a part simplified to about `count` vertices, with a constant UV for a uniform colour.
-        """
+        """Return a part simplified to about `count` vertices, with a constant UV."""
         sampling: Resampling = simplify(self.mean.astype(float), triangles, count)
         uv = np.full((len(sampling.triangles), 3, 2), 0.5, np.float32)
         return self._part(sampling.apply, sampling.triangles, uv)

@@ -1,6 +1,4 @@
-"""
-Registration of the MakeHuman base head to the parametric head by corresponding feature points.
-"""
+"""Registration of the MakeHuman base head to the parametric head by feature points."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
 from trans3dhead_training.core.surface_points import closest_points, triangle_normals
@@ -135,7 +132,7 @@ def register_nonrigid(
     :raises ValueError: the shapes do not fit.
     """
     if points_moving.shape != (len(points_target), len(moving)):
-        raise UserError(f'points_moving: expected {(len(points_target), len(moving))}, '
+        raise ValueError(f'points_moving: expected {(len(points_target), len(moving))}, '
                          f'got {points_moving.shape}')
     smooth = graph_laplacian(len(moving), triangles)
     smooth = (smooth.T @ smooth).tocsr()

@@ -1,0 +1,1 @@
+"""Textures and meshes of skin, eyes, eyebrows, lashes and hair."""

@@ -1,4 +1,4 @@
-"""How much of its surroundings each vertex of the head sees: creases and nostrils are dark."""
+"""Ambient occlusion of the head's vertices: creases and nostrils receive less light."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ DIRECTIONS = 96
 PIXELS = 192
 TOLERANCE_M = 0.0025
 LEAST = 0.12
-"""Light comes through thin skin too: nothing is black."""
+"""Lower bound of the result: light also passes through thin skin."""
 
 
 def ambient_visibility(
     vertices: Array, normals: Array, occluders: Array, triangles: IndexArray,
 ) -> Float32Array:
     """
-    Return the cosine-weighted share (V,) 0..1 of directions that are free over each vertex.
+    Return the cosine-weighted fraction of directions that are unobstructed at each vertex.
 
     :param vertices: (V, 3) m.
     :param normals: (V, 3) unit.
-    :param occluders: (O, 3) m.
-    :param triangles: (T, 3) of the occluders.
+    :param occluders: (O, 3) m, vertices of the occluding mesh.
+    :param triangles: (T, 3) of the occluding mesh.
+    :return: (V,) 0..1.
     """
     seen, total = np.zeros(len(vertices)), np.zeros(len(vertices))
     middle = occluders.mean(0)
@@ -40,7 +41,7 @@ def ambient_visibility(
         at = np.clip(np.round(asked[:, :2] * [scale, -scale] + PIXELS / 2).astype(int), 0,
                      PIXELS - 1)
         weight = np.maximum(normals @ towards, 0)
-        # A slanted surface covers its own neighbours within a pixel.
+        # A slanted surface must not occlude its own neighbourhood within a pixel.
         slack = TOLERANCE_M + 0.7 / scale * np.sqrt(1 - weight ** 2) / np.maximum(weight, 0.15)
         free = asked[:, 2] > nearest[at[:, 1] * PIXELS + at[:, 0]] - slack
         seen += weight * free
@@ -50,7 +51,7 @@ def ambient_visibility(
 
 
 def fibonacci_sphere(count: int) -> Array:
-    """Return (count, 3) evenly spread unit vectors."""
+    """Return (count, 3) evenly distributed unit vectors."""
     i = np.arange(count) + 0.5
     polar, around = np.arccos(1 - 2 * i / count), np.pi * (1 + 5 ** 0.5) * i
     return np.stack([np.cos(around) * np.sin(polar), np.sin(around) * np.sin(polar),

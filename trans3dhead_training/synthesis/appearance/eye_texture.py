@@ -1,4 +1,4 @@
-"""Eyeballs: a texture laid out about the axis of gaze, and lashes."""
+"""Eyeballs with a texture in polar coordinates about the gaze axis, and eyelashes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from trans3dhead_training.synthesis.anatomy.face_kit import HeadPart
 
 TEXTURE = 192
 EDGE_DEG = 100.0
-"""Angle from the axis of gaze at the border of the texture; what lies farther back is unseen."""
+"""Angle from the gaze axis at the border of the texture; the rest of the eyeball is never seen."""
 IRIS_DEG = 20.5
-# In MakeHuman's picture, px of 512: the centre of one eyeball, radii of its iris and its white.
+# In MakeHuman's texture, px of 512: centre of one eyeball, radii of its iris and its sclera.
 SOURCE_CENTRE, SOURCE_IRIS, SOURCE_WHITE = (360.5, 150.0), 59.0, 145.0
 
 
 @dataclass(frozen=True, eq=False)
 class EyeballMesh:
-    """One eyeball of the mean head."""
+    """The front of one eyeball on the mean head."""
 
     used: IndexArray
     """(V,) vertices of the part that are kept."""
     triangles: IndexArray
-    """(T, 3) over them."""
+    """(T, 3) over the kept vertices."""
     uv: Float32Array
-    """(T, 3, 2)."""
+    """(T, 3, 2) texture coordinates of each corner."""
 
 
 def fit_sphere_centre(vertices: NDArray[np.floating]) -> Array:
-    """Return the centre (3,) of the sphere that fits (V, 3) best."""
+    """Return the centre (3,) of the least-squares sphere through (V, 3)."""
     points = np.asarray(vertices, dtype=float)
     system = np.concatenate([2 * points, np.ones((len(points), 1))], 1)
     return np.linalg.lstsq(system, (points ** 2).sum(1), rcond=None)[0][:3]
 
 
 def eyeball_mesh(part: HeadPart) -> EyeballMesh:
-    """Lay the front of an eyeball out about its axis of gaze, straight ahead on the mean head."""
+    """Return the front of an eyeball with polar UV about its gaze axis, x on the mean head."""
     away = part.mean.astype(float) - fit_sphere_centre(part.mean)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
     angle = np.degrees(np.arccos(np.clip(away[:, 0], -1, 1)))
@@ -56,9 +56,11 @@ def eyeball_mesh(part: HeadPart) -> EyeballMesh:
 
 def iris_texture(path: Path) -> NDArray[np.uint8]:
     """
-    Return the eyeball's texture (TEXTURE, TEXTURE, 3) of one of MakeHuman's eyes.
+    Return the eyeball texture (TEXTURE, TEXTURE, 3) made from a MakeHuman eye.
 
-    :raises ValueError: when the file is missing or damaged.
+    :param path: the image of the eye.
+    :return: uint8 RGB.
+    :raises UserError: the file is missing or damaged.
     """
     source = read_rgba(path, 512)[..., :3]
     angle, around = texel_polar_coordinates()
@@ -70,7 +72,7 @@ def iris_texture(path: Path) -> NDArray[np.uint8]:
 
 
 def texel_polar_coordinates() -> tuple[Float32Array, Float32Array]:
-    """Return each texel's angle from the axis in degrees and its direction around it."""
+    """Return each texel's angle from the gaze axis (degrees) and direction around it (rad)."""
     grid = (np.arange(TEXTURE, dtype=np.float32) + 0.5) / TEXTURE - 0.5
     return (np.hypot(grid[None], grid[:, None]) * 2 * EDGE_DEG,
             np.arctan2(grid[:, None], grid[None]) + 0 * grid[None])
@@ -86,14 +88,16 @@ def eyeball_texture(
     """
     Return the RGBA texture of an eyeball.
 
-    :param colour: (3,) sRGB that replaces the iris's own, or None.
-    :param pupil: radius as a share of the iris's, 0.2..0.55.
+    :param iris: (TEXTURE, TEXTURE, 3) RGB, as `iris_texture` returns it.
+    :param colour: (3,) sRGB that replaces the colour of the iris, or None.
+    :param pupil: radius of the pupil in radii of the iris, 0.2..0.55.
     :param white: brightness of the sclera, about 1.
-    :param red: 0..1, how bloodshot.
+    :param red: redness of the sclera, 0..1.
+    :return: (TEXTURE, TEXTURE, 4) uint8 RGBA.
     """
     angle, around = texel_polar_coordinates()
     share = angle / IRIS_DEG
-    # The source's pupil has 0.29 of the iris's radius: the ring is stretched to the one wished.
+    # The source's pupil has 0.29 of the iris's radius; the iris is stretched to the new pupil.
     source = np.where(share < pupil, share * 0.29 / pupil,
                       0.29 + (share - pupil) * 0.71 / (1 - pupil))
     radius = np.where(share < 1, source, share) * IRIS_DEG / (2 * EDGE_DEG) * TEXTURE
@@ -120,9 +124,11 @@ def eyeball_texture(
 
 def eyelash_mesh(part: HeadPart, skin: Float32Array) -> tuple[IndexArray, IndexArray, Float32Array]:
     """
-    Return one of the three layers of the lashes: used vertices, triangles, uv (v = 0 at the lid).
+    Return one of the three layers of the lashes.
 
-    :param skin: (S, 3) m of the mean head.
+    :param part: the lashes of the head.
+    :param skin: (S, 3) m, the skin of the mean head.
+    :return: kept vertices (V,), triangles (T, 3) over them, UV (T, 3, 2) with v = 0 at the lid.
     """
     cell = np.floor(part.uv.mean(1) * [2, 6]).astype(int)
     distance = cKDTree(skin).query(part.mean)[0]
@@ -146,7 +152,7 @@ def eyelash_mesh(part: HeadPart, skin: Float32Array) -> tuple[IndexArray, IndexA
 
 
 def eyelash_texture(generator: np.random.Generator, density: float) -> NDArray[np.uint8]:
-    """Return (64, 256, 4) lashes that grow from the lid (row 0), black on nothing."""
+    """Return a random lash texture (64, 256, 4): black, transparent between, roots in row 0."""
     scale = 4
     opacity = np.zeros((64 * scale, 256 * scale), np.uint8)
     count = int(40 + 70 * density)

@@ -1,4 +1,4 @@
-"""Eyebrows painted into the skin's texture: they follow every expression and cost nothing."""
+"""Eyebrows baked into the skin's texture, so that they follow every expression."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ BRIDGE = 9
 
 def eyebrow_opacity(folder: Path, kit: FaceKit, body: MakeHumanBody) -> NDArray[np.uint8]:
     """
-    Return the opacity (512, 1024) of one MakeHuman eyebrow in the skin's texture.
+    Bake one MakeHuman eyebrow into the skin's texture.
 
-    :raises ValueError: when a file is missing or damaged.
+    :param folder: holds NAME.obj, NAME.png and NAME.mhclo.
+    :param kit: the parametric head.
+    :param body: the registered MakeHuman body.
+    :return: opacity (512, 1024) uint8.
+    :raises UserError: a file is missing or damaged.
     """
     name = folder.name
     mesh = read_obj(folder / f'{name}.obj')
@@ -49,7 +53,7 @@ def eyebrow_opacity(folder: Path, kit: FaceKit, body: MakeHumanBody) -> NDArray[
     row = np.clip((source[:, 1] * height).astype(int), 0, height - 1)
     painted = np.zeros(size[::-1], np.uint8)
     painted[texels.row, texels.column] = opacity[row, column]
-    # Nothing grows on the bridge of the nose; a stray texel there reads as a mole on everybody.
+    # A stray texel on the bridge of the nose would look like a mole.
     middle = size[0] // 4
     painted[:, middle - BRIDGE * OVERSAMPLING:middle + BRIDGE * OVERSAMPLING] = 0
     return cv2.resize(painted, SIZE, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Eyelids that never let the eyeball through."""
+"""Collision of eyelids and eyeballs: the lids stay outside."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ from trans3dhead_training.synthesis.appearance.eye_texture import fit_sphere_cen
 EYES = ('eye_left', 'eye_right')
 REACH_M = 0.021
 LID_M = 0.0004
-"""A lid lies at least so far outside the eyeball's sphere."""
+"""Least distance of a lid from the eyeball's sphere."""
 BULGE = 1.025
-"""The cornea stands out of the sphere, as a share of its radius, at most about so far."""
+"""Distance of the flattened cornea from the centre, in radii of the eyeball."""
 
 
 @dataclass(frozen=True, eq=False)
 class Eyelid:
-    """The skin about one eyeball."""
+    """The skin in front of one eyeball."""
 
     vertices: IndexArray
-    """(L,) skin vertices in front of it."""
+    """(L,) indices of skin vertices."""
     centre: Float32Array
-    """(3,) m."""
+    """(3,) m, centre of the eyeball."""
     radius: float
-    """M."""
+    """m, radius of the eyeball."""
     floor: Float32Array
-    """(L,) m: nearer to the centre a vertex may not come."""
+    """(L,) m, least distance of each vertex from the centre."""
 
     @classmethod
     def of(
         cls, parts: Mapping[str, HeadPart], shapes: Mapping[str, Float32Array], eye: str
     ) -> Eyelid:
-        """Measure one eye of a person with neutral vertices `shapes`."""
+        """
+        Measure one eye of a person.
+
+        :param parts: the parts of the mean head.
+        :param shapes: the person's vertices of each part with a neutral expression.
+        :param eye: 'eye_left' or 'eye_right'.
+        :return: the lid.
+        """
         mean_centre = fit_sphere_centre(parts[eye].mean)
         away = parts['skin'].mean - mean_centre
         near = np.flatnonzero((np.linalg.norm(away, axis=1) < REACH_M) & (away[:, 0] > 0.002))
@@ -44,12 +51,12 @@ class Eyelid:
         radius = float(np.median(np.linalg.norm(shapes[eye] - centre, axis=1)))
         rest = shapes['skin'][near] - centre
         distance = np.linalg.norm(rest, axis=1)
-        # The lids' inner edges lie inside by design, hidden: they come no deeper than at rest.
+        # The hidden inner edges of the lids lie inside the eyeball; they come no deeper.
         floor = np.minimum(distance, radius * BULGE + LID_M)
         return cls(near, centre.astype(np.float32), radius, floor.astype(np.float32))
 
     def with_flat_cornea(self, eyeball: Float32Array) -> Float32Array:
-        """Return the eyeball (V, 3) with a flatter cornea, over which a lid can close."""
+        """Return the eyeball (V, 3) with a flatter cornea, over which the lid can close."""
         away = eyeball - self.centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
         limit = BULGE * self.radius
@@ -57,7 +64,7 @@ class Eyelid:
         return (self.centre + away * (flat / distance)).astype(np.float32)
 
     def push_skin_outside(self, skin: Float32Array) -> Float32Array:
-        """Return the skin (S, 3) with the vertices that lie in the eyeball moved before it."""
+        """Return the skin (S, 3) with vertices inside the eyeball projected to its surface."""
         away = skin[self.vertices] - self.centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
         result = skin.copy()

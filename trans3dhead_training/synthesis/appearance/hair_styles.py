@@ -1,4 +1,4 @@
-"""Hair styles worn by the parametric head, and their textures without colour."""
+"""MakeHuman hair styles on the parametric head, with colourless textures."""
 
 from __future__ import annotations
 
@@ -24,30 +24,35 @@ TEXTURE = 512
 FOLLOWED = 40
 MEAN_GREY = 110
 CARDS_BELOW = 0.685
-"""Where the texture of the style without a picture shows tufts, as a share of its height."""
+"""Share of the height below which the procedural curls show separate tufts."""
 
 
 @dataclass(frozen=True, eq=False)
 class HairStyle:
-    """One style."""
+    """One hair style on the mean head."""
 
     name: str
+    """Name of its folder."""
     binding: SkinBinding
-    """Its vertices."""
+    """Its vertices and how they follow the skin."""
     triangles: IndexArray
-    """(T, 3)."""
+    """(T, 3) vertex indices."""
     uv: Float32Array
-    """(T, 3, 2), v down."""
+    """(T, 3, 2) texture coordinates of each corner, v down."""
     grey: NDArray[np.uint8]
     """(512, 512, 2) brightness about `MEAN_GREY`, and opacity."""
 
 
 def follow_registration(points: Array, body: MakeHumanBody) -> Array:
     """
-    Return points (P, 3) m near the unbent head as they lie near the bent one.
+    Move points near the MakeHuman head along with its non-rigid registration.
 
-    The bend of the nearest body vertices is averaged the more widely, the farther away a point
-    is: a lock keeps its shape.
+    The displacements of the nearest body vertices are averaged, over a wider neighbourhood the
+    farther a point is from the body, so that strands keep their shape.
+
+    :param points: (P, 3) m near the body before registration.
+    :param body: the body in both shapes.
+    :return: (P, 3) m.
     """
     used = np.unique(body.triangles)
     distance, near = cKDTree(body.moved[used]).query(points, k=FOLLOWED)
@@ -59,10 +64,13 @@ def follow_registration(points: Array, body: MakeHumanBody) -> Array:
 
 def load_hair_style(folder: Path, body: MakeHumanBody, skin: Float32Array) -> HairStyle:
     """
-    Read one style's folder (name.obj, name.mhclo, name_diffuse.png if it has one).
+    Read a hair style.
 
-    :param skin: (S, 3) m of the parametric head's mean.
-    :raises ValueError: when a file is missing or damaged.
+    :param folder: holds NAME.obj, NAME.mhclo and, where the style has one, NAME_diffuse.png.
+    :param body: the registered MakeHuman body.
+    :param skin: (S, 3) m, the skin of the mean head.
+    :return: the style.
+    :raises UserError: a file is missing or damaged.
     """
     name = folder.name
     mesh = read_obj(folder / f'{name}.obj')
@@ -85,9 +93,12 @@ def tint_hair(
     grey: NDArray[np.uint8], colour: NDArray[np.floating], gloss: float
 ) -> NDArray[np.uint8]:
     """
-    Return the RGBA texture of hair of a colour (3,) sRGB 0..255.
+    Return the texture of hair in a colour.
 
-    :param gloss: 0..1, how much the bright strands lean to white.
+    :param grey: (H, W, 2) brightness and opacity.
+    :param colour: (3,) sRGB 0..255.
+    :param gloss: how far bright strands turn white, 0..1.
+    :return: (H, W, 4) uint8 RGBA.
     """
     level = np.arange(256) / MEAN_GREY
     table = colour * level[:, None] ** 0.85
@@ -113,7 +124,7 @@ def _noise(generator: np.random.Generator, blur: tuple[float, float]) -> Float32
 
 
 def _curls() -> NDArray[np.uint8]:
-    """Return tight curls: a cap above, and below it the tufts on cards, each ragged at its rim."""
+    """Return tight curls: a closed cap above, separate tufts with ragged edges below."""
     generator = np.random.default_rng(1)
     field = _noise(generator, (2, 2)) * 0.6 + _noise(generator, (1, 1)) * 0.5
     level = np.clip(MEAN_GREY + 32 * field, 15, 255)

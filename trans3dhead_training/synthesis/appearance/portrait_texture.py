@@ -1,4 +1,4 @@
-"""More skins: public-domain portraits taken off their fitted heads into the skin's texture."""
+"""Skin textures baked from public-domain portraits and the heads fitted to them."""
 
 from __future__ import annotations
 
@@ -20,42 +20,51 @@ from trans3dhead_training.synthesis.anatomy.face_kit import HeadPart
 from trans3dhead_training.synthesis.anatomy.skin_uv_maps import SIZE, SkinUvMaps, smoothstep
 
 LOW_PASS = 26.0
-"""px of the texture: what is smoother is taken for light and tone, and replaced by the base's."""
+"""Sigma in texels: coarser structure counts as light and skin tone and is replaced by that of the
+base."""
 MOST_TURNED = 0.94
-"""Least cosine between the face and the camera."""
+"""Least cosine between the face's direction and that of the camera."""
 LEAST_FACE_PX = 90.0
 MOST_PORTRAITS = 80
 MOST_STRAY = 0.40
-"""Log ratio of detail to the base's that bare cheeks do not reach."""
+"""Bound on the log ratio of detail between portrait and base on cheeks: more is hair, shadow or
+beard."""
 FRAME_EDGE = 0.24
-"""Of the local brightness: the steepness that a shadow under an eye does not reach."""
+"""Bound on the relative gradient under the eyes: more is the frame of glasses."""
+
+
+class UnsuitablePortraitError(ValueError):
+    """The portrait cannot give a skin texture; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class PortraitFit:
-    """A head fitted to a portrait, in units of its landmark box: u = 2 (px - centre) / side."""
+    """
+    A head fitted to a portrait with a perspective camera.
+
+    In units of the landmark box, u = 2 (px - centre) / side, a point p in camera axes projects to u
+    = (exp(log_scale) p[:2] + translation) / (1 + inverse_distance p[2]).
+    """
 
     rotation: Array
     """(3, 3) head -> camera."""
     shape: Array
-    """(I,),."""
+    """(I,) identity coefficients."""
     expression: Array
-    """(E,)."""
+    """(E,) expression coefficients."""
     inverse_distance: float
-    """1/m."""
+    """1/m, reciprocal of the distance to the camera."""
     log_scale: float
-    """(2,), of the perspective camera: u = (exp(log_scale) p[:2] + translation) / (1 +
-    inverse_distance p[2])."""
+    """Log of box units per metre."""
     translation: Array
-    """(2,), of the perspective camera: u = (exp(log_scale) p[:2] + translation) / (1 +
-    inverse_distance p[2])."""
+    """(2,) box units."""
     centre: Array
-    """(2,) px,."""
+    """(2,) px, centre of the landmark box."""
     side: float
-    """Px of the landmark box."""
+    """px, longer side of the landmark box."""
 
     def project(self, head: Array) -> Array:
-        """Return points (P, 3) m of the head frame in px of the portrait, (P, 2)."""
+        """Project points (P, 3) m of the head frame to px of the portrait, (P, 2)."""
         turned = head @ self.rotation.T
         flat = np.exp(self.log_scale) * turned[:, :2] + self.translation
         units = flat / (1 + self.inverse_distance * turned[:, 2:])
@@ -71,19 +80,25 @@ def bake_portrait_texture(
     layout: SkinUvMaps,
 ) -> NDArray[np.uint8]:
     """
-    Return the skin (512, 1024, 3) RGB of a portrait.
+    Bake a portrait into the skin's texture.
 
-    The photograph gives what is finer than its light; tone, light's absence and all that the
-    camera did not see come from the base skin.
+    Fine detail comes from the photograph; tone, shading and everything that the camera did not see
+    come from the base texture.
 
     :param image: (H, W, 3) RGB.
-    :param base: (512, 1024, 3) RGB, a bare skin of about its tone.
-    :raises ValueError: the face is too small, turned away, or wears what may be glasses.
+    :param fit: the head fitted to it.
+    :param base: (512, 1024, 3) RGB, a bare skin texture of about its tone.
+    :param skin: the skin of the parametric head.
+    :param texels: the texels that it covers.
+    :param layout: the maps of the texture.
+    :return: (512, 1024, 3) uint8 RGB.
+    :raises UnsuitablePortraitError: the face is small, turned away or partly covered.
     """
     if fit.side < LEAST_FACE_PX:
-        raise UserError(f'portrait: the face has {fit.side:.0f} px, {LEAST_FACE_PX:.0f} needed')
+        raise UnsuitablePortraitError(
+            f'portrait: the face has {fit.side:.0f} px, {LEAST_FACE_PX:.0f} needed')
     if -fit.rotation[2, 0] < MOST_TURNED:
-        raise UserError('portrait: the face is turned away from the camera')
+        raise UnsuitablePortraitError('portrait: the face is turned away from the camera')
     identity, expression = np.float32(fit.shape), np.float32(fit.expression)
     vertices = (skin.mean + np.tensordot(identity, skin.identity[:len(identity)], 1)
                 + np.tensordot(expression, skin.expression, 1)).astype(float)
@@ -101,10 +116,10 @@ def bake_portrait_texture(
     trust *= _believed(layout)
     trust = cv2.GaussianBlur(cv2.erode(trust, np.ones((5, 5), np.uint8)), (0, 0), 4.0)
     if _framed(seen, layout):
-        raise UserError('portrait: edges under the eyes, as of glasses')
+        raise UnsuitablePortraitError('portrait: edges under the eyes, as of glasses')
     ratio = _low_pass(base.astype(np.float32), trust) / np.maximum(_low_pass(seen, trust), 4.0)
     lit = seen * np.clip(ratio, 0.3, 4.0)
-    # Below the brows the darkest are the folds of a smile, which the model's own skin makes.
+    # Below the brows, dark lines are folds of a smile, which the mesh's own shading shows.
     under = layout.position[..., 2:] < 0.006
     spread = lit
     lit = np.where(under, np.clip(lit, 0.68 * base, 1.5 * base), lit)
@@ -112,28 +127,28 @@ def bake_portrait_texture(
     plain = (trust > 0.5) & (layout.position[..., 2] < 0.012)
     stray = np.abs(np.log(np.maximum(spread.mean(-1), 1) / np.maximum(base.mean(-1), 1)))[plain]
     if np.percentile(stray, 95) > MOST_STRAY:
-        raise UserError('portrait: hair, shadow or a beard lies over the cheeks')
+        raise UnsuitablePortraitError('portrait: hair, shadow or a beard lies over the cheeks')
     return np.clip(result, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class PortraitTextures:
-    """Skins of portraits."""
+    """Skin textures baked from portraits."""
 
     faces: NDArray[np.uint8]
-    """(P, 512, 512, 3) RGB, the face's half of the texture."""
+    """(P, 512, 512, 3) RGB, the face's half of each texture."""
     bases: IndexArray
-    """(P,) the bare skin that gives the rest."""
+    """(P,) index of the bare skin that gives the other half."""
     names: tuple[str, ...]
-    """(P,) of the portraits."""
+    """(P,) names of the portraits."""
 
     @classmethod
     def empty(cls) -> PortraitTextures:
-        """Return no skins at all."""
+        """Return a set without textures."""
         return cls(np.zeros((0, SIZE[1], SIZE[1], 3), np.uint8), np.zeros(0, np.int64), ())
 
     def full_texture(self, index: int, skins: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the skin (512, 1024, 3) of one portrait."""
+        """Return the whole texture (512, 1024, 3) of one portrait, given the bare skins."""
         skin = skins[self.bases[index]].copy()
         skin[:, :SIZE[1]] = self.faces[index]
         return skin
@@ -149,11 +164,17 @@ def load_portrait_textures(
     layout: SkinUvMaps,
 ) -> PortraitTextures:
     """
-    Take up to `MOST_PORTRAITS` skins off the portraits that `prepare fits --portraits` accepted.
+    Bake up to `MOST_PORTRAITS` accepted portraits, without those that are held out of training.
 
-    None off a portrait that is held out: who learns from synthetic people has not seen it.
-
-    :raises ValueError: when the file of fits or a picture is damaged.
+    :param faces_root: folder that the files of the fits are relative to.
+    :param fits: the file that `prepare fits --portraits` writes.
+    :param skins: (S, 512, 1024, 3) RGB, bare skins.
+    :param means: (S, 3) their mean colours.
+    :param skin: the skin of the parametric head.
+    :param texels: the texels that it covers.
+    :param layout: the maps of the texture.
+    :return: the textures of all suitable portraits.
+    :raises UserError: the file of fits or a picture is damaged.
     """
     try:
         with np.load(fits, allow_pickle=False) as archive:
@@ -182,8 +203,8 @@ def load_portrait_textures(
         base = int(np.abs(means - tone).sum(1).argmin())
         try:
             face = bake_portrait_texture(image, fit, skins[base], skin, texels, layout)
-        except ValueError:
-            continue  # unsuitable, says why; there are enough others
+        except UnsuitablePortraitError:
+            continue
         faces.append(face[:, :SIZE[1]])
         bases.append(base)
         names.append(path.stem)
@@ -193,11 +214,11 @@ def load_portrait_textures(
 
 
 def _believed(layout: SkinUvMaps) -> Float32Array:
-    """Return where a photograph shows skin: no hair, no ears, no eyes, no collar."""
+    """Return where a photograph shows bare skin: not hair, ears, eyes, mouth or collar."""
     z = layout.position[..., 2]
     lids = cv2.dilate((layout.lids > 0.25).astype(np.float32), np.ones((5, 5), np.uint8))
     brow_to_hair = 1 - smoothstep(z, 0.024, 0.036)
-    # A smile that is laid flat darkens the lips and what is round them.
+    # A smile leaves dark lips and surroundings in a neutral texture.
     temples = smoothstep(np.abs(layout.position[..., 1]), 0.050, 0.062) * (z > -0.01)
     mouth = cv2.dilate((layout.lips > 0.3).astype(np.float32), np.ones((13, 13), np.uint8))
     neck = smoothstep(z, -0.120, -0.105)
@@ -207,7 +228,7 @@ def _believed(layout: SkinUvMaps) -> Float32Array:
 
 
 def _low_pass(picture: Float32Array, weight: Float32Array) -> Float32Array:
-    # At a quarter of the resolution: a sixteenth of the work, and as smooth.
+    # A quarter of the resolution is enough for this sigma.
     small = (SIZE[0] // 4, SIZE[1] // 4)
     stack = np.dstack([picture * weight[..., None], weight])
     stack = cv2.resize(stack, small, interpolation=cv2.INTER_AREA)
@@ -217,7 +238,7 @@ def _low_pass(picture: Float32Array, weight: Float32Array) -> Float32Array:
 
 
 def _framed(seen: Float32Array, layout: SkinUvMaps) -> bool:
-    """Tell strong lines on the bags of the eyes and the bridge of the nose: frames of glasses."""
+    """Return whether strong edges lie below the eyes, as frames of glasses do."""
     x, y, z = np.moveaxis(layout.position, -1, 0)
     bags = (z < -0.012) & (z > -0.026) & (np.abs(y) < 0.05) & (np.abs(y) > 0.014) & (x > -0.04)
     grey = cv2.GaussianBlur(seen.mean(-1), (0, 0), 1.0)

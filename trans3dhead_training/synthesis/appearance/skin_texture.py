@@ -1,4 +1,4 @@
-"""How a skin looks: its tone, and what nature, age, razor and make-up put on it."""
+"""Painting a bare skin texture: tone, blemishes, beard, scalp hair and make-up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trans3dhead_ros.types import Array, Float32Array
 from trans3dhead_training.synthesis.anatomy.skin_uv_maps import SIZE, SkinUvMaps
 
-# The human range of skin from fair to dark, sRGB under white light.
+# Skin tones from fair to dark, sRGB under white light.
 TONES = np.array([
     (233, 197, 178), (226, 185, 161), (217, 171, 142), (204, 155, 123), (187, 136, 103),
     (165, 115, 83), (139, 94, 67), (112, 74, 53), (90, 58, 41), (70, 44, 32)], dtype=float)
@@ -26,35 +26,44 @@ HAIR_COLOURS = {
 
 @dataclass(frozen=True)
 class SkinAppearance:
-    """What is painted on a bare skin; strengths are 0..1 unless said otherwise."""
+    """Parameters of a painted skin; strengths are 0..1 unless stated otherwise."""
 
     tone: float
-    """Place on `TONES`."""
+    """Position on `TONES`, 0 (fair) .. 1 (dark)."""
     undertone: float
-    """Reddish (+1) or yellowish (-1)."""
+    """Reddish (+1) to yellowish (-1)."""
     contrast: float
-    """Of the skin's own detail, about 1; more looks older."""
+    """Factor on the skin's own detail, about 1; more looks older."""
     blush: float
+    """Redness of cheeks, nose and ears."""
     blotches: float
+    """Strength of uneven redness."""
     freckles: float
+    """Density of freckles."""
     moles: int
+    """Number of moles."""
     hair: tuple[float, float, float]
-    """(3,) sRGB of the scalp's hair, 0..255."""
+    """(3,) sRGB 0..255 of the hair on the scalp."""
     brow_hair: tuple[float, float, float]
-    """Of brows and beard."""
+    """(3,) sRGB 0..255 of eyebrows and beard."""
     brows: float
+    """Opacity of the eyebrows."""
     beard: float
+    """Density of the beard."""
     scalp: float
-    """Opacity of hair painted on the scalp."""
+    """Opacity of the hair painted on the scalp."""
     bald_top: float
-    """How much of the top is bare."""
+    """How bald the top of the head is."""
     lips: float
+    """Strength of lipstick."""
     lip_colour: tuple[float, float, float]
-    """(3,) sRGB."""
+    """(3,) sRGB 0..255 of the lipstick."""
     shadow: float
+    """Strength of eye shadow."""
     shadow_colour: tuple[float, float, float]
-    """(3,) sRGB of the lids' make-up."""
+    """(3,) sRGB 0..255 of the eye shadow."""
     tired: float
+    """Darkness around the eyes."""
 
 
 def skin_tone_colour(tone: float, undertone: float) -> Array:
@@ -73,21 +82,25 @@ def paint_skin_texture(
     generator: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """
-    Return the painted skin (512, 1024, 3).
+    Paint a bare skin texture.
 
     :param bare: (512, 1024, 3) RGB.
     :param mean: (3,) its mean colour over the face.
+    :param look: what to paint.
     :param brow: (512, 1024) opacity of the eyebrows.
+    :param layout: the maps of the texture.
+    :param generator: source of the noise.
+    :return: (512, 1024, 3) uint8 RGB.
     """
     table = _tone_table(mean, skin_tone_colour(look.tone, look.undertone), look.contrast)
-    # Planes one after the other: arithmetic on interleaved channels is several times slower.
+    # Separate planes: arithmetic on interleaved channels is several times slower.
     skin = np.stack(cv2.split(cv2.LUT(bare, table))).astype(np.float32)
     coarse = _noise(generator, 16)
     middle = _noise(generator, 4)
     fine = np.roll(layout.grain, generator.integers(0, 512, 2), (0, 1))
     light = 1 - look.tone
 
-    # Blood shows where the skin is thin; less through a dark skin.
+    # Redness shows where the skin is thin, less so in dark skin.
     red = (look.blush * (0.9 * layout.cheeks + 0.6 * layout.nose + 0.5 * layout.ears)
            + look.blotches * 0.25 * np.maximum(coarse, -0.6))
     red *= 0.16 * (0.35 + 0.65 * light)
@@ -128,7 +141,7 @@ def paint_skin_texture(
 
 
 def _tone_table(mean: Array, wanted: Array, contrast: float) -> NDArray[np.uint8]:
-    """Return the (1, 256, 3) table that moves a mean colour, detail kept as a ratio of light."""
+    """Return the (1, 256, 3) table that maps a mean colour to another, detail as a ratio."""
     level = (np.arange(256) / 255.0) ** 2.2
     table = np.empty((1, 256, 3), np.uint8)
     for i in range(3):
@@ -145,7 +158,7 @@ def _noise(generator: np.random.Generator, cell: int) -> Float32Array:
 
 
 def _window(mask: NDArray[np.generic]) -> tuple[slice, slice]:
-    """Return the rows and columns between which a mask (512, 1024) is not nothing."""
+    """Return the rows and columns of the bounding box of a mask (512, 1024)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if len(rows) == 0:
         return slice(0, 0), slice(0, 0)
@@ -155,7 +168,7 @@ def _window(mask: NDArray[np.generic]) -> tuple[slice, slice]:
 def _blend(
     skin: Float32Array, amount: NDArray[np.generic], colour: Array, strength: float = 1.0
 ) -> None:
-    """Cover planes (3, 512, 1024) with a colour by an amount (512, 1024) times a strength."""
+    """Blend planes (3, 512, 1024) towards a colour, by an amount (512, 1024) times a strength."""
     here = _window(amount)
     weight = amount[here] * np.float32(strength)
     for plane, goal in zip(skin, colour, strict=True):
@@ -166,7 +179,7 @@ def _blend(
 def _tint(
     skin: Float32Array, mask: Float32Array, strength: float, colour: tuple[float, ...]
 ) -> None:
-    """Cover with a colour that keeps the light and dark of what lies under it."""
+    """Blend towards a colour while the brightness variation underneath is kept."""
     here = _window(mask > 0.004)
     weight = mask[here] * np.float32(strength)
     grey = skin[(slice(None), *here)].mean(0)

@@ -1,4 +1,4 @@
-"""MakeHuman's skins carried to the parametric head, bare of hair, whole where they had holes."""
+"""Transfer of MakeHuman skin textures to the parametric head, with hair and holes filled in."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ from trans3dhead_training.synthesis.anatomy.skin_uv_maps import (
 )
 
 FAR_M = 0.006
-"""A texel whose closest skin lies farther has none: inside the nostrils, below the neck."""
+"""Texels farther from the source's skin have no counterpart: inside the nostrils, below the
+neck."""
 
 
 def skin_files(folder: Path) -> list[Path]:
     """
-    Return the atlases in the order of their names.
+    Return the skin atlases of a folder, sorted by name.
 
-    :raises ValueError: when there is none.
+    :param folder: the folder.
+    :return: the files.
+    :raises UserError: there is none.
     """
     files = sorted(folder.glob('*.jpg'))
     if not files:
@@ -42,7 +45,7 @@ def skin_files(folder: Path) -> list[Path]:
 
 
 class SkinTransfer:
-    """Carries atlases to the parametric head's texture; built once, applied to each skin."""
+    """Transfer of skin atlases to the parametric head; built once, applied to each atlas."""
 
     def __init__(
         self, kit: FaceKit, body: MakeHumanBody, texels: CoveredTexels, layout: SkinUvMaps
@@ -61,7 +64,7 @@ class SkinTransfer:
         self._map[texels.row, texels.column] = at * CROP_SIZE - 0.5
         missing = np.zeros(SIZE[::-1], np.float32)
         missing[texels.row, texels.column] = found.distance > FAR_M
-        # The atlases are outlined where the head ends: its rim counts as missing on the neck.
+        # The atlases have an outline where the head ends, so the rim at the neck counts as missing.
         neck = layout.position[..., 2] < -0.080
         missing = np.where(neck, cv2.dilate(missing, np.ones((45, 45), np.uint8)),
                            cv2.dilate(missing, np.ones((5, 5), np.uint8)))
@@ -72,11 +75,13 @@ class SkinTransfer:
         self._solve, self._known, self._at = self._harmonic(skin.uv)
         self._texels = texels
 
-    def interpolate(self, path: Path) -> NDArray[np.uint8]:
+    def transfer(self, path: Path) -> NDArray[np.uint8]:
         """
-        Return the skin as (512, 1024, 3) RGB.
+        Return an atlas in the parametric head's layout.
 
-        :raises ValueError: when the atlas is missing, damaged or of another size.
+        :param path: the atlas.
+        :return: (512, 1024, 3) uint8 RGB.
+        :raises UserError: the atlas is missing, damaged or of another size.
         """
         atlas = cv2.imread(str(require_file(path, 'skin')))
         if atlas is None or atlas.shape[1::-1] != CROP_SIZE:
@@ -99,7 +104,7 @@ class SkinTransfer:
     def _harmonic(
         self, uv: Float32Array,
     ) -> tuple[Callable[[Array], Array], BoolArray, IndexArray]:
-        """Return a solver that spreads known vertex colours smoothly over the whole skin."""
+        """Return a solver that interpolates known vertex colours harmonically over the skin."""
         count = int(self._triangles.max()) + 1
         at = np.zeros((count, 2), dtype=np.int64)
         for half in (1, 0):

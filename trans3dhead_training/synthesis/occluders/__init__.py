@@ -1,0 +1,1 @@
+"""Glasses, masks, hats and handheld objects that cover a face."""

@@ -1,4 +1,4 @@
-"""Glasses, masks and scarves, fitted to one face."""
+"""Glasses, masks and scarves fitted to a face."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 _GLASS = Material(specular=0.12, roughness=0.08, two_sided=True, cutout=True)
 _METAL = Material(specular=0.5, roughness=0.3, two_sided=True)
 _CURVE = 3.2
-"""Bend of spectacles about the face: x falls by this times y squared, 1/m."""
+"""1/m, curvature of spectacles about the face: x falls by this times y squared."""
 
 
 def sample_glasses(
     generator: np.random.Generator, vertices: Array, landmarks: Array, dark: bool,
 ) -> list[Mesh]:
     """
-    Draw spectacles, or sun glasses.
+    Return random spectacles or sunglasses.
 
+    :param generator: source of the choices.
     :param vertices: (V, 3) m, the head.
-    :param landmarks: (68, 3) m, its points.
+    :param landmarks: (68, 3) m.
+    :param dark: whether they are sunglasses.
+    :return: frame and lenses.
     """
     eyes = (landmarks[36:42].mean(0), landmarks[42:48].mean(0))
     apart = np.linalg.norm(eyes[0] - eyes[1])
@@ -93,7 +96,7 @@ def sample_glasses(
 
 
 def _clear_distance(flat: Array, vertices: Array, sellion: float) -> float:
-    """Return the x of the bridge at which no part of the rims (N, 2; y, z) is within the face."""
+    """Return the x at which rims (N, 2; y, z) do not intersect the face."""
     face = vertices[vertices[:, 0] > -0.05]
     away = np.linalg.norm(face[None, :, 1:] - flat[:, None], axis=-1)
     near = away < 0.006
@@ -109,13 +112,13 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
         colour = ((14, 14, 16), (42, 26, 14), primitives.sample_colour(generator) * 0.5)[tint]
         texture[..., :3] = np.clip(colour, 0, 255)
         fade = generator.uniform(0, 0.45) * (generator.random() < 0.4)
-        # Half transparent glass is drawn grainy, so most of it lets nothing through.
+        # The renderer dithers half-transparent surfaces, so most lenses are opaque.
         opacity = 1.0 if generator.random() < 0.7 else generator.uniform(0.88, 1.0) - fade * down
         texture[..., 3] = np.broadcast_to(255 * np.clip(opacity, 0, 1), (32, 32))
         return texture
     if generator.random() < 0.75:
         return None
-    # Clear glass is seen by what it mirrors: a window's bright patch, or a coating's tint.
+    # Clear glass shows by its reflections: a bright window, or the tint of a coating.
     texture[..., :3] = np.clip(primitives.sample_colour(generator) * 0.3 + 175, 0, 255)
     patch = np.zeros((32, 32), np.float32)
     corner = generator.uniform(2, 20, 2)
@@ -127,10 +130,12 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
 
 def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array) -> list[Mesh]:
     """
-    Draw a surgical or cloth mask with its ear loops.
+    Return a random surgical or cloth mask with ear loops.
 
-    :param surface: (E, A, 3) m, the head about `MOUTH_CENTRE`.
+    :param generator: source of the choices.
+    :param surface: (E, A, 3) m, the head seen from `MOUTH_CENTRE`.
     :param landmarks: (68, 3) m.
+    :return: the mask and its loops.
     """
     def elevation_of(point: Array) -> float:
         offset = point - MOUTH_CENTRE
@@ -142,17 +147,17 @@ def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array
     half = generator.uniform(56, 70)
     across = np.linspace(-1, 1, 25)
     share = np.linspace(0, 1, 13)[:, None]
-    # The upper edge falls to the cheeks, the lower one rises to the jaw.
+    # The upper edge drops towards the cheeks, the lower edge rises towards the jaw.
     upper = top - generator.uniform(14, 24) * np.abs(across) ** 1.3
     lower = bottom + generator.uniform(12, 24) * across ** 2
     elevation = upper * (1 - share) + lower * share
     azimuth = np.broadcast_to(half * across, elevation.shape)
     radius = np.linalg.norm(surface - MOUTH_CENTRE, axis=-1).astype(np.float32)
-    # Wide enough for lips and nose between the places of the grid.
+    # Dilated, to clear lips and nose between grid points.
     radius = cv2.dilate(radius, np.ones((3, 3)))
     taut = np.maximum(cv2.GaussianBlur(radius, (0, 0), 2.2), radius) + 0.0025
     drawn = sample_map(taut.astype(np.float64), elevation, azimuth)
-    # Cloth spans hollows: each row no nearer than the chord of its neighbours.
+    # Cloth spans hollows, so it does not come nearer than its smoothed surface.
     drawn = np.maximum(drawn, cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 2.0))
     points = MOUTH_CENTRE + drawn[..., None] * direction_vector(elevation, azimuth)
     if generator.random() < 0.65:
@@ -176,14 +181,14 @@ def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array
 
 
 def sample_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]:
-    """Draw a scarf in folds around the neck, at times over chin and mouth."""
+    """Return a random scarf in folds around the neck, which at times covers chin and mouth."""
     chin = landmarks[8, 2]
     high = chin + generator.choice([generator.uniform(-0.035, -0.005), generator.uniform(0, 0.055)],
                                    p=[0.7, 0.3])
     covers = high > chin - 0.004
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)[None, :]
     down = np.linspace(0, 1, 18)[:, None]
-    # Diagonal folds, as cloth wound round has them, each its own depth.
+    # Diagonal folds of random depth, as in wound cloth.
     folds = sum(generator.uniform(0.15, 1.0) * np.sin(
         turns * angle + generator.uniform(8, 26) * down + generator.uniform(0, 6.28))
         for turns in (1, -2, 3, 2))

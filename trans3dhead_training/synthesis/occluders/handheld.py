@@ -1,4 +1,4 @@
-"""What is held before a face: hands, phones, cups, microphones, and things without a name."""
+"""Hands and what they hold before a face: phones, cups, microphones, random blobs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ SKIN = Material(specular=0.03, roughness=0.55, wrap=0.3, two_sided=True)
 
 def sample_prop(generator: np.random.Generator, landmarks: Array, skin: Array) -> list[Mesh]:
     """
-    Draw something held before or beside a face.
+    Return a random object held before or beside a face.
 
+    :param generator: source of the choices.
     :param landmarks: (68, 3) m, head frame.
-    :param skin: (3,) sRGB 0…255 of the person's skin.
+    :param skin: (3,) sRGB 0…255, colour of the person's skin.
+    :return: the object and the hand.
     """
     kind = generator.choice(5, p=[0.42, 0.18, 0.12, 0.12, 0.16])
     side = generator.choice([-1.0, 1.0])
@@ -38,12 +40,15 @@ def hand(
     side: float,
 ) -> list[Mesh]:
     """
-    Return an open or half closed hand with its forearm.
+    Return an open or half-closed hand with its forearm.
 
+    :param generator: source of the choices.
     :param wrist: (3,) m.
-    :param fingers: (3,) direction in which they point.
+    :param fingers: (3,) direction in which the fingers point.
     :param palm: (3,) direction that the palm faces.
-    :param side: +1 for a thumb on `fingers` x `palm`.
+    :param skin: (3,) sRGB 0…255.
+    :param side: +1 for a thumb along `fingers` x `palm`, -1 for the mirror image.
+    :return: palm, fingers, forearm and sleeve.
     """
     along = fingers / np.linalg.norm(fingers)
     palm = palm - (palm @ along) * along
@@ -110,7 +115,7 @@ def _skin_texture(generator: np.random.Generator, colour: Array) -> NDArray[np.u
 
 def _hand_on_face(generator: np.random.Generator, landmarks: Array, skin: Array,
                   side: float) -> list[Mesh]:
-    """Over the mouth, on a cheek, at the chin, before an eye, or at the temple."""
+    """Return a hand over the mouth, on a cheek, at the chin, before an eye or at the temple."""
     cheek, eye = (3, 36) if side < 0 else (13, 45)
     targets = (landmarks[[33, 57]].mean(0), landmarks[[cheek, 48 if side < 0 else 54]].mean(0),
                landmarks[8], landmarks[eye], landmarks[0 if side < 0 else 16])
@@ -194,7 +199,7 @@ def _microphone(generator: np.random.Generator, landmarks: Array, side: float) -
 
 
 def _blob(generator: np.random.Generator, landmarks: Array) -> Mesh:
-    """Return an ellipsoid of any pattern before a part of the face."""
+    """Return an ellipsoid with a random texture before a part of the face."""
     target = landmarks[generator.integers(68)]
     out = target - [-0.09, 0.0, target[2]]
     out /= np.linalg.norm(out)

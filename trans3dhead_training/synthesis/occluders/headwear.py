@@ -1,4 +1,4 @@
-"""Beanies, caps, hats and headphones, fitted to one head."""
+"""Beanies, caps, hats and headphones fitted to a head."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _HAIR_BEARS = 0.03
 
 @dataclass(frozen=True, eq=False)
 class HatCrown:
-    """A cloth over the top of the head, above an edge."""
+    """The crown of a hat: cloth over the top of the head, above an edge."""
 
     edge_deg: Array
-    """(49,) elevation of the edge from `SKULL_CENTRE` by azimuth."""
+    """(49,) elevation of the edge seen from `SKULL_CENTRE`, by azimuth."""
     radius: Array
     """(E, A) m by direction, on the grid of a `RadialSurface`."""
 
     def points(self, rows: int = 9) -> Array:
-        """Return the cloth (rows, 48, 3) m, from its edge to the top."""
+        """Return the cloth as a grid (rows, 48, 3) m from its edge to the top."""
         share = np.linspace(0, 1, rows)[:, None]
         elevation = self.edge_deg[None, :-1] * (1 - share) + 89.9 * share
         azimuth = np.broadcast_to(_AZIMUTH[None, :-1], elevation.shape)
@@ -42,7 +42,7 @@ class HatCrown:
         return SKULL_CENTRE + radius[..., None] * direction_vector(elevation, azimuth)
 
     def flatten_hair(self, hair: Mesh) -> Mesh:
-        """Return a mesh of hair with what is above the edge pressed below the cloth."""
+        """Return a mesh of hair with the part above the edge pressed below the cloth."""
         points = hair.vertices.numpy().astype(np.float64)
         elevation, azimuth, radius = spherical_coordinates(points, SKULL_CENTRE)
         above = elevation > np.interp(azimuth, _AZIMUTH, self.edge_deg) - 2.0
@@ -57,17 +57,19 @@ class HatCrown:
 def fit_hat_crown(surface: Array, front_deg: float, back_deg: float, thickness: float,
               peak: float = 0.0) -> HatCrown:
     """
-    Return a crown a little off the skull.
+    Return a crown slightly off the skull.
 
     :param surface: (E, A, 3) m of a `RadialSurface` about `SKULL_CENTRE`.
-    :param front_deg, back_deg: elevation of its edge ahead and behind.
+    :param front_deg: elevation of the edge at the front.
+    :param back_deg: elevation of the edge at the back.
     :param thickness: m off the skin.
-    :param peak: m that it stands up more at the top.
+    :param peak: m, additional height at the top.
+    :return: the crown.
     """
     turn = (1 - np.cos(np.deg2rad(_AZIMUTH))) / 2
     edge = front_deg + (back_deg - front_deg) * turn
     radius = np.linalg.norm(surface - SKULL_CENTRE, axis=-1).astype(np.float32)
-    # Azimuth comes round again, elevation ends at the poles.
+    # Azimuth wraps around, elevation does not.
     around = cv2.copyMakeBorder(radius, 0, 0, 6, 6, cv2.BORDER_WRAP)
     smooth = cv2.GaussianBlur(around, (0, 0), 2.5, borderType=cv2.BORDER_REPLICATE)
     smooth = np.maximum(smooth[:, 6:-6], radius) + thickness
@@ -77,10 +79,11 @@ def fit_hat_crown(surface: Array, front_deg: float, back_deg: float, thickness: 
 
 def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mesh], HatCrown]:
     """
-    Draw a beanie, a cap or a hat with a brim.
+    Return a random beanie, cap or hat with a brim.
 
-    :param surface: (E, A, 3) m, the head about `SKULL_CENTRE`.
-    :return: its meshes, and the crown that hair must be tucked under.
+    :param generator: source of the choices.
+    :param surface: (E, A, 3) m, the head seen from `SKULL_CENTRE`.
+    :return: its meshes, and the crown under which hair is to be flattened.
     """
     kind = generator.choice(3, p=[0.4, 0.4, 0.2])
     front = generator.uniform(18, 32)
@@ -139,10 +142,11 @@ def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mes
 
 def surface_over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
     """
-    Return the surface (E, A, 3) m about `SKULL_CENTRE` with hair on it, as far as hair bears a load.
+    Return the surface of a head with its hair, as far as headphones compress it.
 
-    :param surface: (E, A, 3) m, the skin.
+    :param surface: (E, A, 3) m, the skin seen from `SKULL_CENTRE`.
     :param hair: meshes in the head frame.
+    :return: (E, A, 3) m.
     """
     radius = np.linalg.norm(surface - SKULL_CENTRE, axis=-1)
     rows, columns = radius.shape
@@ -159,7 +163,7 @@ def surface_over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
 
 
 def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Mesh]:
-    """Draw a band over the head and two cups on the ears; `surface` as for hats."""
+    """Return random headphones on a surface (E, A, 3) m seen from `SKULL_CENTRE`."""
     texture = primitives.plain_texture(primitives.sample_colour(generator))
     cup = (
         primitives.plain_texture(primitives.sample_colour(generator))

@@ -1,4 +1,4 @@
-"""Simple bodies and cloths as meshes: sheets, tubes, balls, boxes, with procedural textures."""
+"""Mesh primitives (grids, tubes, ellipsoids, boxes, fans) and procedural textures."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ def grid_mesh(
     points: Array, texture: NDArray[np.uint8], material: Material, name: str, closed: bool = False,
 ) -> Mesh:
     """
-    Return a grid of points as a mesh; the texture covers it once.
+    Return a grid of points as a mesh that the texture covers once.
 
     :param points: (N, M, 3) m.
-    :param closed: the last column joins the first.
+    :param texture: (h, w, 4) uint8 RGBA.
+    :param material: its material.
+    :param name: its name.
+    :param closed: whether the last column joins the first.
+    :return: the mesh.
     """
     rows, columns = points.shape[:2]
     steps = columns if closed else columns - 1
@@ -49,14 +53,20 @@ def tube_mesh(
     sides: int = 8, flat: float = 1.0, across: Array | None = None,
 ) -> Mesh:
     """
-    Return a tube about a path (N, 3), its ends closed.
+    Return a closed tube about a path.
 
-    :param radius: m, of all or of each of the N rings.
-    :param flat: factor on the radius square to `across`.
-    :param across: (3,) direction that stays in the sections; None takes any.
+    :param path: (N, 3) m.
+    :param radius: m, for all rings or for each of the N.
+    :param texture: (h, w, 4) uint8 RGBA.
+    :param material: its material.
+    :param name: its name.
+    :param sides: vertices of a ring.
+    :param flat: factor on the radius perpendicular to `across`.
+    :param across: (3,) direction that lies in every cross-section, or None for any.
+    :return: the mesh.
     """
     radius = np.broadcast_to(np.asarray(radius, float), (len(path),))
-    # Rings of no width at both ends close it.
+    # Rings of radius 0 close both ends.
     path = np.concatenate([path[:1], path, path[-1:]])
     radius = np.concatenate([[0.0], radius, [0.0]])
     along = np.gradient(path, axis=0)
@@ -82,7 +92,7 @@ def ellipsoid_mesh(
     name: str,
     steps: int = 12,
 ) -> Mesh:
-    """Return an ellipsoid; the rows of `axes` (3, 3) m are its half axes."""
+    """Return an ellipsoid; the rows of `axes` (3, 3) m are its semi-axes."""
     polar = np.linspace(0, np.pi, steps)[:, None]
     angle = np.linspace(0, 2 * np.pi, 2 * steps, endpoint=False)[None, :]
     unit = np.stack([np.sin(polar) * np.cos(angle), np.sin(polar) * np.sin(angle),
@@ -93,7 +103,7 @@ def ellipsoid_mesh(
 def box_mesh(
     centre: Array, axes: Array, texture: NDArray[np.uint8], material: Material, name: str
 ) -> Mesh:
-    """Return a box; the rows of `axes` (3, 3) m are its half edges. Each face has the texture."""
+    """Return a box; the rows of `axes` (3, 3) m are its half edges. Each face shows the texture."""
     vertices, triangles, uv = [], [], []
     square = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
     for axis in range(3):
@@ -110,7 +120,7 @@ def box_mesh(
 
 
 def fan_mesh(rim: Array, texture: NDArray[np.uint8], material: Material, name: str) -> Mesh:
-    """Return the surface within a closed rim (N, 3), bounded by it; v is 0 at its top (z)."""
+    """Return a triangle fan within a closed rim (N, 3); v is 0 at its top (z)."""
     count = len(rim)
     vertices = np.concatenate([rim, rim.mean(0, keepdims=True)])
     low, high = rim[:, 1:].min(0), rim[:, 1:].max(0)
@@ -129,7 +139,7 @@ def mesh_from_arrays(
     material: Material,
     name: str,
 ) -> Mesh:
-    """Return the mesh of arrays."""
+    """Return the mesh of NumPy arrays."""
     return Mesh(torch.from_numpy(np.ascontiguousarray(vertices, np.float32)),
                 torch.from_numpy(np.ascontiguousarray(triangles, np.int64)),
                 torch.from_numpy(np.ascontiguousarray(uv, np.float32)),
@@ -137,7 +147,7 @@ def mesh_from_arrays(
 
 
 def plain_texture(colour: Sequence[float], alpha: float = 1.0) -> NDArray[np.uint8]:
-    """Return one sRGB colour 0…255 as a texture."""
+    """Return a texture of one sRGB colour 0…255."""
     texture = np.empty((4, 4, 4), np.uint8)
     texture[..., :3] = np.clip(colour, 0, 255)
     texture[..., 3] = round(255 * alpha)
@@ -145,7 +155,7 @@ def plain_texture(colour: Sequence[float], alpha: float = 1.0) -> NDArray[np.uin
 
 
 def sample_colour(generator: np.random.Generator) -> Array:
-    """Return a colour of clothes, sRGB 0…255: often dark, grey or blue, sometimes loud."""
+    """Return a random colour of clothes, sRGB 0…255: mostly dark, grey or blue."""
     if generator.random() < 0.5:
         grey = generator.uniform(12, 235)
         return np.clip(grey * np.exp(generator.normal(0, 0.08, 3)), 0, 255)
@@ -155,7 +165,7 @@ def sample_colour(generator: np.random.Generator) -> Array:
 
 
 def sample_fabric_texture(generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
-    """Return a texture of cloth: plain, knitted, striped, chequered or printed."""
+    """Return a random fabric texture: plain, ribbed, striped, chequered or printed."""
     kind = generator.choice(5, p=[0.35, 0.25, 0.15, 0.10, 0.15])
     first, second = sample_colour(generator), sample_colour(generator)
     x, y = np.meshgrid(np.arange(size), np.arange(size))

@@ -1,4 +1,4 @@
-"""What people wear on their heads and hold before their faces; labels stay, visibility changes."""
+"""Occluders fitted to a head; they change the visibility of landmarks, not their positions."""
 
 from __future__ import annotations
 
@@ -32,28 +32,38 @@ _FALLBACK_SKIN = np.array([190.0, 145.0, 120.0])
 
 @dataclass(frozen=True)
 class OccluderDistribution:
-    """Chances of each kind; several may come together."""
+    """Probability of each kind; several may occur together."""
 
     glasses: float = 0.17
+    """Spectacles."""
     sun_glasses: float = 0.06
+    """Sunglasses, instead of spectacles."""
     hat: float = 0.11
+    """Beanies, caps and hats."""
     headphones: float = 0.04
+    """Headphones, where there is no hat."""
     mask: float = 0.05
+    """Surgical and cloth masks."""
     scarf: float = 0.05
+    """Scarves."""
     prop: float = 0.09
+    """Hands and handheld objects."""
 
 
 @dataclass(frozen=True, eq=False)
 class OccluderPlacement:
-    """Fits wear to heads of one head model; the costly part is done once."""
+    """Fits occluders to heads of one head model; the rays are cast once."""
 
     model: HeadModel
+    """The head model."""
     skull: RadialSurface
+    """The head's surface seen from the centre of the skull."""
     face: RadialSurface
+    """The head's surface seen from inside the mouth."""
 
     @classmethod
     def of(cls, model: HeadModel) -> OccluderPlacement:
-        """Cast the rays from the skull's and the mouth's middle."""
+        """Cast the rays from the centres of skull and mouth."""
         return cls(
             model, RadialSurface.of(model, SKULL_CENTRE), RadialSurface.of(model, MOUTH_CENTRE)
         )
@@ -63,11 +73,14 @@ class OccluderPlacement:
         distribution: OccluderDistribution = OccluderDistribution(),
     ) -> tuple[Mesh, ...]:
         """
-        Return a person's meshes with what is drawn for them to wear; hats press the hair down.
+        Return a person's meshes with random occluders; hats flatten the hair.
 
-        :param meshes: of the person, head frame; hair is told by a name that begins with 'hair',
-            skin by 'skin'.
+        :param generator: source of the choices.
+        :param meshes: of the person, head frame; the names of hair begin with 'hair', those of skin
+            with 'skin'.
         :param vertices: (V, 3) m of the head model, head frame.
+        :param distribution: probabilities of the occluders.
+        :return: all meshes.
         """
         chance = generator.random(7)
         landmarks = vertices[self.model.landmark_indices.numpy()]
@@ -97,7 +110,7 @@ class OccluderPlacement:
 
 
 def only_occluders(**chances: float) -> OccluderDistribution:
-    """Return a distribution in which nothing but the named kinds happens."""
+    """Return a distribution with these probabilities and 0 for all other kinds."""
     nothing = OccluderDistribution(*([0.0] * 7))
     return replace(nothing, **chances)
 
@@ -105,7 +118,7 @@ def only_occluders(**chances: float) -> OccluderDistribution:
 def _skin_colour(meshes: Sequence[Mesh]) -> Array:
     for mesh in meshes:
         if mesh.name.startswith('skin'):
-            # Of the middle of the texture: borders may be empty.
+            # The middle of the texture, because its borders may be empty.
             height, width = mesh.texture.shape[:2]
             part = mesh.texture[height // 3:height // 2, width // 3:2 * width // 3, :3]
             return np.median(part.numpy().reshape(-1, 3), axis=0).astype(float)

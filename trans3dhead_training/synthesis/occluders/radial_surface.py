@@ -1,4 +1,4 @@
-"""The outer surface of a person's head by direction: what hats, masks and headphones sit on."""
+"""The head's surface as a function of direction, on which occluders are fitted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.types import Array, IndexArray
 
 SKULL_CENTRE = np.array([-0.085, 0.0, 0.015])
-"""m, head frame: middle of the skull, from which hats are measured."""
+"""m, head frame: the centre of the skull, for headwear."""
 MOUTH_CENTRE = np.array([-0.055, 0.0, -0.055])
-"""m, head frame: inside the mouth, from which masks are measured."""
+"""m, head frame: inside the mouth, for masks."""
 
 _TRIED = 96  # triangles nearest to a ray
 
@@ -22,31 +22,32 @@ _TRIED = 96  # triangles nearest to a ray
 @dataclass(frozen=True, eq=False)
 class RadialSurface:
     """
-    Where rays from one inner point leave the head, on a grid of elevation and azimuth.
+    Where rays from a point inside the head leave it, on a grid of elevation and azimuth.
 
-    The places are points of the model's triangles, so they follow every identity and expression.
+    The points are stored relative to the model's triangles, so they follow every identity and
+    expression. Rows run from -90° (below) to 90°, columns from -180° over 0 (ahead, +x) to 180°;
+    azimuth grows to the person's left.
     """
 
     centre: Array
-    """(3,) m."""
+    """(3,) m, origin of the rays."""
     corners: IndexArray
-    """(E, A, 3) vertices,."""
+    """(E, A, 3) vertices of the triangle that each ray hits."""
     weights: Array
-    """(E, A, 3) of the points. Rows run from -90° (below) to 90°, columns from -180° over 0 (ahead,
-    +x) to 180°; azimuth grows to the person's left."""
+    """(E, A, 3) barycentric coordinates of the hit."""
 
     @classmethod
     def of(
         cls, model: HeadModel, centre: Array, shape: tuple[int, int] = (37, 73)
     ) -> RadialSurface:
-        """Cast the rays on the model's mean; a ray that leaves through the neck ends at the rim."""
+        """Cast rays on the model's mean; a ray that leaves through the neck ends at its rim."""
         vertices = model.mean.detach().cpu().numpy().astype(np.float64)
         triangles = model.triangles.cpu().numpy()
         elevation, azimuth = np.meshgrid(np.linspace(-90, 90, shape[0]),
                                          np.linspace(-180, 180, shape[1]), indexing='ij')
         rays = direction_vector(elevation, azimuth).reshape(-1, 3)
         corners = vertices[triangles] - centre
-        # A ray meets only triangles that lie about its direction.
+        # A ray can only hit triangles near its direction.
         middle = corners.mean(1)
         tree = cKDTree(middle / np.linalg.norm(middle, axis=1, keepdims=True))
         _, near = tree.query(rays, k=min(_TRIED, len(triangles)))
@@ -71,7 +72,7 @@ class RadialSurface:
         return cls(centre, chosen.reshape(*shape, 3), weights.reshape(*shape, 3))
 
     def points(self, vertices: Array) -> Array:
-        """Return the surface (E, A, 3) m of a head (V, 3)."""
+        """Return the surface (E, A, 3) m of a head (V, 3) m."""
         return np.einsum('eak,eakc->eac', self.weights, vertices[self.corners])
 
 
@@ -83,7 +84,7 @@ def direction_vector(elevation_deg: Array, azimuth_deg: Array) -> Array:
 
 
 def sample_map(grid: Array, elevation_deg: Array, azimuth_deg: Array) -> Array:
-    """Interpolate a grid (E, A, C or nothing) of a `RadialSurface` at angles (...), held within it."""
+    """Interpolate a grid (E, A[, C]) of a `RadialSurface` at angles (...), clamped to its range."""
     rows, columns = grid.shape[:2]
     x = np.clip((np.asarray(azimuth_deg) + 180) / 360, 0, 1) * (columns - 1)
     y = np.clip((np.asarray(elevation_deg) + 90) / 180, 0, 1) * (rows - 1)
@@ -94,7 +95,7 @@ def sample_map(grid: Array, elevation_deg: Array, azimuth_deg: Array) -> Array:
 
 
 def spherical_coordinates(points: Array, centre: Array) -> tuple[Array, Array, Array]:
-    """Return elevation and azimuth in degrees, and the distance in m, of points (..., 3)."""
+    """Return elevation and azimuth (degrees) and distance (m) of points (..., 3) from a centre."""
     offset = points - centre
     radius = np.linalg.norm(offset, axis=-1)
     elevation = np.rad2deg(np.arcsin(np.clip(offset[..., 2] / np.maximum(radius, 1e-9), -1, 1)))

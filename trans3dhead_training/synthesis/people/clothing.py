@@ -1,4 +1,4 @@
-"""Shoulders in cloth: the base body's torso, puffed out, with a collar round the neck."""
+"""Clothes: the inflated torso of the base mesh, collars, and cloth painted on the neck."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trans3dhead_training.synthesis.anatomy.skin_binding import SkinBinding, bin
 TEXTURE = 256
 PUFF_M = 0.010
 SHOULDER_Y, SHOULDER_Z = 0.125, -0.215
-"""Where the arms are turned down, m beside the middle and below the sellion."""
+"""Pivot of the arms, which are rotated down: m beside the middle and below the sellion."""
 ARM_DM = 3.4
-"""Arms are cut at this distance from the middle of the base body."""
+"""Arms are cut at this distance from the middle of the base mesh."""
 COLUMNS = 48
-# Collars as rings from the top: height (m), gap to the neck (m); the last joins the cloth.
+# Collars as rings from the top: height (m) and gap to the neck (m); the last joins the torso.
 COLLARS: dict[str, tuple[tuple[float, float], ...]] = {
     'roll': ((-0.110, 0.004), (-0.107, 0.008), (-0.114, 0.012), (-0.128, 0.013), (-0.132, 0.009)),
     'hood': ((-0.112, 0.016), (-0.108, 0.026), (-0.120, 0.036), (-0.145, 0.038), (-0.170, 0.022)),
@@ -31,7 +31,7 @@ COLLARS: dict[str, tuple[tuple[float, float], ...]] = {
 }
 NECKLINES = {'crew': -0.137, 'wide': -0.150, 'high': -0.126, 'vee': -0.140, 'roll': -0.111,
              'hood': -0.142, 'shirt': -0.122}
-"""Height of the neckline (m) at the middle of the neck; it drops by `SLOPE` towards the front."""
+"""Height (m) of the neckline at the middle of the neck; it drops by `SLOPE` towards the front."""
 SLOPE = 0.33
 NECK_AXIS_X = -0.075
 CLOTH_SCALE_M = 0.60
@@ -43,15 +43,15 @@ class Garment:
     """A mesh of cloth on the mean head."""
 
     binding: SkinBinding
-    """Its vertices."""
+    """Its vertices and how they follow the skin."""
     triangles: IndexArray
-    """(T, 3)."""
+    """(T, 3) vertex indices."""
     uv: Float32Array
-    """(T, 3, 2)."""
+    """(T, 3, 2) texture coordinates of each corner."""
 
 
 def cloth_uv(points: Array) -> Array:
-    """Return where points (..., 3) m lie on the cloth, (..., 2): draped down from the shoulders."""
+    """Return texture coordinates (..., 2) of points (..., 3) m: cloth draped from the shoulders."""
     across = 0.5 + points[..., 1] / CLOTH_SCALE_M
     depth = points[..., 2] + 0.10 - 0.3 * np.abs(points[..., 0] - NECK_AXIS_X)
     down = 0.1 - depth / CLOTH_SCALE_M
@@ -59,7 +59,7 @@ def cloth_uv(points: Array) -> Array:
 
 
 def depth_below_neckline(points: Array, cut: str) -> Array:
-    """Return the height (...) m of points (..., 3) under the neckline; positive under the cloth."""
+    """Return how far (...) m points (..., 3) m lie below the neckline; positive under the cloth."""
     height = NECKLINES[cut] - SLOPE * (points[..., 0] - NECK_AXIS_X)
     if cut == 'vee':
         front = np.clip((points[..., 0] - NECK_AXIS_X) / 0.03, 0, 1)
@@ -69,19 +69,25 @@ def depth_below_neckline(points: Array, cut: str) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class GarmentOverlay:
-    """What a garment covers of the skin's texture."""
+    """The N texels of the skin's texture that a garment covers."""
 
     texel: NDArray[np.int32]
     """(N,) row * width + column."""
     cover: Float32Array
-    """(N,) 0..1."""
+    """(N,) opacity 0..1 of the cloth."""
     edge: Float32Array
-    """(N,) 0..1, where the hem throws its shadow."""
+    """(N,) strength 0..1 of the hem's shadow."""
     cloth: NDArray[np.int32]
-    """(N,) texel of the cloth."""
+    """(N,) texel of the cloth's texture."""
 
     def composite(self, skin: NDArray[np.uint8], cloth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the skin (512, 1024, 3) with the cloth (256, 256, 4) painted over it."""
+        """
+        Paint cloth over a skin texture.
+
+        :param skin: (512, 1024, 3) RGB.
+        :param cloth: (256, 256, 4) RGBA.
+        :return: (512, 1024, 3) uint8 RGB.
+        """
         result = skin.reshape(-1, 3).copy()
         colour = cloth[..., :3].reshape(-1, 3)[self.cloth]
         whole = self.cover >= 1
@@ -94,7 +100,7 @@ class GarmentOverlay:
 
 
 def garment_overlay(position: Float32Array, cut: str) -> GarmentOverlay:
-    """Find what a neckline covers, from the place (512, 1024, 3) m of each texel."""
+    """Return what a neckline covers, given the position (512, 1024, 3) m of each texel."""
     points = position.reshape(-1, 3)
     below = depth_below_neckline(points, cut)
     texel = np.flatnonzero(below > -0.008)
@@ -108,9 +114,12 @@ def garment_overlay(position: Float32Array, cut: str) -> GarmentOverlay:
 
 def neck_rings(kit: FaceKit, heights: Array, gap: Array) -> Array:
     """
-    Return rings (R, COLUMNS, 3) about the mean neck at heights (R,) and gaps (R,) in m.
+    Return rings about the mean neck, which drop towards the front.
 
-    A ring drops towards the front, as the base of a neck does.
+    :param kit: the parametric head.
+    :param heights: (R,) m.
+    :param gap: (R,) m, distance from the skin.
+    :return: (R, COLUMNS, 3) m.
     """
     skin = kit.parts['skin']
     mean = skin.mean.astype(float)
@@ -124,7 +133,7 @@ def neck_rings(kit: FaceKit, heights: Array, gap: Array) -> Array:
         middle = np.array([NECK_AXIS_X, 0.0])
         around = np.arctan2(points[:, 1], points[:, 0] - middle[0])
         radius = np.hypot(points[:, 0] - middle[0], points[:, 1])
-        # Inner surface only: at the base the skin runs out over the shoulders.
+        # Limited, because at the base of the neck the skin spreads over the shoulders.
         order = np.argsort(around)
         wrapped = np.concatenate([around[order] - 2 * np.pi, around[order],
                                   around[order] + 2 * np.pi])
@@ -137,11 +146,11 @@ def neck_rings(kit: FaceKit, heights: Array, gap: Array) -> Array:
 
 
 def make_collar(kit: FaceKit, name: str) -> Garment:
-    """Loft one of `COLLARS`."""
+    """Loft one of `COLLARS` around the neck."""
     profile = np.array(COLLARS[name])
     rings = neck_rings(kit, profile[:, 0], profile[:, 1])
     if name == 'shirt':
-        # Open at the throat: the folded rim parts and its points hang lower.
+        # Open at the throat: the fold parts there, and its points hang lower.
         angle = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
         front = np.exp(-(angle / 0.45) ** 2)
         rings[2:, :, 2] -= 0.018 * front[None] * np.linspace(0.4, 1, len(rings) - 2)[:, None]
@@ -162,9 +171,13 @@ def make_collar(kit: FaceKit, name: str) -> Garment:
 
 def make_torso(kit: FaceKit, body: MakeHumanBody) -> Garment:
     """
-    Puff the base body's torso out from below the neckline.
+    Return the torso of the base mesh below the neckline, inflated as cloth.
 
     Its rim lies on the shoulders of the mean head, whose texture shows the same cloth.
+
+    :param kit: the parametric head.
+    :param body: the registered base mesh.
+    :return: the torso.
     """
     corners = body.bent[body.triangles]
     reach = np.abs(body.base[body.triangles][:, :, 0])
@@ -204,8 +217,8 @@ def make_torso(kit: FaceKit, body: MakeHumanBody) -> Garment:
 
 
 def _arms_down(points: Array) -> Array:
-    """Turn the arms, which the base body spreads, down beside the chest."""
-    # Broad, square shoulders look like armour under cloth.
+    """Rotate the arms, which the base mesh spreads, down beside the chest."""
+    # Narrower, rounder shoulders: square ones look like armour under cloth.
     points = points * [1.0, 0.94, 1.0]
     points[:, 2] -= 0.28 * np.clip(np.abs(points[:, 1]) - 0.06, 0, 0.11)
     side = np.abs(points[:, 1])
@@ -221,14 +234,14 @@ def _arms_down(points: Array) -> Array:
 
 
 def _border(triangles: IndexArray) -> IndexArray:
-    """Return the vertices on edges of one triangle only."""
+    """Return the vertices on boundary edges."""
     edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     unique, count = np.unique(edges, axis=0, return_counts=True)
     return np.unique(unique[count == 1])
 
 
 def sample_cloth_texture(generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return (256, 256, 4) of plain, striped, checked, dotted or flecked cloth."""
+    """Return a random texture (256, 256, 4): plain, striped, checked, dotted or flecked."""
     size = TEXTURE
     first, second = (_cloth_colour(generator) for _ in range(2))
     y, x = np.mgrid[:size, :size].astype(np.float32) / size

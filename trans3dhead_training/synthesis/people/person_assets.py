@@ -1,4 +1,4 @@
-"""Everything that people are made of, registered to one head once and kept in a cache."""
+"""The assets of synthetic people, registered to one head and cached in a file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from trans3dhead_training.synthesis.people.clothing import (
 )
 
 VERSION = 14
-"""Raised when what the cache holds, or how it is made, changes."""
+"""Increased when the contents of the cache, or how they are made, change."""
 CACHE_NAME = 'person_assets.npz'
 FACE_KIT = Path('head_model/ict_facekit.npz')
 MAKEHUMAN = Path('appearance/makehuman')
@@ -67,51 +67,61 @@ MAKEHUMAN_SOURCE = 'MakeHuman {}: CC0, (c) 2020 Data Collection AB, J. Palmius, 
 
 @dataclass(frozen=True, eq=False)
 class PersonAssets:
-    """Assets in the head frame of the mean head, m."""
+    """
+    Assets on the mean head, in the head frame, m.
+
+    Example::
+
+        assets = PersonAssets.load(Path('data'), cache=Path('runs/people'))
+        person = sample_person(assets, np.random.default_rng(0))
+    """
 
     parts: Mapping[str, HeadPart]
     """'skin', 'eye_left', 'eye_right' (fronts), 'lashes', 'teeth', 'gums', 'sockets'."""
     head: HeadPart
-    """The vertices of our head model's own sampling, with all modes; no triangles."""
+    """The vertices of the head model's own sampling, with the full basis."""
     layout: SkinUvMaps
-    """Regions of the skin's texture."""
+    """Maps over the skin's texture."""
     skins: NDArray[np.uint8]
-    """(S, 512, 1024, 3) RGB, bare."""
+    """(S, 512, 1024, 3) RGB, bare skin textures."""
     skin_names: tuple[str, ...]
-    """(S,)."""
+    """(S,) names of the skins."""
     skin_means: Array
-    """(S, 3) mean colour of the face."""
+    """(S, 3) mean colours of the faces."""
     brows: NDArray[np.uint8]
-    """(B, 512, 1024) opacity."""
+    """(B, 512, 1024) opacity of the eyebrows."""
     irises: NDArray[np.uint8]
-    """(I, 192, 192, 3)."""
+    """(I, 192, 192, 3) RGB, eyeball textures."""
     iris_names: tuple[str, ...]
+    """(I,) names of the irises."""
     hair: Mapping[str, HairStyle]
-    """Styles, and their mirror images."""
+    """Hair styles and their mirror images, by name."""
     torso: Garment
-    """By their names."""
+    """The torso in cloth."""
     collars: Mapping[str, Garment]
-    """By their names."""
+    """Collars by name."""
     overlays: Mapping[str, GarmentOverlay]
-    """By the name of the neckline."""
+    """What each neckline covers of the skin, by name."""
     ambient_visibility: Mapping[str, Float32Array]
-    """(V,) of some parts: share of the surroundings that a vertex sees."""
+    """(V,) fraction of the surroundings that vertices of skin and eyes see."""
     portraits: PortraitTextures
-    """Skins of portraits; none without their fits."""
+    """Skin textures from portraits; empty without their fits."""
     expression_names: tuple[str, ...]
-    """(53,) in the order of our head model."""
+    """(53,) in the order of the head model."""
 
     @classmethod
     def load(
         cls, data_root: Path, cache: Path, portrait_fits: Path | None = None,
     ) -> PersonAssets:
         """
-        Return the wardrobe from the folder `cache`, made from the data when it is not there.
+        Read the assets from a cache, or build them and write it.
 
         :param data_root: folder of the data, with head_model/, appearance/ and faces/.
-        :param portrait_fits: what `prepare fits --portraits` wrote, for more skins; by default
-            portrait_fits.npz beside the folder `cache`, if it is there.
-        :raises ValueError: when an input is missing or damaged.
+        :param cache: folder of the cache.
+        :param portrait_fits: the file that `prepare fits --portraits` writes, for more skins; by
+            default portrait_fits.npz beside the folder `cache`, where it exists.
+        :return: the assets.
+        :raises UserError: an input is missing or damaged.
         """
         file = Path(cache) / CACHE_NAME
         if portrait_fits is None:
@@ -124,10 +134,10 @@ class PersonAssets:
                     if str(archive['stamp']) == stamp:
                         return _unflatten({key: archive[key] for key in archive.files})
             except (KeyError, OSError, ValueError, zipfile.BadZipFile):
-                pass  # a cache is made again, whatever is wrong with it
+                pass  # a damaged cache is built again
         assets = build_assets(Path(data_root), portrait_fits)
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may build at once: each renames a whole file into place.
+        # Several processes may build at once, so each moves a complete file into place.
         part = file.with_name(f'{file.stem}.{os.getpid()}.npz')
         np.savez(part, stamp=np.array(stamp), **_flatten(assets))
         os.replace(part, file)
@@ -136,18 +146,21 @@ class PersonAssets:
 
 def build_assets(data_root: Path, portrait_fits: Path | None = None) -> PersonAssets:
     """
-    Register and carry everything; some twenty seconds.
+    Register and bake all assets, which takes some twenty seconds.
 
-    :raises ValueError: when an input is missing or damaged.
+    :param data_root: folder of the data.
+    :param portrait_fits: fits of portraits, or None for no portrait skins.
+    :return: the assets.
+    :raises UserError: an input is missing or damaged.
     """
     kit = load_face_kit(data_root / FACE_KIT)
     human = data_root / MAKEHUMAN
     body = load_makehuman_body(human / 'base.obj', kit)
     texels = skin_texels(kit)
     layout = build_skin_uv_maps(kit, texels)
-    carrier = SkinTransfer(kit, body, texels, layout)
+    transfer = SkinTransfer(kit, body, texels, layout)
     files = skin_files(human / 'skins')
-    skins = np.stack([carrier.interpolate(file) for file in files])
+    skins = np.stack([transfer.transfer(file) for file in files])
     irises = _list_files(human / 'eyes', '*.png', 'irises')
     hair = {}
     for folder in _list_files(human / 'hair', '*', 'hair'):
@@ -183,7 +196,7 @@ def _list_files(folder: Path, pattern: str, what: str) -> list[Path]:
 
 
 def _fingerprint(data_root: Path, portrait_fits: Path | None) -> str:
-    """Return what the cache depends on: the version, names and sizes of assets, the fits."""
+    """Return what the cache depends on: version, names and sizes of the files, hash of the fits."""
     require_file(data_root / FACE_KIT, 'parametric head')
     human = data_root / MAKEHUMAN
     require_file(human / 'base.obj', 'mesh')
@@ -223,7 +236,7 @@ def _subset(part: HeadPart, used: IndexArray, triangles: IndexArray, uv: Float32
 
 
 def _head(source: Path) -> tuple[HeadPart, tuple[str, ...]]:
-    """Return all modes on the sampling of our head model, whose triangles are its own."""
+    """Return the full basis at the head model's sampling, and the names of the expressions."""
     model, sampling = sample_head(source)
     mean, identity, expression = load_basis(source).sampled(sampling.apply)
     part = HeadPart(mean, identity, expression, model.triangles.numpy(),
@@ -238,7 +251,7 @@ def _mirrored(style: HairStyle, skin: Float32Array) -> HairStyle:
 
 
 def _flatten(thing: Any, prefix: str = '') -> dict[str, NDArray[Any]]:
-    """Return the arrays of nested dataclasses and mappings under dotted names."""
+    """Return the arrays of nested dataclasses and mappings under paths such as `hair/bob01/uv`."""
     found: dict[str, NDArray[Any]] = {}
     items = thing.items() if isinstance(thing, Mapping) else (
         (field.name, getattr(thing, field.name)) for field in fields(thing))
@@ -290,6 +303,6 @@ def _unflatten(arrays: Mapping[str, NDArray[Any]]) -> PersonAssets:
             'portraits/',
             names=tuple(str(name) for name in arrays['portraits/names']),
         ),
-        ambient_visibility={name: arrays[f'openness/{name}'] for name in names('openness/')},
-        overlays={name: make(GarmentOverlay, f'painted/{name}/') for name in names('painted/')},
+        ambient_visibility={name: arrays[f'ambient_visibility/{name}'] for name in names('ambient_visibility/')},
+        overlays={name: make(GarmentOverlay, f'overlays/{name}/') for name in names('overlays/')},
     )

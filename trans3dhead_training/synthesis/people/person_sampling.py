@@ -1,4 +1,4 @@
-"""Drawing a person at random."""
+"""Random people."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 IDENTITY_SPREAD = 0.95
 PORTRAIT_SHARE = 0.4
-"""Of people whose skin is a portrait's, where there are portraits."""
+"""Share of people with the skin of a portrait, where there are portraits."""
 LONG_STYLES = ('bob01', 'bob02', 'braid01', 'long01', 'ponytail01')
 SHORT_STYLES = ('short01', 'short02', 'short03', 'short04')
 IRIS_COLOURS = {'dark brown': (62, 40, 26), 'brown': (98, 64, 38), 'hazel': (118, 96, 56),
@@ -55,7 +55,7 @@ IRIS_COLOURS = {'dark brown': (62, 40, 26), 'brown': (98, 64, 38), 'hazel': (118
 
 @dataclass(frozen=True)
 class _Traits:
-    """What is decided before anything is painted."""
+    """What is sampled before anything is painted."""
 
     male: bool
     old: bool
@@ -69,7 +69,7 @@ class _Traits:
 
 
 def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Person:
-    """Return a random person; the same generator state gives the same one."""
+    """Return a random person; the same generator state gives the same person."""
     draft = _sample_traits(assets, generator)
     identity = (IDENTITY_SPREAD * generator.standard_normal(
         len(assets.parts['skin'].identity))).astype(np.float32)
@@ -194,7 +194,7 @@ def _sample_skin_appearance(draft: _Traits, generator: np.random.Generator) -> S
     scalp = {'bald': 0.0, 'shaved': uniform(0.35, 0.8), 'balding': uniform(0.4, 0.8)}.get(
         draft.hair_style, 0.92)
     made_up = not draft.male and uniform() < 0.55
-    brows = uniform(0.65, 1.0) if draft.portrait is None else uniform(0.1, 0.4)  # it has its own
+    brows = uniform(0.65, 1.0) if draft.portrait is None else uniform(0.1, 0.4)
     lip_colours = ((176, 60, 66), (196, 84, 92), (150, 44, 58), (188, 108, 98), (120, 40, 60),
                    (206, 98, 118))
     shadows = ((92, 66, 60), (60, 52, 62), (120, 82, 92), (66, 76, 96), (40, 34, 34))
@@ -219,7 +219,7 @@ def _sample_skin_appearance(draft: _Traits, generator: np.random.Generator) -> S
 
 
 def _sample_displacement(generator: np.random.Generator) -> SmoothDisplacement:
-    """Draw a slight asymmetry that no basis of modes has, about half a millimetre."""
+    """Sample a slight asymmetry of about half a millimetre that the basis does not have."""
     count = 14
     centres = generator.uniform([-0.12, -0.08, -0.12], [0.02, 0.08, 0.08], (count, 3))
     return SmoothDisplacement(centres, generator.uniform(0.02, 0.045, count),
@@ -270,7 +270,7 @@ def _make_hair(
     style = assets.hair[name]
     texture = tint_hair(style.grey, np.array(look.hair), float(generator.uniform(0, 0.6)))
     bound = style.binding
-    # Fuller or flatter: offsets from the skin that carries a vertex, scaled.
+    # Fullness scales the offset of each vertex from the skin that it is bound to.
     anchor = np.einsum('nkc,nk->nc', assets.parts['skin'].mean[bound.skin], bound.weights)
     fullness = generator.uniform(0.92, 1.12)
     worn = bound.deformed(displacement) + (fullness - 1) * (bound.vertices - anchor)
@@ -294,7 +294,7 @@ def _with_alpha(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _depth_shaded(colour: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return (4, 32, 4): dark on the left, which `face_kit` lays out as the depth of the mouth."""
+    """Return (4, 32, 4), dark on the left: u is the depth in the mouth (`face_kit._by_depth`)."""
     light = np.linspace(0.25, 1.0, 32)[:, None]
     row = np.concatenate([np.clip(colour * light, 0, 255), np.full((32, 1), 255.0)], 1)
     return np.tile(row.astype(np.uint8), (4, 1, 1))

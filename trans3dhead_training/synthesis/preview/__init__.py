@@ -1,0 +1,1 @@
+"""The head model rendered in NumPy, for documentation and tests."""

@@ -1,4 +1,4 @@
-"""The head model as a picture, for documentation."""
+"""Simple pictures of the head model, rendered in NumPy, for documentation and tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,15 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.types import Array, BoolArray, Float32Array, Image
 from trans3dhead_training.core.rasterizer import rasterize
 from trans3dhead_training.synthesis.preview.head_texture import INSIDE, HeadTexture, paint_head
 
-# Drawn at this multiple and averaged down, or outlines are stairs.
+# Rendered at this multiple and averaged down, against aliasing.
 _OVERSAMPLING = 2
-# Directions towards the lights in the camera optical frame (y down), and their strengths.
+# Directions towards the lights in the camera optical frame (y down), and their intensities.
 _LIGHTS = (((-0.5, -0.6, -0.65), 0.72), ((0.8, -0.1, -0.6), 0.22))
 _AMBIENT = 0.30
 _GLOSS_SKIN, _GLOSS_EYE = (14.0, 0.10), (90.0, 0.9)
@@ -25,14 +24,25 @@ _GLOSS_SKIN, _GLOSS_EYE = (14.0, 0.10), (90.0, 0.9)
 
 @dataclass(frozen=True, eq=False)
 class HeadRenderer:
-    """Renders a head model on the processor, a few pictures a second at 480 × 360."""
+    """
+    Renders a head model on the CPU, a few pictures a second at 480 × 360.
+
+    Example::
+
+        renderer = HeadRenderer.of(load_head_model())
+        background = np.full((360, 480, 3), 120, np.uint8)
+        image = renderer.render(background, Camera.from_fov((480, 360), 60), FACING_CAMERA,
+                                np.array([0.0, 0.0, 0.5]), {'jawOpen': 0.4})
+    """
 
     model: HeadModel
+    """The head model."""
     appearance: HeadTexture
+    """Its texture."""
 
     @classmethod
     def of(cls, model: HeadModel) -> 'HeadRenderer':
-        """Paint the model and return its renderer."""
+        """Return a renderer with a procedural texture for the model."""
         return cls(model, paint_head(model))
 
     def render(
@@ -44,10 +54,12 @@ class HeadRenderer:
 
         :param background: (H, W, 3) BGR.
         :param camera: without distortion.
-        :param rotation, translation: (3, 3) and (3,) m, head frame → camera optical frame.
+        :param rotation: (3, 3) head → camera optical frame.
+        :param translation: (3,) m, head → camera optical frame.
         :param expression: coefficients by name, such as `{'jawOpen': 0.4}`.
-        :param shape: identity coefficients by number; the mean head where absent.
-        :raises ValueError: for an expression that the model does not have.
+        :param shape: identity coefficients by index; the others are 0.
+        :return: (H, W, 3) BGR.
+        :raises ValueError: the model does not have an expression.
         """
         identity = self.model.mean.new_zeros((1, self.model.shape_count))
         for number, value in (shape or {}).items():
@@ -77,18 +89,21 @@ def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Te
     """
     Return the coefficients (1, E) of expressions by name.
 
-    :raises ValueError: for a name that the model does not have.
+    :param model: the head model.
+    :param weights: coefficients by name; the others are 0.
+    :return: (1, E).
+    :raises ValueError: the model does not have a name.
     """
     unknown = set(weights) - set(model.expression_names)
     if unknown:
-        raise UserError(f'expression: unknown {", ".join(sorted(unknown))}')
+        raise ValueError(f'expression: unknown {", ".join(sorted(unknown))}')
     values = [weights.get(name, 0.0) for name in model.expression_names]
     return model.mean.new_tensor([values])
 
 
 def _lit(colours: Float32Array, normal: Float32Array, place: Float32Array,
          eye: BoolArray) -> Float32Array:
-    """Return the colours under the lights: wrapped diffuse, which skin resembles, and gloss."""
+    """Return the shaded colours: wrapped diffuse light and Blinn-Phong highlights."""
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     view = -place / np.linalg.norm(place, axis=1, keepdims=True)
     light = np.full(len(colours), _AMBIENT, np.float32)

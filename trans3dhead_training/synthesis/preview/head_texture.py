@@ -1,4 +1,4 @@
-"""Procedural colours for the head model: skin, lips, brows, hair and eyes, from its landmarks."""
+"""A procedural texture for the head model: skin, lips, brows, hair and eyes, from its landmarks."""
 
 from dataclasses import dataclass
 
@@ -18,39 +18,46 @@ HAIR = (32, 42, 62)
 SCLERA = (225, 230, 235)
 IRIS = (120, 92, 52)
 INSIDE = (38, 36, 84)
-"""Seen where the skin's back shows: through an open mouth or beside the eyes."""
+"""Colour of back faces, seen through an open mouth or beside the eyes."""
 
 _IRIS_ANGLE, _PUPIL_ANGLE = 29.0, 12.0
 _HAIR_THICKNESS = 0.011
 
-# The atlas is a cylinder about this vertical axis of the head, m.
+# The texture is cylindrical about this vertical axis of the head, m.
 _AXIS_X = -0.085
 _LOW, _HIGH = -0.17, 0.13
 _WIDTH, _HEIGHT = 1024, 480
 
-# Where hair ends, m above the sellion, by the angle from the front in degrees: over the forehead,
-# down the temple to the sideburn, over the ear, and behind it down to the nape.
+# The hairline: m above the sellion by the angle from the front in degrees, from the forehead over
+# the sideburn and the ear to the nape.
 _HAIRLINE = ((0, 0.073), (30, 0.071), (50, 0.058), (62, 0.040), (70, 0.006), (78, -0.012),
              (84, 0.012), (92, 0.028), (112, 0.026), (122, -0.020), (132, -0.072), (180, -0.085))
 
 
 @dataclass(frozen=True, eq=False)
 class HeadTexture:
-    """How the surface of one head looks; it moves with the mesh."""
+    """Texture and hair of one head; they move with the mesh."""
 
     rest: Array
-    """(V, 3) m, where each vertex lies on the head at rest: the key to its colour."""
+    """(V, 3) m, the mean vertices, which are the texture coordinates."""
     hair: Array
-    """(V, 3) m, what the hair adds to each vertex."""
+    """(V, 3) m, displacement of each vertex by hair."""
     part: IndexArray
-    """(V,) which part: 0 the skin, 1 … the eyeballs."""
+    """(V,) index of the connected component: 0 the skin, 1 … the eyeballs."""
     centre: Array
-    """(P, 3) m, middle of each part at rest."""
+    """(P, 3) m, centre of each component of the mean head."""
     atlas: Image
+    """(480, 1024, 3) BGR, the cylindrical texture."""
 
     def colours(self, rest: Float32Array, part: IndexArray) -> Float32Array:
-        """Return BGR 0…255 (N, 3) of surface points at `rest` (N, 3) on their `part` (N,)."""
-        # OpenCV takes no side longer than 32767, so the points go as rows.
+        """
+        Return the colours of surface points.
+
+        :param rest: (N, 3) m, the points on the mean head.
+        :param part: (N,) their component.
+        :return: (N, 3) BGR 0…255.
+        """
+        # OpenCV accepts at most 32767 columns, so the points are laid out in rows.
         rows = -(-len(rest) // _WIDTH)
         maps = (np.resize(c.astype(np.float32), (rows, _WIDTH)) for c in _atlas_coordinates(rest))
         colours = cv2.remap(self.atlas, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -62,9 +69,13 @@ class HeadTexture:
 
 def paint_head(model: HeadModel, seed: int = 3) -> HeadTexture:
     """
-    Return the looks of the model's mean head, skin and hair a little uneven by `seed`.
+    Return a texture for the mean head.
 
-    The skin is the largest connected part of the mesh; every other part is an eyeball.
+    The largest connected component of the mesh is the skin; every other one is an eyeball.
+
+    :param model: the head model.
+    :param seed: of the noise on skin and hair.
+    :return: the texture.
     """
     rest = model.mean.detach().cpu().numpy().astype(np.float64)
     triangles = model.triangles.cpu().numpy()
@@ -89,7 +100,7 @@ def _parts(rest: Array, triangles: NDArray[np.integer]) -> tuple[IndexArray, Arr
 
 
 def _atlas_coordinates(points: NDArray[np.floating]) -> tuple[Array, Array]:
-    """Return column and row (…) in the atlas of points (…, 3) of the head at rest."""
+    """Return column and row (…) in the atlas of points (…, 3) m of the mean head."""
     angle = np.arctan2(points[..., 1], points[..., 0] - _AXIS_X)
     across = (0.5 - angle / (2 * np.pi)) * (_WIDTH - 1)
     down = (_HIGH - points[..., 2]) / (_HIGH - _LOW) * (_HEIGHT - 1)
@@ -97,7 +108,7 @@ def _atlas_coordinates(points: NDArray[np.floating]) -> tuple[Array, Array]:
 
 
 def _hair_share(angle_deg: Array, z: Array, softness: float) -> Array:
-    """Return 0 (skin) … 1 (hair) at an angle from the front and a height."""
+    """Return 0 (skin) … 1 (hair) by the angle from the front and the height."""
     line = np.interp(np.abs(angle_deg), *np.transpose(_HAIRLINE))
     return np.clip((z - line) / softness + 0.5, 0, 1)
 
@@ -107,7 +118,7 @@ def _hair_offsets(rest: Array, part: IndexArray) -> Array:
     angle = np.rad2deg(np.arctan2(outwards[:, 1], outwards[:, 0]))
     outwards[:, 2] = np.maximum(outwards[:, 2], 0)
     outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
-    # Hair is thin along its line, so that it does not stand off the forehead as a step.
+    # The hair gets thinner towards the hairline, to avoid a step on the forehead.
     share = _hair_share(angle, rest[:, 2] - 0.014, 0.028) * (part == 0)
     return _HAIR_THICKNESS * share[:, None] * outwards
 
@@ -131,7 +142,7 @@ def _paint_atlas(landmarks: Array, rng: np.random.Generator) -> Image:
 
     lips = _region(_smooth_curve(points[48:60], closed=True), 0.6 * millimetre)
     _blend(atlas, lips * (1 + _noise(rng, 1, 0.1)[..., 0]), LIPS, 0.85)
-    # Where the lips meet: from one corner over the inner points to the other.
+    # The line between the lips, from corner to corner.
     middle = (points[[60, 61, 62, 63, 64]] + points[[60, 67, 66, 65, 64]]) / 2
     _blend(atlas, _stroke(middle, 1.2 * millimetre), (56, 46, 96), 0.8)
     for eye in (points[36:42], points[42:48]):
@@ -156,7 +167,7 @@ def _paint_atlas(landmarks: Array, rng: np.random.Generator) -> Image:
 
 
 def _eye_colours(direction: NDArray[np.floating]) -> Float32Array:
-    """Return the colours of points (N, 3) about the middle of an eyeball that looks along x."""
+    """Return the colours (N, 3) of points (N, 3) relative to an eyeball that looks along x."""
     length = np.maximum(np.linalg.norm(direction, axis=1), 1e-9)
     angle = np.rad2deg(np.arccos(np.clip(direction[:, 0] / length, -1, 1)))[:, None]
 
@@ -164,7 +175,7 @@ def _eye_colours(direction: NDArray[np.floating]) -> Float32Array:
         return np.clip((border - angle) / 3.0 + 0.5, 0, 1)
 
     colours = np.tile(np.array(SCLERA, np.float64), (len(angle), 1))
-    # Darker towards the iris's rim, as real ones are.
+    # Darker towards the rim of the iris.
     iris = np.array(IRIS) * (1.25 - 0.5 * np.clip(angle / _IRIS_ANGLE, 0, 1))
     colours += inside(_IRIS_ANGLE) * (iris - colours)
     colours += inside(_PUPIL_ANGLE) * (12.0 - colours)
@@ -172,7 +183,7 @@ def _eye_colours(direction: NDArray[np.floating]) -> Float32Array:
 
 
 def _noise(rng: np.random.Generator, sigma: float, amplitude: float) -> Float32Array:
-    """Return smooth noise (H, W, 1) of this deviation."""
+    """Return smooth noise (H, W, 1) with this standard deviation."""
     rough = rng.normal(size=(_HEIGHT, _WIDTH)).astype(np.float32)
     smooth = cv2.GaussianBlur(rough, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     return (amplitude * smooth / smooth.std())[..., None]
@@ -198,7 +209,7 @@ def _region(curve: Array, softness: float) -> Float32Array:
 
 
 def _stroke(curve: Array, thickness: float) -> Float32Array:
-    """Return a soft line that thins out towards its ends."""
+    """Return a soft line that gets thinner towards its ends."""
     fine = _smooth_curve(curve, closed=False)
     mask = np.zeros((_HEIGHT, _WIDTH), np.float32)
     along = np.linspace(0, 1, len(fine))

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from trans3dhead_ros.errors import UserError
 
 # Band limits of a cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)
@@ -143,7 +142,7 @@ def _directions(panorama: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _check(panorama: torch.Tensor) -> None:
     if panorama.ndim != 3 or panorama.shape[2] != 3 or not panorama.is_floating_point():
-        raise UserError(
+        raise ValueError(
             f'panorama must be (H, W, 3) float linear RGB, got {tuple(panorama.shape)} '
             f'{panorama.dtype}'
         )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_training.synthesis.render.alpha_cutout import interpolate_uv
 from trans3dhead_training.synthesis.render.mesh_batch import MeshBatch, batch_meshes, vertex_normals
 from trans3dhead_training.synthesis.render.sample_grid import SampleGrid
@@ -294,29 +293,29 @@ def _mip_levels(batch: MeshBatch, corners: ScreenTriangles) -> list[int]:
 
 def _checked(scenes: Sequence[Scene], oversampling: int) -> tuple[int, int]:
     if not scenes:
-        raise UserError('scenes: at least one is needed')
+        raise ValueError('scenes: at least one is needed')
     if not 1 <= oversampling <= 8:
-        raise UserError(f'oversampling must be 1..8, got {oversampling}')
+        raise ValueError(f'oversampling must be 1..8, got {oversampling}')
     for i, scene in enumerate(scenes):
         background, light = scene.background, scene.lighting
         if background.ndim != 3 or background.shape[2] != 3 or background.dtype != torch.uint8:
-            raise UserError(
+            raise ValueError(
                 f'background of scene {i} must be (H, W, 3) uint8, got '
                 f'{tuple(background.shape)} {background.dtype}'
             )
         if background.shape != scenes[0].background.shape:
-            raise UserError(
+            raise ValueError(
                 f'background of scene {i} is {tuple(background.shape)}, that of scene 0 '
                 f'{tuple(scenes[0].background.shape)}: pictures of one call have one size'
             )
         if tuple(scene.K.shape) != (3, 3):
-            raise UserError(f'K of scene {i} must be (3, 3), got {tuple(scene.K.shape)}')
+            raise ValueError(f'K of scene {i} must be (3, 3), got {tuple(scene.K.shape)}')
         if tuple(light.irradiance.shape) != (9, 3):
-            raise UserError(
+            raise ValueError(
                 f'irradiance of scene {i} must be (9, 3), got {tuple(light.irradiance.shape)}'
             )
         if light.directions.shape != light.colours.shape or light.directions.shape[1:] != (3,):
-            raise UserError(
+            raise ValueError(
                 f'directions and colours of scene {i} must both be (L, 3), got '
                 f'{tuple(light.directions.shape)} and {tuple(light.colours.shape)}'
             )

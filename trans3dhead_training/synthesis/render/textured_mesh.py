@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from trans3dhead_ros.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _check(
     mesh: str, name: str, tensor: torch.Tensor, shape: tuple[int, ...], kind: torch.dtype
 ) -> None:
     if tuple(tensor.shape) != shape or tensor.dtype != kind:
-        raise UserError(
+        raise ValueError(
             f'{name} of mesh {mesh!r} must be {shape} {kind}, '
             f'got {tuple(tensor.shape)} {tensor.dtype}'
         )

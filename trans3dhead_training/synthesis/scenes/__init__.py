@@ -1,1 +1,1 @@
-"""Synthetic pictures with complete truth: poses, cameras, light, occluders, what cameras do."""
+"""Rendered people with exact labels: poses, cameras, lights, backgrounds, image effects."""

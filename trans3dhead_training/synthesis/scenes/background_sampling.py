@@ -1,6 +1,4 @@
-"""
-What is behind a head: views of the panoramas, walls, clutter, noise; never a photograph of ours.
-"""
+"""Random backgrounds: views of HDR panoramas, walls, clutter and noise."""
 
 from __future__ import annotations
 
@@ -20,8 +18,10 @@ def sample_background(
     generator: np.random.Generator, light: SceneLight, size: tuple[int, int],
 ) -> Image:
     """
-    Draw a background that goes with the light.
+    Return a random background for a light.
 
+    :param generator: source of the choices.
+    :param light: the light of the picture.
     :param size: (width, height) px.
     :return: (H, W, 3) uint8 sRGB RGB.
     """
@@ -29,11 +29,11 @@ def sample_background(
     unit = max(size) / 256
     blur = unit * generator.choice([0.0, generator.uniform(0.5, 2.5), generator.uniform(2.5, 9.0)],
                                    p=[0.35, 0.35, 0.3])
-    # What is blurred is drawn at half the size: it costs a quarter and looks the same.
+    # Half the resolution is enough for what is blurred.
     step = 2 if blur > 2.0 * unit else 1
     drawn = (-(-size[0] // step), -(-size[1] // step))
     if kind == 'panorama':
-        # Exposed for the head the sky would often be plain white.
+        # With the exposure of the head the sky would often be plain white.
         gain = light.gain * np.exp(generator.normal(-0.3, 0.4))
         linear = gain * light.environment.view(light.panorama_to_camera, drawn,
                                                generator.uniform(25, 95))
@@ -47,13 +47,13 @@ def sample_background(
 
 
 def _colour(generator: np.random.Generator, saturation: float = 0.2) -> Float32Array:
-    """Return one linear RGB colour of any brightness, mostly greyish as rooms are."""
+    """Return one linear RGB colour of random brightness, mostly greyish."""
     grey = generator.uniform(0.05, 0.9) ** 2
     return np.clip(grey * np.exp(generator.normal(0, saturation, 3)), 0, 1).astype(np.float32)
 
 
 def _ramp(generator: np.random.Generator, size: tuple[int, int]) -> Float32Array:
-    """Return 0…1 (H, W, 1) across the picture in any direction."""
+    """Return a linear ramp 0…1 (H, W, 1) in a random direction."""
     angle = generator.uniform(0, 2 * np.pi)
     x = np.linspace(-1, 1, size[0], dtype=np.float32)[None, :, None]
     y = np.linspace(-1, 1, size[1], dtype=np.float32)[:, None, None]
@@ -70,7 +70,7 @@ def _wall(generator: np.random.Generator, size: tuple[int, int]) -> Float32Array
 
 
 def _clutter(generator: np.random.Generator, size: tuple[int, int]) -> Float32Array:
-    """Boxes, bars and discs of all sizes, as shelves, windows, lamps and people far off are."""
+    """Return boxes, bars and discs of all sizes on a wall."""
     width, height = size
     image = np.ascontiguousarray(_wall(generator, size))
     for _ in range(int(generator.integers(6, 40))):
@@ -104,7 +104,7 @@ def _noise(generator: np.random.Generator, size: tuple[int, int]) -> Float32Arra
 
 def _grain(generator: np.random.Generator, size: tuple[int, int], sigma: float,
            amplitude: float) -> Float32Array:
-    """Return smooth noise (H, W, 1), drawn small and enlarged where it is smooth anyway."""
+    """Return smooth noise (H, W, 1), computed at a lower resolution where sigma allows."""
     step = max(int(sigma), 1)
     rough = generator.standard_normal((size[1] // step + 2, size[0] // step + 2), dtype=np.float32)
     smooth = cv2.resize(cv2.GaussianBlur(rough, (0, 0), max(sigma / step, 0.5)), size,

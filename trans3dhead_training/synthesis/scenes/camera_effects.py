@@ -1,6 +1,4 @@
-"""
-What a camera does to a picture, mildly: training disturbs each draw again (`augment.photometric`).
-"""
+"""Mild image degradations of a camera; training augments the pictures further."""
 
 from __future__ import annotations
 
@@ -14,26 +12,26 @@ from trans3dhead_ros.types import Float32Array, Image
 
 @dataclass(frozen=True)
 class CameraEffects:
-    """Chances and strengths of what happens to a picture, in the order in which it happens."""
+    """Probabilities and strengths of degradations, in the order in which they are applied."""
 
     coarse: float = 0.5
-    """That a small head shows no more than a frame of some hundred rows would hold of it."""
+    """Probability that a small head has no more detail than a crop of a 720-row frame."""
     defocus: float = 0.3
-    """Chance and the largest sigma, px of a 256 px picture."""
+    """Probability of defocus blur."""
     defocus_px: float = 1.3
-    """Chance and the largest sigma, px of a 256 px picture."""
+    """Largest sigma of defocus blur, px of a 256 px picture."""
     motion: float = 0.08
-    """Chance and the longest smear."""
+    """Probability of motion blur."""
     motion_px: float = 6.0
-    """Chance and the longest smear."""
+    """Longest motion blur, px of a 256 px picture."""
     noise: float = 0.45
-    """Chance and the largest standard deviation of 255."""
+    """Probability of sensor noise."""
     noise_levels: float = 6.0
-    """Chance and the largest standard deviation of 255."""
+    """Largest standard deviation of the noise, in levels of 255."""
     jpeg: float = 0.3
-    """Chance and range of quality."""
+    """Probability of JPEG compression."""
     jpeg_quality: tuple[int, int] = (45, 95)
-    """Chance and range of quality."""
+    """Range of the JPEG quality."""
 
 
 def apply_camera_effects(
@@ -41,13 +39,15 @@ def apply_camera_effects(
     magnification: float = 1.0, darkness: float = 0.0,
 ) -> Image:
     """
-    Return the picture as a camera would have taken it.
+    Return a picture with random degradations.
 
     :param image: (H, W, 3) uint8.
-    :param magnification: px of the picture per px of the frame that it is a crop of; above 1 the
-        crop was enlarged.
-    :param darkness: 0…1, how far the sensor's gain had to be turned up: noise grows with it.
-    :return: the same shape and type, another array or the same one.
+    :param generator: source of the choices.
+    :param effects: probabilities and strengths.
+    :param magnification: px of the picture per px of the frame that it is a crop of; the crop was
+        enlarged where it is above 1.
+    :param darkness: 0…1; noise grows with it, as with the gain of a sensor.
+    :return: (H, W, 3) uint8, a new array or the same one.
     """
     chance = generator.random(5)
     unit = max(image.shape[:2]) / 256
@@ -80,7 +80,7 @@ def apply_camera_effects(
 
 
 def motion_blur_kernel(length: float, angle: float) -> Float32Array:
-    """Return the kernel of a movement of `length` px in the direction of `angle` rad."""
+    """Return the kernel of a linear motion of `length` px in the direction of `angle` rad."""
     half = max(int(np.ceil(length / 2)), 1)
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
     reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
@@ -91,8 +91,14 @@ def motion_blur_kernel(length: float, angle: float) -> Float32Array:
 
 def add_sensor_noise(image: Image, generator: np.random.Generator, sigma: float) -> Image:
     """
-    Add noise of `sigma` levels at middle grey: more in bright parts than in dark ones, partly
-    in colour, partly smooth as a codec leaves it.
+    Add sensor noise with standard deviation `sigma` at middle grey.
+
+    It is stronger in bright parts, and partly coloured and smooth, as after a codec.
+
+    :param image: (H, W, 3) uint8.
+    :param generator: source of the noise.
+    :param sigma: levels of 255.
+    :return: (H, W, 3) uint8.
     """
     height, width = image.shape[:2]
     grain = generator.standard_normal((height, width, 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Cameras that look at one head: near and far, wide and narrow, the head anywhere in the frame."""
+"""Random cameras: field of view, distance, and the head's position in the frame."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from trans3dhead_ros.types import Array
 from trans3dhead_training.synthesis.scenes.head_labels import project_points
 
 _HEAD_MIDDLE = np.array([-0.07, 0.0, -0.035])
-"""m, head frame: about the middle of the 68 points, which is held at the drawn place."""
+"""m, head frame: about the centre of the 68 landmarks, which is placed at the sampled position."""
 _NEAREST = 0.32  # m
 
 
 @dataclass(frozen=True)
 class CameraDistribution:
-    """How a head is filmed."""
+    """Distribution of cameras."""
 
     field_of_view_deg: tuple[float, float] = (25.0, 100.0)
-    """Across the frame's longer side, evenly."""
+    """Range along the longer side of the frame, uniform."""
     head_share: tuple[float, float] = (0.07, 0.6)
-    """Height of the head in frame heights, evenly in its logarithm; nothing comes nearer than 32
-    cm."""
+    """Range of the head's height in frame heights, log-uniform; heads keep at least 32 cm
+    distance."""
     aspect: tuple[float, float] = (0.75, 1.78)
-    """The frame's width by its height."""
+    """Range of the frame's width by its height, log-uniform."""
     crop_scale: tuple[float, float] = (1.95, 2.15)
-    """Side of the picture in longer sides of the landmark box."""
+    """Range of the crop's side in longer sides of the landmark box."""
     crop_shift: float = 0.03
-    """Of its centre, in the same measure."""
+    """Largest shift of the crop's centre, in longer sides of the landmark box."""
 
 
 @dataclass(frozen=True, eq=False)
 class CameraView:
-    """Where a head is before a camera, and the picture's intrinsics."""
+    """A head before a camera, and the intrinsics of the crop."""
 
     rotation: Array
     """(3, 3) head → camera optical frame."""
     translation: Array
     """(3,) m."""
     intrinsics: Array
-    """(3, 3) px of the crop; its principal point is that of the whole frame, mostly outside."""
+    """(3, 3) px of the crop; the principal point is that of the whole frame, mostly outside the
+    crop."""
     magnification: float
-    """px of the crop per px of a frame with 720 rows: what a real camera would have had to show."""
+    """px of the crop per px of a frame with 720 rows."""
 
 
 def sample_view(
@@ -51,16 +52,19 @@ def sample_view(
     distribution: CameraDistribution = CameraDistribution(),
 ) -> CameraView:
     """
-    Draw a camera and set the head before it so that it looks turned by `apparent`.
+    Return a random camera before which the head has the apparent rotation `apparent`.
 
-    :param apparent: (3, 3) rotation as it is to look in the crop.
+    :param generator: source of the choices.
+    :param apparent: (3, 3) rotation as it appears in the crop.
     :param landmarks: (68, 3) m, head frame.
-    :param size: px, side of the square picture.
+    :param size: px, side of the square crop.
+    :param distribution: distribution of the camera.
+    :return: pose and intrinsics.
     """
     degrees = generator.uniform(*distribution.field_of_view_deg)
     low, high = np.log(distribution.aspect)
     aspect = np.exp(generator.uniform(low, high))
-    # In frame heights, the origin at the principal point.
+    # Units of frame heights, with the origin at the principal point.
     focal = 0.5 * max(aspect, 1.0) / np.tan(np.deg2rad(degrees) / 2)
     low, high = np.log(distribution.head_share)
     share = np.exp(generator.uniform(low, high))

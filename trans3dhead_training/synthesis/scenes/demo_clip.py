@@ -1,4 +1,4 @@
-"""The demo clip: two synthetic people who turn their heads, with the truth of every frame."""
+"""The demo clip: two synthetic people who turn their heads, with ground truth for every frame."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _ENVIRONMENT = 'venice_sunset_1k'
 
 @dataclass(frozen=True)
 class Actor:
-    """One of the two and what they do."""
+    """One of the two people and their motion."""
 
     seed: int
-    """Of the person."""
+    """Seed of the person."""
     neck: tuple[float, float, float]
-    """(3,) m, where the neck stands."""
+    """(3,) m, position of the neck, camera optical frame."""
     facing_deg: float
-    """Yaw of the shoulders."""
+    """Mean yaw of the shoulders."""
     phase: float
-    """Rad, sets the movements apart."""
+    """rad, phase of the motion."""
     blinks: tuple[float, ...]
-    """S, when eyes close."""
+    """s, times of the blinks."""
     talks: tuple[float, float]
-    """S, from when to when."""
+    """s, start and end of talking."""
     glasses: bool
-    """Whether spectacles are worn."""
+    """Whether the person wears glasses."""
 
     def pose(self, seconds: float) -> tuple[Array, Array]:
         """Return rotation (3, 3) and translation (3,) m, head → camera optical frame."""
@@ -65,13 +65,13 @@ class Actor:
         return rotation, np.array(self.neck) + sway - rotation @ _NECK
 
     def body(self, seconds: float) -> Array:
-        """Return the turn (3, 3) of the shoulders, body → camera optical frame."""
+        """Return the rotation (3, 3) of the shoulders, body → camera optical frame."""
         sway = 6 * np.sin(2 * np.pi * seconds / SECONDS + self.phase)
         return FACING_CAMERA @ Rotation.from_euler(
             'z', -(self.facing_deg + sway), degrees=True).as_matrix()
 
     def face(self, seconds: float, names: tuple[str, ...]) -> Array:
-        """Return coefficients (53,): blinks, eyes that come back to the camera, talk, a smile."""
+        """Return the expression (53,): blinks, gaze towards the camera, talking, a smile."""
         rotation, _ = self.pose(seconds)
         away = np.rad2deg(np.arctan2(-rotation[0, 0], -rotation[2, 0]))
         wander = np.sin(2 * np.pi * 0.37 * seconds + self.phase)
@@ -101,7 +101,7 @@ ACTORS = (
 
 
 def clip_truth(seconds: float = SECONDS) -> Truth:
-    """Return where both heads are in every frame."""
+    """Return the poses of both heads in every frame."""
     times = np.arange(round(FPS * seconds)) / FPS
     poses = [[actor.pose(float(time)) for actor in ACTORS] for time in times]
     return Truth(np.array([[rotation for rotation, _ in heads] for heads in poses]),
@@ -114,12 +114,14 @@ def write_clip(
     progress: Callable[[range], object] = lambda frames: frames,
 ) -> Path:
     """
-    Render the clip at 480 × 360 and 25 frames a second, and write its truth beside it.
+    Render the clip at 480 × 360 and 25 frames a second, with its ground truth beside it.
 
-    :param folder: made if it is not there.
-    :param progress: wraps the frames' numbers, as tqdm.
-    :return: the clip's path.
-    :raises ValueError: the folder cannot be written to.
+    :param assets: people and light.
+    :param folder: created if it does not exist.
+    :param seconds: length of the clip.
+    :param progress: wraps the frame numbers, as tqdm does.
+    :return: the path of the clip.
+    :raises UserError: the folder is not writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / bundled_clip().name
@@ -149,14 +151,14 @@ def write_clip(
 
 
 def _prepared(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
-    """Return what gives an actor's meshes, head frame, at a time in seconds, shoulders turned."""
+    """Return a function of time (s) and torso rotation that gives an actor's meshes, head frame."""
     person = assets.sample_person(np.random.default_rng(actor.seed))
     names = assets.labeller.model.expression_names
     wear = only_occluders(glasses=1.0 if actor.glasses else 0.0)
 
     def perform(seconds: float, body: Array) -> tuple[Mesh, ...]:
         face = actor.face(seconds, names)
-        # The same draw every time: the same spectacles, fitted anew to the moving face.
+        # The same seed in every frame gives the same glasses, fitted to the moving face.
         return assets.occluders.add_occluders(np.random.default_rng(actor.seed),
                                  person.meshes(face, body_rotation=body),
                                  person.head_vertices(face).astype(np.float64), wear)
@@ -165,7 +167,7 @@ def _prepared(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tup
 
 
 def _set(assets: SceneAssets) -> tuple[torch.Tensor, Lighting]:
-    """Return the background (H, W, 3) sRGB and the light: an evening square, and a lamp."""
+    """Return background (H, W, 3) sRGB and lighting: a square in the evening, and a lamp."""
     environment = next((e for e in assets.environments if e.name == _ENVIRONMENT),
                        assets.environments[0])
     turn = Rotation.from_euler('y', -190, degrees=True).as_matrix()

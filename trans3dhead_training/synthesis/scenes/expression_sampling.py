@@ -1,4 +1,4 @@
-"""What faces do: combinations of the documented expression coefficients that people make."""
+"""Random facial expressions, as plausible combinations of expression coefficients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.types import Array
 from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
@@ -15,13 +14,16 @@ _LARGEST = {'jawOpen': 1.0, 'mouthClose': 0.6, 'jawLeft': 0.6, 'jawRight': 0.6}
 
 def expression_coefficients(weights: Mapping[str, float], names: Sequence[str]) -> Array:
     """
-    Return the coefficients (E,) of expressions by name, each held within its limits.
+    Return the coefficients (E,) of expressions given by name, clamped to their limits.
 
-    :raises ValueError: a name that is not among `names`.
+    :param weights: coefficients by name; the others are 0.
+    :param names: the order of the coefficients.
+    :return: (E,).
+    :raises ValueError: a name is not among `names`.
     """
     unknown = set(weights) - set(names)
     if unknown:
-        raise UserError(f'expression: unknown {", ".join(sorted(unknown))}')
+        raise ValueError(f'expression: unknown {", ".join(sorted(unknown))}')
     return np.array([np.clip(weights.get(name, 0.0), 0.0, _LARGEST.get(name, 1.0))
                      for name in names])
 
@@ -39,19 +41,20 @@ def gaze_expression(left_deg: float, up_deg: float) -> dict[str, float]:
 
 def sample_expression(generator: np.random.Generator, names: Sequence[str]) -> Array:
     """
-    Draw a face: eyes, mouth and brows each on their own, most of them moderately.
+    Return a random expression: eyes, mouth and brows are independent, most of them moderate.
 
-    Closed eyes and open mouths come far more often than in photographs, where they are too rare to
-    learn from.
+    Closed eyes and open mouths are far more frequent than in photographs, where they are too rare
+    to be learned.
 
-    :param names: the documented expressions in the order that the coefficients are wanted.
+    :param generator: source of the choices.
+    :param names: the documented expressions, in the order of the coefficients.
     :return: (53,) coefficients 0…1.
     """
     weights = {} if generator.random() < 0.4 else gaze_expression(*generator.normal(0, [11.0, 7.0]))
     for part in (_draw_eyes, _draw_mouth, _draw_brows):
         for name, value in part(generator).items():
             weights[name] = weights.get(name, 0.0) + value
-    # Everybody is a little uneven all the time.
+    # A slight random activation of everything but the eyes.
     for name in names:
         if not name.startswith('eye') and generator.random() < 0.15:
             weights[name] = weights.get(name, 0.0) + abs(generator.normal(0, 0.08))
@@ -59,7 +62,7 @@ def sample_expression(generator: np.random.Generator, names: Sequence[str]) -> A
 
 
 def _both(name: str, value: float, generator: np.random.Generator) -> dict[str, float]:
-    """Return a coefficient of both sides, hardly ever quite the same."""
+    """Return a coefficient of both sides, slightly asymmetric."""
     return {f'{name}_{side}': value * float(np.clip(generator.normal(1, 0.12), 0.5, 1.4))
             for side in 'LR'}
 

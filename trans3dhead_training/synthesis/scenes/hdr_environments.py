@@ -1,4 +1,4 @@
-"""The HDR panoramas: light from all sides, and what is seen behind a head."""
+"""HDR panoramas: image-based lighting, and views as backgrounds."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from trans3dhead_training.synthesis.render.lighting import environment_irradianc
 
 @dataclass(frozen=True, eq=False)
 class Environment:
-    """One panorama in linear RGB, in the frame of `render.lighting`, its mean radiance about 1."""
+    """A panorama in linear RGB, in the frame of `render.lighting`, scaled to mean radiance 1."""
 
     name: str
-    """Of its file."""
+    """Name of its file."""
     panorama: torch.Tensor
-    """(H, W, 3) float32, for looking at."""
+    """(H, W, 3) float32, for views."""
     irradiance: torch.Tensor
     """(9, 3) of all but its brightest spot."""
     sun: torch.Tensor
-    """(3,) unit vector towards that spot."""
+    """(3,) unit vector towards the brightest spot."""
     sun_colour: torch.Tensor
-    """(3,) its light."""
+    """(3,) colour of its light."""
 
     @classmethod
     def read(cls, path: Path) -> Environment:
         """
-        Read an equirectangular .hdr.
+        Read an equirectangular .hdr file.
 
-        :raises ValueError: it is missing or is no such picture.
+        :param path: the file.
+        :return: the environment.
+        :raises UserError: the file is missing or is not an HDR panorama.
         """
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
         if image is None or image.dtype != np.float32 or image.ndim != 3:
-            raise UserError(f'environment: {path} is missing or is no HDR panorama')
+            raise UserError(f'environment: {path} is missing or not an HDR panorama')
         panorama = torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))
         # The zeroth harmonic is the mean over the sphere.
         mean = environment_irradiance(panorama)[0].mean() / (2 * np.sqrt(np.pi))
@@ -51,13 +53,13 @@ class Environment:
         field_of_view_deg: float,
     ) -> Float32Array:
         """
-        Return what a camera sees of the panorama, (H, W, 3) linear RGB.
+        Return a perspective view of the panorama.
 
         :param panorama_to_camera: (3, 3).
         :param size: (width, height) px.
-        :param field_of_view_deg: across the width.
+        :param field_of_view_deg: along the width.
+        :return: (H, W, 3) linear RGB.
         """
-        # As `render.lighting.environment_view`, ten times as fast: that one copies the panorama.
         width, height = size
         focal = 0.5 * width / np.tan(np.deg2rad(field_of_view_deg) / 2)
         right, down = np.meshgrid((np.arange(width, dtype=np.float32) - (width - 1) / 2) / focal,
@@ -73,9 +75,11 @@ class Environment:
 
 def read_environments(folder: Path) -> tuple[Environment, ...]:
     """
-    Read every .hdr of a folder, in the order of their names.
+    Read every .hdr file of a folder, sorted by name.
 
-    :raises ValueError: the folder holds none, or one that cannot be read.
+    :param folder: the folder.
+    :return: the environments.
+    :raises UserError: the folder holds none, or one that cannot be read.
     """
     paths = sorted(Path(folder).glob('*.hdr'))
     if not paths:

@@ -1,4 +1,4 @@
-"""Light on a head: a panorama's, lamps, from the side, from behind, too little of it."""
+"""Random light on a head: panoramas, studio lamps, side light, back light, low light."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trans3dhead_training.synthesis.scenes.hdr_environments import Environment
 KINDS = ('environment', 'studio', 'side', 'back', 'low')
 _ENVIRONMENT_SHARE = {'environment': 1.0, 'studio': 0.5, 'side': 0.22, 'back': 0.4, 'low': 0.6}
 
-# Normals over the half of a ball that a camera sees, each for as much of the picture.
+# Normals of the visible half of a sphere, each for the same area of the picture.
 _X, _Y = np.meshgrid(np.linspace(-0.8, 0.8, 5), np.linspace(-0.8, 0.8, 5))
 _FLAT = np.stack([_X, _Y], axis=-1).reshape(-1, 2)
 _FLAT = _FLAT[(_FLAT ** 2).sum(1) < 0.9]
@@ -27,28 +27,28 @@ _SEEN_OF_BALL_HARMONICS = spherical_harmonics(torch.from_numpy(_SEEN_OF_BALL.T))
 
 @dataclass(frozen=True)
 class LightDistribution:
-    """What light heads stand in."""
+    """Distribution of the light."""
 
     shares: tuple[float, ...] = (0.44, 0.22, 0.13, 0.10, 0.11)
-    """Of the `KINDS`."""
+    """Probability of each of `KINDS`."""
     exposure: float = 1.05
-    """Median brightness of white paper that faces the camera, 1 is white;."""
+    """Median brightness of white paper that faces the camera; 1 is white."""
     exposure_sigma: float = 0.22
-    """Of its logarithm."""
+    """Standard deviation of the exposure's logarithm."""
     low_exposure: tuple[float, float] = (0.16, 0.45)
-    """The same for the kind 'low', evenly."""
+    """Range of the exposure for the kind 'low', uniform."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneLight:
-    """Light of one picture."""
+    """The light of one picture."""
 
     lighting: Lighting
     """For the renderer."""
     environment: Environment
-    """Whose light it is."""
+    """The panorama."""
     panorama_to_camera: Array
-    """(3, 3) how the camera stands in it."""
+    """(3, 3) rotation from the panorama to the camera."""
     gain: Array
     """(3,) factor from the panorama's linear RGB to the picture's."""
     kind: str
@@ -60,9 +60,13 @@ def sample_light(
     distribution: LightDistribution = LightDistribution(), camera_turn: Array | None = None,
 ) -> SceneLight:
     """
-    Draw the light of one picture.
+    Return the random light of one picture.
 
-    :param camera_turn: (3, 3) how the camera is tilted against a level one; None draws it.
+    :param generator: source of the choices.
+    :param environments: the panoramas.
+    :param distribution: distribution of the light.
+    :param camera_turn: (3, 3) tilt of the camera, or None for a random one.
+    :return: the light.
     """
     kind = str(generator.choice(KINDS, p=distribution.shares))
     environment = environments[generator.integers(len(environments))]
@@ -83,7 +87,7 @@ def sample_light(
         wanted = generator.uniform(*distribution.low_exposure)
     else:
         wanted = distribution.exposure * np.exp(generator.normal(0, distribution.exposure_sigma))
-    if kind == 'back':  # a camera exposes for the bright background
+    if kind == 'back':  # exposed for the bright background
         wanted *= generator.uniform(0.35, 0.9)
     gain = wanted / _mean_brightness(irradiance, directions, colours)
     lighting = Lighting(
@@ -120,7 +124,7 @@ def _lamps(kind: str, generator: np.random.Generator) -> tuple[list[Array], list
 
 
 def _lamp_direction(azimuth_deg: float, elevation_deg: float) -> Array:
-    """Return the direction to a lamp: 0, 0 is at the camera, azimuth to the right, then up."""
+    """Return the direction to a lamp: (0, 0) is at the camera, azimuth grows to the right."""
     azimuth, elevation = np.deg2rad([azimuth_deg, elevation_deg])
     return np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation),
                      -np.cos(azimuth) * np.cos(elevation)])
@@ -129,7 +133,7 @@ def _lamp_direction(azimuth_deg: float, elevation_deg: float) -> Array:
 def _mean_brightness(
     irradiance: Array, directions: Sequence[Array], colours: Sequence[Array]
 ) -> float:
-    """Return the mean light on what a camera sees of a ball: the radiance of white paper."""
+    """Return the mean light on the visible half of a sphere: the radiance of white paper."""
     light = np.clip(_SEEN_OF_BALL_HARMONICS @ irradiance.mean(1), 0, None)
     for direction, colour in zip(directions, colours, strict=True):
         light = light + np.clip(_SEEN_OF_BALL @ direction, 0, None) * colour.mean()

@@ -1,6 +1,4 @@
-"""
-What people stand on: plain trunks, arms and legs below the shoulders, for frames that show them.
-"""
+"""Plain trunks, arms and legs below the shoulders, for frames that show them."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from trans3dhead_training.synthesis.people.person import NECK_PIVOT
 from trans3dhead_training.synthesis.render.textured_mesh import Mesh
 
 _TORSO = 'torso'
-# Of the trunk, from the chest down: height, half width, half depth, middle (x), m.
+# Cross-sections of the trunk from the chest down: height, half width, half depth, centre (x), m.
 _TRUNK = np.array([(-0.33, 0.135, 0.085, -0.085), (-0.42, 0.155, 0.100, -0.085),
                    (-0.55, 0.150, 0.095, -0.085), (-0.68, 0.165, 0.105, -0.090),
                    (-0.80, 0.175, 0.115, -0.095), (-0.86, 0.15, 0.10, -0.095)])
@@ -30,8 +28,10 @@ def sample_lower_body(
     """
     Return a trunk in the cloth of the person's torso, with arms and legs, in the head frame.
 
+    :param generator: source of the choices.
     :param meshes: of the person; without a mesh named 'torso' nothing is added.
     :param body_rotation: (3, 3) shoulders → head frame.
+    :return: the meshes.
     """
     torso = next((mesh for mesh in meshes if mesh.name == _TORSO), None)
     if torso is None:

@@ -1,4 +1,4 @@
-"""Heads turn on their necks: how the shoulders are turned against the head."""
+"""Random rotation of the shoulders relative to the head, within the limits of a neck."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _NECK_LIMIT_DEG = 62.0
 
 def sample_torso_rotation(generator: np.random.Generator, head: Array) -> Array:
     """
-    Draw how the shoulders are turned against a head: mostly upright, as far as a neck can go.
+    Return a random rotation of the shoulders: mostly upright, within the limits of a neck.
 
+    :param generator: source of the choices.
     :param head: (3, 3) head → camera optical frame.
     :return: (3, 3) body → head frame; the identity is a head held straight.
     """
@@ -27,7 +28,7 @@ def sample_torso_rotation(generator: np.random.Generator, head: Array) -> Array:
 
 
 def limit_neck_rotation(body_to_head: Array) -> Array:
-    """Return a turn (3, 3) of the body no larger than a neck allows."""
+    """Return a rotation (3, 3) reduced to the largest angle of a neck."""
     turn = Rotation.from_matrix(body_to_head).as_rotvec()
     most = np.deg2rad(_NECK_LIMIT_DEG)
     return Rotation.from_rotvec(turn * min(1.0, most / max(np.linalg.norm(turn), 1e-9))).as_matrix()

@@ -1,4 +1,4 @@
-"""How heads are held: rotations over the full range, flat in yaw between the two profiles."""
+"""Random head rotations over the full range, uniform in yaw between the two profiles."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _ATTEMPTS = 50
 @dataclass(frozen=True)
 class PoseDistribution:
     """
-    Apparent rotations of heads.
+    Distribution of apparent rotations.
 
-    A head nods and tilts on its neck, turns about the vertical, is looked at from above or below,
-    by a camera that is turned in its plane. Yaw as `euler_from_rotation` decodes it is flat over
-    `yaw_deg` for the heads whose face is towards the camera; what the decode folds (the head seen
-    from behind) is drawn by its turn about the vertical.
+    A rotation is composed of nod and tilt on the neck, yaw about the vertical, elevation of the
+    camera, and rotation in the image plane. Yaw as `euler_from_rotation` decodes it is uniform over
+    `yaw_deg` for heads that face the camera; for heads seen from behind, which the decoding folds,
+    the rotation about the vertical is sampled instead.
     """
 
     yaw_deg: float = 90.0
-    """Limit of the flat part."""
+    """Limit of the uniform yaw."""
     behind_share: float = 0.12
-    """Heads turned beyond it, up to 180."""
+    """Share of heads turned beyond it, up to 180 degrees."""
     nod_deg: float = 28.0
-    """Evenly up to this;."""
+    """Limit of the uniform nod."""
     wide_nod_share: float = 0.2
-    """Of them, a normal tail instead with."""
+    """Share of heads whose nod is normally distributed instead."""
     wide_nod_sigma_deg: float = 24.0
-    """."""
+    """Standard deviation of that nod."""
     tilt_sigma_deg: float = 10.0
-    """Of the head on its neck, ear to shoulder."""
+    """Standard deviation of the tilt on the neck, ear to shoulder."""
     elevation_sigma_deg: float = 10.0
-    """Of the camera above or below the head."""
+    """Standard deviation of the camera's elevation."""
     in_plane_sigma_deg: float = 7.0
-    """In the picture's plane."""
+    """Standard deviation of the rotation in the image plane."""
     wide_in_plane_share: float = 0.12
-    """Evenly up to."""
+    """Share of heads whose rotation in the image plane is uniform instead."""
     wide_in_plane_deg: float = 110.0
-    """Instead."""
+    """Limit of that rotation."""
 
     def sample(self, generator: np.random.Generator) -> Array:
         """Return one apparent rotation (3, 3), head → camera optical frame."""
@@ -58,11 +58,11 @@ class PoseDistribution:
             turn = _solve_yaw(target, before, after)
             if turn is not None:
                 return after @ _yaw_rotation(turn) @ before
-        # Nods and tilts can keep a head from an exact profile; a bare turn always reaches it.
+        # With nod and tilt an exact profile may be out of reach; yaw alone always reaches it.
         return _yaw_rotation(np.arcsin(target))
 
     def _sample_neck_and_camera(self, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Return the rotations before (head frame) and after (camera frame) the turn."""
+        """Return the rotations before (head frame) and after (camera frame) the yaw."""
         wide = generator.random(2) < [self.wide_nod_share, self.wide_in_plane_share]
         nod = (generator.normal(0, self.wide_nod_sigma_deg) if wide[0]
                else generator.uniform(-self.nod_deg, self.nod_deg))
@@ -70,7 +70,7 @@ class PoseDistribution:
                 else generator.normal(0, self.in_plane_sigma_deg))
         tilt = np.clip(generator.normal(0, self.tilt_sigma_deg), -38, 38)
         elevation = np.clip(generator.normal(0, self.elevation_sigma_deg), -35, 35)
-        # A neck goes no farther, whatever the tail says.
+        # The limit of a neck.
         nod = np.clip(nod, -62, 62)
         before = Rotation.from_euler('xy', [tilt, -nod], degrees=True).as_matrix()
         after = Rotation.from_euler('xz', [elevation, turn], degrees=True).as_matrix()
@@ -79,26 +79,26 @@ class PoseDistribution:
 
 @dataclass(frozen=True, eq=False)
 class FixedPose:
-    """One rotation for every head, in place of a `PoseDistribution`: for figures."""
+    """The same rotation for every head, in place of a `PoseDistribution`, for figures."""
 
     rotation: Array
     """(3, 3) apparent, head → camera optical frame."""
 
     def sample(self, generator: np.random.Generator) -> Array:
-        """Return the rotation; nothing is drawn."""
+        """Return the rotation."""
         return self.rotation
 
 
 def _yaw_rotation(turn: float) -> Array:
-    """Return a head that faces the camera after a turn of yaw `turn` rad about its vertical."""
+    """Return the rotation of a head that faces the camera, after a yaw of `turn` rad."""
     return FACING_CAMERA @ Rotation.from_euler('z', -turn).as_matrix()
 
 
 def _solve_yaw(target: float, before: Array, after: Array) -> float | None:
     """
-    Return the turn (rad) with -R[0, 0] = target, the one that leaves the face to the camera.
+    Return the yaw (rad) with -R[0, 0] = target and the face towards the camera.
 
-    -R[0, 0] is a cosine + b sine + c of the turn; None where no turn reaches the target.
+    -R[0, 0] is a cosine + b sine + c of the yaw; None where no yaw reaches the target.
     """
     left = -(after @ FACING_CAMERA)[0]
     right = before[:, 0]

@@ -1,4 +1,4 @@
-"""Synthetic pictures with complete truth: crops around one head, and whole scenes of several."""
+"""Rendered people with labels: crops around one head, and scenes with several people."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ CROP_SIZE = 256
 PICTURES_PER_PERSON = 8
 MAXIMUM_HEADS = 8
 HEAD_PARTS = ('skin', 'eye', 'lashes', 'teeth', 'gums', 'sockets', 'brows')
-"""Beginnings of the names of meshes that belong to the head itself."""
+"""Prefixes of the names of meshes that belong to the head itself."""
 _BODY_WIDTH = 0.42
-"""m: two heads nearer than that would share a shoulder."""
+"""m: least distance between two heads."""
 UPRIGHT = PoseDistribution(
     behind_share=0.2,
     nod_deg=18.0,
@@ -65,30 +65,44 @@ UPRIGHT = PoseDistribution(
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is drawn; the defaults are the training set."""
+    """What is rendered; the defaults are those of the training set."""
 
     poses: PoseDistribution | FixedPose = field(default_factory=PoseDistribution)
-    """Of heads in crops."""
+    """Rotations of heads in crops."""
     standing_poses: PoseDistribution = field(default_factory=lambda: UPRIGHT)
-    """Of people in frames, who hardly lie or lean."""
+    """Rotations of heads in scenes, where people hardly lie or lean."""
     cameras: CameraDistribution = field(default_factory=CameraDistribution)
+    """Cameras of crops, and the field of view in scenes."""
     lights: LightDistribution = field(default_factory=LightDistribution)
+    """Light."""
     occluders: OccluderDistribution = field(default_factory=OccluderDistribution)
+    """Glasses, hats, masks and other occluders."""
     effects: CameraEffects = field(default_factory=CameraEffects)
+    """Image degradations."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneAssets:
     """
-    All that pictures are made with: people, light, wear, and the head model that labels are for.
+    People, light, occluders and the head model of the labels.
+
+    Example::
+
+        assets = SceneAssets.load(data_root, Path('runs/people'), load_head_model().cpu())
+        for number, image, labels in crop_stream(assets, seed=0):
+            ...
     """
 
     sample_person: Callable[[np.random.Generator], Person]
-    """Returns a person."""
+    """Returns a random person."""
     environments: tuple[Environment, ...]
+    """The panoramas."""
     occluders: OccluderPlacement
+    """Fits occluders to heads."""
     labeller: HeadLabeller
+    """Computes the labels."""
     config: SceneConfig = SceneConfig()
+    """What is rendered."""
 
     @classmethod
     def load(
@@ -102,12 +116,13 @@ class SceneAssets:
         """
         Load people and light.
 
-        :param data_root: the folder of the data.
-        :param cache: where prepared people are kept.
-        :param model: on the CPU, of the documented expressions and the first identity modes.
-        :param portraits: some skins are those of photographed people; without, none are, as in what
-            the repository shows.
-        :raises ValueError: for a missing or damaged input.
+        :param data_root: folder of the data.
+        :param cache: folder of the registered assets.
+        :param model: on the CPU, with the documented expressions and the first identity modes.
+        :param config: what is rendered.
+        :param portraits: whether some skins are those of photographed people.
+        :return: the assets.
+        :raises UserError: an input is missing or damaged.
         """
         wardrobe = PersonAssets.load(data_root, cache)
         if not portraits:
@@ -119,13 +134,16 @@ class SceneAssets:
 
 @dataclass(frozen=True, eq=False)
 class PosedPerson:
-    """One person at one moment, in the head frame."""
+    """One person with an expression and occluders, in the head frame."""
 
     meshes: tuple[Mesh, ...]
+    """Meshes of person and occluders."""
     vertices: Array
     """(V, 3) m, the true vertices at the head model's sampling."""
     shape: Array
+    """(50,) identity coefficients of the head model."""
     expression: Array
+    """(53,) expression coefficients."""
 
 
 def pose_person(
@@ -136,9 +154,14 @@ def pose_person(
     body_rotation: Array,
 ) -> PosedPerson:
     """
-    Return a person with an expression (53,), dressed with what is drawn.
+    Return a person with an expression and random occluders.
 
+    :param assets: the occluders.
+    :param generator: source of the choices.
+    :param person: the person.
+    :param expression: (53,) coefficients.
     :param body_rotation: (3, 3) shoulders → head frame.
+    :return: the posed person.
     """
     vertices = np.asarray(person.head_vertices(expression), np.float64)
     meshes = assets.occluders.add_occluders(
@@ -154,10 +177,13 @@ def render_crops(
     assets: SceneAssets, generator: np.random.Generator, count: int, size: int = CROP_SIZE,
 ) -> list[tuple[Image, SyntheticHead]]:
     """
-    Draw one person `count` times: another expression, wear, pose, camera, light and background.
+    Render one person `count` times, each with new expression, occluders, pose, camera and light.
 
-    :param size: px, side of the pictures; twice the longer side of the landmark box.
-    :return: (size, size, 3) uint8 BGR and the truth of each.
+    :param assets: people and light.
+    :param generator: source of the choices.
+    :param count: number of pictures.
+    :param size: px, side of the pictures, about twice the longer side of the landmark box.
+    :return: pictures (size, size, 3) uint8 BGR and their labels.
     """
     person = assets.sample_person(generator)
     names = assets.labeller.model.expression_names
@@ -193,10 +219,13 @@ def crop_stream(
     assets: SceneAssets, seed: int, first: int = 0, size: int = CROP_SIZE,
 ) -> Iterator[tuple[int, Image, SyntheticHead]]:
     """
-    Yield pictures without end, the same for the same (seed, number) wherever one begins.
+    Yield pictures without end; a number gives the same picture wherever the stream begins.
 
-    :param first: number of the first one. `number // PICTURES_PER_PERSON` is its person.
-    :return: number, picture and truth as `render_crops`.
+    :param assets: people and light.
+    :param seed: of the people.
+    :param first: number of the first picture; `number // PICTURES_PER_PERSON` is its person.
+    :param size: px, side of the pictures.
+    :yield: number, picture and labels, as `render_crops` returns them.
     """
     person = first // PICTURES_PER_PERSON
     while True:
@@ -212,13 +241,13 @@ def crop_stream(
 def transform_meshes(
     meshes: Sequence[Mesh], rotation: Array, translation: Array
 ) -> tuple[Mesh, ...]:
-    """Return meshes of the head frame in the camera's, by (3, 3) and (3,) m."""
+    """Return meshes of the head frame in the camera frame, by (3, 3) and (3,) m."""
     turn, shift = torch.from_numpy(rotation).float(), torch.from_numpy(translation).float()
     return tuple(mesh.transformed(turn, shift) for mesh in meshes)
 
 
 def occluder_mask(part: NDArray[np.int16], scene: Scene) -> BoolArray:
-    """Return where a rendering's parts (H, W) are no part of a head but worn, held or hair."""
+    """Return where parts (H, W) of a rendering show an occluder: worn, held, hair or cloth."""
     own = [mesh.name.startswith(HEAD_PARTS) for mesh in scene.meshes]
     return ~np.array([*own, True])[part]
 
@@ -228,13 +257,15 @@ def render_scene(
     heads: int | None = None,
 ) -> tuple[Image, list[SyntheticHead]]:
     """
-    Draw a frame with several people.
+    Render a frame with several people.
 
+    :param assets: people and light.
+    :param generator: source of the choices.
     :param size: (width, height) px.
-    :param heads: 0…8; None draws how many. Where so many find no room without sharing shoulders,
-        there are fewer.
-    :return: (H, W, 3) uint8 BGR, and the truth of its heads, the nearest first.
-    :raises ValueError: for another number of heads.
+    :param heads: number of people, 0…8, or None for a random one. There are fewer where they do not
+        fit side by side.
+    :return: (H, W, 3) uint8 BGR, and the labels of its heads, the nearest first.
+    :raises UserError: the number of heads is out of range.
     """
     if heads is None:
         heads = int(generator.integers(MAXIMUM_HEADS + 1))
@@ -270,7 +301,7 @@ def render_scene(
 
 
 def _sample_positions(generator: np.random.Generator, camera: Camera, heads: int) -> list[Array]:
-    """Draw where heads are, (3,) m each, apart from one another and mostly within the frame."""
+    """Return random positions (3,) m of heads, apart from one another."""
     width, height = camera.size
     focal = camera.K[0, 0]
     positions: list[Array] = []

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
@@ -133,10 +132,10 @@ def prepare_photograph(
     :raises ValueError: for an array of another shape.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise UserError(f'picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}')
+        raise ValueError(f'picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}')
     points = np.asarray(points, dtype=float)
     if points.shape != (COUNT, 2) or not np.isfinite(points).all():
-        raise UserError(f'points: expected finite (68, 2), got {points.shape}')
+        raise ValueError(f'points: expected finite (68, 2), got {points.shape}')
     low, high = points.min(0), points.max(0)
     side = float((high - low).max())
     _reject(fit, side, config)
