@@ -343,7 +343,7 @@ def test_missing_environments_are_named(tmp_path):
     with pytest.raises(ValueError, match='no .hdr in'):
         read_environments(tmp_path)
     (tmp_path / 'broken.hdr').write_bytes(b'no picture')
-    with pytest.raises(ValueError, match='broken.hdr is missing or is no HDR panorama'):
+    with pytest.raises(ValueError, match='broken.hdr is missing or not an HDR panorama'):
         read_environments(tmp_path)
 
 

@@ -79,7 +79,7 @@ def read_obj(path: Path) -> ObjMesh:
         uv = np.array(texture).reshape(-1, 2)[np.array(corners, dtype=np.int64).reshape(-1, 3)]
         points = np.array(vertices).reshape(-1, 3)
         if len(triangles) == 0 or triangles.max() >= len(points):
-            raise UserError('faces name vertices that are not there')
+            raise ValueError('a face refers to a vertex that does not exist')
     except (ValueError, IndexError) as error:
         raise UserError(f'mesh: {path} is damaged: {error}') from None
     uv[..., 1] = 1.0 - uv[..., 1]
@@ -135,7 +135,7 @@ def read_rgba(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     """
     picture = cv2.imread(str(require_file(path, 'picture')), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 3:
-        raise UserError(f'picture: {path} is damaged, or no colour picture')
+        raise UserError(f'picture: {path} is damaged or not a colour image')
     if picture.shape[2] == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA)
     picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)

@@ -303,6 +303,8 @@ def _unflatten(arrays: Mapping[str, NDArray[Any]]) -> PersonAssets:
             'portraits/',
             names=tuple(str(name) for name in arrays['portraits/names']),
         ),
-        ambient_visibility={name: arrays[f'ambient_visibility/{name}'] for name in names('ambient_visibility/')},
+        ambient_visibility={
+            name: arrays[f'ambient_visibility/{name}'] for name in names('ambient_visibility/')
+        },
         overlays={name: make(GarmentOverlay, f'overlays/{name}/') for name in names('overlays/')},
     )

@@ -1,1 +1,1 @@
-"""A batched renderer of textured meshes in plain torch: the same code on CPU and CUDA."""
+"""A batched renderer of textured meshes in torch, the same code on CPU and CUDA."""

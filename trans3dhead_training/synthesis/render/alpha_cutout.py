@@ -1,9 +1,9 @@
 """
-Transparency: what share of a sample a texture's opacity covers.
+Transparency of cutout textures: alpha blending in front, stochastic transparency behind.
 
-The nearest sheet is blended by its opacity. What lies behind it needs no order: a sheet there
-covers a sample or does not, as often as it is opaque. The threshold is a low-discrepancy sequence
-over the samples with a phase of its own for each triangle, so that sheets are independent.
+The nearest cutout surface is alpha-blended. Surfaces behind it need no sorting: each covers a
+sample or not, with the probability of its opacity. The threshold is a low-discrepancy sequence over
+the samples with its own phase for each triangle, so that surfaces are independent.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from trans3dhead_training.synthesis.render.texture_atlas import TextureAtlas
 
 @dataclass(frozen=True, eq=False)
 class CutoutFragments:
-    """Fragments of cutout meshes."""
+    """F fragments of cutout meshes."""
 
     found: Fragments
+    """The fragments."""
     alpha: torch.Tensor
     """(F,) opacity 0..1."""
     chance: torch.Tensor
-    """(F,) bool: there, as often as it is opaque; any number behind each other need no order."""
+    """(F,) bool: whether the stochastic test covers the sample."""
 
 
 def cutout_fragments(
@@ -41,9 +42,16 @@ def cutout_fragments(
     grid: SampleGrid,
 ) -> CutoutFragments:
     """
-    Look the opacity of fragments up.
+    Look up the opacity of fragments.
 
-    The same sample of the same triangle of a scene gets the same answer in any batch.
+    A sample of a triangle gets the same result in any batch.
+
+    :param found: the fragments.
+    :param corners: the triangles in screen space.
+    :param batch: the meshes.
+    :param atlas: their textures.
+    :param grid: the samples.
+    :return: the fragments with their opacity.
     """
     sample = found.sample - corners.origin.index_select(0, found.index)
     row, column = grid.row_column(sample)
@@ -64,10 +72,12 @@ def interpolate_uv(
     batch: MeshBatch, triangle: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    (N,) u and v.
+    Return u and v (N,) on triangles.
 
-    :param triangle: (N,) int64 of the pack
-    :param weights: (3, N)
+    :param batch: the meshes.
+    :param triangle: (N,) int64, index in the batch.
+    :param weights: (3, N) barycentric coordinates.
+    :return: u and v.
     """
     uv = batch.uv.index_select(1, triangle)
     u = uv[0] * weights[0] + uv[2] * weights[1] + uv[4] * weights[2]
@@ -76,9 +86,9 @@ def interpolate_uv(
 
 
 def _threshold(row: torch.Tensor, column: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:
-    """(N,) strictly within 0..1."""
+    """Return thresholds (N,) strictly between 0 and 1."""
     phase = triangle * 0x2C1B3C6D
     phase = phase ^ (phase >> 15)
-    # the additive recurrence of the plastic number (Roberts 2018), in 16 bits
+    # The additive recurrence of the plastic number (Roberts 2018), in 16 bits.
     place = row * 49472 + column * 37345
     return (((place + phase) & 0xFFFF).float() + 0.5) * (1 / 65536)

@@ -1,10 +1,10 @@
 """
-Light of an environment: spherical harmonics of the diffuse part, and the panorama itself.
+Image-based lighting: spherical harmonics of the irradiance, and the brightest light as a lamp.
 
-A panorama is equirectangular, linear RGB, row 0 at the zenith. In its own frame (x right, y down,
-z forward, as a camera's) the middle of the picture is +z and its right quarter +x; a rotation takes
-that frame to the camera's. Directional colours and irradiance are in the same unit: a white Lambert
-surface under irradiance 1 (divided by pi) or facing a light of colour 1 has radiance 1.
+A panorama is equirectangular, linear RGB, row 0 at the zenith. In its own frame (x right, y down, z
+forward, as a camera's) the centre of the picture is +z and its right quarter +x; a rotation maps
+that frame to the camera's. Colours of lamps and irradiance have the same unit: a white Lambertian
+surface under irradiance 1 (divided by pi), or facing a lamp of colour 1, has radiance 1.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-
-# Band limits of a cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
+# Coefficients of a clamped cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)
 HARMONIC_SCALE = (
     math.sqrt(1 / math.pi) / 2,
@@ -27,11 +26,11 @@ HARMONIC_SCALE = (
     math.sqrt(15 / math.pi) / 4,
 )
 _MEASURED_ROWS = 64
-"""Irradiance is smooth: the panorama is averaged down to so many rows first."""
+"""Panoramas are averaged down to that many rows, because irradiance is smooth."""
 
 
 def spherical_harmonics(direction: torch.Tensor) -> torch.Tensor:
-    """(9, ...) real spherical harmonics up to degree 2 of unit directions (3, ...)."""
+    """Return the real spherical harmonics (9, ...) up to degree 2 of unit directions (3, ...)."""
     x, y, z = direction
     basis = torch.stack([
         torch.ones_like(x), y, z, x, x * y, y * z, z * z * 3 - 1, x * z, x * x - y * y
@@ -41,7 +40,7 @@ def spherical_harmonics(direction: torch.Tensor) -> torch.Tensor:
 
 
 def constant_irradiance(colour: tuple[float, float, float] | torch.Tensor) -> torch.Tensor:
-    """(9, 3) of an environment that has one colour (linear RGB) all around."""
+    """Return the irradiance (9, 3) of an environment of one colour, linear RGB."""
     result = torch.zeros(9, 3)
     result[0] = torch.as_tensor(colour, dtype=torch.float32) * (2 * math.sqrt(math.pi))
     return result
@@ -51,11 +50,12 @@ def environment_irradiance(
     panorama: torch.Tensor, rotation: torch.Tensor | None = None
 ) -> torch.Tensor:
     """
-    (9, 3) spherical harmonics of irradiance / pi of an environment.
+    Return the spherical harmonics of the irradiance / pi of an environment.
 
-    :param panorama: (H, W, 3) float32 linear RGB
-    :param rotation: (3, 3) panorama frame -> camera; the identity where it is None
-    :raises ValueError: another shape
+    :param panorama: (H, W, 3) float32 linear RGB.
+    :param rotation: (3, 3) panorama frame -> camera, or None for the identity.
+    :return: (9, 3).
+    :raises ValueError: the panorama has another shape.
     """
     _check(panorama)
     small = _reduced(panorama, max(1, panorama.shape[0] // _MEASURED_ROWS))
@@ -69,12 +69,13 @@ def environment_irradiance(
 
 def rotate_irradiance(irradiance: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     """
-    The same light about a turned head or camera.
+    Rotate an irradiance to another frame.
 
-    :param irradiance: (9, 3)
-    :param rotation: (3, 3) from the frame of the irradiance to the new one
+    :param irradiance: (9, 3).
+    :param rotation: (3, 3) from the frame of the irradiance to the new one.
+    :return: (9, 3).
     """
-    # degree 2 is closed under rotation: 9 values at well-spread directions determine it
+    # Degree 2 is closed under rotation, so values at well-spread directions determine it.
     i = np.arange(32) + 0.5
     polar, azimuth = np.arccos(1 - 2 * i / 32), np.pi * (1 + 5**0.5) * i
     points = np.stack(
@@ -91,14 +92,14 @@ def extract_sun(
     panorama: torch.Tensor, rotation: torch.Tensor | None = None, degrees: float = 12.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Take the sun, or the brightest window, out of an environment, so that it can cast a shadow.
+    Split the sun, or the brightest window, off an environment, so that it can cast shadows.
 
-    :param panorama: (H, W, 3) float32 linear RGB
-    :param rotation: (3, 3) panorama frame -> camera
-    :param degrees: radius about the brightest place
-    :return: (3,) unit direction towards it in the camera frame; (3,) its colour (see above); the
-        panorama without what it has above its surroundings, (h, w, 3), smaller than the given one
-    :raises ValueError: another shape
+    :param panorama: (H, W, 3) float32 linear RGB.
+    :param rotation: (3, 3) panorama frame -> camera, or None for the identity.
+    :param degrees: radius about the brightest direction.
+    :return: (3,) unit direction towards it in the camera frame; (3,) its colour; (h, w, 3) the
+        remaining panorama at a lower resolution.
+    :raises ValueError: the panorama has another shape.
     """
     _check(panorama)
     small = _reduced(panorama, max(1, panorama.shape[0] // _MEASURED_ROWS))
@@ -126,7 +127,7 @@ def _reduced(panorama: torch.Tensor, times: int) -> torch.Tensor:
 
 
 def _directions(panorama: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(3, H, W) towards each pixel; (H, W) its solid angle, 4 pi in all."""
+    """Return the direction (3, H, W) and the solid angle (H, W) of each pixel."""
     height, width = panorama.shape[:2]
     device = panorama.device
     edges = torch.arange(height + 1, device=device) * (math.pi / height)

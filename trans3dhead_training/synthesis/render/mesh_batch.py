@@ -1,4 +1,4 @@
-"""All triangles of several scenes in one set of tensors, so that no later step loops over them."""
+"""The triangles of several scenes in one set of tensors."""
 
 from __future__ import annotations
 
@@ -15,42 +15,46 @@ class MeshBatch:
     """
     B scenes of M meshes with V vertices and T triangles in all; one column each.
 
-    Coordinates come first ((3, V), not (V, 3)): every step then works on long contiguous rows.
-    Indices are int32: a CPU's vectors hold twice as many, and convert them to float.
+    Coordinates come first ((3, V), not (V, 3)), so that every step works on long contiguous rows.
+    Indices are int32, of which vector registers hold twice as many.
     """
 
     vertices: torch.Tensor
     """(3, V) float32 m."""
     occlusion: torch.Tensor | None
-    """(V,) or None where no mesh has one."""
+    """(V,) ambient visibility, or None where no mesh has one."""
     triangles: torch.Tensor
-    """(3, T) int32 into the vertices."""
+    """(3, T) int32, vertex indices."""
     uv: torch.Tensor
     """(6, T): u0 v0 u1 v1 u2 v2."""
     vertex_scene: torch.Tensor
-    """(V,) int32."""
+    """(V,) int32, scene of each vertex."""
     triangle_mesh: torch.Tensor
-    """(T,) int32 into the M meshes."""
+    """(T,) int32, mesh of each triangle."""
     mesh_scene: torch.Tensor
-    """(M,) int32."""
+    """(M,) int32, scene of each mesh."""
     mesh_part: torch.Tensor
-    """(M,) int16: index of the mesh in its scene."""
+    """(M,) int16, index of each mesh in its scene."""
     scene_triangle: torch.Tensor
-    """(B,) int32: the first triangle of each scene."""
+    """(B,) int32, first triangle of each scene."""
     meshes: tuple[Mesh, ...]
+    """The meshes."""
     scenes: int
+    """Number of scenes B."""
 
     def material_values(self, name: str) -> torch.Tensor:
-        """(M,) of a material's property, on the device."""
+        """Return a material's property (M,), on the device."""
         values = [getattr(mesh.material, name) for mesh in self.meshes]
         return torch.tensor(values, device=self.vertices.device)
 
 
 def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -> MeshBatch:
     """
-    Pack the meshes of some scenes.
+    Batch the meshes of several scenes.
 
-    :param scenes: the meshes of each; a scene may have none
+    :param scenes: the meshes of each; a scene may have none.
+    :param device: where the tensors go.
+    :return: the batch.
     """
     meshes = tuple(mesh.to(device) for scene in scenes for mesh in scene)
     vertex_counts = [len(mesh.vertices) for mesh in meshes]
@@ -61,7 +65,7 @@ def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -
         scene_triangle.append(first)
         first += sum(len(mesh.triangles) for mesh in scene)
 
-    def spread(values: list[int], counts: list[int]) -> torch.Tensor:
+    def repeat(values: list[int], counts: list[int]) -> torch.Tensor:
         return torch.repeat_interleave(
             torch.tensor(values, dtype=torch.int32, device=device),
             torch.tensor(counts, dtype=torch.int64, device=device),
@@ -82,8 +86,8 @@ def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -
             device,
         ),
         uv=_columns([mesh.uv.flatten(1) for mesh in meshes], (6, 0), torch.float32, device),
-        vertex_scene=spread(mesh_scene, vertex_counts),
-        triangle_mesh=spread(list(range(len(meshes))), triangle_counts),
+        vertex_scene=repeat(mesh_scene, vertex_counts),
+        triangle_mesh=repeat(list(range(len(meshes))), triangle_counts),
         mesh_scene=torch.tensor(mesh_scene, dtype=torch.int32, device=device),
         mesh_part=torch.tensor(
             [i for scene in scenes for i in range(len(scene))], dtype=torch.int16, device=device
@@ -95,7 +99,11 @@ def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -
 
 
 def vertex_normals(batch: MeshBatch) -> torch.Tensor:
-    """(3, V) unit normals, each the mean of the triangles about it weighted by their area."""
+    """
+    Return unit normals (3, V): those of the adjacent triangles, weighted by their area.
+
+    The batched twin of `trans3dhead_ros.mesh.vertex_normals`, for GPU and float32.
+    """
     a, b, c = (batch.vertices.index_select(1, batch.triangles[i]) for i in range(3))
     face = torch.linalg.cross(b - a, c - a, dim=0)
     corners = batch.triangles.flatten()

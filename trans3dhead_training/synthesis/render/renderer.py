@@ -1,8 +1,8 @@
 """
-Pictures of scenes: packed over scenes, in plain torch, the same code on CPU and CUDA.
+Batched rendering of scenes in torch, the same code on CPU and CUDA.
 
-One sample lies on every pixel's centre (`sampling` tells the others): what `part` and `depth` say
-there is of the very samples that made the colour.
+One sample lies on the centre of every pixel (see `sample_grid`); `part` and `depth` describe that
+sample, which contributes to the colour as well.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from trans3dhead_training.synthesis.render.textured_mesh import Mesh
 from trans3dhead_training.synthesis.render.visible_layers import visible_layers
 
 NEAR_M = 0.01
-"""A triangle with a corner nearer than that is left out."""
-_AT_ONCE = {'cpu': 1}
-_AT_ONCE_ELSEWHERE = 64
-"""Scenes drawn together: one stays in a CPU's cache, a GPU wants many."""
+"""Near plane: triangles with a nearer vertex are skipped."""
+_CPU_BATCH_SIZE, _GPU_BATCH_SIZE = 1, 64
+"""Scenes that are rendered together: one fits a CPU's cache, a GPU needs many."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lighting:
-    """Light of one scene, in its camera's frame; units as in `lighting`."""
+    """The light of one scene, in its camera's frame; units as in `lighting`."""
 
     irradiance: torch.Tensor
     """(9, 3) spherical harmonics of the environment's irradiance / pi, linear RGB."""
@@ -48,33 +47,42 @@ class Lighting:
     colours: torch.Tensor
     """(L, 3) linear RGB."""
     shadows: bool = True
-    """The first light casts shadows."""
+    """Whether the first light casts shadows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What one picture shows."""
+    """
+    What one picture shows.
+
+    Example::
+
+        scene = Scene((mesh,), K, Lighting(constant_irradiance((1, 1, 1)), torch.zeros(0, 3),
+                                           torch.zeros(0, 3)), background)
+        image = render([scene]).image[0]
+    """
 
     meshes: tuple[Mesh, ...]
-    """Vertices in the camera frame, m, z forward."""
+    """Meshes with vertices in the camera frame, m, z forward."""
     K: torch.Tensor
-    """(3, 3) px, no distortion."""
+    """(3, 3) px, intrinsics without distortion."""
     lighting: Lighting
+    """The light."""
     background: torch.Tensor
-    """(H, W, 3) uint8 sRGB RGB; its size is the picture's."""
+    """(H, W, 3) uint8 sRGB RGB, of the size of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """B pictures, on the device that drew them."""
+    """B pictures, on the device that rendered them."""
 
     image: torch.Tensor
     """(B, H, W, 3) uint8 sRGB RGB, antialiased, over the background."""
     part: torch.Tensor
-    """(B, H, W) int16: index into the scene's meshes at the pixel's centre; -1 is background. What
-    is cut out is seen where it is at least half opaque."""
+    """(B, H, W) int16: index into the scene's meshes at the pixel's centre, -1 for the background.
+    Cutout meshes count where they are at least half opaque."""
     depth: torch.Tensor
-    """(B, H, W) float32 m along the camera's z; infinite where the background is."""
+    """(B, H, W) float32 m along the camera's z, infinite in the background."""
 
 
 def render(
@@ -85,20 +93,25 @@ def render(
     batch_size: int | None = None,
 ) -> Rendering:
     """
-    Draw scenes.
+    Render scenes.
 
-    The CPU gives the same bytes for any number of threads, any `batch_size` and any company in the
-    batch. On CUDA sums of floats are unordered: normals may differ in their last bits.
+    On the CPU the result is the same to the bit for any number of threads, any `batch_size` and any
+    other scenes in the batch. On CUDA the order of floating-point sums varies, so normals may
+    differ in their last bits.
 
-    :param oversampling: 1..8, see `sampling`; 1: no antialiasing, 2: two samples to a pixel, n > 2:
-        n x n
-    :param shadow_size: side of the shadow maps, texels
-    :param batch_size: scenes that are drawn together; a bound on memory
-    :raises ValueError: no scene, pictures of different sizes, a tensor of the wrong shape
+    :param scenes: the scenes, all of one picture size.
+    :param oversampling: 1..8 samples, see `sample_grid`: 1 is no antialiasing, 2 two samples a
+        pixel, n > 2 n x n.
+    :param device: where to render.
+    :param shadow_size: side of the shadow maps, texels.
+    :param batch_size: scenes that are rendered together, which bounds the memory; None for the
+        device's default.
+    :return: the pictures.
+    :raises ValueError: no scene, different sizes of pictures, or a tensor of the wrong shape.
     """
     height, width = _checked(scenes, oversampling)
     device = torch.device(device)
-    count = batch_size or _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
+    count = batch_size or (_CPU_BATCH_SIZE if device.type == 'cpu' else _GPU_BATCH_SIZE)
     with torch.no_grad():
         parts = [
             _render_batch(scenes[i : i + count], height, width, oversampling, device, shadow_size)
@@ -187,7 +200,7 @@ def _shade_samples(
     index: torch.Tensor,
     shadow_size: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(3, N) linear RGB, (N,) mesh and (N,) depth of the samples that something covers."""
+    """Return linear RGB (3, N), mesh (N,) and depth (N,) of the covered samples."""
     one = len(scenes) == 1
     scene = None if one else covered // grid.samples
     sample = covered if scene is None else covered - scene * grid.samples
@@ -251,7 +264,7 @@ def _casts_shadow(scene: Scene) -> bool:
 def _lighting(
     scenes: Sequence[Scene], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(9, 3, B) irradiance, (L, 3, B) directions and colours, (B,) whether shadows are cast."""
+    """Return irradiance (9, 3, B), directions and colours (L, 3, B), and who casts shadows (B,)."""
     lights = max(1, *(len(scene.lighting.directions) for scene in scenes), 1)
     directions = torch.zeros(len(scenes), lights, 3)
     directions[:, :, 2] = -1.0
@@ -269,7 +282,7 @@ def _lighting(
 
 
 def _mip_levels(batch: MeshBatch, corners: ScreenTriangles) -> list[int]:
-    """How often each texture is halved so that about one texel falls to a sample."""
+    """Return the mip level of each texture at which about one texel falls on a sample."""
     mesh = batch.triangle_mesh.index_select(0, corners.triangle)
     uv = batch.uv.index_select(1, corners.triangle)
     texture_area = (

@@ -1,14 +1,14 @@
 """
-Where the samples of a picture lie, and how they become pixels.
+Positions of the samples of a picture, and the reconstruction filter.
 
-One sample always lies on the centre of a pixel. A pixel is the mean of the samples about its centre
-under a tent of radius one pixel, in linear light.
+One sample always lies on the centre of a pixel. A pixel is the mean of the samples around its
+centre under a tent filter with a radius of one pixel, in linear light. The oversampling is
 
 * 1: the centres alone.
-* 2: quincunx, two samples to a pixel: the centres and the corners between them; a pixel is half its
-  centre and half its four corners. An upright or level edge looks as with 2 x 2 samples, at half
-  the cost.
-* n > 2: n x n samples to a pixel.
+* 2: quincunx, two samples a pixel: the centres and the corners between them; a pixel is half its
+  centre and half its four corners. Horizontal and vertical edges look as with 2 x 2 samples, at
+  half the cost.
+* n > 2: n x n samples a pixel.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torch
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """The samples of one image in rows; the images of several scenes lie one after the other."""
+    """The samples of one image in rows; the images of several scenes follow one another."""
 
     height: int
-    """Rows."""
+    """Number of rows."""
     width: int
-    """Samples to a row."""
+    """Samples per row."""
     across: int = 1
     """Samples per pixel along x."""
     down: int = 1
@@ -33,11 +33,11 @@ class SampleGrid:
     first: tuple[float, float] = (0.0, 0.0)
     """x, y of the first pixel's centre, in samples."""
     stagger: float = 0.0
-    """Odd rows lie so far to the right, in samples."""
+    """Offset of odd rows to the right, in samples."""
 
     @classmethod
     def of(cls, height: int, width: int, oversampling: int) -> SampleGrid:
-        """The samples for a picture of that size in pixels."""
+        """Return the samples of a picture of this size in pixels."""
         if oversampling == 2:
             return cls(2 * height + 1, width + 1, 1, 2, (0.5, 1.0), 0.5)
         n = oversampling
@@ -45,20 +45,20 @@ class SampleGrid:
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return self.height * self.width
 
     def row_offset(self, row: torch.Tensor) -> torch.Tensor | float:
-        """How far (N,) int32 rows lie to the right, in samples."""
+        """Return the offset to the right, in samples, of rows (N,) int32."""
         return (row & 1) * self.stagger if self.stagger else 0.0
 
     def row_column(self, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row and number in the row, (N,) int32 each, of (N,) int32 samples of one image."""
+        """Return row and column, (N,) int32 each, of samples (N,) int32 of one image."""
         row = sample // self.width
         return row, sample - row * self.width
 
     def at_pixel_centres(self, values: torch.Tensor) -> torch.Tensor:
-        """(B, H, W) at the centres of pixels, of (B * samples,)."""
+        """Return the values (B, H, W) at pixel centres, of (B * samples,)."""
         images = values.view(-1, self.height, self.width)
         if self.stagger:
             return images[:, 1::2, :-1].contiguous()
@@ -68,7 +68,7 @@ class SampleGrid:
         ].contiguous()
 
     def resolve(self, values: torch.Tensor) -> torch.Tensor:
-        """(C, B, H, W) means under the tent, of (C, B * samples)."""
+        """Return the filtered pixels (C, B, H, W) of samples (C, B * samples)."""
         images = values.view(len(values), -1, self.height, self.width)
         if self.stagger:
             corners = images[:, :, ::2]

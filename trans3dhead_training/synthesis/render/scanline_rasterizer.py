@@ -1,12 +1,11 @@
 """
-Which triangles cover each sample of an image: scan lines, all triangles at once.
+A scanline rasteriser for all triangles at once.
 
-A triangle becomes rows, a row becomes samples, without a loop and without touching a sample outside
-the triangle. The bounds of a row come from the edges alone, always computed from an edge's upper
-end: two triangles that share an edge get the same number to the last bit, so between them no sample
-is missed and none is drawn twice.
+Triangles are expanded into rows and rows into samples, without loops and without visiting samples
+outside. The bounds of a row are computed from the edges alone, each from its upper end, so two
+triangles that share an edge get bit-identical bounds: no sample is missed and none is drawn twice.
 
-Screen coordinates are in samples: x right, y down; rows at integers, and samples too but for the
+Screen coordinates are in samples: x right, y down, with rows and samples at integers apart from the
 stagger of the grid.
 """
 
@@ -22,39 +21,39 @@ from trans3dhead_training.synthesis.render.sample_grid import SampleGrid
 
 @dataclass(frozen=True, eq=False)
 class ScreenTriangles:
-    """The N triangles that may be seen, on the sample grid; one column each."""
+    """The N potentially visible triangles in screen space; one column each."""
 
     triangle: torch.Tensor
-    """(N,) int32 into the triangles of the pack."""
+    """(N,) int32, index in the batch."""
     origin: torch.Tensor
-    """(N,) int32: the first sample of the scene's image."""
+    """(N,) int32, first sample of the scene's image."""
     x: torch.Tensor
     """(3, N) samples."""
     y: torch.Tensor
     """(3, N) samples."""
     height: torch.Tensor
-    """(3, N): linear over the screen; 1 / z under perspective, z in an orthographic view."""
+    """(3, N), linear in screen space: 1 / z in perspective, z in an orthographic view."""
     area: torch.Tensor
-    """(N,) twice the signed area; negative where the front is seen."""
+    """(N,) twice the signed area, negative for front faces."""
     opaque: int
-    """The first so many need no alpha test."""
+    """Number of leading triangles that need no alpha test."""
     perspective: bool
-    """Height is 1 / z."""
+    """Whether height is 1 / z."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """F samples that triangles cover."""
+    """F samples covered by triangles."""
 
     sample: torch.Tensor
-    """(F,) int32 over all images."""
+    """(F,) int32, index over all images."""
     index: torch.Tensor
-    """(F,) int32 into the corners."""
+    """(F,) int32, index into the screen triangles."""
     height: torch.Tensor
-    """(F,) see `ScreenTriangles`."""
+    """(F,), see `ScreenTriangles`."""
 
     def select(self, kept: torch.Tensor) -> Fragments:
-        """Those at (N,) int32 places."""
+        """Return the fragments at indices (N,) int32."""
         return Fragments(
             self.sample.index_select(0, kept),
             self.index.index_select(0, kept),
@@ -66,11 +65,14 @@ def cull_triangles(
     batch: MeshBatch, screen: torch.Tensor, grid: SampleGrid, drawn: torch.Tensor, perspective: bool
 ) -> ScreenTriangles:
     """
-    The triangles that face the viewer, or have two sides.
+    Return the triangles in screen space that face the viewer or are two-sided.
 
-    :param screen: (3, V) x, y in samples and the height; a triangle with a corner whose x is not a
-        number is left out
-    :param drawn: (M,) bool: meshes to draw
+    :param batch: the meshes.
+    :param screen: (3, V) x, y in samples, and height; triangles with a NaN are skipped.
+    :param grid: the samples.
+    :param drawn: (M,) bool, meshes to draw.
+    :param perspective: whether height is 1 / z.
+    :return: the triangles, opaque ones first.
     """
     (ax, ay), (bx, by), (cx, cy) = (
         screen[:2].index_select(1, batch.triangles[i]) for i in range(3)
@@ -102,9 +104,15 @@ def rasterize_triangles(
     corners: ScreenTriangles, grid: SampleGrid, first: int, last: int
 ) -> Fragments:
     """
-    The samples under the triangles `first` to `last`: row by row from left to right.
+    Return the samples covered by the triangles `first` to `last`, row by row from left to right.
 
-    A sample on a left edge belongs to the triangle, one on a right edge does not; so do rows.
+    Samples on a left edge belong to the triangle, samples on a right edge do not; so do rows.
+
+    :param corners: the triangles in screen space.
+    :param grid: the samples.
+    :param first: index of the first triangle.
+    :param last: index after the last triangle.
+    :return: the fragments.
     """
     x, y, height = corners.x[:, first:last], corners.y[:, first:last], corners.height[:, first:last]
     slope_x, slope_y = _gradient(x, y, height, corners.area[first:last])
@@ -116,7 +124,7 @@ def rasterize_triangles(
     top = y0.ceil().clamp(0, grid.height).int()
     rows = (y2.ceil().clamp(0, grid.height).int() - top).clamp(min=0)
     low, high = x.amin(0), x.amax(0)
-    # the margin: a computed bound of a row may exceed the corners by the last bit
+    # With a margin, because a computed bound may exceed the corners by the last bit.
     crossed = (low <= grid.width) & (high > 0)
     if not grid.stagger:
         crossed &= (low - 1e-3).ceil() < (high + 1e-3).ceil()
@@ -153,13 +161,14 @@ def nearest_fragments(
     found: Fragments, depth: torch.Tensor, samples: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The nearest fragment of every sample; among equals the first.
+    Return the nearest fragment of every sample; of equally near ones the first.
 
-    :param depth: (F,) positive float32
-    :param samples: of all images
-    :return: (N,) int32 samples that are covered, ascending; (N,) int32 which fragment it is
+    :param found: the fragments.
+    :param depth: (F,) positive float32.
+    :param samples: number of samples of all images.
+    :return: (N,) int32, covered samples in ascending order; (N,) int32, their fragments.
     """
-    # the bits of a positive float ascend as its value: depth and number become one
+    # The bits of positive floats sort like their values, so depth and index form one key.
     key = (depth.view(torch.int32).long() << 32) | _arange_like(depth)
     empty = torch.iinfo(torch.int64).max
     best = torch.full((samples,), empty, dtype=torch.int64, device=depth.device)
@@ -172,11 +181,13 @@ def barycentric(
     corners: ScreenTriangles, index: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Weights of the three corners at samples, perspective-correct where the view is.
+    Return barycentric coordinates at samples, perspective-correct in a perspective view.
 
-    :param index: (N,) into the corners
-    :param x: (N,) float32 samples, y: (N,)
-    :return: (3, N) that sum to 1; (N,) 1 / z, or 1 without perspective
+    :param corners: the triangles in screen space.
+    :param index: (N,) into the triangles.
+    :param x: (N,) float32, samples.
+    :param y: (N,) float32, samples.
+    :return: (3, N) that sum to 1; (N,) 1 / z, or 1 without perspective.
     """
     (x0, x1, x2), (y0, y1, y2) = corners.x, corners.y
     q = corners.height if corners.perspective else torch.ones_like(corners.height)
@@ -190,14 +201,14 @@ def barycentric(
     weights = torch.stack(
         [q0 + x * nil_x + y * nil_y, x * one_x + y * one_y, x * two_x + y * two_y]
     )
-    # rounding may carry a sample on an edge out by the last bits
+    # Rounding may place a sample on an edge outside by the last bits.
     weights = weights.clamp_(min=0)
     height = weights[0] + weights[1] + weights[2]
     return weights / height, height
 
 
 def nonzero_indices(flags: torch.Tensor) -> torch.Tensor:
-    """(N,) int32: where (F,) flags are true."""
+    """Return where flags (F,) are true, (N,) int32."""
     return flags.nonzero()[:, 0].int()
 
 
@@ -206,7 +217,7 @@ def _arange_like(like: torch.Tensor) -> torch.Tensor:
 
 
 def _repeat_indices(counts: torch.Tensor) -> torch.Tensor:
-    """As `torch.repeat_interleave(counts)`, three times as fast: step up where an owner ends."""
+    """Return `repeat_interleave(counts)`, three times as fast: a cumsum of steps."""
     ends = counts.cumsum(0, dtype=torch.int32)
     total = int(ends[-1]) if len(ends) else 0
     steps = torch.zeros(total + 1, dtype=torch.int32, device=counts.device)
@@ -215,12 +226,12 @@ def _repeat_indices(counts: torch.Tensor) -> torch.Tensor:
 
 
 def _exclusive_cumsum(counts: torch.Tensor) -> torch.Tensor:
-    """The sum of what comes before each."""
+    """Return the sum of all preceding counts."""
     return counts.cumsum(0, dtype=torch.int32) - counts
 
 
 def _inverse_area(area: torch.Tensor) -> torch.Tensor:
-    """A sliver of no area is flat: its gradient would be noise."""
+    """Return 1 / area, or 0 for degenerate triangles, whose gradient would be noise."""
     return torch.where(area.abs() > 1e-6, 1 / area, torch.zeros_like(area))
 
 

@@ -1,4 +1,4 @@
-"""The light that a surface sends to the camera: diffuse with a soft terminator, and a highlight."""
+"""Shading: diffuse light with a soft terminator, and GGX highlights."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import torch
 from trans3dhead_training.synthesis.render.lighting import HARMONIC_SCALE
 
 _BLEED = (1.0, 0.45, 0.3)
-"""How far red, green and blue travel under skin, relative to red."""
+"""Scattering distance of red, green and blue under skin, relative to red."""
 _SHOULDER = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class ShadingPoints:
-    """N samples of surface, one column each; camera frame, linear RGB."""
+    """N surface points; one column each; camera frame, linear RGB."""
 
     albedo: torch.Tensor
-    """(3, N)"""
+    """(3, N) linear RGB."""
     position: torch.Tensor
-    """(3, N) m"""
+    """(3, N) m."""
     normal: torch.Tensor
-    """(3, N) unit"""
+    """(3, N) unit."""
     occlusion: torch.Tensor | None
-    """(N,) share of the environment that is seen, or None: all of it"""
+    """(N,) fraction of the environment that is visible, or None for all of it."""
     specular: torch.Tensor
-    """(N,)"""
+    """(N,) as in `Material`."""
     roughness: torch.Tensor
-    """(N,)"""
+    """(N,) as in `Material`."""
     wrap: torch.Tensor
-    """(N,)"""
+    """(N,) as in `Material`."""
     shadow: torch.Tensor | None
-    """(N,) share 0..1 of the first light that arrives, or None: all of it"""
+    """(N,) fraction 0..1 of the first light that arrives, or None for all of it."""
 
 
 def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(N,) of (3, N) and (3, N) or (3, 1)."""
+    """Return dot products (N,) of (3, N) and (3, N) or (3, 1)."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def normalize(vector: torch.Tensor) -> torch.Tensor:
-    """(3, N) of length 1; zero stays zero."""
+    """Return (3, N) scaled to unit length; zero stays zero."""
     return vector / dot(vector, vector).sqrt().clamp(min=1e-20)
 
 
@@ -52,11 +52,13 @@ def shade(
     colours: torch.Tensor,
 ) -> torch.Tensor:
     """
-    (3, N) linear RGB with a soft shoulder, so that highlights do not clip.
+    Return the radiance, with a soft shoulder that keeps highlights from clipping.
 
-    :param irradiance: (9, 3, N) or (9, 3, 1)
-    :param directions: (L, 3, N) or (L, 3, 1) unit, towards the lights
-    :param colours: (L, 3, N) or (L, 3, 1)
+    :param surface: the points.
+    :param irradiance: (9, 3, N) or (9, 3, 1).
+    :param directions: (L, 3, N) or (L, 3, 1) unit, towards the lights.
+    :param colours: (L, 3, N) or (L, 3, 1).
+    :return: (3, N) linear RGB.
     """
     normal, view = surface.normal, normalize(-surface.position)
     facing = dot(normal, view).clamp(min=0)
@@ -64,7 +66,7 @@ def shade(
     bleed = [surface.wrap * share for share in _BLEED]
     calm = [1 / ((1 + w) * (1 + w)) for w in bleed]
 
-    # what is rough shows no mirror image at a grazing angle either
+    # Rough surfaces have no Fresnel reflection at grazing angles.
     smooth = (1 - surface.roughness) * (1 - surface.roughness)
     fresnel = surface.specular + (_fresnel(surface.specular, facing) - surface.specular) * smooth
     diffuse, glossy = (
@@ -79,23 +81,23 @@ def shade(
     for i, (towards, colour) in enumerate(zip(directions, colours, strict=True)):
         cosine, between = dot(normal, towards), dot(view, towards)
         light = colour if i or surface.shadow is None else colour * surface.shadow
-        # of the half vector h only squares are needed: (l h)^2 and (n h)^2
+        # Only the squares (l h)² and (n h)² of the half vector h are needed.
         across = ((1 + between) * 0.5).clamp_(min=0.05)
         peak = (cosine + facing).clamp_(min=0)
         peak = peak * peak / (across * 4) * (width - 1) + 1
-        # GGX with the visibility term of Kelemen and Szirmay-Kalos 2001; pi cancels, see lighting
+        # GGX with the visibility term of Kelemen and Szirmay-Kalos 2001; pi cancels (`lighting`).
         strength = width * _fresnel(surface.specular, across.sqrt()) / (peak * peak * across * 4)
         glossy += light * (strength * cosine.clamp(min=0))
         for k, w in enumerate(bleed):
             diffuse[k] += light[k] * ((cosine + w) * calm[k]).clamp_(min=0)
     linear = surface.albedo * diffuse + glossy
     over = (linear - _SHOULDER).clamp_(min=0)
-    # x / (1 + x) in units of what is left above the shoulder
+    # x / (1 + x) in units of the range above the shoulder.
     return linear.clamp_(max=_SHOULDER).add_(over * (1 - _SHOULDER) / (over + (1 - _SHOULDER)))
 
 
 def _evaluate_harmonics(irradiance: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """(3, N): the harmonics of `lighting`, their constants taken into the few coefficients."""
+    """Return the irradiance (3, N) in a direction; constants are in the coefficients."""
     x, y, z = direction
     basis = (y, z, x, x * y, y * z, z * z * 3 - 1, x * z, x * x - y * y)
     scaled = irradiance * irradiance.new_tensor(HARMONIC_SCALE)[:, None, None]
@@ -106,8 +108,8 @@ def _evaluate_harmonics(irradiance: torch.Tensor, direction: torch.Tensor) -> to
 
 
 def _fresnel(at_normal: torch.Tensor, cosine: torch.Tensor) -> torch.Tensor:
-    """Schlick 1994."""
+    """Return the Fresnel reflectance (Schlick 1994)."""
     rest = 1 - cosine.clamp(max=1)
     square = rest * rest
-    # a specular of 0 asks for no highlight at all
+    # A specular of 0 means no highlight at all.
     return at_normal + (at_normal * 20).clamp_(max=1) * (1 - at_normal) * (square * square * rest)

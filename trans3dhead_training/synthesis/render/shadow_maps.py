@@ -1,4 +1,4 @@
-"""Shadows of the first directional light: a depth map seen from it, by the same rasteriser."""
+"""Shadow maps of the first directional light."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BIAS_M = 0.002
 
 @dataclass(frozen=True, eq=False)
 class ShadowMaps:
-    """One square map per scene."""
+    """One square shadow map per scene."""
 
     depth: torch.Tensor
-    """(B * S * S,) m along the light; infinite where nothing is."""
+    """(B * S * S,) m along the light, infinite where it is empty."""
     axes: torch.Tensor
     """(3, 3, B): right, down and forward of the light in the camera frame."""
     low: torch.Tensor
@@ -35,21 +35,24 @@ class ShadowMaps:
     scale: torch.Tensor
     """(B,) texels per m."""
     size: int
+    """Side S, texels."""
 
     def visible_fraction(
         self, scene: torch.Tensor | None, position: torch.Tensor, normal: torch.Tensor
     ) -> torch.Tensor:
         """
-        (N,) share 0..1 of the light that arrives, soft over two texels.
+        Return the fraction of the light that arrives at points, filtered over two texels.
 
-        :param scene: (N,) int32; None: there is one scene
-        :param position: (3, N) m camera frame, normal: (3, N)
+        :param scene: (N,) int32, scene of each point, or None for a single scene.
+        :param position: (3, N) m, camera frame.
+        :param normal: (3, N) unit.
+        :return: (N,) 0..1.
         """
         axes, low, scale = (
             value if scene is None else value.index_select(-1, scene)
             for value in (self.axes, self.low, self.scale)
         )
-        # shifted along the normal, a surface does not shade itself between texels
+        # An offset along the normal avoids self-shadowing between texels.
         position = position + normal * (_OFFSET_TEXELS / scale)
         x, y, z = (dot(axes[i], position) - low[i] for i in range(3))
         x, y = (x * scale + _MARGIN).clamp(1, self.size - 2), (y * scale + _MARGIN).clamp(
@@ -73,16 +76,19 @@ class ShadowMaps:
         cls, batch: MeshBatch, atlas: TextureAtlas, directions: torch.Tensor, size: int
     ) -> ShadowMaps:
         """
-        Draw the scenes as the light sees them.
+        Render the scenes as seen from the light.
 
-        :param directions: (B, 3) unit, towards the light
-        :param size: side of the map, texels
+        :param batch: the meshes.
+        :param atlas: their textures.
+        :param directions: (B, 3) unit, towards the light.
+        :param size: side of the maps, texels.
+        :return: the maps.
         """
         axes = _frame(directions)
         scene = batch.vertex_scene
         spread = axes if batch.scenes == 1 else axes.index_select(2, scene)
         seen = torch.stack([dot(spread[i], batch.vertices) for i in range(3)])
-        # a mesh that casts no shadow must not stretch the map
+        # Meshes without shadows must not enlarge the map.
         casts = ~batch.material_values('unlit')
         low, high = _bounds(seen, batch, casts)
         extent = (high - low)[:2].amax(0).clamp(min=1e-3)
@@ -110,7 +116,7 @@ class ShadowMaps:
 
 
 def _frame(directions: torch.Tensor) -> torch.Tensor:
-    """(3, 3, B) right, down, forward; forward is the way the light travels."""
+    """Return right, down and forward (3, 3, B); forward is the direction in which light travels."""
     forward = -directions.T
     x, y, _ = forward
     steep = y.abs() > 0.9
@@ -137,5 +143,5 @@ def _bounds(
 
 
 def _spread(fraction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Weights of three texels under a box two texels wide; fraction is -0.5..0.5."""
+    """Return the weights of three texels under a box of two texels; fraction is -0.5..0.5."""
     return (0.5 - fraction) * 0.5, torch.full_like(fraction, 0.5), (0.5 + fraction) * 0.5

@@ -1,4 +1,4 @@
-"""Colours: sRGB and linear light, and textures of many meshes looked up at once."""
+"""sRGB conversion, and the textures of many meshes in one buffer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINEAR_STEPS = 65535
 
 
 def decode_srgb(codes: torch.Tensor) -> torch.Tensor:
-    """Linear light 0..1 of sRGB codes 0..255 (uint8, or float32 between codes)."""
+    """Return linear light 0..1 of sRGB codes 0..255 (uint8, or float32 between codes)."""
     if codes.dtype == torch.uint8:
         table = _decoding(codes.device)[::_PER_CODE].contiguous()
         return table.index_select(0, codes.flatten().int()).view(codes.shape)
@@ -22,13 +22,13 @@ def decode_srgb(codes: torch.Tensor) -> torch.Tensor:
 
 
 def encode_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """uint8 sRGB codes of linear light, clipped to 0..1; the inverse of `decode_srgb` on codes."""
+    """Return uint8 sRGB codes of linear light clipped to 0..1, the inverse of `decode_srgb`."""
     steps = (linear.clamp(0, 1) * _LINEAR_STEPS + 0.5).int()
     return _encoding(linear.device).index_select(0, steps.flatten()).view(linear.shape)
 
 
-# Tables rather than powers: a power may differ in its last bit between a vector and its tail, and
-# then the picture depends on the number of threads.
+# Tables instead of powers: vectorised and scalar powers may differ in the last bit, which would
+# make the picture depend on the number of threads.
 @lru_cache(maxsize=8)
 def _decoding(device: torch.device) -> torch.Tensor:
     code = torch.arange(255 * _PER_CODE + 1, dtype=torch.float64) / (255 * _PER_CODE)
@@ -48,9 +48,9 @@ class TextureAtlas:
     """The textures of M meshes in one row of texels."""
 
     texels: torch.Tensor
-    """(N,) int32: RGBA, red in the lowest byte."""
+    """(N,) int32 RGBA, red in the lowest byte."""
     first: torch.Tensor
-    """(M,) int32."""
+    """(M,) int32, first texel of each texture."""
     width: torch.Tensor
     """(M,) int32 texels."""
     height: torch.Tensor
@@ -59,9 +59,11 @@ class TextureAtlas:
     @classmethod
     def of(cls, textures: Sequence[torch.Tensor], mip_levels: Sequence[int]) -> TextureAtlas:
         """
-        Line the textures up, each halved so many times; one that is shared is kept once.
+        Concatenate textures at their mip levels; shared textures are stored once.
 
-        :param textures: each (h, w, 4) uint8
+        :param textures: (h, w, 4) uint8 each.
+        :param mip_levels: how often each is halved.
+        :return: the atlas.
         """
         kept: dict[tuple[int, int], tuple[int, int, int]] = {}
         rows: list[torch.Tensor] = []
@@ -82,9 +84,12 @@ class TextureAtlas:
 
     def colour(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """
-        (3, N) sRGB codes 0..255 as float32, bilinear.
+        Return bilinearly filtered colours.
 
-        :param mesh: (N,) int32, u: (N,) 0..1, v: (N,) 0..1
+        :param mesh: (N,) int32.
+        :param u: (N,) 0..1.
+        :param v: (N,) 0..1.
+        :return: (3, N) float32 sRGB codes 0..255.
         """
         first, width, height = self._texel_ranges(mesh)
         left, right, x = _neighbours(u, width)
@@ -100,7 +105,7 @@ class TextureAtlas:
         return result
 
     def alpha(self, mesh: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """(N,) opacity 0..1 of the nearest texel: it is sampled often enough to need no more."""
+        """Return the opacity (N,) 0..1 of the nearest texel."""
         first, width, height = self._texel_ranges(mesh)
         column = torch.minimum((u * width).int().clamp_(min=0), width - 1)
         row = torch.minimum((v * height).int().clamp_(min=0), height - 1)
@@ -124,10 +129,10 @@ def _texels(texture: torch.Tensor) -> torch.Tensor:
 
 
 def _halve(texels: torch.Tensor) -> torch.Tensor:
-    """Half the size: the mean of 2 x 2 texels, all four bytes of a number at once."""
+    """Return half the size: the mean of 2 x 2 texels, on all four bytes of an integer at once."""
     height, width = (max(side // 2, 1) for side in texels.shape)
     upper, lower = (texels[i % texels.shape[0] :: 2][:height] for i in range(2))
-    # means of bytes: shared bits and half of the others; rounded down, then up, no drift
+    # Bytewise means from common and differing bits, rounded down and then up to avoid drift.
     rows = (upper & lower) + (((upper ^ lower) >> 1) & 0x7F7F7F7F)
     left, right = (rows[:, i % texels.shape[1] :: 2][:, :width] for i in range(2))
     return (left | right) - (((left ^ right) >> 1) & 0x7F7F7F7F)

@@ -1,4 +1,4 @@
-"""A textured triangle mesh: what people, scenes and rotated photographs are made of."""
+"""Textured triangle meshes and their materials."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from dataclasses import dataclass, replace
 import torch
 
 
-
 @dataclass(frozen=True)
 class Material:
-    """How a surface answers light. A texture is its colour, the rest is here."""
+    """Reflectance of a surface; its colour is in the texture."""
 
     specular: float = 0.04
-    """Strength of the highlight: reflectance at normal incidence, 0..1."""
+    """Reflectance at normal incidence, 0..1."""
     roughness: float = 0.5
-    """0 (mirror) .. 1 (chalk)."""
+    """0 (mirror) .. 1 (matt)."""
     wrap: float = 0.0
-    """Light that bleeds over the terminator, reddish: skin 0.2-0.4; 0 is Lambert."""
+    """Subsurface scattering over the terminator, reddish: 0.2-0.4 for skin, 0 is Lambertian."""
     unlit: bool = False
-    """The texture is shown as it is (photographs)."""
+    """Show the texture without shading, for photographs."""
     two_sided: bool = False
-    """Back faces are drawn too, lit as if they faced the camera."""
+    """Draw back faces too, shaded as front faces."""
     cutout: bool = False
-    """The texture's alpha is used (hair, brows, lashes, glasses)."""
+    """Use the texture's alpha, for hair, lashes and glasses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +30,11 @@ class Mesh:
     """
     Triangles with one texture and one material.
 
-    A vertex that several triangles share gets one smooth normal; where an edge should stay sharp,
-    repeat the vertex. All tensors lie on one device.
+    Vertices that several triangles share get one smooth normal; repeat them for a sharp edge. All
+    tensors are on one device.
 
-    :raises ValueError: a tensor of the wrong shape or kind
+    :raises ValueError: a tensor has the wrong shape or dtype. Example:: mesh = Mesh(vertices,
+        triangles, uv, texture, Material(roughness=0.6), 'skin')
     """
 
     vertices: torch.Tensor
@@ -42,15 +42,17 @@ class Mesh:
     triangles: torch.Tensor
     """(T, 3) int64, counter-clockwise from outside (seen in a right-handed frame)."""
     uv: torch.Tensor
-    """(T, 3, 2) float32 per corner: u right, v DOWN, 0..1 over the texture as an image, row 0 at
-    v = 0 (texel centres at (i + 0.5) / size); beyond 0..1 the border texel repeats."""
+    """(T, 3, 2) float32 of each corner: u right, v down, 0..1 over the image, row 0 at v = 0 (texel
+    centres at (i + 0.5) / size); clamped to the border."""
     texture: torch.Tensor
     """(h, w, 4) uint8 RGBA, sRGB; alpha is not premultiplied."""
     material: Material = Material()
+    """Its reflectance."""
     name: str = ''
-    """'skin', 'eye_left', 'hair', ..."""
+    """Such as 'skin', 'eye_left' or 'hair'."""
     occlusion: torch.Tensor | None = None
-    """(V,) float32: share 0..1 of the environment that a vertex sees; None: all of it."""
+    """(V,) float32: fraction 0..1 of the environment that each vertex sees, or None for all of
+    it."""
 
     def __post_init__(self) -> None:
         count, corners = len(self.vertices), self.triangles.shape
@@ -63,19 +65,20 @@ class Mesh:
 
     def transformed(self, rotation: torch.Tensor, translation: torch.Tensor) -> Mesh:
         """
-        The mesh turned and shifted: `vertices @ rotation.T + translation`.
+        Return the mesh with `vertices @ rotation.T + translation`.
 
-        :param rotation: (3, 3)
-        :param translation: (3,) m
+        :param rotation: (3, 3).
+        :param translation: (3,) m.
+        :return: the transformed mesh.
         """
         return replace(self, vertices=self.vertices @ rotation.T + translation)
 
     def with_vertices(self, vertices: torch.Tensor) -> Mesh:
-        """The same surface in another shape, (V, 3) m."""
+        """Return the mesh with other vertices (V, 3) m."""
         return replace(self, vertices=vertices)
 
     def to(self, device: torch.device | str) -> Mesh:
-        """The mesh on another device."""
+        """Return the mesh on another device."""
         return replace(
             self,
             vertices=self.vertices.to(device),

@@ -1,4 +1,4 @@
-"""What is seen at each sample: something solid, and the nearest sheet of hair before it."""
+"""The visible surface of each sample: an opaque one, and the nearest cutout surface before it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _CLEAR, _SOLID = 0.02, 0.98
 
 @dataclass(frozen=True, eq=False)
 class VisibleLayer:
-    """N samples of the images, each with the triangle that is seen there."""
+    """N samples, each with the triangle that is visible there."""
 
     sample: torch.Tensor
     """(N,) int32, ascending."""
     index: torch.Tensor
-    """(N,) int32 into the corners."""
+    """(N,) int32, index into the screen triangles."""
     alpha: torch.Tensor | None = None
-    """(N,) opacity; None: solid."""
+    """(N,) opacity, or None for an opaque layer."""
 
 
 def visible_layers(
     batch: MeshBatch, corners: ScreenTriangles, atlas: TextureAtlas, grid: SampleGrid
 ) -> tuple[VisibleLayer, VisibleLayer | None]:
-    """The solid layer, and the sheet before it where any mesh is cut out."""
+    """Return the opaque layer, and the cutout layer before it where any mesh has one."""
     samples = batch.scenes * grid.samples
     found = rasterize_triangles(corners, grid, 0, corners.opaque)
     if corners.opaque == len(corners.triangle):
         return _front(found, samples), None
-    # what lies behind something solid need not be looked up
+    # Cutout fragments behind an opaque surface need no texture lookup.
     wall = torch.zeros(samples, device=found.height.device)
     wall.scatter_reduce_(0, found.sample.long(), found.height, 'amax')
     sheets = rasterize_triangles(corners, grid, corners.opaque, len(corners.triangle))

@@ -1,6 +1,7 @@
 """
-Real photographs turned in depth: large poses and closed eyes from faces that look at the camera.
+Photographs turned in depth: large poses and closed eyes from faces that look at the camera.
 
-`surface` prepares the head model, `photograph` puts it on a labelled face, `turn` poses it anew
-with its labels, `render_posed_head` makes the picture, and `plan` chooses poses for a whole set.
+The face profiling of 300W-LP (Zhu et al., CVPR 2016), with a full head. `head_surface` prepares the
+head model, `photograph` fits it to a labelled face, `target_pose` poses it anew with its labels,
+`turned_renderer` renders it, and `pose_sampler` chooses the poses of a whole set.
 """

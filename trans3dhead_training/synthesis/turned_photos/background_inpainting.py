@@ -1,4 +1,4 @@
-"""A photograph without its head."""
+"""Removal of the head from a photograph."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 _EDGE_M = 0.008
 _BESIDE_CHEEK_M = 0.03
-"""Width beside the head where hair that no mask found would show once the face has turned."""
+"""m beside the head that are painted over too, for hair that the segmentation missed."""
 
 
 def remove_head(
     picture: Image, head: Mask, person: Mask, aside: Array, up: Array, middle: Array, chin: Array,
 ) -> Image:
     """
-    Paint over the head, and over its hair on the side that the face turns to.
+    Paint over the head, and over the hair on the side that the face turns to.
 
-    What is behind stays: hair there hangs behind a turned head, and the body does not turn.
+    Hair on the other side stays, where it hangs behind the turned head; so does the body.
 
     :param picture: (H, W, 3) BGR.
     :param head: (H, W) 1 on the head above its neck.
     :param person: (H, W) 1 on head, hair and body.
-    :param aside: (2,) px per metre, towards that side.
+    :param aside: (2,) px per metre, towards the side to paint over.
     :param up: (2,) px per metre, towards the crown.
-    :param middle: (2,) px of the skull.
-    :param chin: (2,) px, below which hair is left.
+    :param middle: (2,) px, centre of the skull.
+    :param chin: (2,) px, below which hair stays.
+    :return: (H, W, 3) BGR.
     """
     height, width = head.shape
     reach = max(round(_EDGE_M * np.linalg.norm(up)), 1)
@@ -42,7 +43,7 @@ def remove_head(
     beside = (column - middle[0]) * aside[0] + (row - middle[1]) * aside[1] > 0
     above_chin = (column - chin[0]) * up[0] + (row - chin[1]) * up[1] > 0
     covered |= cv2.dilate(person, element) & beside & above_chin
-    # Beyond the photograph's border crops are black, and stay so.
+    # Black borders of a crop beyond the photograph stay black.
     nothing = cv2.morphologyEx((picture == 0).all(axis=2).astype(np.uint8), cv2.MORPH_OPEN,
                                np.ones((7, 7), np.uint8)) & (1 - (person | head))
     known = ((covered | nothing) == 0).astype(np.float32)

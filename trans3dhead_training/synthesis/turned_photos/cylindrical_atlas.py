@@ -1,4 +1,4 @@
-"""The skin of a head as a flat chart: where the texture of what no photograph shows is made."""
+"""A cylindrical texture of the head, for what a photograph does not show."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from trans3dhead_ros.types import Array, BoolArray, Float32Array, IndexArray
 from trans3dhead_training.core.rasterizer import rasterize
 
 AXIS_X = -0.085
-"""The vertical about which the skull is round, m, head frame."""
+"""m, head frame: the vertical axis of the cylinder."""
 
 _LOW, _HIGH = -0.17, 0.13
 _SIZE = (384, 192)
 _FRONT_DEG = 50.0
-"""Nearer to the nose the chart holds no detail."""
+"""Closer to the nose the atlas holds no detail."""
 _OVER_M = 0.004
 
-# Height in m above the sellion where hair ends, by the angle from the front in degrees.
+# The hairline: height above the sellion (m) by the angle from the front (degrees).
 _HAIRLINE = np.array([
     [0, 0.078], [40, 0.072], [60, 0.045], [75, 0.020], [90, 0.025], [110, 0.028], [122, -0.015],
     [135, -0.070], [180, -0.085]])
@@ -28,31 +28,28 @@ _HAIR_SOFTNESS_M = 0.03
 
 @dataclass(frozen=True, eq=False)
 class CylindricalAtlas:
-    """
-    A cylinder about the head's vertical, cut at the nose: u is the angle, v the height downwards.
-    """
+    """A cylindrical UV layout, cut at the nose: u is the angle, v the height downwards."""
 
     corners: Float32Array
-    """(T, 3, 2) px of every triangle's corners."""
+    """(T, 3, 2) px of each triangle's corners."""
     places: IndexArray
-    """(vertices, 2) px."""
+    """(vertices, 2) px of the vertices."""
     triangles: IndexArray
-    """(T, 3)."""
+    """(T, 3) vertex indices."""
     pixel: IndexArray
-    """(N,) row * width + column that some triangle covers,."""
+    """(N,) covered pixels, row * width + column."""
     triangle: IndexArray
-    """(N,) which,."""
+    """(N,) the triangle that covers each."""
     weights: Float32Array
-    """(N, 3) and where on it."""
+    """(N, 3) barycentric coordinates on it."""
     shows_detail: BoolArray
-    """(T,) triangles whose detail the chart holds: the outermost at their place, beside the face or
-    behind it."""
+    """(T,) outermost triangles beside and behind the face, whose detail the atlas holds."""
     hair: Array
-    """(H, W, 1) 0 (skin) .. 1."""
+    """(H, W, 1) 0 (skin) .. 1 (hair)."""
 
     @classmethod
     def of(cls, points: Array, triangles: IndexArray) -> CylindricalAtlas:
-        """Chart a surface (vertices, 3) m, head frame."""
+        """Lay out a surface (vertices, 3) m, head frame."""
         width, height = _SIZE
         angle = angle_from_front(points)
         back = np.where(angle < 0, angle + np.pi, angle - np.pi)  # 0 at the back of the head
@@ -78,7 +75,7 @@ class CylindricalAtlas:
                    hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None])
 
     def interpolate(self, values: Array) -> Float32Array:
-        """Return (H, W, C) of values (vertices, C); 0 where no triangle is."""
+        """Interpolate values (vertices, C) over the atlas, (H, W, C); 0 where it is empty."""
         width, height = _SIZE
         result = np.zeros((width * height, values.shape[1]), np.float32)
         corners = values.astype(np.float32)[self.triangles[self.triangle]]
@@ -87,18 +84,18 @@ class CylindricalAtlas:
 
 
 def angle_from_front(points: Array) -> Array:
-    """Return radians about the head's vertical of (..., 3) m, 0 at the nose, left positive."""
+    """Return the angle (rad) of (..., 3) m about the vertical: 0 at the nose, left positive."""
     return np.arctan2(points[..., 1], points[..., 0] - AXIS_X)
 
 
 def hair_weight(angle: Array, z: Array, softness: float = _HAIR_SOFTNESS_M) -> Array:
-    """Return 0 (skin) .. 1 (hair) at angles from the front in radians and heights in m."""
+    """Return 0 (skin) .. 1 (hair) for angles from the front (rad) and heights (m)."""
     line = np.interp(np.rad2deg(np.abs(angle)), *_HAIRLINE.T)
     return np.clip((z - line) / softness + 0.5, 0, 1)
 
 
 def hair_strands(chart: CylindricalAtlas) -> Float32Array:
-    """Return (H, W, 1) noise of unit deviation that runs down the head as hair does."""
+    """Return noise (H, W, 1) of unit deviation with vertical streaks."""
     noise = np.random.default_rng(0).standard_normal(chart.hair.shape[:2]).astype(np.float32)
     fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=1.2, sigmaY=9.0)
     coarse = cv2.GaussianBlur(noise, (0, 0), sigmaX=6.0, sigmaY=18.0)

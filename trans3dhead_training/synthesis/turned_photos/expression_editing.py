@@ -1,4 +1,4 @@
-"""Closing eyes and moving the jaw of a photograph by the model's expression shapes."""
+"""Closing the eyes and moving the jaw of a photograph with the head model's blendshapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trans3dhead_training.synthesis.turned_photos.eye_inpainting import UPPER_LI
 from trans3dhead_training.synthesis.turned_photos.head_surface import SIDES
 from trans3dhead_training.synthesis.turned_photos.photograph import Photograph
 
-# Upper over lower lid, landmarks.
+# Landmarks of upper and lower lid, above each other.
 _LIDS = {'R': ((37, 41), (38, 40)), 'L': ((43, 47), (44, 46))}
 _LID_GAP_M = 0.0006
 _EXTRA_BLINK = (-0.3, 0.5)
@@ -25,25 +25,25 @@ class EditedHead:
     """A photograph's head with another expression."""
 
     expression: Array
-    """(E,)."""
+    """(E,) coefficients."""
     head: Array
-    """(V, 3) m, on its labels."""
+    """(V, 3) m, head frame, on the labels."""
     inner: Array
-    """(51, 3) m the labelled points 17-67."""
+    """(51, 3) m, head frame: the labelled points 17-67."""
     uv: Array
-    """(T, 3, 2) px of."""
+    """(T, 3, 2) px of `texture`."""
     texture: Image
     """(h, w, 3) BGR."""
 
 
 def mouth_gap(photograph: Photograph) -> float:
-    """Return m between the inner lips, as labelled."""
+    """Return the labelled distance (m) between the inner lips."""
     upper, lower = (photograph.inner[point - JAW_COUNT] for point in _INNER_MOUTH)
     return float(np.linalg.norm(upper - lower))
 
 
 def eyelid_gap(photograph: Photograph, side: str) -> float:
-    """Return m between the lids of an eye, 'R' or 'L', as labelled."""
+    """Return the labelled distance (m) between the lids of the eye 'R' or 'L'."""
     return float(np.mean([np.linalg.norm(photograph.inner[a - JAW_COUNT]
                                          - photograph.inner[b - JAW_COUNT])
                           for a, b in _LIDS[side]]))
@@ -55,8 +55,10 @@ def edit_expression(
     """
     Close the eyes and open or close the mouth.
 
-    :param blink: (right, left) 0 as they are .. 1 closed.
+    :param photograph: the photograph.
+    :param blink: (right, left) 0 unchanged .. 1 closed.
     :param jaw: added to jawOpen.
+    :return: the edited head.
     """
     surface, texture = photograph.surface, photograph.texture
     names, basis = surface.model.expression_names, surface.expressions
@@ -88,7 +90,7 @@ def edit_expression(
 def _until_lids_meet(
     photograph: Photograph, moved: Array, shape: Array, side: str, amount: float,
 ) -> float:
-    """Return how much more of the blink brings the labelled lids together, which are not ours."""
+    """Return the extra blink coefficient that brings the labelled lids together."""
     gap = speed = wanted = 0.0
     for upper, lower in np.array(_LIDS[side]) - JAW_COUNT:
         open_now = (photograph.inner[upper] - photograph.inner[lower])[2]
@@ -102,9 +104,9 @@ def _with_lids(
     photograph: Photograph, changed: EditedHead, closing: dict[str, float]
 ) -> EditedHead:
     """
-    Cover closing lids with skin from where they come to lie, and lashes at their edge.
+    Texture closing lids with the skin where they come to lie, and lashes at their edge.
 
-    Their own skin is folded away in the photograph: stretched, it would show lashes and shadow.
+    Their own skin is folded in the photograph; stretched, it would show lashes and shadow.
     """
     surface, texture, eyeless = photograph.surface, photograph.texture, photograph.eyeless
     landed = photograph.project(surface.vertices(changed.head))[surface.triangles]
@@ -113,7 +115,7 @@ def _with_lids(
     uv, part = changed.uv, eyeless
     for side, amount in closing.items():
         covered = surface.lids[SIDES.index(side)]
-        if amount > _SHUT:  # nothing of the eye may shine through the seam
+        if amount > _SHUT:  # the eyeball must not show through the seam
             covered = covered | surface.balls[SIDES.index(side)]
         uv = np.where(covered[:, None, None], landed, uv)
         edge = photograph.project(changed.inner[np.array(UPPER_LIDS[side]) - JAW_COUNT])

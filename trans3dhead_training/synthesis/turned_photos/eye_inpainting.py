@@ -1,4 +1,4 @@
-"""Skin for eyes that close: the photograph with its eyes painted over, and lashes on the edge."""
+"""Skin for closing eyes: the photograph without its eyes, and lashes at the lid's edge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trans3dhead_ros.types import Array, Image, IndexArray
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 UPPER_LIDS = {'R': (36, 37, 38, 39), 'L': (42, 43, 44, 45)}
-"""Landmarks from corner to corner; 'R' and 'L' as the expressions' names end."""
+"""Landmarks from corner to corner; 'R' and 'L' are the suffixes of the expressions' names."""
 _EYES = {'R': range(36, 42), 'L': range(42, 48)}
 
 _AROUND_M, _LASHES_M = 0.014, 0.003
@@ -21,23 +21,24 @@ _GRAIN = 1.5
 
 @dataclass(frozen=True, eq=False)
 class EyelessPatch:
-    """A part of the photograph without eyes."""
+    """The region of the eyes, painted over."""
 
     image: Image
     """(h, w, 3) BGR."""
     corner: IndexArray
-    """(2,) px of the photograph, its upper left."""
+    """(2,) px of the photograph, the upper left corner."""
     lash: Array
-    """(3,) BGR, how dark lashes are there."""
+    """(3,) BGR, colour of the lashes."""
 
 
 def remove_eyes(picture: Image, points: Array, metre_px: float) -> EyelessPatch:
     """
-    Paint over both eyes with the skin around them.
+    Paint over both eyes with the surrounding skin.
 
     :param picture: (H, W, 3) BGR.
     :param points: (68, 2) px.
     :param metre_px: px per metre.
+    :return: the region of the eyes.
     """
     eyes = points[36:48]
     reach = _AROUND_M * metre_px + 4
@@ -66,11 +67,13 @@ def remove_eyes(picture: Image, points: Array, metre_px: float) -> EyelessPatch:
 
 def draw_lashes(eyeless: EyelessPatch, edge: Array, metre_px: float, amount: float) -> Image:
     """
-    Return the part with lashes along the edge of a lid.
+    Return the patch with lashes along the edge of a lid.
 
+    :param eyeless: the patch.
     :param edge: (4, 2) px of the photograph, from corner to corner.
-    :param amount: 0..1 how far the lid is closed; an edge that stays where it is keeps its own
-        lashes.
+    :param metre_px: px per metre.
+    :param amount: how far the lid closes, 0..1; a lid that does not move keeps its own lashes.
+    :return: (h, w, 3) BGR.
     """
     across = edge[3] - edge[0]
     length = np.linalg.norm(across)
@@ -78,7 +81,7 @@ def draw_lashes(eyeless: EyelessPatch, edge: Array, metre_px: float, amount: flo
         return eyeless.image
     axis = across / length
     down = np.array([-axis[1], axis[0]])
-    # A lid's edge is an arc, whatever the two labels on it say.
+    # A parabola through the corners, because two labels on the edge are not enough for its shape.
     along, below = (edge - edge[0]) @ axis / length, (edge - edge[0]) @ down
     bend = along * (1 - along)
     height = (bend * below).sum() / max((bend ** 2).sum(), 1e-6)

@@ -1,4 +1,4 @@
-"""Where a person's hair and body are in a photograph, seen from the fitted head."""
+"""Segmentation of hair and body in a photograph, given the fitted head."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def segment_person(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> M
     label[cv2.erode(head, near(0.012)) > 0] = cv2.GC_FGD
     if not ((label & 1) == 0).any() or not (label & 1).any():
         return np.full(picture.shape[:2], int((label & 1).any()), np.uint8)
-    cv2.setRNGSeed(0)  # OpenCV starts the colour clusters at random
+    cv2.setRNGSeed(0)  # OpenCV initialises the colour clusters at random
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, label, None, *models, 2, cv2.GC_INIT_WITH_MASK)
     person = cv2.morphologyEx((label & 1).astype(np.uint8), cv2.MORPH_CLOSE, near(0.010))
@@ -53,12 +53,14 @@ def hair_thickness(
     surface: HeadSurface, pixels: Array, normals: Array, person: Mask, metre_px: float,
 ) -> Array:
     """
-    Measure how far the person reaches beyond the outline of the bare skull.
+    Measure how far the person extends beyond the outline of the bare skull.
 
+    :param surface: the head's surface.
     :param pixels: (vertices, 2) px of the head without hair.
     :param normals: (vertices, 3) camera frame.
-    :param person: (H, W).
-    :return: (vertices,) m, of skin too, where it is not hair's.
+    :param person: (H, W) 1 on the person.
+    :param metre_px: px per metre.
+    :return: (vertices,) m, for skin as well.
     """
     outline = np.flatnonzero((surface.hair > 0.3) & (np.abs(normals[:, 2]) < 0.35))
     chart = np.full((*_CHART[::-1], 1), 0.012, np.float32)
@@ -72,7 +74,7 @@ def hair_thickness(
         column, row = np.round(ray[..., 0]).astype(int), np.round(ray[..., 1]).astype(int)
         known = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         inside = person[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)] > 0
-        # A ray that leaves the picture inside the hair tells nothing.
+        # A ray that leaves the picture inside the hair has no information.
         ends = ~inside & known
         thickness = np.clip(_STEP_M * ends.argmax(1), _THINNEST_M, _THICKEST_M)
         told = known[:, 0] & (ends.any(1) | known.all(1))
@@ -80,7 +82,7 @@ def hair_thickness(
         cell = place[outline] @ [1, _CHART[0]]
         total = np.bincount(cell, told, _CHART[0] * _CHART[1])
         mean = np.bincount(cell, told * thickness, len(total)) / np.maximum(total, 1e-6)
-        # A weak belief in the usual thickness everywhere.
+        # A weak prior of the usual thickness.
         belief = 0.02
         mean = (mean * total + belief * 0.012) / (total + belief)
         known_share = np.minimum(total + belief, 1)

@@ -1,4 +1,4 @@
-"""What turning a photograph needs to know of the head model, computed once."""
+"""The head model prepared for photographs: mouth pocket, hair, texture layout, eyelids."""
 
 from __future__ import annotations
 
@@ -21,53 +21,60 @@ from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import (
 )
 
 SIDES = ('R', 'L')
-"""The person's right and left, as names of expressions end."""
+"""The person's right and left, the suffixes of the expressions' names."""
 
 _LID_MOVES = 0.1
 _NECK_END, _NECK_FADE = -0.145, 0.02
 _INNER_LIPS = slice(60, 68)
 _MOUTH_RINGS = ((0.55, 0.008), (0.0, 0.014))
-"""Share of the mouth's width and depth in m of the rings that close it behind the lips."""
+"""Size (share of the mouth's) and depth (m) of the rings that close the mouth behind the lips."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeadSurface:
     """
-    The head model with its mouth closed by a pocket, hair on its skull and a chart of its skin.
+    The head model with a pocket that closes its mouth, hair on its skull and a texture layout.
 
-    Its vertices are the model's V, then the pocket's; `vertices` makes them.
+    Its vertices are those of the model (V) followed by those of the pocket; `vertices` returns
+    them.
+
+    Example::
+
+        surface = HeadSurface.of(load_head_model())
+        photograph = prepare_photograph(picture, points, fit, surface)
+        (image, labels), = render_poses(photograph, [TargetPose((60.0, 0.0, 0.0))])
     """
 
     model: HeadModel
-    """What it is of."""
+    """The head model."""
     triangles: IndexArray
     """(T, 3) counter-clockwise from outside."""
     pocket: BoolArray
-    """(T,) of the mouth's inside."""
+    """(T,) triangles of the mouth's inside."""
     chart: CylindricalAtlas
-    """Of its skin."""
+    """Its cylindrical texture layout."""
     hair: Array
-    """(vertices,) 0 (skin) .. 1."""
+    """(vertices,) 0 (skin) .. 1 (hair)."""
     neck_fade: Array
     """(vertices,) 0 where the mesh ends .. 1 on the head."""
     eyeball: BoolArray
-    """(vertices,) of the two eyeballs."""
+    """(vertices,) vertices of the eyeballs."""
     lids: BoolArray
-    """(2, T) what moves in a blink of the `SIDES`."""
+    """(2, T) triangles that a blink of each of the `SIDES` moves."""
     balls: BoolArray
-    """(2, T) the eyeballs of the `SIDES`."""
+    """(2, T) triangles of the eyeballs of the `SIDES`."""
     depth_in_mouth: Array
     """(vertices,) 0 at the lips .. 1."""
     expressions: Array
-    """(E, V, 3) the model's."""
+    """(E, V, 3) m, the model's expression basis."""
     parts: tuple[IndexArray, IndexArray]
-    """Which triangles never fade, and which fade where the neck ends."""
+    """Triangles that are opaque, and triangles that fade where the neck ends."""
     lips: IndexArray
-    """Vertices around the mouth's hole."""
+    """Vertices around the hole of the mouth."""
 
     @classmethod
     def of(cls, model: HeadModel) -> HeadSurface:
-        """Prepare a head model whose mouth is a hole in its mesh; another has no pocket."""
+        """Prepare a head model; a mesh without a hole at the mouth gets no pocket."""
         mean = model.mean.double().cpu().numpy()
         triangles = model.triangles.cpu().numpy()
         lips = _mouth_loop(triangles, mean, model.landmark_indices.cpu().numpy()[_INNER_LIPS])
@@ -92,18 +99,18 @@ class HeadSurface:
                    (np.flatnonzero(solid), np.flatnonzero(~solid)), lips)
 
     def vertices(self, head: Array) -> Array:
-        """Return the surface's vertices of the model's (V, 3) m, without hair."""
+        """Return the surface's vertices, without hair, of the model's (V, 3) m."""
         if len(self.lips) == 0:
             return head
         return np.concatenate([head, _pocket_points(head[self.lips])])
 
     def with_hair(self, vertices: Array, thickness: Array) -> Array:
-        """Return the vertices with the skull's ones moved out by their hair (vertices,) m."""
+        """Return the vertices moved outwards by hair of a thickness (vertices,) m."""
         normals = vertex_normals(vertices, self.triangles)
         return vertices + (thickness * self.hair)[:, None] * normals
 
     def model_vertices(self, shape: Array, expression: Array) -> Array:
-        """Return the model's vertices (V, 3) m of coefficients (I,) and (E,)."""
+        """Return the model's vertices (V, 3) m for coefficients (I,) and (E,)."""
         with torch.no_grad():
             vertices = self.model(torch.from_numpy(np.asarray(shape, np.float32))[None],
                                   torch.from_numpy(np.asarray(expression, np.float32))[None])
@@ -111,7 +118,7 @@ class HeadSurface:
 
 
 def neck_fade(z: Array) -> Array:
-    """Return 1 on the head .. 0 where the model's neck ends, of heights in m, head frame."""
+    """Return 0 where the model's neck ends .. 1 on the head, for heights (m, head frame)."""
     return np.clip((z - _NECK_END) / _NECK_FADE, 0, 1)
 
 
@@ -134,7 +141,7 @@ def _boundary_loops(triangles: IndexArray) -> list[list[int]]:
 def _mouth_loop(
     triangles: IndexArray, mean: Array, inner_lips: IndexArray,
 ) -> IndexArray:
-    """Return the hole between the lips, empty where the mesh has none there."""
+    """Return the boundary loop between the lips, empty where the mesh has none."""
     middle = mean[inner_lips].mean(0)
     for loop in _boundary_loops(triangles):
         if np.linalg.norm(mean[loop].mean(0) - middle) < 0.015:
@@ -152,7 +159,7 @@ def _pocket_points(lips: Array) -> Array:
 
 
 def _pocket_triangles(lips: IndexArray, first: int) -> IndexArray:
-    """Close the loop by a ring and a fan; a hole's own direction is that of its filling."""
+    """Close the loop with a ring and a fan."""
     count = len(lips)
     if count == 0:
         return np.empty((0, 3), dtype=np.int64)
@@ -185,7 +192,7 @@ def _depth_in_mouth(model_count: int, count: int) -> Array:
 
 
 def _eyeballs(triangles: IndexArray, count: int) -> BoolArray:
-    """Return (V,) which vertices are not joined to the skin."""
+    """Return which vertices (V,) are not connected to the skin."""
     pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]]])
     graph = csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, label = connected_components(graph, directed=False)
@@ -196,9 +203,17 @@ def spread_displacements(
     places: Array, points: Array, displacements: Array, reach_m: float = 0.03, noise: float = 0.03,
 ) -> Array:
     """
-    Return (V, C): displacements (P, C) at points (P, 3) spread smoothly over places (V, 3), m.
+    Extend displacements at points smoothly over a surface.
 
-    A Gaussian process with a Matérn 3/2 kernel: near a point its displacement, far away none.
+    A Gaussian process with a Matérn 3/2 kernel: a point keeps its displacement, distant ones get
+    none.
+
+    :param places: (V, 3) m, the surface.
+    :param points: (P, 3) m.
+    :param displacements: (P, C) at the points.
+    :param reach_m: length scale of the kernel.
+    :param noise: variance of the observations.
+    :return: (V, C).
     """
     def kernel(a: Array, b: Array) -> Array:
         squared = (a ** 2).sum(1)[:, None] + (b ** 2).sum(1) - 2 * a @ b.T

@@ -1,4 +1,4 @@
-"""Smooth filling of unknown parts of a picture."""
+"""Smooth inpainting."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def inpaint(
     picture: Float32Array, known: Float32Array, otherwise: float | NDArray[np.floating] = 128.0,
 ) -> Float32Array:
     """
-    Fill what is unknown from coarser and coarser means of what is known (pull-push).
+    Fill unknown pixels from coarser and coarser averages of known ones (pull-push).
 
     :param picture: (H, W, C) float32.
-    :param known: (H, W) float32 in 0..1, trust in a pixel.
+    :param known: (H, W) float32 0..1, confidence of a pixel.
     :param otherwise: the colour where nothing is known at all.
-    :return: (H, W, C): the picture where fully known.
+    :return: (H, W, C), the picture where it is fully known.
     """
     height, width = known.shape
     if min(height, width) <= 2:
@@ -30,7 +30,7 @@ def inpaint(
         weight = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
         small = cv2.resize(picture * known[..., None], size, interpolation=cv2.INTER_AREA)
         small /= np.maximum(weight, 1e-6)[..., None]
-        # A few known pixels speak for their whole neighbourhood.
+        # A few known pixels are enough for their neighbourhood.
         coarse = cv2.resize(inpaint(small, np.minimum(4 * weight, 1.0), otherwise), (width, height),
                             interpolation=cv2.INTER_LINEAR)
     return picture * known[..., None] + coarse * (1 - known[..., None])

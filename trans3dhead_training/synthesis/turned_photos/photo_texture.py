@@ -1,4 +1,4 @@
-"""What a photograph shows of a head, made a texture of the whole head."""
+"""The texture of a whole head from one photograph."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurfac
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 LEAST_FACING = 0.12
-"""Cosine between a surface and the line of sight above which the photograph is its texture."""
+"""Cosine between normal and line of sight above which the photograph gives the texture."""
 _HAIR_DOUBT = 0.15
-"""Added to that for hair: near its outline it is mixed with background."""
+"""Added to that for hair, whose outline is mixed with background."""
 _HAIR_EDGE_M, _SKIN_EDGE_M = 0.006, 0.0015
 _BEHIND_M = 0.012
 _SIGHT_PX = 128
 _BLEND = 0.25
 _MOUTH_PX = 8
 _MOUTH_LIGHT = 0.55, 0.12
-"""Of the inner lips' colour, at the lips and deep in an opened mouth."""
+"""Brightness at the lips and deep in an opened mouth, relative to the inner lips."""
 _HAIR_CONTRAST, _HAIR_MOST = 0.5, 8.0
-"""Strands in hair that is not in the photograph: of the deviation of what is; grey levels."""
+"""Contrast of synthesised hair: relative to the visible hair's, and its limit in grey levels."""
 _APART = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
-"""Lightness tells skin from other things less than its hue does, for there are shadows; CIELAB."""
+"""Weights of CIELAB differences: lightness separates skin less than hue, because of shadows."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoVisibility:
-    """What the photograph shows of the posed head."""
+    """What the photograph shows of the fitted head."""
 
     facing: Array
-    """(vertices,) cosine between surface and line of sight, 0 where it is hidden."""
+    """(vertices,) cosine between normal and line of sight, 0 where the vertex is hidden."""
     head: NDArray[np.uint8]
     """(H, W) 1 on the head."""
     neck: NDArray[np.uint8]
@@ -46,27 +46,29 @@ class PhotoVisibility:
 
 @dataclass(frozen=True, eq=False)
 class PhotoTexture:
-    """The photograph, and below it a chart of what it hides."""
+    """A texture image with the photograph, the atlas of what it hides, and the eyeless patch."""
 
     image: Image
-    """(h, w, 3) BGR; the photograph lies at its upper left."""
+    """(h, w, 3) BGR; the photograph is at the upper left."""
     uv: Array
-    """(T, 3, 2) px of it, pixel centres at integers."""
+    """(T, 3, 2) px of the image, pixel centres at integers."""
     opened: Array
-    """(T, 3, 2) the same with the inside of a mouth that was closed."""
+    """(T, 3, 2) the same with a dark inside for a mouth that was closed."""
     eyes_at: tuple[int, int]
-    """(x, y) px, where the part without eyes begins."""
+    """(x, y) px, the upper left corner of the eyeless patch."""
 
 
 def photo_visibility(
     pixels: Array, turned: Array, surface: HeadSurface, shape: tuple[int, ...],
 ) -> PhotoVisibility:
     """
-    Find which vertices a photograph shows.
+    Determine which vertices a photograph shows.
 
     :param pixels: (vertices, 2) px.
     :param turned: (vertices, 3) m, camera axes, z forward.
+    :param surface: the head's surface.
     :param shape: of the photograph.
+    :return: the visibility.
     """
     reduction = max(1.0, max(shape[:2]) / _SIGHT_PX)
     size = (int(np.ceil(shape[1] / reduction)), int(np.ceil(shape[0] / reduction)))
@@ -92,7 +94,16 @@ def photo_visibility(
 def exclude_outline(
     sight: PhotoVisibility, pixels: Array, person: Image, surface: HeadSurface, metre_px: float,
 ) -> PhotoVisibility:
-    """Take out what lies so near the outline of the person (H, W) that it may be background."""
+    """
+    Exclude vertices close to the person's outline, which may show background.
+
+    :param sight: the visibility.
+    :param pixels: (vertices, 2) px.
+    :param person: (H, W) 1 on the person.
+    :param surface: the head's surface.
+    :param metre_px: px per metre.
+    :return: the reduced visibility.
+    """
     distance = cv2.distanceTransform(person, cv2.DIST_L2, 3)
     column, row = np.round(pixels).astype(int).T
     inwards = distance[np.clip(row, 0, len(person) - 1), np.clip(column, 0, person.shape[1] - 1)]
@@ -104,15 +115,18 @@ def project_texture(
     picture: Image, pixels: Array, sight: PhotoVisibility, eyeless: Image, surface: HeadSurface,
 ) -> PhotoTexture:
     """
-    Give every triangle its texture.
+    Assign a texture to every triangle.
 
     :param picture: (H, W, 3) BGR.
-    :param pixels: (vertices, 2) px, the posed head in it.
-    :param eyeless: (h, w, 3) BGR, kept for eyes that close.
+    :param pixels: (vertices, 2) px, the fitted head in it.
+    :param sight: what the photograph shows.
+    :param eyeless: (h, w, 3) BGR, the texture of closing eyes.
+    :param surface: the head's surface.
+    :return: the texture.
     """
     height, width = picture.shape[:2]
     least = LEAST_FACING + _HAIR_DOUBT * surface.hair
-    # Where the chart has the detail, it takes over softly before the photograph ends.
+    # Where the atlas has detail, it replaces the photograph gradually towards its limit.
     needed = least[surface.triangles] + _BLEND * surface.chart.shows_detail[:, None]
     shown = ((sight.facing[surface.triangles] > needed).all(1) | surface.pocket
              | surface.lids.any(0))
@@ -139,10 +153,10 @@ def project_texture(
 
 
 def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) -> Image:
-    """Return (h, w, 3) BGR: skin from skin, hair from hair, over the whole head."""
+    """Return the atlas (h, w, 3) BGR: skin filled from skin, hair from hair."""
     chart = surface.chart
     layers = chart.interpolate(np.column_stack([pixels, trust, surface.hair]))
-    # Softened inwards, so that a doubtful vertex leaves no spot with an edge.
+    # Smoothed inwards, so that single excluded vertices leave no visible edge.
     trust = cv2.GaussianBlur(cv2.erode(layers[..., 2], np.ones((3, 3))), (0, 0), 1.5)
     trust, hair = np.minimum(trust, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
@@ -158,11 +172,11 @@ def _spread_usual(
     colours: Float32Array, known: Float32Array,
 ) -> tuple[Float32Array, float]:
     """
-    Fill (H, W, 3) from what is known of it and looks like most of it.
+    Fill (H, W, 3) from those known pixels that have the most common colour.
 
-    The rest of hair or skin is background, collar, earring: it must not spread.
+    Other colours within hair or skin are background, collar or earrings, which must not spread.
 
-    :return: the filled chart, and the deviation of what is known in grey levels.
+    :return: the filled atlas, and the deviation of the known pixels in grey levels.
     """
     sure = colours[known > 0.5 * known.max()] if known.max() > 0 else colours[:0]
     if len(sure) == 0:

@@ -1,4 +1,4 @@
-"""A labelled photograph as a textured head before a background without it."""
+"""A labelled photograph as a textured head in front of a background without it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from trans3dhead_training.synthesis.turned_photos.photo_texture import (
     project_texture,
 )
 
-# Places of the head frame, m: the middle of the skull, and the height of the chin.
+# m, head frame: the centre of the skull, and a point at the height of the chin.
 _MIDDLE, _CHIN = np.array([-0.085, 0.0, 0.0]), np.array([-0.085, 0.0, -0.10])
 
 
 class RejectedError(ValueError):
-    """A photograph that cannot be turned; the message says why."""
+    """The photograph is not suitable for turning; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,45 @@ class PhotographConfig:
     """Which photographs are turned."""
 
     largest_yaw_deg: float = 50.0
-    """Beyond, one side of the face is not in the picture well enough."""
+    """Largest yaw; beyond it, one side of the face is hardly visible."""
     largest_residual: float = 0.02
-    """Of the fit's inner points, of the landmark box."""
+    """Largest residual of the fit's inner points, relative to the landmark box."""
     smallest_box_px: float = 60.0
-    """Of the landmark box's longer side."""
+    """Least length of the landmark box's longer side."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceFit:
-    """The fit of one face, in box units of its labels (u = 2 (px - box centre) / longer side)."""
+    """
+    The head model fitted to one face.
+
+    In units of the landmark box of its labels, u = 2 (px - box centre) / longer side.
+    """
 
     rotation: Array
     """(3, 3) head -> camera, apparent."""
     translation: Array
-    """(2,)."""
+    """(2,) box units."""
     log_scale: float
     """Log of box units per metre."""
     shape: Array
-    """(I,)."""
+    """(I,) identity coefficients."""
     expression: Array
-    """(E,)."""
+    """(E,) expression coefficients."""
     inner_error: float
-    """Residual of points 17-67, of the box."""
+    """Residual of points 17-67, relative to the box."""
     offsets: Array
-    """(51, 3) m, where labellers put the inner points, seen from the model's landmarks."""
+    """(51, 3) m, from the model's landmarks to where annotators place the inner points."""
 
     @classmethod
     def of_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
         """
-        Take one face of arrays (N, ...) named as these fields.
+        Return one face of arrays (N, ...) named like the fields.
 
-        :param offsets: (51, 3) m, of all of them.
+        :param fits: the arrays.
+        :param row: index of the face.
+        :param offsets: (51, 3) m, shared by all faces.
+        :return: the fit.
         """
         values = {name: np.asarray(fits[name][row], dtype=float)
                   for name in ('rotation', 'translation', 'shape', 'expression')}
@@ -86,36 +93,39 @@ class FaceFit:
 @dataclass(frozen=True, eq=False)
 class Photograph:
     """
-    What is needed to show the head in another pose.
+    A photograph ready to be rendered in another pose.
 
-    Between the photograph and the surface there is weak perspective:
-    px = scale (rotation v)[:2] + translation.
+    The surface projects to the photograph by weak perspective, px = scale (rotation v)[:2] +
+    translation.
     """
 
     surface: HeadSurface
+    """The head's surface."""
     rotation: Array
-    """(3, 3), translation (2,) px, scale px per metre."""
+    """(3, 3) head -> camera."""
     translation: Array
+    """(2,) px."""
     scale: float
+    """px per metre."""
     shape: Array
-    """(I,), expression (E,)."""
+    """(I,) identity coefficients."""
     expression: Array
+    """(E,) expression coefficients."""
     field: Array
-    """(V, 3) m, head frame: what moves the model onto the labels."""
+    """(V, 3) m, head frame: displacement of the model onto the labels."""
     inner: Array
     """(51, 3) m, head frame: the labelled points 17-67."""
     thickness: Array
-    """(vertices,) m of the hair."""
+    """(vertices,) m, thickness of the hair."""
     texture: PhotoTexture
-    """Of the head with that hair."""
+    """Texture of the head with hair."""
     eyeless: EyelessPatch
-    """The photograph without its eyes."""
+    """The photograph's eyes, painted over."""
     backgrounds: tuple[Image, Image]
-    """(H, W, 3) BGR, the photograph with its head painted over, for a head that turns to its left
-    (yaw < 0) and to its right."""
+    """(H, W, 3) BGR, the photograph without its head, for yaw < 0 and for yaw >= 0."""
 
     def project(self, points: Array) -> Array:
-        """Return (..., 2) px of (..., 3) m in the photograph."""
+        """Project points (..., 3) m of the head frame to px (..., 2) of the photograph."""
         return self.scale * (points @ self.rotation[:2].T) + self.translation
 
 
@@ -124,12 +134,16 @@ def prepare_photograph(
     config: PhotographConfig = PhotographConfig(),
 ) -> Photograph:
     """
-    Make a photograph ready to be turned.
+    Prepare a photograph for turning.
 
     :param picture: (H, W, 3) uint8 BGR.
     :param points: (68, 2) px, jaw on the visible contour.
-    :raises RejectedError: with the reason, where the result would not be worth looking at.
-    :raises ValueError: for an array of another shape.
+    :param fit: the head model fitted to it.
+    :param surface: the head's surface.
+    :param config: which photographs are accepted.
+    :return: the photograph.
+    :raises RejectedError: the photograph is not suitable; the message says why.
+    :raises ValueError: an array has another shape.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise ValueError(f'picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}')
@@ -162,7 +176,7 @@ def prepare_photograph(
 def _hair(
     picture: Image, turned: Array, scale: float, translation: Array, surface: HeadSurface,
 ) -> tuple[NDArray[np.uint8], Array]:
-    """Return the person's mask (H, W) and the thickness of its hair (vertices,) m."""
+    """Return the person's mask (H, W) and the thickness (vertices,) m of the hair."""
     pixels = scale * turned[:, :2] + translation
     sight = photo_visibility(pixels, turned, surface, picture.shape)
     person = segment_person(picture, sight.head | sight.neck, scale)
@@ -186,7 +200,7 @@ def _onto_labels(
     head: Array, points: Array, fit: FaceFit, scale: float, translation: Array,
     surface: HeadSurface,
 ) -> tuple[Array, Array]:
-    """Return the field (V, 3) that puts the head on its labels, and the labelled (51, 3) points."""
+    """Return the head's displacement (V, 3) onto its labels, and the labels (51, 3) m."""
     model = surface.model
     landmarks = head[model.landmark_indices.numpy()]
     candidates = head[model.contour_indices.numpy()]
@@ -195,7 +209,7 @@ def _onto_labels(
     contour = candidates[np.arange(JAW_COUNT), chosen]
     control = np.concatenate([contour, landmarks[JAW_COUNT:] + fit.offsets])
     missing = points - (scale * control @ fit.rotation[:2].T + translation)
-    # Along the outline a jaw point may lie anywhere.
+    # The position of a jaw point along the outline is arbitrary.
     along = np.gradient(points[:JAW_COUNT], axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     jaw = missing[:JAW_COUNT]

@@ -1,4 +1,4 @@
-"""Which photograph is turned to which pose, so that together they hold every pose alike."""
+"""Sampling of target poses, so that photographs and turned pictures cover all yaws evenly."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ from trans3dhead_training.synthesis.turned_photos.turned_renderer import SIZE, r
 
 @dataclass(frozen=True)
 class PoseSamplerConfig:
-    """How turns are drawn."""
+    """Distribution of target poses."""
 
     largest_yaw_deg: float = 90.0
-    """Of a turned picture, to either side."""
+    """Largest yaw of a turned picture, to either side."""
     largest_pitch_deg: float = 40.0
-    """Of a turned picture."""
+    """Largest pitch of a turned picture."""
     pitch_sigma_deg: float = 14.0
-    """Of the change of pitch."""
+    """Standard deviation of the change of pitch."""
     largest_lift_deg: float = 25.0
-    """Of the chin, under which no photograph shows the neck."""
+    """Largest upward change of pitch; photographs do not show the neck below the chin."""
     roll_sigma_deg: float = 3.0
-    """Of the roll in the plane that is added."""
+    """Standard deviation of the added roll."""
     two_sided_deg: float = 10.0
-    """A head within this yaw shows both cheeks, and may turn to either side."""
+    """A head within this yaw shows both cheeks and may turn to either side."""
     back_deg: float = 4.0
     """How far a head may turn back towards the camera."""
     blinks: float = 0.25
-    """Share of pictures with closing eyes; `wholly` of them close, the others half."""
+    """Share of pictures with both eyes closing."""
     wholly: float = 0.7
+    """Share of those whose eyes close completely."""
     winks: float = 0.03
-    """Share with one eye closed."""
+    """Share of pictures with one eye closed."""
     jaws: float = 0.15
-    """Share with a moved jaw."""
+    """Share of pictures with a moved jaw."""
 
 
-# A mouth that is shut, one that is wide open, and an eye that is shut already; m.
+# Thresholds on the gap of a closed mouth, an open mouth and a closed eye, m.
 _SHUT_MOUTH_M, _OPEN_MOUTH_M, _SHUT_EYE_M = 0.003, 0.010, 0.004
 
 
@@ -56,16 +57,19 @@ def assign_yaws(
     config: PoseSamplerConfig = PoseSamplerConfig(), beside: Array | None = None,
 ) -> list[Array]:
     """
-    Share out yaws that are evenly spread over -largest..largest among photographs.
+    Distribute uniform yaws in -largest..largest among photographs.
 
-    Turning shows only what a photograph shows, so a head turned to one side is turned farther to
-    that side; a nearly frontal one to either. Frontal yaws therefore go to frontal photographs.
+    Turning shows only what a photograph shows, so a head is turned farther to the side that it
+    faces, and a nearly frontal one to either side. Frontal yaws therefore go to frontal
+    photographs.
 
     :param source_yaws: (N,) degrees.
-    :param per_photo: turns of a photograph, on average.
-    :param beside: (M,) degrees, pictures that are there already: with them, not by themselves, the
-        turns are even.
-    :return: N arrays of yaws in degrees; some photographs may have none.
+    :param per_photo: mean number of turned pictures of a photograph.
+    :param generator: source of the choices.
+    :param config: limits of the poses.
+    :param beside: (M,) degrees, yaws of existing pictures; the distribution is uniform together
+        with them.
+    :return: N arrays of yaws in degrees, some of them possibly empty.
     """
     source_yaws = np.asarray(source_yaws, dtype=float)
     count = round(len(source_yaws) * per_photo)
@@ -75,7 +79,7 @@ def assign_yaws(
                          np.empty(0) if beside is None else np.asarray(beside, float), generator)
     given: list[list[float]] = [[] for _ in source_yaws]
     taken = np.zeros(len(source_yaws)) + generator.random(len(source_yaws)) / 2
-    # The yaws that fewest photographs can serve first.
+    # First the yaws that the fewest photographs can be turned to.
     for target in targets[np.argsort(np.abs(targets), kind='stable')]:
         fits = can_turn_to(source_yaws, target, config)
         if not fits.any():
@@ -89,14 +93,14 @@ def assign_yaws(
 def _even_yaws(
     count: int, largest: float, beside: Array, generator: np.random.Generator,
 ) -> Array:
-    """Return (count,) yaws within -largest..largest that even out those beside them."""
+    """Return (count,) yaws that make the distribution uniform together with those beside them."""
     bins = 36
     present = np.histogram(beside, bins, (-largest, largest))[0]
-    # As water fills a vessel: up to one level wherever the ground lies below it.
+    # Water-filling: every bin below a common level is filled up to it.
     ground = np.sort(present)
     levels = (count + np.cumsum(ground)) / np.arange(1, bins + 1)
     level = levels[np.flatnonzero(levels >= ground)[-1]]
-    # Rounded along the cumulative sum, so that the shares add up to the count.
+    # Rounding the cumulative sum keeps the total.
     edges = np.round(np.cumsum(np.clip(level - present, 0, None)) + 1e-6).astype(int)
     shares = np.diff(edges, prepend=0)
     low = np.linspace(-largest, largest, bins + 1)[:-1]
@@ -108,7 +112,7 @@ def _even_yaws(
 def can_turn_to(
     source_yaws: Array, target: float, config: PoseSamplerConfig = PoseSamplerConfig()
 ) -> Array:
-    """Return (N,) bool: photographs whose heads may be turned to this yaw."""
+    """Return which photographs (N,) may be turned to a yaw in degrees."""
     side = np.sign(target) if target else 1.0
     beyond = np.abs(target) >= side * source_yaws - config.back_deg
     return beyond & (side * source_yaws >= -config.two_sided_deg)
@@ -118,13 +122,13 @@ def sample_target_pose(
     photograph: Photograph, yaw: float, generator: np.random.Generator,
     config: PoseSamplerConfig = PoseSamplerConfig(),
 ) -> TargetPose:
-    """Return a turn to this yaw in degrees with random pitch, roll and expression."""
+    """Return a target pose with this yaw (degrees) and random pitch, roll and expression."""
     _, pitch, roll = euler_from_rotation(photograph.rotation)
     chance = generator.random(6)
     nod = np.clip(generator.normal(0, config.pitch_sigma_deg),
                   -config.largest_pitch_deg, config.largest_lift_deg)
     pitch = float(np.clip(pitch + nod, -config.largest_pitch_deg, config.largest_pitch_deg))
-    # Roll about the nose is a lean towards the camera in profile: it fades.
+    # In profile, roll about the nose becomes a lean towards the camera, so it is reduced.
     roll *= np.cos(np.deg2rad(yaw))
     roll = float(roll + generator.normal(0, config.roll_sigma_deg))
     amount = 1.0 if chance[1] < config.wholly else float(generator.uniform(0.25, 0.9))
@@ -151,12 +155,18 @@ def render_random_poses(
     config: PoseSamplerConfig = PoseSamplerConfig(),
 ) -> Iterator[tuple[Image, TurnedFace]]:
     """
-    Yield turned pictures of one labelled photograph and their truth.
+    Yield turned pictures of one labelled photograph and their labels.
 
     :param picture: (H, W, 3) uint8 BGR.
     :param points: (68, 2) px, jaw on the visible contour.
-    :param yaws: degrees, as `assign_yaws` shares them out; a number draws so many at random.
-    :raises RejectedError: with the reason, for a photograph not fit to be turned.
+    :param fit: the head model fitted to it.
+    :param surface: the head's surface.
+    :param generator: source of the choices.
+    :param yaws: degrees, as `assign_yaws` returns them, or the number of random ones.
+    :param size: px, side of the pictures.
+    :param config: distribution of the poses.
+    :yield: a picture (size, size, 3) BGR and its labels.
+    :raises RejectedError: the photograph is not suitable; the message says why.
     """
     photograph = prepare_photograph(picture, points, fit, surface)
     if isinstance(yaws, int):

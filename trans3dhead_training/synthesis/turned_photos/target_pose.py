@@ -1,4 +1,4 @@
-"""A photograph's head in a new pose, and the labels that follow from it."""
+"""A photograph's head in a new pose, and the labels that follow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trans3dhead_training.synthesis.turned_photos.expression_editing import edit
 from trans3dhead_training.synthesis.turned_photos.photograph import Photograph
 
 PIVOT = np.array([-0.095, 0.0, -0.10])
-"""Where a head turns on its neck, m, head frame."""
+"""m, head frame: the point about which a head turns on its neck."""
 
 
 @dataclass(frozen=True)
@@ -24,40 +24,40 @@ class TargetPose:
     """A new pose and expression."""
 
     euler_deg: tuple[float, float, float]
-    """(yaw, pitch, roll) of the new picture, the convention of `geometry`."""
+    """(yaw, pitch, roll) of the new picture, in the convention of `geometry`."""
     blink: tuple[float, float] = (0.0, 0.0)
-    """(right, left) 0..1, how far the eyes close from where they are."""
+    """(right, left) 0..1, how far the eyes close."""
     jaw: float = 0.0
-    """Added to the model's jawOpen; below 0 closes an open mouth."""
+    """Added to jawOpen; a negative value closes an open mouth."""
 
 
 @dataclass(frozen=True, eq=False)
 class TurnedFace:
     """
-    Truth of a turned picture, px of that picture (pixel centres at integers).
+    The labels of a turned picture, px of that picture (pixel centres at integers).
 
-    u = exp(log_scale) (rotation V)[:2] + translation, but for what moved the model onto its labels.
+    u = exp(log_scale) (rotation V)[:2] + translation, apart from the displacement onto the labels.
     """
 
     landmarks: Array
-    """(68, 3) the 3D definition, z px, smaller nearer, 0 at the sellion; the inner 51 are the
+    """(68, 3) the 3D definition; z in px, smaller nearer, 0 at the sellion. The inner 51 are the
     labelled points."""
     contour: Array
     """(17, 2) jaw on the visible contour."""
     visible: BoolArray
-    """(68,) of `landmarks`."""
+    """(68,) visibility of `landmarks`."""
     rotation: Array
-    """(3, 3) apparent."""
+    """(3, 3) apparent rotation, head -> camera."""
     translation: Array
-    """(2,)."""
+    """(2,) px."""
     log_scale: float
     """Log of px per metre."""
     shape: Array
-    """(I,)."""
+    """(I,) identity coefficients."""
     expression: Array
-    """(E,)."""
+    """(E,) expression coefficients."""
     vertices_px: Array
-    """(V, 3) x, y, depth of the head model's vertices, on the labels."""
+    """(V, 3) x, y, depth of the head model's vertices, displaced onto the labels."""
 
     @property
     def box(self) -> Array:
@@ -67,25 +67,26 @@ class TurnedFace:
 
 @dataclass(frozen=True, eq=False)
 class PosedHead:
-    """What a picture shows, before it is drawn."""
+    """What a picture shows, before it is rendered."""
 
     photograph: Photograph
+    """The photograph."""
     vertices: Array
     """(vertices, 3) px, px, m."""
     uv: Array
-    """(T, 3, 2) px of."""
+    """(T, 3, 2) px of `texture`."""
     texture: Image
     """(h, w, 3) BGR."""
     background: Image
     """(size, size, 3) BGR."""
     truth: TurnedFace
-    """All landmarks still count as seen."""
+    """The labels; visibility is not yet determined."""
     landmark_depth: Array
-    """(68,) m, as those of `vertices`."""
+    """(68,) m, in the coordinates of `vertices`."""
 
 
 def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256) -> PosedHead:
-    """Place the head, its background and its labels in a picture (size, size)."""
+    """Place head, background and labels in a picture (size, size)."""
     surface, model = photograph.surface, photograph.surface.model
     rotation = rotation_from_euler(np.array(target.euler_deg))
     changed = edit_expression(photograph, target.blink, target.jaw)
@@ -97,7 +98,7 @@ def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256)
                              torch.from_numpy(rotation)[None])[0].numpy()
     contour = candidates[np.arange(JAW_COUNT), chosen]
 
-    # The pivot stays where it is; then the crop about the new landmark box.
+    # The head turns about the pivot; then it is cropped about the new landmark box.
     turned = landmarks @ rotation.T
     translation = photograph.project(PIVOT) - photograph.scale * (rotation @ PIVOT)[:2]
     flat = photograph.scale * turned[:, :2] + translation
@@ -127,7 +128,7 @@ def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256)
 def _background(
     photograph: Photograph, target: TargetPose, zoom: float, shift: Array, size: int,
 ) -> Image:
-    """Cut the crop from the photograph without its head, turned in the plane as the head was."""
+    """Return the crop of the photograph without its head, rotated in the plane like the head."""
     roll = euler_from_rotation(photograph.rotation)[2]
     angle = np.deg2rad(target.euler_deg[2] - roll)
     c, s = np.cos(angle), np.sin(angle)

@@ -1,4 +1,4 @@
-"""Draws turned photographs."""
+"""Rendering of turned photographs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from trans3dhead_training.synthesis.turned_photos.target_pose import (
 SIZE = 256
 _DISTANCE_M = 8.0
 _VISIBLE_TOLERANCE_M = 0.008
-"""What may lie before a landmark that is still seen: the curve of the skin within a pixel."""
+"""A landmark counts as visible if the surface is at most that much nearer."""
 
 _NECK = 1
-"""Index of the second of a surface's parts."""
+"""Index of the neck in the surface's parts."""
 
 
 def turn_photograph(
@@ -47,8 +47,12 @@ def turn_photograph(
 
     :param picture: (H, W, 3) uint8 BGR.
     :param points: (68, 2) px, jaw on the visible contour.
-    :return: (size, size, 3) BGR, whose side is twice the new landmark box's, and its truth.
-    :raises RejectedError: with the reason, for a photograph not fit to be turned.
+    :param fit: the head model fitted to it.
+    :param surface: the head's surface.
+    :param to: the target pose.
+    :param size: px, side of the picture.
+    :return: (size, size, 3) BGR, with twice the side of the new landmark box, and its labels.
+    :raises RejectedError: the photograph is not suitable; the message says why.
     """
     return next(render_poses(prepare_photograph(picture, points, fit, surface), [to], size))
 
@@ -56,7 +60,7 @@ def turn_photograph(
 def render_poses(
     photograph: Photograph, turns: Sequence[TargetPose], size: int = SIZE, oversampling: int = 2,
 ) -> Iterator[tuple[Image, TurnedFace]]:
-    """Yield a picture (size, size, 3) BGR and its truth for every turn."""
+    """Yield a picture (size, size, 3) BGR and its labels for every target pose."""
     for to in turns:
         yield render_posed_head(pose_photograph(photograph, to, size), size, oversampling)
 
@@ -64,7 +68,7 @@ def render_poses(
 def render_posed_head(
     posed: PosedHead, size: int = SIZE, oversampling: int = 2
 ) -> tuple[Image, TurnedFace]:
-    """Draw a picture (size, size, 3) BGR and mark which landmarks are seen in it."""
+    """Render a picture (size, size, 3) BGR and determine the visible landmarks."""
     drawn = render([_scene(posed, size)], oversampling)
     truth = posed.truth
     column, row = np.clip(np.round(truth.landmarks[:, :2]), 0, size - 1).astype(int).T
@@ -78,7 +82,7 @@ def render_posed_head(
 def _fade_neck(
     image: Image, part: NDArray[np.int16], depth: Float32Array, posed: PosedHead,
 ) -> None:
-    """Let the body show through where the model's neck ends; in place."""
+    """Blend the neck into the background where the model ends, in place."""
     row, column = np.nonzero(part == _NECK)
     truth = posed.truth
     across = (np.column_stack([column, row]) - truth.translation) / np.exp(truth.log_scale)
@@ -90,11 +94,11 @@ def _fade_neck(
 
 
 def _scene(posed: PosedHead, size: int) -> Scene:
-    """Place the head before a camera that sees what weak perspective does."""
+    """Return a scene whose perspective camera shows the weak perspective of the posed head."""
     scale, middle = np.exp(posed.truth.log_scale), (size - 1) / 2
     z = _DISTANCE_M + posed.vertices[:, 2]
     focal = scale * _DISTANCE_M
-    # Spread with depth, so that the perspective camera shows exactly the parallel projection.
+    # Scaled with depth, which cancels the perspective division.
     placed = np.column_stack([(posed.vertices[:, :2] - middle) * (z / focal)[:, None], z])
     vertices = torch.from_numpy(placed.astype(np.float32))
     surface, texture = posed.photograph.surface, posed.texture
