@@ -1,8 +1,8 @@
 """
-The labels of a synthetic head, computed from its exact geometry.
+Labels of a synthetic head, computed from its exact geometry.
 
-Everything is px of the picture (pixel centres at integers) or the camera optical frame, as
-`geometry` lays down; depths are px, smaller nearer, 0 at the sellion.
+Positions are px of the picture (pixel centres at integers) or m in the camera optical frame, as in
+`geometry`; depths are px, smaller nearer, 0 at the sellion.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
@@ -20,15 +19,15 @@ from trans3dhead_ros.types import Array, BoolArray, Float32Array, IndexArray
 from trans3dhead_training.core.alignment import fit_weak_perspective
 
 VISIBLE_TOLERANCE = 0.008
-"""m by which the head's own surface may lie before a landmark that still counts as seen: lashes,
-the curve of the skin within a pixel. What is worn or held has no such allowance."""
+"""m: a landmark counts as visible where the head's own surface is at most that much nearer, for
+lashes and the curvature within a pixel. Occluders have no such tolerance."""
 
 _MIDDLE = JAW_COUNT // 2
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticHead:
-    """Truth of one head in one picture."""
+    """The labels of one head in one picture."""
 
     box: Array
     """(4,) x0 y0 x1 y1 px, tight around the 68 points of the 3D definition."""
@@ -37,44 +36,46 @@ class SyntheticHead:
     translation_camera: Array
     """(3,) m, the sellion in the camera optical frame."""
     rotation: Array
-    """(3, 3) the apparent rotation in a crop about the box: the ray through its centre is divided
-    out of `rotation_camera`."""
+    """(3, 3) apparent rotation in a crop about the box: `rotation_camera` without the rotation of
+    the ray through its centre."""
     translation: Array
-    """(2,) px and the log of px per metre: `u = exp(log_scale) (rotation V)[:2] + translation`, the
-    best for the face's vertices V of the head model with this `shape` and `expression`."""
+    """(2,) px, of the weak perspective `u = exp(log_scale) (rotation V)[:2] + translation` that
+    fits best to the face's vertices V of the head model with this `shape` and `expression`."""
     log_scale: float
+    """Log of px per metre, of the same weak perspective."""
     landmarks: Array
     """(68, 3) px, the 3D definition: x, y, depth."""
     contour: Array
     """(17, 2) px, the jaw points on the visible contour."""
     visible: BoolArray
-    """(68,) whether a point is in the picture and nothing hides it."""
+    """(68,) whether a point lies in the picture and is not occluded."""
     shape: Array
-    """(50,) and (53,) coefficients of our head model; a person's finer modes are not among them."""
+    """(50,) identity coefficients of the head model, which lacks a person's finer modes."""
     expression: Array
+    """(53,) expression coefficients of the head model."""
     vertices_px: Array
-    """(V, 3) px, the true vertices: x, y, depth. They hold what `shape` cannot."""
+    """(V, 3) px, the true vertices, finer modes included: x, y, depth."""
 
 
 @dataclass(frozen=True, eq=False)
 class ContourCurves:
     """
-    Level curves of the skin over which each jaw point slides, as points on the mesh's edges.
+    Level curves of the skin on which each jaw point slides to the visible contour.
 
-    `visible_contour` chooses among vertices at the jaw point's height, from it towards the middle
-    of the face; these are the places where the mesh's edges cross that very height, so the same
-    curve, finer and free of steps between vertices.
+    `head_model.visible_contour` chooses among vertices at the height of the jaw point; a curve
+    consists of the points where the mesh's edges cross that height, which is finer and has no
+    steps.
     """
 
     ends: IndexArray
-    """(17, K, 2) vertices of the edges; the first one of each curve, and what fills it up to K, is
-    the jaw point itself, twice."""
+    """(17, K, 2) end vertices of the crossed edges; the first entry of each curve, and the padding
+    up to K, is the jaw point itself, twice."""
     share: Array
-    """(17, K) share of the second end."""
+    """(17, K) weight of the second end."""
 
     @classmethod
     def of(cls, model: HeadModel) -> ContourCurves:
-        """Cut the model's mean; on other heads the curves move with the mesh."""
+        """Compute the curves on the model's mean; on other heads they move with the mesh."""
         vertices = model.mean.detach().cpu().numpy().astype(np.float64)
         landmarks = model.landmark_indices.cpu().numpy()
         triangles = model.triangles.cpu().numpy()
@@ -101,10 +102,11 @@ class ContourCurves:
         Return the jaw points (17, 2) px on the visible contour.
 
         :param vertices: (V, 3) m, camera frame.
-        :param pixels: (V, 2) their projections.
+        :param pixels: (V, 2) px, their projections.
         :param rotation: (3, 3) apparent rotation, head → camera optical frame.
+        :return: (17, 2) px.
         """
-        # Interpolated in space: straight lines stay straight under perspective, ratios do not.
+        # Perspective-correct interpolation: ratios in space are not ratios in the picture.
         weight = self.share / vertices[self.ends[..., 1], 2]
         other = (1 - self.share) / vertices[self.ends[..., 0], 2]
         weight = (weight / (weight + other))[..., None]
@@ -117,7 +119,7 @@ class ContourCurves:
 def _level_crossings(
     vertices: Array, edges: IndexArray, jaw: Array, inner: Array,
 ) -> tuple[IndexArray, Array]:
-    """Where edges cross the height of a jaw point, from it as far inwards as the candidates go."""
+    """Return the edges that cross a jaw point's height up to the innermost candidate, and where."""
     side = np.sign(jaw[1])
     first, second = vertices[edges[:, 0]], vertices[edges[:, 1]]
     crosses = (first[:, 2] - jaw[2]) * (second[:, 2] - jaw[2]) < 0
@@ -125,7 +127,7 @@ def _level_crossings(
     share = (jaw[2] - first[:, 2]) / (second[:, 2] - first[:, 2])
     crossing = first + share[:, None] * (second - first)
     out = side * crossing[:, 1]
-    # The neck and the inside of the ear lie behind, the middle of the face beyond the candidates.
+    # Excludes the neck and the inside of the ear (behind) and the middle of the face (beyond).
     kept = ((out > max(side * inner[1], 0.0)) & (out < side * jaw[1] + 0.002)
             & (crossing[:, 0] > jaw[0] - 0.002))
     return edges[kept], share[kept]
@@ -133,20 +135,23 @@ def _level_crossings(
 
 @dataclass(frozen=True, eq=False)
 class HeadLabeller:
-    """Turns exact geometry into labels; one for all pictures."""
+    """Computes labels from exact geometry; one serves all pictures."""
 
     model: HeadModel
+    """The head model of the labels, on the CPU."""
     curves: ContourCurves
+    """The level curves of its jaw points."""
     face: BoolArray
-    """(V,) bool, the vertices that placement fits. Near to the camera the back of a head looks
-    smaller than its face, and no single scale fits both; fits to photographs see the face."""
+    """(V,) bool, the vertices that the weak perspective is fitted to. Close to the camera no single
+    scale fits both face and back of the head; fits to photographs see the face."""
 
     @classmethod
     def of(cls, model: HeadModel) -> HeadLabeller:
         """
         Prepare the level curves of a head model.
 
-        :param model: on the CPU, with the identity modes and expressions that labels are to have.
+        :param model: on the CPU, with the identity modes and expressions of the labels.
+        :return: the labeller.
         """
         mean = model.mean.detach().cpu().numpy()
         ear = mean[model.landmark_indices.cpu().numpy()[0], 0]
@@ -158,22 +163,24 @@ class HeadLabeller:
         cover: BoolArray | None = None,
     ) -> SyntheticHead:
         """
-        Return the truth of one head.
+        Return the labels of one head.
 
         :param vertices: (V, 3) m, head frame: the person's true vertices at the model's sampling.
-        :param rotation: (3, 3), translation: (3,) m: head → camera optical frame; all of the head
-            lies before the camera.
+        :param rotation: (3, 3) head → camera optical frame.
+        :param translation: (3,) m, head → camera optical frame; the whole head is in front of the
+            camera.
         :param intrinsics: (3, 3) px.
-        :param shape: (I,) of our model.
-        :param expression: (E,) of our model.
-        :param depth: (H, W) m, what the picture shows at each pixel centre, inf where nothing; None
-            leaves every point visible.
-        :param cover: (H, W) where that is no part of a head: hair, cloth, glasses, things.
-        :raises ValueError: for a head that is not wholly before the camera.
+        :param shape: (I,) of the head model.
+        :param expression: (E,) of the head model.
+        :param depth: (H, W) m, depth at each pixel centre, inf in the background; without it every
+            point is visible.
+        :param cover: (H, W) where the picture shows an occluder: hair, cloth, glasses, objects.
+        :return: the labels.
+        :raises ValueError: the head is not wholly in front of the camera.
         """
         camera = vertices @ rotation.T + translation
         if camera[:, 2].min() <= 0.0:
-            raise UserError('translation: the head is not wholly before the camera')
+            raise ValueError('translation: the head is not wholly in front of the camera')
         pixels = project_points(camera, intrinsics)
         indices = self.model.landmark_indices.numpy()
         points = pixels[indices]
@@ -196,7 +203,7 @@ class HeadLabeller:
             vertices_px=np.column_stack([pixels, local_depth]))
 
     def model_vertices(self, shape: Array, expression: Array) -> Array:
-        """Return the model's vertices (V, 3) m, head frame, of one head's coefficients."""
+        """Return the head model's vertices (V, 3) m, head frame, for coefficients (I,) and (E,)."""
         with torch.no_grad():
             head = self.model(*(torch.from_numpy(np.asarray(value, np.float32))[None]
                                 for value in (shape, expression)))
@@ -204,17 +211,18 @@ class HeadLabeller:
 
 
 def project_points(points: Array, intrinsics: Array) -> Array:
-    """Return the pixels (..., 2) of points (..., 3) m before an undistorted camera."""
+    """Project points (..., 3) m to the pixels (..., 2) of an undistorted camera."""
     return points[..., :2] / points[..., 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
 
 
 def apparent_rotation(rotation: Array, box: Array, intrinsics: Array) -> Array:
     """
-    Return how a head looks turned in a crop about its box, without the viewing ray.
+    Return the rotation of a head as it appears in a crop about its box.
 
     :param rotation: (3, 3) head → camera optical frame.
     :param box: (4,) px.
     :param intrinsics: (3, 3) px.
+    :return: (3, 3), without the rotation of the viewing ray.
     """
     centre = (box[:2] + box[2:]) / 2
     ray = np.append((centre - intrinsics[:2, 2]) / intrinsics[[0, 1], [0, 1]], 1.0)
@@ -225,15 +233,15 @@ def visible_points(
     points: Array, z: Array, depth: Float32Array, cover: BoolArray | None = None,
 ) -> BoolArray:
     """
-    Tell which points nothing hides, from the picture's depth.
+    Return which points are visible, by the depth of the picture.
 
-    A point counts as seen when any of the nine pixels around it shows nothing nearer: outlines fall
-    between pixels, and clear glass leaves only some samples.
+    A point is visible if any of the nine pixels around it shows nothing nearer, because outlines
+    fall between pixels and clear glass covers only some samples.
 
     :param points: (P, 2) px.
     :param z: (P,) m.
-    :param depth: (H, W) m, inf where nothing is.
-    :param cover: (H, W) where the picture shows no part of a head.
+    :param depth: (H, W) m, inf in the background.
+    :param cover: (H, W) where the picture shows an occluder.
     :return: (P,) bool; False outside the picture.
     """
     height, width = depth.shape
