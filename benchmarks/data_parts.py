@@ -1,7 +1,7 @@
 """What each part of the data is worth: validation errors of networks trained with and without it.
 
     trans3dhead train --config config/train.yaml data=DATA output=RUN minutes=0 steps=N threads=1 \
-        heads.use_fits=… heads.shares.turned=… heads.shares.synthetic=…
+        sampling.use_fits=… sampling.shares.turned=… sampling.shares.synthetic=…
     python benchmarks/data_parts.py --data DATA RUN/last.safetensors …
 
 Every checkpoint is measured on the held-out heads of every part of DATA, none of which was trained
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.engine.validation import validate
 
@@ -36,7 +36,7 @@ def main() -> None:
         print(f'{"":40s}' + ''.join(f'{name.replace("_percent", ""):>16s}' for name in COLUMNS))
         for path in arguments.checkpoints:
             network, _ = load_checkpoint(path, device)
-            heads = Heads.read(arguments.data, network.head_model, (part.name,), True,
+            heads = HeadDataset.read(arguments.data, network.head_model, (part.name,), True,
                                network.config.input_size, network.config.crop_scale)
             figures = validate(network, heads, device, by_yaw=True)
             name = '/'.join(path.parts[-2:])

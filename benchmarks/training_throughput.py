@@ -1,19 +1,20 @@
-r"""How much of the network's bare speed a training keeps.
+r"""
+How much of the speed of the network alone a training keeps.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/training_throughput.py \
         [--data runs/data] [--threads 2] [key=value …]
 
 Bare is the network alone: forward over one batch that lies ready, and backward from the plain sum
-of its answers. The loop is what a training does at every step: take the next batch, which a thread
-makes meanwhile (pictures decoded, cropped, augmented), schedule, the same forward, the criterion,
-backward, clipping, AdamW, the average of the weights, the figures of the step. Same batch size,
-precision and threads. Validations, which come every few minutes, are in neither.
+of its outputs. The loop is what a training does in every step: take the next batch, which a thread
+makes in the meantime (decode, crop and augment pictures), schedule, the same forward, the
+criterion, backward, clipping, AdamW, the average of the weights, the losses of the step. Batch
+size, precision and threads are the same. Validations, which come every few minutes, are in neither.
 
 `trans3dhead train` sets that variable itself: without it PyTorch's threads keep their cores busy
 while they wait, and the loader has none (83 % kept on two cores, not 88 to 92 %).
 
 Both take turns, some steps each, and the median ratio over the rounds is the figure: whatever else
-the machine does hits them alike.
+the machine does affects both alike.
 """
 
 import argparse
@@ -29,8 +30,8 @@ import torch
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.data.prefetch import prefetched
 from trans3dhead_training.engine.config import load_config
-from trans3dhead_training.engine.running_mean import Meter
-from trans3dhead_training.engine.training_loop import Run
+from trans3dhead_training.engine.csv_log import MeanMeter
+from trans3dhead_training.engine.trainer import Trainer
 
 
 def timed(action: Callable[[], object], steps: int, device: torch.device) -> float:
@@ -43,35 +44,39 @@ def timed(action: Callable[[], object], steps: int, device: torch.device) -> flo
     return (time.perf_counter() - started) / steps
 
 
-def bare_step(run: Run, batch: Batch) -> None:
-    outputs = run.precision.forward(batch.crops)
+def bare_step(trainer: Trainer, batch: Batch) -> None:
+    outputs = trainer.network.forward_layers(batch.crops)
     total = sum(value.sum() for value in (*outputs.points, *outputs.parameters,
                                           outputs.point_scale, outputs.score))
-    run.optimizer.zero_grad(set_to_none=True)
-    run.precision.scaler.scale(total).backward()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    total.backward()
 
 
-def parts_of_a_step(run: Run, batch: Batch, steps: int) -> dict[str, float]:
+def parts_of_a_step(trainer: Trainer, batch: Batch, steps: int) -> dict[str, float]:
     """Return the median milliseconds of each part of a step that the bare network lacks."""
-    outputs = run.precision.forward(batch.crops)
-    loss, _ = run.criterion(outputs, batch)
+    outputs = trainer.network.forward_layers(batch.crops)
+    loss, _ = trainer.criterion(outputs, batch)
     loss.backward()
 
     def criterion() -> None:
         leaves = tuple(value.detach().requires_grad_() for value in (
             *outputs.points, *outputs.parameters, outputs.point_scale, outputs.score))
         layers = len(outputs.points)
-        own = type(outputs)(leaves[:layers], leaves[layers:2 * layers], *leaves[2 * layers:])
-        run.criterion(own, batch)[0].backward()
+        detached = type(outputs)(leaves[:layers], leaves[layers:2 * layers], *leaves[2 * layers:])
+        trainer.criterion(detached, batch)[0].backward()
+
+    def clip_and_step() -> None:
+        torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), 5.0)
+        trainer.optimizer.step()
 
     parts = {
-        'criterion, there and back': criterion,
-        'clipping and AdamW': lambda: run.precision.step(run.optimizer, run.network, 5.0),
-        'average of the weights': lambda: run.average.update(1000),
-        'making a batch, beside it': lambda: run.data.training.training_batch(
-            run.config.batch, np.random.default_rng(0), run.config.augment),
+        'criterion, both passes': criterion,
+        'clipping and AdamW': clip_and_step,
+        'average of the weights': lambda: trainer.average.update_parameters(trainer.network),
+        'making a batch, in parallel': lambda: trainer.data.training.training_batch(
+            trainer.config.batch_size, np.random.default_rng(0), trainer.config.augmentation),
     }
-    return {name: 1e3 * statistics.median(timed(action, 1, run.device) for _ in range(steps))
+    return {name: 1e3 * statistics.median(timed(action, 1, trainer.device) for _ in range(steps))
             for name, action in parts.items()}
 
 
@@ -86,36 +91,36 @@ def main() -> None:
     parser.add_argument('overrides', nargs='*', metavar='key=value')
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    run = Run(load_config(arguments.config, [
+    trainer = Trainer(load_config(arguments.config, [
         f'data={arguments.data}', f'threads={arguments.threads}', *arguments.overrides]))
-    config, device = run.config, run.device
-    batches = prefetched(run.data.training, config.batch, config.seed, 0, run.augmentation,
+    config, device = trainer.config, trainer.device
+    batches = prefetched(trainer.data.training, config.batch_size, config.seed, 0, trainer.augmentation,
                          threads=config.loader_threads)
     ready = next(batches).to(device)
-    meter = Meter()
-    run.network.train()
+    meter = MeanMeter()
+    trainer.network.train()
 
     def loop_step() -> None:
-        meter.add(run.learn(next(batches)))
+        meter.add(trainer.train_step(next(batches)))
 
     rounds = []
     for number in range(arguments.rounds + 1):
-        bare = timed(lambda: bare_step(run, ready), arguments.steps, device)
+        bare = timed(lambda: bare_step(trainer, ready), arguments.steps, device)
         loop = timed(loop_step, arguments.steps, device)
         if number:  # the first one warms up
             rounds.append((bare, loop))
-    parts = parts_of_a_step(run, ready, 3 * arguments.steps)
+    parts = parts_of_a_step(trainer, ready, 3 * arguments.steps)
     batches.close()
     bare, loop = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratios = sorted(bare / loop for bare, loop in rounds)
-    print(f'{device}, {torch.get_num_threads()} thread(s), batches of {config.batch}, precision '
+    print(f'{device}, {torch.get_num_threads()} thread(s), batches of {config.batch_size}, precision '
           f'{config.precision}, {len(ratios)} rounds of {arguments.steps} steps')
-    print(f'  network alone  {config.batch / bare:7.1f} images/s')
-    print(f'  training       {config.batch / loop:7.1f} images/s')
+    print(f'  network alone  {config.batch_size / bare:7.1f} images/s')
+    print(f'  training       {config.batch_size / loop:7.1f} images/s')
     print(f'  kept           {100 * statistics.median(ratios):7.1f} %  '
           f'({100 * ratios[0]:.1f} to {100 * ratios[-1]:.1f})')
     for name, milliseconds in parts.items():
-        print(f'  {name:26s} {milliseconds:7.1f} ms, {milliseconds / 10 / bare:5.1f} % of bare')
+        print(f'  {name:28s} {milliseconds:7.1f} ms, {milliseconds / 10 / bare:5.1f} % of bare')
 
 
 if __name__ == '__main__':

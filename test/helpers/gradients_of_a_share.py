@@ -14,24 +14,24 @@ import torch
 
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.distributed import World
-from trans3dhead_training.engine.training_loop import Run
+from trans3dhead_training.engine.trainer import Trainer
 
 
 def main() -> None:
     folder, *overrides = sys.argv[1:]
-    world = World.join('cpu')
+    world = World.connect('cpu')
     for name, frozen in (('frozen', 'true'), ('live', 'false')):
-        run = Run(load_config(None, [*overrides, f'frozen_norms={frozen}']), world)
-        batch = run.data.training.training_batch(
-            run.config.batch, np.random.default_rng((0, 0)), share=(world.rank, world.size))
-        figures = run.gradients(batch)
+        trainer = Trainer(load_config(None, [*overrides, f'freeze_batch_norm={frozen}']), world)
+        batch = trainer.data.training.training_batch(
+            trainer.config.batch, np.random.default_rng((0, 0)), share=(world.rank, world.size))
+        figures = trainer.backward(batch)
         torch.save({
             'figures': figures,
-            'gradients': {name: p.grad for name, p in run.network.named_parameters()},
-            'statistics': {name: b for name, b in run.network.named_buffers()
+            'gradients': {name: p.grad for name, p in trainer.network.named_parameters()},
+            'statistics': {name: b for name, b in trainer.network.named_buffers()
                            if '.running_' in name},
         }, Path(folder) / f'{name}_{world.rank}.pt')
-    world.leave()
+    world.close()
 
 
 if __name__ == '__main__':

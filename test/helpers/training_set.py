@@ -54,8 +54,8 @@ def write_training_set(root: Path) -> Path:
 def overrides(root: Path, output: Path, steps: int) -> list[str]:
     return [f'data={root / "data"}', f'head_model={root / "head_model.npz"}',
             f'output={output}', 'minutes=0', f'steps={steps}',
-            'batch=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
-            'precision=none', *NETWORK]
+            'batch_size=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
+            'precision=float32', *NETWORK]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -50,7 +50,7 @@ def markdown(outcomes: Outcomes) -> str:
 
 
 def _extent(outcomes: Outcomes) -> str:
-    budgets = sorted({(asked['steps'], asked['batch']) for asked in outcomes.asked})
+    budgets = sorted({(asked['steps'], asked['batch_size']) for asked in outcomes.asked})
     count, done = len(outcomes.asked), len(outcomes.results)
     extent = f'{done} runs' + ''.join(
         f', each of {steps} steps with {batch} crops' for steps, batch in budgets)

@@ -23,7 +23,7 @@ from trans3dhead_training.engine.config import TrainConfig
 _FREE_KEYS = ('output', 'device', 'threads', 'loader_threads', 'log_steps', 'state_minutes',
               'state_steps')
 # Paths that stand for what lies there: key -> the file of it to compare.
-_BY_CONTENT = {'start': '', 'head_model': '', 'data': MANIFEST}
+_BY_CONTENT = {'init_checkpoint': '', 'head_model': '', 'data': MANIFEST}
 _LINES = 6
 
 

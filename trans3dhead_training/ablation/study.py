@@ -21,7 +21,7 @@ from trans3dhead_training.ablation.variants import Variant
 from trans3dhead_training.engine.config import load_config
 
 # The study gives each run its own.
-_RESERVED = ('output', 'seed', 'start', 'start_backbone_only')
+_RESERVED = ('output', 'seed', 'init_checkpoint', 'init_backbone_only')
 _STOP_S = 60.0
 
 
@@ -60,7 +60,7 @@ class Study:
     def _job(self, variant: Variant, seed: int) -> Job:
         folder = RunFolder.of(self.root, variant.name, seed)
         start = [] if self.backbone is None else [
-            f'start={self.backbone}', 'start_backbone_only=true']
+            f'init_checkpoint={self.backbone}', 'init_backbone_only=true']
         # By steps alone: a limit in minutes would give slow variants fewer of them.
         overrides = (*self.overrides, *start, *variant.overrides, 'minutes=0', f'seed={seed}',
                      f'output={folder.training}')

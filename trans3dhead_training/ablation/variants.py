@@ -39,7 +39,7 @@ class Family:
 
 def _euler(form: str) -> Variant:
     # Without the term on the matrix, as in the paper: with both, the Euler term has little to do.
-    return Variant(f'euler_{form}', ('weights.rotation=0', f'euler_form={form}'))
+    return Variant(f'euler_{form}', ('loss_weights.rotation=0', f'euler_loss={form}'))
 
 
 _BASE = Variant(BASE)
@@ -63,7 +63,7 @@ FAMILIES = (
         ('safe and matrix (base)', _BASE),
     ), reference='euler_none'),
     Family('consistency', 'Consistency between the branches', (
-        ('off', Variant('consistency_off', ('weights.consistency=0',))),
+        ('off', Variant('consistency_off', ('loss_weights.consistency=0',))),
         ('on (base)', _BASE),
     )),
     Family('encoder', 'Encoder layers', (

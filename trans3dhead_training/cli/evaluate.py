@@ -11,7 +11,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource, open_source
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.data.split import SPLITS
+from trans3dhead_training.data.sample import SPLITS
 from trans3dhead_training.evaluation.jitter import Jitter, first_box, follow, jitter
 from trans3dhead_training.evaluation.measure import Measured, measure, read_faces
 from trans3dhead_training.formats.readers import READERS

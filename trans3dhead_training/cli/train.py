@@ -20,7 +20,7 @@ from trans3dhead_ros.errors import UserError
 
 if TYPE_CHECKING:
     from trans3dhead_training.engine.config import TrainConfig
-    from trans3dhead_training.engine.training_loop import Run
+    from trans3dhead_training.engine.trainer import Trainer
 
 EXIT_SIGNAL = 128
 """A shell's exit code for a signal is this plus its number."""
@@ -64,20 +64,20 @@ def run(options: Namespace) -> int:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     import cv2
 
-    from trans3dhead_training.engine.training_loop import Run
+    from trans3dhead_training.engine.trainer import Trainer
 
     # Batches are made in threads of their own, beside a network that keeps the others busy.
     cv2.setNumThreads(1)
-    training = Run(_config(options.config, options.overrides, options.resume))
+    trainer = Trainer(_config(options.config, options.overrides, options.resume))
     try:
         if options.resume:
-            training.resume()
-        figures = training.train(options.minutes)
+            trainer.resume()
+        figures = trainer.train(options.minutes)
     finally:
-        training.world.leave()
-    if training.world.is_first:
-        _report(training, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
-    return EXIT_SIGNAL + int(training.stopped_by) if training.stopped_by else 0
+        trainer.world.close()
+    if trainer.world.is_first:
+        _report(trainer, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
+    return EXIT_SIGNAL + int(trainer.stopped_by) if trainer.stopped_by else 0
 
 
 def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> TrainConfig:
@@ -92,12 +92,12 @@ def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> TrainC
     return config
 
 
-def _report(training: Run, figures: str) -> None:
-    share = f'step {training.step}, {100 * min(training.progress(), 1):.0f} %'
-    if training.progress() < 1.0:
-        print(f'{training.folder.path}: stopped at {share}; continue with --resume'
+def _report(trainer: Trainer, figures: str) -> None:
+    share = f'step {trainer.step}, {100 * min(trainer.progress(), 1):.0f} %'
+    if trainer.progress() < 1.0:
+        print(f'{trainer.folder.path}: stopped at {share}; continue with --resume'
               + (f'. {figures}' if figures else ''))
     else:
-        print(f'{training.folder.path}: '
+        print(f'{trainer.folder.path}: '
               f'{figures or "was complete already; give it a greater length"}')
 

@@ -1,4 +1,4 @@
-"""Random changes of a crop: what cameras, codecs, hands and bad light do to a picture."""
+"""Random augmentation of crops: geometry, light, sharpness, noise, compression, occlusion."""
 
 from __future__ import annotations
 
@@ -10,51 +10,58 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """
-    How strongly faces are disturbed, and which of them are drawn how often.
-
-    :ivar turn_sigma_deg: of the in-plane turn of most pictures. :ivar wide_turn_share: share that
-        is turned evenly up to `wide_turn_deg` instead. :ivar shift_sigma: of the crop's centre, in
-        longer sides of the box. :ivar zoom_sigma: of the log of the crop's size.
-    :ivar photometric: factor on the chances and strengths of changes of light and sharpness.
-    :ivar automatic_share: weight in drawing of a face labelled automatically against one labelled
-        by hand. :ivar yaw_boost_deg: a face at this yaw is drawn twice as often as a frontal one,
-        at twice this yaw five times.
-    """
+    """How strongly crops are changed, and how often which faces are drawn."""
 
     turn_sigma_deg: float = 15.0
+    """Standard deviation of the in-plane turn of most crops."""
     wide_turn_share: float = 0.3
+    """Share of the crops that is turned uniformly up to wide_turn_deg instead."""
     wide_turn_deg: float = 80.0
+    """Largest turn of that share."""
     shift_sigma: float = 0.06
+    """Standard deviation of the crop's centre, as a fraction of the longer side of the box."""
     zoom_sigma: float = 0.11
+    """Standard deviation of the logarithm of the crop's size."""
     photometric: float = 1.0
+    """Factor on the probabilities and strengths of changes of light and sharpness, 0..1."""
     automatic_share: float = 0.25
+    """How often a face with automatic labels is drawn, relative to one labelled by hand."""
     yaw_boost_deg: float = 22.0
+    """A photograph at this yaw is drawn twice as often as a frontal one, at twice this yaw five
+    times as often."""
 
 
 @dataclass(frozen=True)
 class CropTransform:
     """
-    A similarity from face units to crop units, maybe after a mirror.
+    A similarity from face units to crop units, optionally after mirroring.
 
     Face units: u = 2 (px - box centre) / longer side of the landmark box; crop units: -1..1 spans
     the crop.
-
-    :ivar mirror: flip u's x first. :ivar turn: (2, 2) in-plane rotation, then
-    :ivar scale: factor, then :ivar shift: (2,) crop units.
     """
 
     mirror: bool
+    """Flip the x of face units first."""
     turn: np.ndarray
+    """(2, 2) in-plane rotation, applied second."""
     scale: float
+    """Factor, applied third."""
     shift: np.ndarray
+    """(2,) crop units, added last."""
 
     def points(self, face_units: np.ndarray) -> np.ndarray:
         """Map (P, 2) face units, already mirrored if `mirror`, to crop units."""
         return self.scale * face_units @ self.turn.T + self.shift
 
     def image_to_crop(self, centre: np.ndarray, side: float, size: int) -> np.ndarray:
-        """Return the 2x3 matrix from image px to the px of a crop of `size`."""
+        """
+        Return the matrix from image px to crop px.
+
+        :param centre: (2,) px, of the landmark box.
+        :param side: longer side of the landmark box, px.
+        :param size: side of the crop, px.
+        :return: (2, 3).
+        """
         flip = np.diag([-1.0 if self.mirror else 1.0, 1.0])
         linear = self.scale * self.turn @ flip * (2.0 / side)
         offset = self.shift - linear @ centre
@@ -63,7 +70,7 @@ class CropTransform:
 
 
 def centred_transform(face_units: np.ndarray, crop_scale: float) -> CropTransform:
-    """Return the transform of the plain crop that inference takes about these points (P, 2)."""
+    """Return the transform of the crop that inference takes around points (P, 2) in face units."""
     low, high = face_units.min(0), face_units.max(0)
     scale = 2.0 / (crop_scale * (high - low).max())
     return CropTransform(False, np.eye(2), scale, -scale * (low + high) / 2)
@@ -74,11 +81,16 @@ def random_transform(
     config: Augmentation = Augmentation(),
 ) -> CropTransform:
     """
-    Turn the picture, then take the crop of the turned points' box with a detector's errors.
+    Return a random crop: turned in the image plane, with the position and size of a detector.
 
     :param face_units: (P, 2), already mirrored if `mirror`.
+    :param mirror: whether the picture is mirrored.
+    :param crop_scale: side of a crop / longer side of the landmark box.
+    :param generator: decides the transform.
+    :param config: how strongly to change.
+    :return: the transform.
     """
-    # Mostly people hold their heads up; some lie, and trackers must not lose them on the way.
+    # Most heads are upright, but a tracker must not lose people who lie down.
     if generator.random() < config.wide_turn_share:
         degrees = generator.uniform(-config.wide_turn_deg, config.wide_turn_deg)
     else:
@@ -100,7 +112,10 @@ def photometric(
     """
     Change light, colour, sharpness, noise and compression of a crop (S, S, 3) uint8 BGR.
 
-    :param strength: factor on the chances and on the spread of light and colour, 0..1.
+    :param crop: unchanged.
+    :param generator: decides the changes.
+    :param strength: factor on the probabilities and on the spread of light and colour, 0..1.
+    :return: the changed crop, of the same shape and type.
     """
     chance = generator.random(8) / max(strength, 1e-6)
     size = crop.shape[0]
@@ -149,7 +164,7 @@ def photometric(
 
 
 def occlude(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Hide a part of a crop (S, S, 3) behind a blob of colour, noise or its own pixels."""
+    """Cover a part of a crop (S, S, 3) with an ellipse or box of colour, noise or its pixels."""
     size = crop.shape[0]
     extent = (size * generator.uniform(0.1, 0.42, 2)).astype(int) + 1
     corner = (generator.random(2) * (size - extent)).astype(int)

@@ -1,4 +1,4 @@
-"""Crops that show no head, so that the score means something."""
+"""Crops without a head, from which the score learns what is not one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trans3dhead_ros.perception.detector import iou
 from trans3dhead_training.core.data_root import data_root
 
 MAXIMUM_OVERLAP = 0.2
-"""A window whose landmark box overlaps the true one by less (IoU) is not that head's."""
+"""A box that overlaps the true landmark box by less than this (IoU) does not show the head."""
 
 
 def read_backgrounds(folder: Path) -> list[np.ndarray]:
-    """Return panoramas (H, W, 3) uint8 BGR of a folder of .hdr files; none if it is absent."""
+    """Return the panoramas (H, W, 3) uint8 BGR of a folder of .hdr files; none if it is absent."""
     panoramas = []
     for path in sorted(folder.glob('*.hdr')):
         linear = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -29,7 +29,7 @@ def read_backgrounds(folder: Path) -> list[np.ndarray]:
 
 
 def backgrounds_of(folder: str) -> list[np.ndarray]:
-    """Return the panoramas of a folder; '' is the data folder's, none where there is none."""
+    """Return the panoramas of a folder; '' stands for that of the data folder, if there is one."""
     if folder:
         return read_backgrounds(Path(folder))
     try:
@@ -43,9 +43,15 @@ def negative_crop(
     backgrounds: Sequence[np.ndarray], generator: np.random.Generator,
 ) -> np.ndarray:
     """
-    Make one crop (size, size, 3) without a head.
+    Make one crop without a head.
 
-    :param image: (H, W, 3) uint8 BGR of one face. :param points: (68, 2) px, its landmarks.
+    :param image: (H, W, 3) uint8 BGR of one face.
+    :param points: (68, 2) px, its landmarks.
+    :param size: side of the crop, px.
+    :param crop_scale: side of a crop / longer side of the landmark box.
+    :param backgrounds: panoramas (H, W, 3) uint8 BGR.
+    :param generator: decides the crop.
+    :return: (size, size, 3) uint8 BGR.
     """
     low, high = points.min(0), points.max(0)
     side = float((high - low).max())
@@ -81,7 +87,7 @@ def _window(image: np.ndarray, centre: np.ndarray, side: float, size: int,
 
 def _beside(image: np.ndarray, low: np.ndarray, high: np.ndarray, side: float, size: int,
             crop_scale: float, generator: np.random.Generator) -> np.ndarray:
-    """A window about a box that is not the head's: a shoulder, an ear, a wall, the whole person."""
+    """Crop around a box that is not that of the head: a shoulder, an ear, a wall, a person."""
     for _ in range(20):
         box = side * (generator.uniform(0.2, 0.8) if generator.random() < 0.75
                       else generator.uniform(2.4, 4.0))
@@ -93,7 +99,7 @@ def _beside(image: np.ndarray, low: np.ndarray, high: np.ndarray, side: float, s
 
 
 def _scrambled(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Shuffle the crop's blocks: every texture of a face, no face."""
+    """Shuffle the blocks of a crop: every texture of a face, but no face."""
     blocks = int(generator.choice([4, 8]))
     step = crop.shape[0] // blocks
     tiles = crop[:step * blocks, :step * blocks].reshape(blocks, step, blocks, step, 3)
@@ -106,7 +112,7 @@ def _scrambled(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _blanked(crop: np.ndarray, crop_scale: float, generator: np.random.Generator) -> np.ndarray:
-    """Cover the face and leave hair, neck and background: what a tracker sees when it is fooled."""
+    """Cover the face and leave hair, neck and background, as where a tracker has lost a face."""
     size = crop.shape[0]
     half = size / crop_scale / 2 * generator.uniform(1.0, 1.5)
     low, high = (int(np.clip(size / 2 + sign * half, 0, size)) for sign in (-1, 1))

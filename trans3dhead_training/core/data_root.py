@@ -14,6 +14,7 @@ def data_root() -> Path:
     """
     Return the folder that the environment variable TRANS3DHEAD_DATA names.
 
+    :return: an existing folder.
     :raises UserError: the variable is not set, or there is no such folder.
     """
     value = os.environ.get(VARIABLE)

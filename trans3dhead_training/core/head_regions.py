@@ -1,4 +1,4 @@
-"""Which part of the head a vertex belongs to, told by where it lies beside the landmarks."""
+"""Regions of the head, by the position of a vertex relative to the landmarks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _CHIN, _BROWS, _MOUTH_CORNER = JAW_COUNT // 2, slice(JAW_COUNT, JAW_COUNT + 10),
 
 def region_of(head_model: HeadModel) -> torch.Tensor:
     """
-    Return the index into `REGIONS` of each vertex (V,) int64 of the mean head.
+    Return the region of each vertex of the mean head.
 
     The face lies in front of the ends of the jaw line, from the chin to the hair line (a third of
     its height above the brows). Ears lie behind those ends and as far out, between mouth and
     sellion. The rest, neck included, is skull.
+
+    :param head_model: whose mean is divided.
+    :return: (V,) int64 index into `REGIONS`.
     """
     landmarks = head_model.mean[head_model.landmark_indices]
     ends = landmarks[[0, JAW_COUNT - 1]]

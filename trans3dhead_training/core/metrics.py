@@ -1,24 +1,23 @@
 """
-Measures of landmarks and poses: pure functions on NumPy arrays.
+Metrics of landmarks and poses: pure functions on NumPy arrays.
 
-Errors of landmarks are fractions of a size of the true face, not percent. Angles are degrees in the
-convention of `geometry`. Which points and which normaliser score a set is its caller's choice.
+Landmark errors are fractions of a size of the true face, not percent. Angles are degrees in the
+convention of `geometry`. The caller chooses which points and which normaliser a dataset is scored
+by.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import geodesic_distance_deg, mirrored, turned_in_image
 from trans3dhead_ros.landmarks import INNER, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
-
-Array = NDArray[np.float64]
+from trans3dhead_ros.types import Array, BoolArray
 
 FAILURE_THRESHOLD = 0.08
-"""A face with a larger mean error counts as a failure; also where the cumulative curve ends."""
+"""A face with a larger mean error is a failure; also the end of the cumulative error curve."""
 
 POSE_LIMIT_DEG = 99.0
-"""Samples with an angle beyond this are left out of pose errors, as AFLW2000-3D's users do."""
+"""Samples with a larger angle are left out of pose errors, as is customary on AFLW2000-3D."""
 
 YAW_BINS = {'0-30': (0.0, 30.0), '30-60': (30.0, 60.0), '60-90': (60.0, 90.0)}
 
@@ -37,12 +36,15 @@ def interocular_distance(points: Array) -> Array:
 
 def mean_point_error(predicted: Array, true: Array) -> Array:
     """
-    Return the mean 2D distance px of points (..., P, 2 or 3).
+    Return the mean 2D distance.
 
+    :param predicted: (..., P, 2 or 3) px.
+    :param true: (..., P, 2 or 3) px.
+    :return: (...) px.
     :raises ValueError: when the two have different numbers of points.
     """
     if predicted.shape[:-1] != true.shape[:-1]:
-        raise UserError(
+        raise ValueError(
             f'predicted: expected {true.shape[:-1]} points, got {predicted.shape[:-1]}')
     return np.linalg.norm(predicted[..., :2] - true[..., :2], axis=-1).mean(axis=-1)
 
@@ -76,35 +78,39 @@ def failure_rate(errors: Array, threshold: float = FAILURE_THRESHOLD) -> float:
 
 def area_under_curve(errors: Array, limit: float = FAILURE_THRESHOLD) -> float:
     """Return the area under the cumulative error curve from 0 to `limit`, over `limit` (0…1)."""
-    # Exactly the integral of the step curve: each face adds what is left of the limit behind it.
+    # The exact integral of the step curve: each face adds the part of the limit above its error.
     return float(np.clip(1 - _filled(errors) / limit, 0, None).mean())
 
 
-def roc_auc(scores: Array, positive: NDArray[np.bool_]) -> float:
+def roc_auc(scores: Array, positive: BoolArray) -> float:
     """
-    Return how probably a positive scores above a negative (area under the ROC curve; ties half).
+    Return the area under the ROC curve: how probably a positive scores above a negative.
 
-    :param scores: (N,). :param positive: (N,).
+    :param scores: (N,), nan counting as the lowest score; ties count half.
+    :param positive: (N,).
+    :return: 0..1.
     :raises ValueError: when one of the two kinds is missing.
     """
-    # A score that is not finite is no answer: below all others.
     scores = np.where(np.isnan(scores), -np.inf, scores)
     positive = np.asarray(positive, dtype=bool)
     if positive.all() or not positive.any():
-        raise UserError('positive: both kinds are needed')
-    negatives = np.sort(scores[~positive])
-    below = np.searchsorted(negatives, scores[positive], side='left')
-    not_above = np.searchsorted(negatives, scores[positive], side='right')
-    return float((below + not_above).mean() / (2 * len(negatives)))
+        raise ValueError('positive: both kinds are needed')
+    # The rank sum of Mann and Whitney.
+    count, ranks = positive.sum(), rankdata(scores)[positive]
+    return float((ranks.mean() - (count + 1) / 2) / (len(scores) - count))
 
 
 def pose_absolute_error(predicted_deg: Array, true_deg: Array) -> Array:
     """
-    Return |yaw|, |pitch|, |roll| errors (M, 3) in degrees of the samples that count, M ≤ N.
+    Return the absolute errors of yaw, pitch and roll.
 
-    :param predicted_deg, true_deg: (N, 3). Samples with any true angle beyond `POSE_LIMIT_DEG` are
-        left out. Differences wrap at ±360° only: 179° against −179° is 2° off, but the two decodes
-        of one rotation on either side of ±90° yaw stay different.
+    Samples with any true angle beyond `POSE_LIMIT_DEG` are left out. Differences wrap at ±360°
+    only: 179° against −179° is 2° off, but the two decodes of one rotation on either side of ±90°
+    of yaw stay different.
+
+    :param predicted_deg: (N, 3).
+    :param true_deg: (N, 3).
+    :return: (M, 3) degrees, M ≤ N.
     """
     kept = (np.abs(true_deg) <= POSE_LIMIT_DEG).all(axis=-1)
     difference = np.abs(predicted_deg[kept] - true_deg[kept])
@@ -113,9 +119,11 @@ def pose_absolute_error(predicted_deg: Array, true_deg: Array) -> Array:
 
 def mean_by_yaw(errors: Array, yaw_deg: Array) -> dict[str, float]:
     """
-    Return the mean error in each |yaw| bin that has samples, and 'mean', unweighted over them.
+    Return the mean error in each |yaw| bin that has samples, and the unweighted mean of the bins.
 
-    :param errors: (N,). :param yaw_deg: (N,) true yaw. A border belongs to the lower bin.
+    :param errors: (N,).
+    :param yaw_deg: (N,) true yaw; the border of two bins belongs to the lower one.
+    :return: by the names of `YAW_BINS`, and 'mean'.
     """
     size = np.abs(yaw_deg)
     result = {}
@@ -130,16 +138,20 @@ def mean_by_yaw(errors: Array, yaw_deg: Array) -> dict[str, float]:
 
 def turn_error_deg(rotation: Array, rotation_of_turned: Array, degrees: float) -> Array:
     """
-    Return how far the answer for a turned picture is from the turned answer, geodesic degrees.
+    Compare the rotation in a turned picture with the turned rotation; this needs no labels.
 
-    :param rotation, rotation_of_turned: (..., 3, 3). :param degrees: cv2's sign. Without labels:
-        roll alone must not be compared, it is the first of three rotations.
+    Roll alone must not be compared: it is the first of three rotations.
+
+    :param rotation: (..., 3, 3) in the picture.
+    :param rotation_of_turned: (..., 3, 3) in the turned picture.
+    :param degrees: turn of the picture, with the sign of cv2.
+    :return: (...) geodesic distance, degrees.
     """
     return geodesic_distance_deg(rotation_of_turned, turned_in_image(rotation, degrees))
 
 
 def mirror_error_deg(rotation: Array, rotation_of_mirrored: Array) -> Array:
-    """Return how far the answer for a mirrored picture is from the mirrored answer, degrees."""
+    """Return the geodesic distance, degrees, to the rotation in a mirrored picture."""
     return geodesic_distance_deg(rotation_of_mirrored, mirrored(rotation))
 
 
@@ -157,5 +169,5 @@ def yaw_sign_agreement(yaw_deg: Array, reference_yaw_deg: Array, beyond: float =
 
 
 def _filled(values: Array) -> Array:
-    """An answer that is not finite is the worst one, never one that drops out of a mean."""
+    """Replace what is not finite by infinity: the worst error, which no mean leaves out."""
     return np.where(np.isfinite(values), values, np.inf)

@@ -1,1 +1,1 @@
-"""One sample type, its readers, shards and the manifest of prepared data."""
+"""The sample type, shards of prepared samples, their manifest, and batches drawn from them."""

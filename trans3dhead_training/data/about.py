@@ -1,4 +1,4 @@
-"""What a folder of faces says of itself: where its pictures come from and what may be done."""
+"""The credit of a folder of pictures: where they come from and what may be done with them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ NAME = 'about.json'
 
 @dataclass(frozen=True)
 class About:
-    """
-    The credit of a folder, which goes into manifests and checkpoints.
-
-    :ivar source: what the pictures are. :ivar licence: their terms. :ivar open: free for any use.
-    """
+    """The credit of a folder, which goes into manifests and checkpoints."""
 
     source: str = 'not stated'
+    """What the pictures are."""
     licence: str = 'not stated'
+    """Under which terms they may be used."""
     open: bool = False
+    """Whether they are free for any use."""
 
     def save(self, folder: Path) -> None:
-        """Write it beside the pictures."""
+        """Write `about.json` beside the pictures."""
         (folder / NAME).write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + '\n')
 
 
 def read_about(folder: Path) -> About | None:
     """
-    Return what a folder says of itself, None where it says nothing.
+    Read the credit of a folder.
 
-    :raises ValueError: the file is damaged.
+    :param folder: of pictures.
+    :return: None where the folder has no `about.json`.
+    :raises UserError: the file is damaged.
     """
     path = Path(folder) / NAME
     if not path.is_file():
@@ -41,5 +42,5 @@ def read_about(folder: Path) -> About | None:
         about = About(**json.loads(path.read_text()))
     except (TypeError, ValueError) as error:
         raise UserError(f'data: {path} is damaged ({error}); make the folder again with '
-                         '`trans3dhead prepare faces`') from None
+                        '`trans3dhead prepare faces`') from None
     return about

@@ -1,4 +1,4 @@
-"""A batch of crops with all that is known of them."""
+"""A batch of crops and their labels."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ import torch
 @dataclass(frozen=True)
 class Batch:
     """
-    B crops and their truth; rows of `points` ... `expression` are meaningless where not `is_head`.
+    B crops and their labels.
 
-    :ivar crops: (B, 3, S, S) RGB in 0..1. :ivar is_head: (B,) 1 or 0.
-    :ivar points: (B, 68, 2) labels in crop units, jaw on the visible contour.
-    :ivar point_weight: (B,) trust in the labels.
-    :ivar has_fit: (B,) 1 where `jaw` and what follows is known; the rest is meaningless there.
-    :ivar jaw: (B, 17, 2) the jaw of the 3D definition, crop units.
-    :ivar rotation: (B, 3, 3), translation (B, 2), log_scale (B,), shape (B, I), expression (B, E):
-        the head in crop units, as the network's answers.
+    Coordinates are in crop units: -1..1 spans the crop. Rows of `points` to `expression` mean
+    nothing where `is_head` is 0.
     """
 
     crops: torch.Tensor
+    """(B, 3, S, S) RGB in 0..1."""
     is_head: torch.Tensor
+    """(B,) 1 or 0."""
     points: torch.Tensor
+    """(B, 68, 2) labels, the jaw on the visible contour."""
     point_weight: torch.Tensor
+    """(B,) trust in the labels."""
     has_fit: torch.Tensor
+    """(B,) 1 where the values below are known; they mean nothing where it is 0."""
     jaw: torch.Tensor
+    """(B, 17, 2) the jaw of the 3D definition."""
     rotation: torch.Tensor
+    """(B, 3, 3) head frame to camera optical frame, as the crop looks."""
     translation: torch.Tensor
+    """(B, 2) where the sellion appears."""
     log_scale: torch.Tensor
+    """(B,) natural logarithm of crop units per metre."""
     shape: torch.Tensor
+    """(B, I) identity coefficients."""
     expression: torch.Tensor
+    """(B, E) expression coefficients."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""

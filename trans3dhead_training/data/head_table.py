@@ -1,4 +1,4 @@
-"""All labels of the chosen parts of a prepared folder, as arrays, ready to be drawn from."""
+"""The labels of parts of a prepared folder, as arrays."""
 
 from __future__ import annotations
 
@@ -14,69 +14,76 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_ros.types import Array, BoolArray, IndexArray
 from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.shards import Shard
 
-Array = NDArray[np.float64]
-
 EXACT_PARTS = frozenset({'synthetic', 'portraits'})
-"""Parts whose points are the head model's landmarks, not where a labeller would put them."""
+"""Parts whose points are the landmarks of the head model, not those of a labeller."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeadTable:
     """
-    N labelled heads, px of their pictures, one convention for all.
+    N labelled heads in px of their pictures, in one convention.
 
-    Labellers do not mean quite the points of the head model (the manifest's `offsets`), and count
-    pixels from 1, so that their points lie right of and below what they mark; a network learns that
-    from most of its data. The points of exact parts are moved likewise, so that one network is not
-    taught two conventions.
-
-    :ivar shards: files. :ivar shard: (N,) which of them. :ivar row: (N,) where in it.
-    :ivar part: (N,) index into `part_names`. :ivar source: (N,) str. :ivar group: (N,) str.
-    :ivar points: (N, 68, 2), jaw on the visible contour. :ivar jaw: (N, 17, 2) of the 3D
-        definition, nan where unknown. :ivar trust: (N,).
-    :ivar has_fit: (N,) bool: pose, placement and coefficients are known; what follows is nan where
-        it is not.
-    :ivar offset: (N,) px, how far the points lie right of and below what they mark.
-    :ivar rotation: (N, 3, 3), translation (N, 2), log_scale (N,), shape (N, I), expression (N, E).
+    Labellers mark slightly other points than those of the head model (the manifest's `offsets`),
+    and count pixels from 1, so that their points lie to the right of and below what they mark. A
+    network learns this from most of its data. The points of exact parts are moved likewise, so that
+    the network is not taught two conventions.
     """
 
     shards: tuple[Shard, ...]
+    """The files."""
     part_names: tuple[str, ...]
-    shard: NDArray[np.int64]
-    row: NDArray[np.int64]
-    part: NDArray[np.int64]
+    """Names of the parts."""
+    shard: IndexArray
+    """(N,) index into `shards`."""
+    row: IndexArray
+    """(N,) row in the shard."""
+    part: IndexArray
+    """(N,) index into `part_names`."""
     source: NDArray[np.str_]
+    """(N,) which set a picture comes from."""
     group: NDArray[np.str_]
+    """(N,) photograph or person; equal names are never on both sides of a split."""
     points: Array
+    """(N, 68, 2) px, the jaw on the visible contour."""
     jaw: Array
+    """(N, 17, 2) px of the 3D definition, nan where unknown."""
     trust: Array
+    """(N,) weight of the points, 0..1."""
     offset: Array
-    has_fit: NDArray[np.bool_]
+    """(N,) px, how far the points lie to the right of and below what they mark."""
+    has_fit: BoolArray
+    """(N,) whether pose, placement and coefficients are known; those below are nan elsewhere."""
     rotation: Array
+    """(N, 3, 3) head frame to camera optical frame, as a crop around the head looks."""
     translation: Array
+    """(N, 2) px, where the sellion appears."""
     log_scale: Array
+    """(N,) natural logarithm of px per metre."""
     shape: Array
+    """(N, I) identity coefficients."""
     expression: Array
+    """(N, E) expression coefficients."""
 
     def __len__(self) -> int:
         return len(self.row)
 
     @property
-    def automatic(self) -> NDArray[np.bool_]:
-        """(N,) True where a machine placed the points."""
+    def automatic(self) -> BoolArray:
+        """(N,) whether the points were placed by a machine."""
         return np.isin(self.source, sorted(NEVER_HELD_OUT))
 
     def yaw_deg(self) -> Array:
-        """(N,) yaw; 0 where nothing is known of it."""
+        """Return the yaw (N,); 0 where it is unknown."""
         yaw = euler_from_rotation(np.where(self.has_fit[:, None, None], self.rotation, np.eye(3)))
         return np.where(self.has_fit, yaw[:, 0], 0.0)
 
     def picture(self, number: int) -> bytes:
-        """Return the encoded picture of head `number`."""
+        """Return the encoded picture of a head."""
         return self.shards[self.shard[number]].picture(int(self.row[number]))
 
 
@@ -87,30 +94,36 @@ def read_table(
     """
     Read the labels of some parts of a prepared folder.
 
-    :param model: on the CPU; it gives the jaw of fitted photographs.
-    :param parts: names; those that the folder does not have are passed over.
-    :param label_offset: of labellers' points, in longer sides of the landmark box.
-    :raises ValueError: nothing is left, or a shard is missing or damaged.
+    :param folder: with a manifest and shards.
+    :param model: head model of the data, on the CPU; gives the jaw of fitted photographs.
+    :param parts: names of the parts; those that the folder does not have are ignored.
+    :param validation: take the held-out heads, else the others.
+    :param open_only: take only parts that are free for any use.
+    :param label_offset: how far labels lie to the right of and below what they mark, as a fraction
+        of the longer side of the landmark box.
+    :return: the table.
+    :raises UserError: nothing is left, or a shard is missing or damaged.
     """
     folder = Path(folder)
     manifest = Manifest.load(folder)
-    chosen = [part for part in manifest.chosen(open_only) if part.name in parts]
+    chosen = [part for part in manifest.usable(open_only) if part.name in parts]
     files = [(part, Shard(folder / name)) for part in chosen for name in part.shards]
     for (part, shard) in files:
         if len(shard) != part.shards[str(shard.path.relative_to(folder).as_posix())]:
-            raise UserError(f'shard: {shard.path} does not hold what the manifest says; run '
+            raise UserError(f'shard: {shard.path} does not match the manifest; run '
                              '`trans3dhead prepare data` again')
     kept = [np.flatnonzero((shard.labels['is_validation'] > 0) == validation)
             for _, shard in files]
     if not sum(map(len, kept)):
-        raise UserError(f'data: {folder} holds no {"validation" if validation else "training"} '
-                         f'heads of the parts {", ".join(parts)}')
+        raise UserError(f'data: {folder} has no {"validation" if validation else "training"} '
+                        f'heads of the parts {", ".join(parts)}')
 
     def gathered(name: str) -> NDArray:
         return np.concatenate([shard.labels[name][rows]
                                for (_, shard), rows in zip(files, kept, strict=True)])
 
-    for _, shard in files:  # where a shard knows no coefficients at all it has no columns for them
+    for _, shard in files:
+        # A shard without any coefficients has no columns for them.
         for name, size in (('shape', model.shape_count), ('expression', model.expression_count)):
             if not shard.labels[name].size:
                 shard.labels[name] = np.full((len(shard), size), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""Photographs of faces with 68 points: `labels.csv` beside the pictures, and its fixed split."""
+"""Photographs with 68 points: the table `labels.csv` beside them, and its fixed split."""
 
 import csv
 import hashlib
@@ -8,22 +8,22 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_ros.types import Array, Float32Array
 
 HELD_OUT_SOURCES = frozenset({'helen', 'lfpw', 'afw'})
-"""Sources labelled by hand, of which a tenth of the photographs is kept for validation."""
+"""Sources labelled by hand, of which a tenth of the photographs is held out."""
 
 NEVER_HELD_OUT = frozenset({'ytf'})
-"""Automatic, noisy labels, with the same people in both of their parts: fit for training only."""
+"""Automatic, noisy labels, with the same people in both parts: for training only."""
 
 VALIDATION_SHARE = 0.10
 
 # 0.98 finds the known pairs; a little lower also catches those that another resampling shifts.
 NEAR_DUPLICATE_CORRELATION = 0.97
-_ROWS = 1000
+_ROWS_AT_ONCE = 1000
 
 COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for axis in 'xy')]
 
@@ -32,28 +32,28 @@ COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for a
 class FaceRecord:
     """One row of `labels.csv`."""
 
-    #: The picture.
     path: Path
-    #: The picture's name as in the table: `<source>/<file>`.
+    """The picture."""
     file: str
+    """Name of the picture in the table: `<source>/<file>`."""
     source: str
-    #: The split as its makers named it; see `is_validation` for ours.
     split: str
-    #: Pictures with the same name here come from one photograph (or show one person, for ytf).
+    """Split as stated by the table; `is_validation` is the one that counts."""
     photo: str
-    #: (68, 2) px of this picture, iBUG order; None for a picture without labels.
-    points: NDArray[np.float64] | None
-    #: Held out for the headline figures; never train on it.
+    """Equal for pictures from one photograph (for ytf: of one person)."""
+    points: Array | None
+    """(68, 2) px of this picture, iBUG order; None for a picture without labels."""
     is_validation: bool
+    """Whether it is held out; never train on it."""
 
 
 def labels_file(path: str | Path) -> Path:
     """
-    Return the `labels.csv` that a folder or a file name stands for.
+    Find `labels.csv`.
 
-    Raises:
-        ValueError: there is none.
-
+    :param path: the file, its folder, or the folder above `faces`.
+    :return: the file.
+    :raises UserError: there is none.
     """
     path = Path(path)
     for candidate in (path, path / 'labels.csv', path / 'faces' / 'labels.csv'):
@@ -66,22 +66,20 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
     """
     Read every row of a folder of crops, labelled or not, with the fixed validation split.
 
-    :param path: the folder with `labels.csv` and the pictures, or that file.
-
     A tenth of the hand-labelled photographs is held out, chosen by a hash of the photograph's name,
     so that it does not depend on the order or on the number of rows. Faces of one photograph and
-    near-duplicates share their side. Rows of other sources are held out where their split says
+    near-duplicates are on the same side. Rows of other sources are held out where their split is
     'test' or 'validation'.
 
-    Raises:
-        ValueError: no such file, another header, a bad number, or a picture that cannot be read.
-
+    :param path: the folder with `labels.csv` and the pictures, or that file.
+    :return: a record for each row.
+    :raises UserError: no such file, another header, a bad number, or a picture that cannot be read.
     """
     table = labels_file(path)
     with table.open(newline='') as file:
         reader = csv.reader(file)
         if next(reader, None) != COLUMNS:
-            raise UserError(f'data: {table} does not begin with the columns file, source, split, '
+            raise UserError(f'data: {table} does not start with the columns file, source, split, '
                              'x0, y0 … x67, y67')
         rows = [(number, row) for number, row in enumerate(reader, start=2) if row]
     for number, row in rows:
@@ -101,7 +99,7 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
 
 
 def portrait_group(file: str) -> str:
-    """Return the group of an unlabelled picture, whose name is all that is known of it."""
+    """Return the group of an unlabelled picture: its name without the suffix."""
     return PurePosixPath(str(file)).with_suffix('').as_posix()
 
 
@@ -110,6 +108,10 @@ def photo_name(file: str, source: str) -> str:
     Return `<source>/<photo>`: `helen/train_100040721_2.jpg` → `helen/train_100040721`.
 
     The numbers of lfpw are photographs, not faces; those of ytf are frames of one person.
+
+    :param file: name of the picture.
+    :param source: of the picture.
+    :return: name of the photograph.
     """
     stem = Path(file).stem
     if source == 'ytf':
@@ -117,11 +119,11 @@ def photo_name(file: str, source: str) -> str:
     return f'{source}/{stem if source == "lfpw" else stem.rsplit("_", 1)[0]}'
 
 
-def _points(row: list[str], where: str) -> NDArray[np.float64] | None:
+def _points(row: list[str], where: str) -> Array | None:
     try:
         points = np.array(row[3:], dtype=float).reshape(COUNT, 2)
     except ValueError as error:
-        raise UserError(f'data: {where} holds something that is not a number') from error
+        raise UserError(f'data: {where} contains something that is not a number') from error
     if np.isnan(points).all():
         return None
     if not np.isfinite(points).all():
@@ -139,19 +141,24 @@ def _is_validation(source: str, split: str, group: str) -> bool:
 
 def is_held_out(group: str) -> bool:
     """
-    Whether the photographs of this name (`helen/train_100040721`) are among the held-out tenth.
+    Return whether the photographs of a name are in the held-out tenth.
 
-    It depends on the name alone, so that other sets of the same photographs take the same side.
+    It depends on the name alone, so that other datasets of the same photographs agree.
+
+    :param group: such as `helen/train_100040721`.
+    :return: True for a tenth of all names.
     """
     return _fraction(group) < VALIDATION_SHARE
 
 
 def held_out_groups(group_of: Mapping[str, str], share: float) -> frozenset[str]:
     """
-    Return the photographs that are held out: about a share of their groups, at least one group.
+    Choose the photographs to hold out: about a share of their groups, at least one group.
 
-    :param group_of: photograph -> group, as of `group_photos`.
-    :raises ValueError: there is only one group, and one side would be empty.
+    :param group_of: group of each photograph, as returned by `group_photos`.
+    :param share: 0..1.
+    :return: the photographs.
+    :raises UserError: there is only one group, and one side would be empty.
     """
     groups = sorted(set(group_of.values()), key=_fraction)
     if len(groups) < 2:
@@ -163,7 +170,7 @@ def held_out_groups(group_of: Mapping[str, str], share: float) -> frozenset[str]
 
 
 def _fraction(group: str) -> float:
-    """Return a number in 0..1 that the name alone decides, even over many names."""
+    """Hash a name to a number in 0..1; the numbers of many names are evenly distributed."""
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], 'big') / 2 ** 64
 
 
@@ -175,7 +182,13 @@ def _groups(folder: Path, rows: list[list[str]], photos: list[str]) -> dict[str,
 
 
 def group_photos(photos: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Map each photograph to the first name among those that pairs join it with."""
+    """
+    Join photographs to groups.
+
+    :param photos: all names.
+    :param pairs: names that belong together.
+    :return: each photograph and the first name of its group.
+    """
     parent = {photo: photo for photo in photos}
 
     def root(photo: str) -> str:
@@ -191,25 +204,26 @@ def group_photos(photos: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dic
 
 def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """
-    Return the pairs of pictures whose 24² grey thumbnails are nearly the same.
+    Find pictures whose 24² grey thumbnails are nearly the same.
 
-    Raises:
-        ValueError: a picture cannot be read.
-
+    :param paths: pictures.
+    :return: pairs of indices.
+    :raises UserError: a picture cannot be read.
     """
     if not paths:
         return []
     thumbnails = np.stack([_thumbnail(path) for path in paths])
     pairs = []
-    for start in range(0, len(thumbnails), _ROWS):  # all against all would not fit in memory
-        alike = thumbnails[start:start + _ROWS] @ thumbnails.T > NEAR_DUPLICATE_CORRELATION
+    # All against all at once would not fit in memory.
+    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
+        alike = thumbnails[start:start + _ROWS_AT_ONCE] @ thumbnails.T > NEAR_DUPLICATE_CORRELATION
         pairs += [(int(a) + start, int(b)) for a, b in np.argwhere(np.triu(alike, k=start + 1))]
     return pairs
 
 
-def _thumbnail(path: Path) -> NDArray[np.float32]:
-    """(576,) with mean 0 and length 1."""
-    # At a quarter of the size a JPEG decodes four times as fast, and a thumbnail needs no more.
+def _thumbnail(path: Path) -> Float32Array:
+    """Return (576,) grey levels with mean 0 and norm 1."""
+    # A JPEG decodes four times as fast at a quarter of the size, and a thumbnail needs no more.
     grey = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_4)
     if grey is None:
         raise UserError(f'data: the picture {path} is missing or cannot be read')

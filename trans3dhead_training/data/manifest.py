@@ -1,4 +1,4 @@
-"""The manifest of prepared data: what lies in a folder, from where, under which licence."""
+"""The manifest of prepared data: what a folder contains, from where, under which licence."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Part:
-    """
-    Samples of one kind.
-
-    :ivar source: what they were made from. :ivar licence: of those sources.
-    :ivar open: public domain, CC0, CC BY or MIT throughout: free for any use.
-    :ivar shards: file names below the manifest's folder -> number of samples.
-    :ivar validation: how many of them are held out.
-    """
+    """Samples of one kind."""
 
     name: str
+    """Name of the part, such as `photographs`."""
     source: str
+    """What the samples were made from."""
     licence: str
+    """Licences of these sources."""
     open: bool
+    """Whether all of them are free for any use: public domain, CC0, CC BY or MIT."""
     shards: Mapping[str, int]
+    """File names below the manifest's folder, and the number of samples in each."""
     validation: int = 0
+    """How many samples are held out."""
 
     @property
     def count(self) -> int:
@@ -40,20 +39,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """
-    All of one prepared folder.
-
-    :ivar seed: of everything random in it. :ivar settings: how it was prepared.
-    :ivar offsets: (51, 3) m: where labellers put the inner points, seen from the head model's.
-    """
+    """What one prepared folder contains."""
 
     seed: int
+    """Of everything random in it."""
     settings: Mapping[str, Any]
+    """How it was prepared."""
     offsets: list[list[float]]
+    """(51, 3) m, where labellers put the inner points, seen from those of the head model."""
     parts: tuple[Part, ...]
+    """The samples."""
 
     def save(self, folder: Path) -> Path:
-        """Write it into its folder, in one step; return the path."""
+        """Write the manifest into its folder, in one step; return the path."""
         path, partial = folder / NAME, folder / f'.{NAME}.partial'
         partial.write_text(json.dumps({'version': VERSION, **asdict(self)}, indent=1) + '\n')
         partial.replace(path)
@@ -64,7 +62,9 @@ class Manifest:
         """
         Read the manifest of a folder.
 
-        :raises ValueError: there is none, or it is no manifest of this version.
+        :param folder: of prepared data.
+        :return: the manifest.
+        :raises UserError: there is none, or it is damaged or of another version.
         """
         path = Path(folder) / NAME
         if not path.is_file():
@@ -73,18 +73,20 @@ class Manifest:
         try:
             content = json.loads(path.read_text())
             if content.pop('version') != VERSION:
-                raise UserError(f'another version than {VERSION}')
+                raise ValueError(f'its version is not {VERSION}')
             parts = tuple(Part(**part) for part in content.pop('parts'))
             return cls(parts=parts, **content)
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f'data: {path} is no manifest ({error}); run `trans3dhead prepare '
+            raise UserError(f'data: {path} is not a manifest ({error}); run `trans3dhead prepare '
                              'data` again') from None
 
-    def chosen(self, open_only: bool) -> tuple[Part, ...]:
+    def usable(self, open_only: bool) -> tuple[Part, ...]:
         """
         Return the parts that may be used.
 
-        :raises ValueError: `open_only`, and no part is open.
+        :param open_only: only those that are free for any use.
+        :return: at least one part.
+        :raises UserError: there is none.
         """
         parts = tuple(part for part in self.parts if part.open or not open_only)
         if not parts:
@@ -96,11 +98,13 @@ class Manifest:
         self, open_only: bool = False, names: Collection[str] | None = None,
     ) -> tuple[str, str]:
         """
-        Return sources and licences of the chosen parts, for a checkpoint's metadata.
+        Return sources and licences of parts, for the metadata of a checkpoint.
 
-        :param names: of the parts that were used; None: all that are there.
-        :raises ValueError: see `chosen`.
+        :param open_only: only parts that are free for any use.
+        :param names: of the parts that were used; None: all.
+        :return: sources, licences.
+        :raises UserError: there is no such part.
         """
-        parts = [part for part in self.chosen(open_only) if names is None or part.name in names]
+        parts = [part for part in self.usable(open_only) if names is None or part.name in names]
         return ('; '.join(dict.fromkeys(part.source for part in parts)),
                 '; '.join(dict.fromkeys(part.licence for part in parts)))

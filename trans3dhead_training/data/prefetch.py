@@ -1,4 +1,4 @@
-"""Batches made ahead of the training, beside it."""
+"""Batches made ahead of the training, in threads of their own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ import numpy as np
 
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.data.batch import Batch
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 
 
 def prefetched(
-    heads: Heads, count: int, seed: int, first: int, augmentation: Callable[[int], Augmentation],
-    share: tuple[int, int] = (0, 1), threads: int = 1, depth: int = 4,
+    heads: HeadDataset, count: int, seed: int, first: int,
+    augmentation: Callable[[int], Augmentation], share: tuple[int, int] = (0, 1), threads: int = 1,
+    depth: int = 4,
 ) -> Iterator[Batch]:
     """
-    Yield training batches made ahead by threads; batch i depends on (seed, i) alone.
+    Yield training batches; batch i depends on the seed and on i alone.
 
-    :param augmentation: what applies to batch i. :param share: see `Heads.training_batch`.
+    OpenCV and NumPy release the interpreter lock in their loops, so that threads suffice.
 
-    OpenCV and NumPy release the interpreter lock in their loops, so threads do beside a training.
+    :param heads: to draw from.
+    :param count: size of a whole batch.
+    :param seed: of all batches.
+    :param first: number of the first batch.
+    :param augmentation: returns the augmentation of a batch by its number.
+    :param share: see `HeadDataset.training_batch`.
+    :param threads: that make batches.
+    :param depth: how many batches are made ahead, at least two for each thread.
+    :yield: batches, without end.
     """
     def make(index: int) -> Batch:
         return heads.training_batch(count, np.random.default_rng((seed, index)),

@@ -1,72 +1,81 @@
-"""One labelled head in one picture, the type that every set is read into."""
+"""One labelled head in one picture: the type that every dataset is read into."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.media.sources import decode_picture, read_picture
 from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.types import Array, BoolArray, Image
 
-Array = NDArray[np.float64]
+SPLITS = ('validation', 'train', 'all')
+
+
+def in_split(split: str, is_validation: bool) -> bool:
+    """Return whether a split (one of `SPLITS`) contains a sample that is held out, or is not."""
+    return split == 'all' or is_validation == (split == 'validation')
 
 
 class Placement(NamedTuple):
-    """Where weak perspective puts the head: `u = exp(log_scale) (R V)[:2] + translation`."""
+    """Weak-perspective placement of a head: `u = exp(log_scale) (R V)[:2] + translation`."""
 
-    #: (2,) px, the sellion of the head model's mean.
     translation: Array
-    #: Log of px per metre.
+    """(2,) px, the sellion of the mean head."""
     log_scale: float
+    """Natural logarithm of px per metre."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """
-    What a set says about one head; what it does not say is None, and losses and measures use the
-    rest.
+    The labels of one head; what the dataset does not state is None.
 
-    Coordinates are px of the picture with pixel centres at integers. Depths are px too, smaller
-    nearer to the camera and 0 at the sellion. Frames and signs are those of `geometry`.
+    Coordinates are px of the picture, with pixel centres at integers. Depths are px too, smaller
+    nearer to the camera and 0 at the sellion. Frames and signs are those of `geometry`. A wrong
+    shape, or neither points nor a box, raises `ValueError`.
 
-    :raises ValueError: a shape that is none of these, or neither points nor a box.
+    Example::
+
+        Sample(picture=Path('a.jpg'), source='own', group='own/a', is_validation=False,
+               points=points)
     """
 
-    #: A picture file, or the bytes of one.
     picture: Path | bytes
-    #: Which part of the set it comes from, for a row of its own in a report.
+    """A picture file, or the bytes of one."""
     source: str
-    #: Samples of one photograph or person share it; a split never cuts through a group.
+    """Which part of the dataset it comes from, which gets a row of its own in a report."""
     group: str
-    #: Held out for the headline figures; never train on it.
+    """Samples of one photograph or person share it; a split never cuts through a group."""
     is_validation: bool
-    #: (68, 2) px, iBUG order.
+    """Whether it is held out; never train on it."""
     points: Array | None = None
-    #: True where the jaw points are fixed on the head; False where they mark the visible contour.
+    """(68, 2) px, iBUG order."""
     points_are_3d: bool = False
-    #: Weight of the points, 0…1.
+    """Whether the jaw points are fixed on the head; else they mark the visible contour."""
     trust: float = 1.0
-    #: (68,) px, of the points' 3D definition.
+    """Weight of the points, 0..1."""
     depth: Array | None = None
-    #: (17, 2) px, the jaw on the visible contour, where `points` has it fixed on the head.
+    """(68,) px, of the points of the 3D definition."""
     contour: Array | None = None
-    #: (68,) bool: nothing hides the point.
-    visible: NDArray[np.bool_] | None = None
-    #: (3, 3) head → camera optical frame, as it appears in a crop around the head (weak
-    #: perspective): the ray through the head is divided out.
+    """(17, 2) px, the jaw on the visible contour, where `points` has it fixed on the head."""
+    visible: BoolArray | None = None
+    """(68,) whether nothing hides the point."""
     rotation: Array | None = None
+    """(3, 3) head → camera optical frame, as it appears in a crop around the head (weak
+    perspective): the ray through the head is divided out."""
     placement: Placement | None = None
-    #: (I,) and (E,) coefficients of our head model.
+    """Position and size of the head."""
     shape: Array | None = None
+    """(I,) identity coefficients of our head model."""
     expression: Array | None = None
-    #: (V, 3) x, y and depth px of a dense mesh, in the topology that the set's reader names.
+    """(E,) expression coefficients of our head model."""
     vertices: Array | None = None
-    #: (4,) x0 y0 x1 y1 px, in place of the points' box where there are no points.
+    """(V, 3) x, y and depth px of a dense mesh, in the topology that the reader documents."""
     given_box: Array | None = None
+    """(4,) x0 y0 x1 y1 px; replaces the box of the points where there are none."""
 
     def __post_init__(self) -> None:
         shapes = {'points': (COUNT, 2), 'depth': (COUNT,), 'contour': (JAW_COUNT, 2),
@@ -74,26 +83,27 @@ class Sample:
         for name, expected in shapes.items():
             value = getattr(self, name)
             if value is not None and np.shape(value) != expected:
-                raise UserError(f'{name} of {self.name}: expected shape {expected}, got '
+                raise ValueError(f'{name} of {self.name}: expected shape {expected}, got '
                                  f'{np.shape(value)}')
         if self.points is None and self.given_box is None:
-            raise UserError(f'{self.name} has neither points nor a box')
+            raise ValueError(f'{self.name} has neither points nor a box')
 
     @property
     def name(self) -> str:
-        """The picture's name for messages: the file's stem, or the group where there is no file."""
+        """Name of the picture in messages: the stem of the file, or the group."""
         return self.picture.stem if isinstance(self.picture, Path) else self.group
 
     @property
     def box(self) -> Array:
-        """(4,) x0 y0 x1 y1 px: tight around the points, or the given one where there are none."""
+        """Box (4,) x0 y0 x1 y1 px: tight around the points, or the given one without points."""
         return self.given_box if self.points is None else landmark_box(self.points)
 
-    def image(self) -> NDArray[np.uint8]:
+    def image(self) -> Image:
         """
-        Read the picture, (H, W, 3) BGR.
+        Read the picture.
 
-        :raises ValueError: it is missing, is no picture or is cut short.
+        :return: (H, W, 3) BGR.
+        :raises UserError: it is missing, damaged or not a picture.
         """
         if isinstance(self.picture, bytes):
             return decode_picture(self.picture, self.name)

@@ -1,8 +1,8 @@
 """
-Shards: files that hold some hundred labelled heads each, pictures included, in safetensors.
+Shards: safetensors files with some hundred labelled heads each, pictures included.
 
-Opening a shard maps it into memory; a picture's bytes are read when it is drawn. The same samples
-give the same bytes.
+Opening a shard maps it into memory; the bytes of a picture are read when it is drawn. Equal samples
+give equal bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from safetensors.numpy import save_file
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
-from trans3dhead_training.data.sample import Placement, Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Placement, Sample, in_split
 
 VERSION = 1
 SUFFIX = '.safetensors'
@@ -32,17 +31,19 @@ _LABELS = (*_OPTIONAL, 'visible', 'translation', 'log_scale', 'shape', 'expressi
 
 def write_shard(path: Path, samples: Sequence[Sample]) -> None:
     """
-    Write samples whose pictures are encoded bytes, in one step: a shard is whole or not there.
+    Write samples in one step: a shard is complete or absent.
 
-    What a sample does not know is nan in its row. Dense vertices are not kept: they follow from the
-    coefficients.
+    What a sample does not state is nan in its row. Dense vertices are not written: they follow from
+    the coefficients.
 
+    :param path: of the shard; folders are made.
+    :param samples: at least one; their pictures are encoded bytes.
     :raises ValueError: no samples, or a picture that is a path.
     """
     if not samples:
-        raise UserError(f'shard: nothing to write into {path}')
+        raise ValueError(f'shard: nothing to write into {path}')
     if not all(isinstance(sample.picture, bytes) for sample in samples):
-        raise UserError(f'shard: {path} takes encoded pictures, not paths')
+        raise ValueError(f'shard: {path} takes encoded pictures, not paths')
     count = len(samples)
     arrays: dict[str, NDArray] = {
         name: _stacked([sample.given_box if name == 'box' else getattr(sample, name)
@@ -54,7 +55,7 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> None:
         values = [getattr(sample, name) for sample in samples]
         size = max((len(value) for value in values if value is not None), default=0)
         arrays[name] = _stacked(values, (size,))
-    # 255: nothing is known of what hides it.
+    # 255: visibility unknown.
     arrays['visible'] = np.stack([
         np.full(COUNT, 255, np.uint8) if sample.visible is None
         else sample.visible.astype(np.uint8) for sample in samples])
@@ -70,7 +71,7 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> None:
     header = {'version': VERSION, 'count': count, 'sources': sources, 'groups': groups}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.partial')
-    # One entry of metadata: the library writes several in any order.
+    # A single entry: the library does not keep the order of several.
     save_file(arrays, partial, {'shard': json.dumps(header, sort_keys=True)})
     partial.replace(path)
 
@@ -87,10 +88,16 @@ class Shard:
     """
     A shard on disk.
 
-    :ivar labels: arrays (N, ...) as `write_shard` names them; unknown is nan (visible: 255).
-    :ivar sources: (N,) str. :ivar groups: (N,) str.
-    :raises ValueError: the file is missing, damaged or of another version.
+    :param path: the file.
+    :raises UserError: the file is missing, damaged or of another version.
     """
+
+    labels: dict[str, NDArray]
+    """Arrays (N, ...) as `write_shard` names them; unknown is nan (visible: 255)."""
+    sources: NDArray[np.str_]
+    """(N,) which set a picture comes from."""
+    groups: NDArray[np.str_]
+    """(N,) photograph or person."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -108,7 +115,7 @@ class Shard:
                 self._ends = self.labels.pop('picture_end')
                 self._bytes = self._file.get_slice('pictures')
         except (SafetensorError, KeyError, TypeError, IndexError, ValueError) as error:
-            raise UserError(f'shard: {path} is damaged or no shard ({error}); delete it and '
+            raise UserError(f'shard: {path} is damaged or not a shard ({error}); delete it and '
                              'run `trans3dhead prepare data` again') from None
         if version != VERSION:
             raise UserError(f'shard: {path} has version {version}, not {VERSION}; delete it and '
@@ -123,7 +130,7 @@ class Shard:
         return self._bytes[start:int(self._ends[row])].tobytes()
 
     def sample(self, row: int) -> Sample:
-        """Return what was written, in single precision."""
+        """Return the sample of a row, in single precision."""
         label = {name: values[row] for name, values in self.labels.items()}
         known = {name: value if np.isfinite(value).all() and value.size else None
                  for name, value in label.items() if value.dtype == np.float32}
@@ -145,8 +152,10 @@ def read_shards(folder: Path, split: str = 'all') -> list[Sample]:
     """
     Read the samples of a folder of shards (or of one shard), pictures included.
 
-    :param split: of these, the ones that it takes (`SPLITS`).
-    :raises ValueError: there is none, or one is damaged.
+    :param folder: searched with all folders below, or one shard.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: there is no shard, or one is damaged.
     """
     folder = Path(folder)
     paths = [folder] if folder.is_file() else sorted(folder.rglob(f'*{SUFFIX}'))
@@ -154,4 +163,4 @@ def read_shards(folder: Path, split: str = 'all') -> list[Sample]:
         raise UserError(f'data: no shards in {folder}; make them with `trans3dhead prepare data`')
     shards = [Shard(path) for path in paths if path.stat().st_size]
     return [shard.sample(row) for shard in shards for row in range(len(shard))
-            if takes(split, bool(shard.labels['is_validation'][row]))]
+            if in_split(split, bool(shard.labels['is_validation'][row]))]

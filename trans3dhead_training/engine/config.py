@@ -14,107 +14,133 @@ import yaml
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_training.core.augmentation import Augmentation
-from trans3dhead_training.data.head_batches import HeadsConfig
-from trans3dhead_training.engine.precision import check_precision
+from trans3dhead_training.data.head_dataset import SamplingConfig
 from trans3dhead_training.losses.criterion import LossWeights, RegionWeights
 
-_RENAMED = {'bfloat16_backbone': 'precision=bfloat16_backbone or precision=none'}
+PRECISIONS = ('float32', 'bfloat16_backbone')
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """
-    All that a run depends on.
+    Everything that a training depends on.
 
-    :ivar minutes: the run's length; the learning rate follows the share of it that has passed, so
-        a slow machine ends on the same curve as a fast one. :ivar steps: likewise, in steps; the
-        earlier of the two ends the run, 0 is "no limit".
-    :ivar data: folder that `trans3dhead prepare data` filled.
-    :ivar backgrounds: folder of panoramas for crops without a head; '' is that of the data folder,
-        or none where there is none.
-    :ivar start: checkpoint whose weights the run begins with; '' begins with random ones.
-    :ivar start_backbone_only: take only its backbone; the rest begins with random weights.
-    :ivar frozen_norms: leave the backbone's batch statistics as they are, as small batches of a
-        training that goes on from a trained network may want.
-    :ivar precision: one of `precision.PRECISIONS`. :ivar compile: run the network through
-        torch.compile, which needs a C++ compiler.
-    :ivar late_from: share of the run from which `late_augment` replaces `augment`: the last steps,
-        with small learning rates, see pictures more like those that cameras take.
-    :ivar validate_minutes: between validations, each of which writes a checkpoint.
-        :ivar validate_steps: likewise, in steps, 0 is "never"; whichever comes first.
-    :ivar state_minutes: between the states that `--resume` continues from, and which a validation
-        writes too. :ivar state_steps: likewise, in steps.
-    :ivar log_steps: over how many the losses of losses.csv are averaged.
-    :ivar loader_threads: that make batches; a fast GPU eats more than one of them makes.
+    Example::
+
+        config = load_config(Path('config/train.yaml'), ['minutes=30', 'network.dim=128'])
+        Trainer(config).train()
     """
 
     data: str = 'runs/data'
+    """Folder that `trans3dhead prepare data` filled."""
     backgrounds: str = ''
+    """Folder of panoramas (.hdr) for crops without a head; '' takes appearance/hdri of the data
+    folder, and none where that is absent."""
     head_model: str = 'runs/head_model.npz'
-    start: str = ''
-    start_backbone_only: bool = False
+    """File of the head model that the prepared data was made with."""
+    init_checkpoint: str = ''
+    """Checkpoint whose weights the training starts from; '' starts from random weights."""
+    init_backbone_only: bool = False
+    """Take only the backbone of init_checkpoint; all else starts from random weights."""
     output: str = 'runs/train'
+    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
     seed: int = 0
+    """Seed of the weights, of the batches and of their augmentation."""
     device: str = 'auto'
+    """auto, cpu, cuda or cuda:N."""
     threads: int = 0
+    """Threads of the network; 0 leaves PyTorch's default."""
     minutes: float = 60.0
+    """Length of the run; the learning rate follows the share of it that has passed, so a slow
+    machine ends on the same curve as a fast one. 0: no limit."""
     steps: int = 0
-    batch: int = 64
+    """Length of the run in steps, 0: no limit; whichever of minutes and steps comes first."""
+    batch_size: int = 64
+    """Crops in a batch, of all processes together."""
     learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
     weight_decay: float = 0.02
+    """Of weight matrices and kernels; biases and norms are not decayed."""
     warmup_steps: int = 200
-    gradient_norm: float = 5.0
-    average_decay: float = 0.998
-    frozen_norms: bool = False
+    """Steps over which the learning rate rises linearly from 0."""
+    max_gradient_norm: float = 5.0
+    """Gradients are clipped to this norm."""
+    ema_decay: float = 0.998
+    """Decay per step of the exponential moving average of the weights, which is what is
+    validated and saved."""
+    freeze_batch_norm: bool = False
+    """Leave the backbone's batch statistics as they are, as small batches of a fine-tuning may
+    want."""
     precision: str = 'bfloat16_backbone'
-    compile: bool = False
+    """float32, or bfloat16_backbone: convolutions in bfloat16, which gain most from it; weights,
+    losses and the average stay in float32."""
     validate_minutes: float = 4.0
+    """Minutes between validations, each of which writes a checkpoint."""
     validate_steps: int = 0
+    """Likewise in steps, 0: never; whichever comes first."""
     state_minutes: float = 5.0
+    """Minutes between the states that `--resume` continues from; a validation writes one too."""
     state_steps: int = 0
+    """Likewise in steps, 0: never; whichever comes first."""
     log_steps: int = 20
+    """Steps over which a row of losses.csv is averaged."""
     loader_threads: int = 1
-    euler_form: str = 'safe'
-    landmark_form: str = 'l1'
+    """Threads that make batches; a fast GPU needs more than one."""
+    euler_loss: str = 'safe'
+    """How Euler angles are compared: none, plain, safe or geodesic (see `euler_loss`)."""
+    landmark_loss: str = 'l1'
+    """How landmarks are compared: l1, or wing, which gives small errors more weight."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    augment: Augmentation = field(default_factory=Augmentation)
-    late_augment: Augmentation = field(default_factory=lambda: Augmentation(
+    """Architecture of the network."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """Augmentation of the crops."""
+    late_augmentation: Augmentation = field(default_factory=lambda: Augmentation(
         turn_sigma_deg=12.0, wide_turn_share=0.2, shift_sigma=0.045, zoom_sigma=0.08,
         photometric=0.6, automatic_share=0.15))
-    late_from: float = 0.55
-    weights: LossWeights = field(default_factory=LossWeights)
-    regions: RegionWeights = field(default_factory=RegionWeights)
-    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """Replaces augmentation towards the end of the run: the last steps, with small learning rates,
+    see pictures more like those that cameras take."""
+    late_augmentation_from: float = 0.55
+    """Share of the run, 0..1, from which late_augmentation applies."""
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    """Weight of each term of the loss."""
+    region_weights: RegionWeights = field(default_factory=RegionWeights)
+    """Weight of each region of the head in the term of the vertices."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which heads make a batch."""
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:
             raise UserError('minutes, steps: one of them must be more than 0')
-        if self.batch < 2:
-            raise UserError(f'batch: expected at least 2, got {self.batch}')
+        if self.batch_size < 2:
+            raise UserError(f'batch_size: expected at least 2, got {self.batch_size}')
         for name in ('log_steps', 'loader_threads'):
             if getattr(self, name) < 1:
                 raise UserError(f'{name}: expected at least 1, got {getattr(self, name)}')
-        check_precision(self.precision)
+        if self.precision not in PRECISIONS:
+            raise UserError(f'precision: expected one of {PRECISIONS}, got {self.precision!r}')
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested values."""
+        """Return nested dictionaries of plain values."""
         return asdict(self)
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
     """
-    Read YAML and apply overrides such as `batch=32` or `network.dim=128`.
+    Read a YAML file and apply overrides such as `batch_size=32` or `network.dim=128`.
 
-    :raises ValueError: for a missing file, an unknown key (the nearest known one is named), a value
-        of another type.
+    :param path: the file; None: the defaults.
+    :param overrides: `key=value`, where the value is YAML.
+    :return: the configuration.
+    :raises UserError: the file is missing, a key is unknown (the nearest known one is named), or a
+        value is of another type.
     """
     values: dict[str, Any] = {}
     if path is not None:
         if not path.is_file():
-            raise UserError(f'--config: no file {path}')
+            raise UserError(f'--config: no such file: {path}')
         values = yaml.safe_load(path.read_text()) or {}
         if not isinstance(values, dict):
-            raise UserError(f'--config: {path} holds no table of keys')
+            raise UserError(f'--config: {path} is not a table of keys')
     for override in overrides:
         key, separator, text = override.partition('=')
         if not separator:
@@ -137,8 +163,6 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f'; did you mean {prefix}{near[0]}?' if near else ''
-            if name in _RENAMED:
-                hint = f'; it is now {_RENAMED[name]}'
             raise UserError(f'{name}: unknown key{hint}')
         current = known[key]
         if is_dataclass(current):
@@ -147,7 +171,7 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
             changes[key] = _updated(current, value, f'{name}.')
         elif isinstance(current, tuple) and isinstance(value, list):
             changes[key] = tuple(value)
-        elif isinstance(current, float) and _stands_for_float(value):
+        elif isinstance(current, float) and _is_number(value):
             changes[key] = float(value)
         elif type(value) is type(current):
             changes[key] = value
@@ -156,8 +180,8 @@ def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:
     return replace(config, **changes)
 
 
-def _stands_for_float(value: Any) -> bool:
-    """Tell whether this is a whole number, or one such as 5e-4, which YAML takes for a word."""
+def _is_number(value: Any) -> bool:
+    """Accept integers, and numbers such as 5e-4, which YAML reads as text."""
     if isinstance(value, str):
         return re.fullmatch(r'[+-]?\d+(\.\d*)?e[+-]?\d+', value) is not None
     return isinstance(value, int) and not isinstance(value, bool)

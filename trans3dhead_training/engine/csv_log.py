@@ -1,4 +1,4 @@
-"""A table on disk that grows by rows, and forgets those that a broken run must repeat."""
+"""The tables of a training: CSV files that grow by rows, and the means that fill the rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 class CsvLog:
     """
-    Rows with a column `step`, which grows from row to row.
+    A CSV file with a column `step` that increases from row to row.
 
-    A row may bring new columns; the others are empty there.
+    A row may bring new columns; they are empty in the other rows.
+
+    :param path: the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -20,12 +22,12 @@ class CsvLog:
         self._columns: list[str] = []
 
     def start(self, step: int) -> None:
-        """Keep what was written up to this step; 0 begins anew."""
+        """Keep the rows up to this step, which a resumed run does not repeat; 0 keeps none."""
         rows = [row for row in self.rows() if int(row['step']) <= step] if step else []
         self._write(rows)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write a row behind the others."""
+        """Write one more row."""
         if not set(row) <= set(self._columns):
             self._write([*self.rows(), {name: str(value) for name, value in row.items()}])
             return
@@ -33,13 +35,13 @@ class CsvLog:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def rows(self) -> list[dict[str, str]]:
-        """Return what is there, '' where a row has no such column."""
+        """Return all rows; '' where a row does not have a column."""
         if not self.path.is_file():
             return []
         text = self.path.read_text()
-        # A line without its end is one that a killed process did not finish.
-        whole = text[:text.rfind('\n') + 1].splitlines()
-        return list(csv.DictReader(whole, restval=''))
+        # A last line without its end was cut off when the process was killed.
+        complete = text[:text.rfind('\n') + 1].splitlines()
+        return list(csv.DictReader(complete, restval=''))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -50,3 +52,27 @@ class CsvLog:
                 writer.writeheader()
                 writer.writerows(rows)
         partial.replace(self.path)
+
+
+class MeanMeter:
+    """
+    Running means of named numbers.
+
+    :param sums: of each name, where a resumed run continues.
+    :param count: how many values each sum has.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
+        self.sums, self.count = dict(sums or {}), count
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add the values of one step."""
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start again from nothing."""
+        means = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means

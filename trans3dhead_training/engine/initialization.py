@@ -1,4 +1,4 @@
-"""What a network begins a training with: means of the data, or another network's weights."""
+"""Initial values of a network: means of the data, and weights of another checkpoint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 
 
-def set_means(network: Trans3DHead, heads: Heads, seed: int = 0) -> None:
-    """Set the network's references Y_0 to the average over plainly cropped training heads."""
+def set_means(network: Trans3DHead, heads: HeadDataset, seed: int = 0) -> None:
+    """
+    Set the references Y_0, from which the network regresses, to the average of training heads.
+
+    :param network: on the CPU.
+    :param heads: cropped without augmentation for this.
+    :param seed: of the choice of at most 1,000 heads.
+    """
     count = min(len(heads), 1000)
     chosen = np.random.default_rng(seed).choice(len(heads), count, replace=False)
     batch = heads.plain_batch([int(row) for row in chosen])
@@ -27,44 +33,50 @@ def set_means(network: Trans3DHead, heads: Heads, seed: int = 0) -> None:
         mean['log_scale'].fill_(float(batch.log_scale[known].mean()))
         mean['expression'].copy_(batch.expression[known].mean(0))
     else:
-        # The landmark box of a facing mean head, as wide as a plain crop shows it.
+        # As wide as a crop without augmentation shows the mean head that faces the camera.
         width = np.ptp(network.head_model.mean[network.head_model.landmark_indices, 1].numpy())
         mean['log_scale'].fill_(float(np.log(2.0 / (network.config.crop_scale * width))))
     labels = batch.points.mean(0)
     network.mean_points.copy_(torch.cat([labels, labels[:JAW_COUNT]]))
 
 
-def start_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
+def load_weights(network: Trans3DHead, path: Path) -> dict[str, Any]:
     """
-    Take the weights of a checkpoint of the same network; return its metadata.
+    Take the weights of a checkpoint of the same network.
 
-    :raises ValueError: it is of another network or another head model.
+    :param network: on the CPU.
+    :param path: the checkpoint.
+    :return: metadata of the checkpoint.
+    :raises UserError: it holds another network or another head model.
     """
     other, metadata = load_checkpoint(path, torch.device('cpu'))
     if other.config != network.config:
-        raise UserError(f'start: {path} has another network configuration; give its keys below '
-                         'network: or leave start out')
+        raise UserError(f'init_checkpoint: {path} has another network configuration; give its keys '
+                        'below network: or leave init_checkpoint out')
     own, state = network.state_dict(), other.state_dict()
     differing = [name for name, value in state.items()
                  if name.startswith('head_model.') and not (
                      own[name].shape == value.shape
                      and torch.allclose(own[name].float(), value.float(), atol=1e-4))]
     if differing:
-        raise UserError(f'start: the head model of {path} is another one ({differing[0]})')
-    # The tensors of the working head model are full precision; a checkpoint rounds them.
+        raise UserError(f'init_checkpoint: {path} has another head model ({differing[0]})')
+    # Keep the head model in full precision; a checkpoint rounds it.
     network.load_state_dict({name: own[name] if name.startswith('head_model.') else value
                              for name, value in state.items()})
     return metadata
 
 
-def backbone_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
+def load_backbone(network: Trans3DHead, path: Path) -> dict[str, Any]:
     """
-    Take only the backbone of a checkpoint, as far as its stages are alike; return its metadata.
+    Take only the backbone of a checkpoint, as far as the stages have the same shape.
 
-    A network of stride 32 may begin with the stages of one of stride 16; what lies behind the
-    last common stage stays as it was.
+    A network of stride 32 may take the stages of one of stride 16; what lies behind the last
+    common stage stays as it was.
 
-    :raises ValueError: the first stage is already another one.
+    :param network: on the CPU.
+    :param path: the checkpoint.
+    :return: metadata of the checkpoint.
+    :raises UserError: already the first stage has another shape.
     """
     other, metadata = load_checkpoint(path, torch.device('cpu'))
     own, state = network.state_dict(), {}
@@ -74,6 +86,7 @@ def backbone_from(network: Trans3DHead, path: Path) -> dict[str, Any]:
             break
         state[name] = value
     if not state:
-        raise UserError(f'start: the backbone of {path} has other widths than network.widths')
+        raise UserError(f'init_checkpoint: the backbone of {path} has other widths than '
+                        'network.widths')
     network.load_state_dict({**own, **state})
     return metadata

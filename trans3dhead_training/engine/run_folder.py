@@ -1,11 +1,11 @@
 """
-What a training leaves behind.
+The folder of a training.
 
-    config.yaml, config.json   what it was asked for; `--config` takes the first
-    sittings.json              every start: command, git revision, versions, machine
-    metrics.csv                a row per validation
+    config.yaml, config.json   the configuration; `--config` takes the first
+    sessions.json              every start: command, git revision, versions, machine
+    metrics.csv                a row for each validation
     losses.csv                 a row every `log_steps`, means over them
-    events.out.tfevents.*      both again, for TensorBoard
+    events.out.tfevents.*      both tables for TensorBoard
     curves.png, samples.png    drawn at every validation
     last.safetensors, best.safetensors
     state.pt                   what `--resume` continues from
@@ -30,12 +30,17 @@ from trans3dhead_training.engine.config import TrainConfig
 from trans3dhead_training.engine.csv_log import CsvLog
 
 
-class TrainingFolder:
+class RunFolder:
     """
-    Files of one training; written by its first process alone.
+    Files of one training; only its first process writes them.
 
-    :ivar metrics, losses: the tables.
+    :param path: the folder.
     """
+
+    metrics: CsvLog
+    """Table of the validations."""
+    losses: CsvLog
+    """Table of the training losses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,23 +50,25 @@ class TrainingFolder:
 
     @property
     def state(self) -> Path:
-        """What `--resume` continues from."""
+        """The file that `--resume` continues from."""
         return self.path / 'state.pt'
 
     def start(self, config: TrainConfig, step: int, facts: Mapping[str, Any]) -> None:
         """
-        Begin the folder, or continue it behind a step; forget what lies beyond that step.
+        Start the folder, or continue it behind a step and drop the rows beyond that step.
 
-        :param facts: of this sitting, beside those known here.
+        :param config: of the training.
+        :param step: from which the training continues; 0 starts anew.
+        :param facts: to record about this session, beside those known here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         values = json.loads(json.dumps(config.to_dict()))
-        path = self.path / 'sittings.json'
+        path = self.path / 'sessions.json'
         before = json.loads(path.read_text()) if step and path.is_file() else []
-        sittings = [*before, {'step': step, **sitting(), **facts}]
+        sessions = [*before, {'step': step, **_session(), **facts}]
         for name, text in (('config.json', json.dumps(values, indent=2)),
                            ('config.yaml', yaml.safe_dump(values, sort_keys=False)),
-                           (path.name, json.dumps(sittings, indent=1))):
+                           (path.name, json.dumps(sessions, indent=1))):
             partial = self.path / f'.{name}.partial'
             partial.write_text(text)
             partial.replace(self.path / name)
@@ -72,7 +79,12 @@ class TrainingFolder:
         self._events = _events(self.path, step)
 
     def log(self, table: CsvLog, row: Mapping[str, Any]) -> None:
-        """Add a row to one of the tables, and to TensorBoard's."""
+        """
+        Add a row to a table and to the events of TensorBoard.
+
+        :param table: `metrics` or `losses`.
+        :param row: values by column.
+        """
         table.append(row)
         if self._events is not None:
             for name, value in row.items():
@@ -83,20 +95,26 @@ class TrainingFolder:
             self._events.flush()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         if self._events is not None:
             self._events.close()
 
 
-def sitting() -> dict[str, Any]:
-    """Return what made the results of this process: command, code, versions, time."""
+def _session() -> dict[str, Any]:
+    """Return what reproduces the results of this process: command, code, versions, time."""
     return {'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'command': sys.argv, 'revision': revision(), 'python': platform.python_version(),
+            'command': sys.argv, 'revision': git_revision(), 'python': platform.python_version(),
             'torch': torch.__version__, 'numpy': np.__version__, 'platform': platform.platform()}
 
 
-def revision(file: Path = Path(__file__)) -> str:
-    """Return the git revision of this code, '+' behind it if changed since; else 'unknown'."""
+def git_revision(file: Path = Path(__file__)) -> str:
+    """
+    Return the git revision of this code.
+
+    :param file: a file of the code.
+    :return: the hash, followed by '+' where files have changed since; 'unknown' outside a
+        repository.
+    """
     here = file.resolve()
 
     def git(*words: str) -> str:
@@ -104,7 +122,7 @@ def revision(file: Path = Path(__file__)) -> str:
                               capture_output=True).stdout.strip()
 
     try:
-        # An installed copy may lie in somebody else's repository.
+        # An installed copy may lie inside another repository.
         git('ls-files', '--error-unmatch', here.name)
         return git('rev-parse', 'HEAD') + (
             '+' if git('status', '--porcelain', '--untracked-files=no') else '')
@@ -116,7 +134,7 @@ def _events(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        print('train: no TensorBoard events, for the Python package tensorboard is missing',
+        print('train: the Python package tensorboard is missing; writing no TensorBoard events',
               file=sys.stderr)
         return None
     if not step:

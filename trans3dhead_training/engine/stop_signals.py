@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill, heard between two steps."""
+"""Defer SIGINT and SIGTERM until the training step ends."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ import threading
 import time
 from types import FrameType
 
-_MOMENT_S = 1.0
+_SAME_SIGNAL_S = 1.0
 
 
 class StopSignals:
     """
-    Within its `with`, notes SIGINT and SIGTERM instead of ending the process.
+    Context manager that records SIGINT and SIGTERM instead of ending the process.
 
-    Another one a moment later ends it at once. Python takes signals in its main thread alone;
-    elsewhere this does nothing.
-
-    :ivar received: number of the signal, 0 before any.
+    A second signal, a moment later, raises `KeyboardInterrupt` at once. Outside the main thread,
+    where Python cannot handle signals, this does nothing.
     """
+
+    received: int
+    """Number of the signal that arrived; 0 before any."""
 
     def __init__(self) -> None:
         self.received = 0
-        self._since = 0.0
-        self._before: dict[int, object] = {}
+        self._received_at = 0.0
+        self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        # `torchrun` passes on what a terminal has sent to all its processes already.
-        if self.received and time.monotonic() - self._since > _MOMENT_S:
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        # `torchrun` forwards to its processes what the terminal has already sent to all of them.
+        if self.received and time.monotonic() - self._received_at > _SAME_SIGNAL_S:
             raise KeyboardInterrupt
         if not self.received:
-            self.received, self._since = number, time.monotonic()
+            self.received, self._received_at = number, time.monotonic()

@@ -1,4 +1,4 @@
-"""Pictures of a training: its curves, and heads that it does not learn from."""
+"""Figures of a training: its curves, and its answers on held-out heads."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ from trans3dhead_training.core.contact_sheet import (
     draw_landmarks,
     draw_line,
 )
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 
 Rows = Sequence[Mapping[str, str]]
 
 _TILE, _COLUMNS = 224, 8
 _AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))  # BGR
-# Columns of losses.csv that are no losses.
-_OTHERS = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
+# Columns of losses.csv that are not losses.
+_NOT_LOSSES = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
 
 
 def write_curves(path: Path, losses: Rows, metrics: Rows) -> None:
     """
-    Draw the losses, the errors of validation and the learning rate over the steps.
+    Draw losses, validation errors and the learning rate against the steps.
 
-    :param losses, metrics: rows of losses.csv and of metrics.csv.
+    :param path: PNG to write.
+    :param losses: rows of losses.csv.
+    :param metrics: rows of metrics.csv.
     """
     figure = Figure(figsize=(15, 9))
-    # Layouts that measure every label take longer than all the drawing.
+    # Automatic layouts measure every label, which takes longer than all the drawing.
     axes = figure.subplots(2, 2, gridspec_kw={
         'left': 0.04, 'right': 0.88, 'bottom': 0.06, 'top': 0.96, 'wspace': 0.4, 'hspace': 0.2})
-    names = [name for name in (losses[0] if losses else ()) if name not in _OTHERS]
+    names = [name for name in (losses[0] if losses else ()) if name not in _NOT_LOSSES]
     _curves(axes[0, 0], losses, {name: name for name in names})
-    # A likelihood falls below zero.
+    # The likelihood falls below zero.
     axes[0, 0].set_yscale('symlog', linthresh=0.01)
     axes[0, 0].set_title('loss and its weighted terms')
     errors = sorted({name for row in metrics for name in row if name.startswith('val_')})
@@ -75,23 +77,26 @@ def _curves(axes: Axes, rows: Rows, labels: Mapping[str, str]) -> None:
 
 
 @torch.no_grad()
-def write_samples(path: Path, network: Trans3DHead, parts: Mapping[str, Heads],
+def write_samples(path: Path, network: Trans3DHead, parts: Mapping[str, HeadDataset],
                   device: torch.device) -> None:
     """
-    Draw some heads of each part, always the same ones: truth in green, answer in red, its axes.
+    Draw some heads of each part: truth in green, estimate in red, and the axes of the estimate.
 
+    :param path: PNG to write.
     :param network: in evaluation mode.
+    :param parts: held-out heads by part; the same heads are drawn every time.
+    :param device: of the network.
     """
     lines = []
     for heads in parts.values():
         rows = np.linspace(0, len(heads) - 1, min(_COLUMNS, len(heads))).astype(int)
         batch = heads.plain_batch([int(row) for row in rows])
-        answer = network(batch.crops.to(device))
-        points = torch.cat([answer.contour, answer.landmarks[:, JAW_COUNT:]], 1).cpu().numpy()
+        estimate = network(batch.crops.to(device))
+        points = torch.cat([estimate.contour, estimate.landmarks[:, JAW_COUNT:]], 1).cpu().numpy()
         pictures = (255 * batch.crops.permute(0, 2, 3, 1).numpy()[..., ::-1]).astype(np.uint8)
         tiles = [_tile(*sample) for sample in zip(
-            pictures, batch.points.numpy(), points, answer.rotation.cpu().numpy(),
-            answer.translation.cpu().numpy(), answer.log_scale.cpu().numpy(), strict=True)]
+            pictures, batch.points.numpy(), points, estimate.rotation.cpu().numpy(),
+            estimate.translation.cpu().numpy(), estimate.log_scale.cpu().numpy(), strict=True)]
         lines.append(tiles)
     partial = path.with_name(f'.{path.name}')
     cv2.imwrite(str(partial), contact_sheet(lines))
@@ -104,7 +109,7 @@ def _tile(picture: NDArray[np.uint8], truth: np.ndarray, points: np.ndarray, rot
     draw_landmarks(canvas, truth, LABEL_COLOUR)
     draw_landmarks(canvas, points, PREDICTION_COLOUR)
     origin, *ends = axis_points(np.exp(log_scale) * rotation[:2], translation)
-    # The axis that points away is drawn first.
+    # The axis that points away from the camera is drawn first.
     for axis in np.argsort(-rotation[2]):
         draw_line(canvas, np.stack([origin, ends[axis]]), _AXIS_COLOURS[axis])
     return canvas

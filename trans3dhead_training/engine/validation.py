@@ -1,4 +1,4 @@
-"""The few figures that a training watches on heads it does not learn from."""
+"""The metrics that a training watches on held-out heads."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ import torch
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.core.metrics import (
-    mean_by_yaw,
-    nme_68,
-    nme_inner,
-    roc_auc,
-)
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.core.metrics import mean_by_yaw, nme_68, nme_inner, roc_auc
+from trans3dhead_training.data.head_dataset import HeadDataset
 
 
 @torch.no_grad()
 def validate(
-    network: Trans3DHead, heads: Heads, device: torch.device, by_yaw: bool = False,
+    network: Trans3DHead, heads: HeadDataset, device: torch.device, by_yaw: bool = False,
 ) -> dict[str, float]:
     """
-    Return errors over plainly cropped heads.
+    Measure a network on heads that are cropped without augmentation.
 
-    `inner51_percent` and `nme68_percent` (jaw on the contour) of sqrt(w h) of the true box,
-    `rotation_deg` (median geodesic distance to the known poses; absent where none is known) and
-    `score_auc` against as many negatives; if asked, also the means of points and pose in bins of
-    |yaw|, such as `nme68_60-90` and `rotation_60-90`. A head seen from behind is in no bin: its yaw
-    decodes as if it faced the camera.
+    :param network: whose mode becomes evaluation.
+    :param heads: held-out heads; each is followed by a crop without a head.
+    :param device: of the network.
+    :param by_yaw: also return means in bins of |yaw|, such as `nme68_60-90` and `rotation_60-90`.
+        A head seen from behind is in no bin: its yaw decodes as if it faced the camera.
+    :return: `inner51_percent` and `nme68_percent` (jaw on the contour), % of sqrt(w h) of the true
+        box; `rotation_deg`, the median geodesic distance (absent where no pose is known);
+        `score_auc`, the area under the ROC curve of the score.
     """
     network.eval()
     inner, all_points, angles, yaws, scores, labels = [], [], [], [], [], []
@@ -51,15 +49,15 @@ def validate(
         yaws.append(np.where(facing, euler_from_rotation(rotation)[:, 0], np.nan))
     score, label = torch.cat(scores).cpu().numpy(), torch.cat(labels).cpu().numpy() > 0.5
     points_error, angle, yaw = (np.concatenate(v) for v in (all_points, angles, yaws))
-    figures = {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
+    metrics = {'inner51_percent': 100 * float(np.concatenate(inner).mean()),
                'nme68_percent': 100 * float(points_error.mean()),
                'score_auc': roc_auc(score, label)}
     known = np.isfinite(angle)
     if known.any():
-        figures['rotation_deg'] = float(np.median(angle[known]))
+        metrics['rotation_deg'] = float(np.median(angle[known]))
     if by_yaw:
         facing = np.isfinite(yaw)
         for name, values in (('nme68', 100 * points_error), ('rotation', angle)):
             bins = mean_by_yaw(values[facing], yaw[facing])
-            figures.update({f'{name}_{key}': value for key, value in bins.items()})
-    return figures
+            metrics.update({f'{name}_{key}': value for key, value in bins.items()})
+    return metrics

@@ -31,8 +31,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import COUNT, JAW, SELLION
 from trans3dhead_training.data.labels import is_held_out
-from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Sample, in_split
 
 Array = NDArray[np.float64]
 
@@ -48,7 +47,7 @@ def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
     """
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
-    if not takes(split, True):
+    if not in_split(split, True):
         return []
     return [_read(label, folder.name, f'{folder.name}/{label.stem}', True)
             for label in _progress(sorted(folder.glob('*.mat')))]
@@ -76,7 +75,7 @@ def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
     for part in parts:
         for label in sorted((folder / part).glob('*.mat')):
             group = photograph(part, label.stem)
-            if takes(split, is_held_out(group)):
+            if in_split(split, is_held_out(group)):
                 found.append((label, f'300wlp-{part.lower()}', group))
     return [_read(label, source, group, is_held_out(group),
                   folder / 'landmarks' / label.parent.name / f'{label.stem}_pts.mat')

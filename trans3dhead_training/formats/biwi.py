@@ -31,8 +31,7 @@ from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, nearest_rotation, viewing_ray_rotation
-from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Sample, in_split
 
 Array = NDArray[np.float64]
 
@@ -58,7 +57,7 @@ def read_biwi(folder: Path, split: str = 'all') -> list[Sample]:
     if not sequences:
         raise UserError(f'data: {folder} has no sequences 01, 02 …; give the folder that holds '
                          'them (hpdb)')
-    if not takes(split, True):
+    if not in_split(split, True):
         return []
     return [sample for sequence in tqdm(sequences, desc='sequences', leave=False, disable=None)
             for sample in _read_sequence(sequence)]

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from trans3dhead_training.data.labels import read_labels
-from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Sample, in_split
 
 
 def read_crops(folder: Path, split: str = 'all') -> list[Sample]:
@@ -16,4 +15,4 @@ def read_crops(folder: Path, split: str = 'all') -> list[Sample]:
     return [Sample(picture=record.path, source=record.source, group=record.photo,
                    is_validation=record.is_validation, points=record.points, points_are_3d=False)
             for record in read_labels(folder)
-            if record.points is not None and takes(split, record.is_validation)]
+            if record.points is not None and in_split(split, record.is_validation)]

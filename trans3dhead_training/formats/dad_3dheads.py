@@ -41,8 +41,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation, viewing_ray_rotation
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Sample, in_split
 
 Array = NDArray[np.float64]
 
@@ -70,7 +69,7 @@ def read_dad_3dheads(folder: Path, split: str = 'all') -> list[Sample]:
     if not subsets:
         raise UserError(f'data: {folder} has neither train/train.json nor val/val.json of '
                          'DAD-3DHeads')
-    items = [(subset, item) for subset in subsets if takes(split, SUBSETS[subset.name])
+    items = [(subset, item) for subset in subsets if in_split(split, SUBSETS[subset.name])
              for item in _items(_listing(subset))]
     return [_read(subset, item) for subset, item in
             tqdm(items, desc='annotations', unit='head', leave=False, disable=None)]

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT
-from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.data.split import takes
+from trans3dhead_training.data.sample import Sample, in_split
 
 FIRST_PIXEL = 1.0
 """What the files call the centre of the first pixel."""
@@ -48,7 +47,7 @@ def read_pts(folder: Path, split: str = 'all') -> list[Sample]:
     for label in sorted(folder.rglob('*.pts')):
         inside = label.relative_to(folder).parts[:-1]
         is_validation = not any(name in TRAINING_FOLDERS for name in (folder.name, *inside))
-        if not takes(split, is_validation):
+        if not in_split(split, is_validation):
             continue
         named = [name for name in inside if name not in (*TRAINING_FOLDERS, 'test', 'testset')]
         source = named[0] if named else folder.name

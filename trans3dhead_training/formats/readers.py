@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.data.sample import SPLITS, Sample, in_split
 from trans3dhead_training.data.shards import read_shards
-from trans3dhead_training.data.split import SPLITS, takes
 from trans3dhead_training.formats.aflw import read_300w_lp, read_aflw
 from trans3dhead_training.formats.biwi import read_biwi
 from trans3dhead_training.formats.crops import read_crops
@@ -43,7 +42,7 @@ def read_samples(data: str, split: str = 'validation') -> list[Sample]:
     if split not in SPLITS:
         raise UserError(f'split: {split!r} is unknown; use one of {", ".join(SPLITS)}')
     samples = [sample for sample in READERS[form](Path(path), split)
-               if takes(split, sample.is_validation)]
+               if in_split(split, sample.is_validation)]
     if not samples:
         raise UserError(f'data: {data} has no labelled face in the split {split!r}; try --split '
                          'all')

@@ -1,15 +1,15 @@
 """
-The criterion: one method a term, a weight table, masks by what a sample knows.
+The training loss: one method `loss_*` for each term, and a weight for each.
 
-Lengths are in crop units (-1..1 spans the crop) unless a name says otherwise. Every term is a mean
-over the heads of the batch that know its truth, and over the decoder layers, all of which are
-supervised; negatives count in the score alone.
+Lengths are in crop units (-1..1 spans the crop) unless stated otherwise. Every term is a mean over
+the heads of the batch whose truth is known and over the decoder layers, all of which are
+supervised; crops without a head count only in the term of the score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch
 from torch.nn import functional
@@ -22,102 +22,131 @@ from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
 from trans3dhead_training.core.head_regions import region_of
 from trans3dhead_training.data.batch import Batch
-from trans3dhead_training.losses.euler_loss import EULER_FORMS, euler_loss, smooth_norm
+from trans3dhead_training.losses.euler_loss import EULER_LOSSES, euler_loss, smooth_norm
 
-LANDMARK_FORMS = ('l1', 'wing')
+LANDMARK_LOSSES = ('l1', 'wing')
+
+_SAMPLED_VERTICES = 300
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each term in the total; 0 leaves a term out of it."""
+    """Weight of each term of the loss; 0 leaves a term out."""
 
     landmarks: float = 12.0
+    """L1 or wing distance of the inner landmarks and of the jaw on the visible contour."""
     jaw_3d: float = 4.0
+    """The same of the jaw points of the 3D definition."""
     likelihood: float = 0.05
+    """Negative log-likelihood of the landmarks under a Laplace distribution with the predicted
+    scales."""
     rotation: float = 1.0
+    """Frobenius distance of the rotation matrices."""
     euler: float = 1.0
+    """Distance of the Euler angles, in the form that `euler_loss` names."""
     placement: float = 4.0
+    """L1 distance of the translation and of the logarithm of the scale."""
     shape: float = 0.05
+    """Squared distance of the identity coefficients."""
     shape_prior: float = 0.05
+    """Squared identity coefficients, for heads without a fit."""
     expression: float = 1.0
+    """L1 distance of the expression coefficients."""
     expression_prior: float = 1.0
+    """Absolute expression coefficients, for heads without a fit."""
     vertices: float = 4.0
+    """Distance of the unposed vertices, in decimetres."""
     reprojection: float = 4.0
+    """Smooth L1 distance between the projected head and the inner landmark labels."""
     consistency: float = 1.0
+    """Smooth L1 distance between the projected head and the landmarks of the network itself."""
     score: float = 0.5
+    """Binary cross-entropy of the head score."""
 
 
 @dataclass(frozen=True)
 class RegionWeights:
-    """How much a vertex of each of `regions.REGIONS` counts, compared with the others."""
+    """Relative weight of a vertex of each region of the head in the term of the vertices."""
 
     face: float = 1.0
+    """Of a vertex of the face."""
     ears: float = 0.5
+    """Of a vertex of the ears."""
     skull: float = 0.25
+    """Of a vertex of the skull and neck."""
 
 
 @dataclass(frozen=True)
-class _Counts:
-    """Over how many each mean is taken: scalars."""
+class _Estimates:
+    """What the network answers about the H heads of a batch of B crops, in each of L layers."""
 
-    crops: torch.Tensor
-    heads: torch.Tensor
-    fitted: torch.Tensor
-    unfitted: torch.Tensor
-    trusted: torch.Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, shared: Callable[[torch.Tensor], torch.Tensor]) -> _Counts:
-        heads = (batch.is_head > 0.5).float()
-        counts = torch.stack([
-            torch.ones_like(heads).sum(), heads.sum(), (heads * batch.has_fit).sum(),
-            (heads * (1 - batch.has_fit)).sum(), (heads * (batch.point_weight > 0)).sum()])
-        # A count of none belongs to a sum of none; the quotient shall be zero.
-        return cls(*shared(counts).clamp(min=1e-6))
+    points: torch.Tensor
+    """(L, H, 85, 2) jaw of the 3D definition, inner points, jaw on the visible contour."""
+    point_scale: torch.Tensor
+    """(H, 85) of the last layer."""
+    rotation: torch.Tensor
+    """(L, H, 3, 3)."""
+    parameters: dict[str, torch.Tensor]
+    """`translation`, `log_scale`, `shape`, `expression`, each (L, H, ...)."""
+    projected: torch.Tensor
+    """(L, H, 68, 2) where the head of these parameters has what labels mark."""
+    score: torch.Tensor
+    """(B,) logits."""
 
 
+@dataclass(frozen=True)
 class _Truth:
-    """The rows of a batch that are heads."""
+    """The truth of the H heads of a batch, and the numbers that means are divided by."""
 
-    def __init__(self, batch: Batch) -> None:
-        heads = batch.is_head > 0.5
-        for field in fields(Batch):
-            if field.name not in ('crops', 'is_head'):
-                setattr(self, field.name, getattr(batch, field.name)[heads])
-
-
-def jaw_and_inner(jaw: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Return the network's 85 points: jaw of the head, inner points, jaw on the contour."""
-    return torch.cat([jaw, points[:, JAW_COUNT:], points[:, :JAW_COUNT]], 1)
-
-
-def masked_sum(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Return the sum of values where `known` (broadcast to them) is not 0."""
-    # Not by multiplication: what is not known may be infinitely far away.
-    return torch.where(known > 0, values, 0.0).sum()
+    heads: Batch
+    """Their labels; it has no crops."""
+    points: torch.Tensor
+    """(H, 85, 2) as those of the estimates."""
+    is_head: torch.Tensor
+    """(B,) 1 or 0."""
+    crop_count: torch.Tensor
+    """Number of crops, a scalar, as those below."""
+    head_count: torch.Tensor
+    """Number of heads."""
+    fit_count: torch.Tensor
+    """Number of heads with a fit."""
+    no_fit_count: torch.Tensor
+    """Number of heads without a fit."""
+    label_count: torch.Tensor
+    """Number of heads whose labels are trusted."""
 
 
 class Criterion:
     """
     The weighted sum of all terms.
 
-    :param head_model: shared with the network. :param offsets: (51, 3) m of the fits: where
-        labels of inner points lie, seen from the model's landmarks.
-    :param euler_form: see `rotation_loss.euler_loss`. :param landmark_form: 'l1', or 'wing', which
-        weighs small errors more. :param vertex_count: how many vertices stand for all of them.
-    :param shared_counts: takes the five counts that means are divided by. Processes that share a
+    :param head_model: shared with the network.
+    :param offsets: (51, 3) m, where labels of the inner points lie, seen from the landmarks of the
+        head model.
+    :param weights: of the terms.
+    :param euler_form: one of `EULER_LOSSES`.
+    :param landmark_form: one of `LANDMARK_LOSSES`.
+    :param regions: weights of the vertices.
+    :param vertex_count: number of vertices that stand for all of them.
+    :param reduce_counts: takes the five counts that means are divided by. Processes that share a
         batch return the mean count over all of them: then the mean of their gradients is the
         gradient of the whole batch.
+    :raises UserError: an unknown form.
+
+    Example::
+
+        criterion = Criterion(network.head_model, offsets)
+        loss, terms = criterion(network.forward_layers(batch.crops), batch)
     """
 
     def __init__(self, head_model: HeadModel, offsets: torch.Tensor,
                  weights: LossWeights = LossWeights(), euler_form: str = 'safe',
                  landmark_form: str = 'l1', regions: RegionWeights = RegionWeights(),
-                 vertex_count: int = 300,
-                 shared_counts: Callable[[torch.Tensor], torch.Tensor] = lambda counts: counts,
+                 vertex_count: int = _SAMPLED_VERTICES,
+                 reduce_counts: Callable[[torch.Tensor], torch.Tensor] = lambda counts: counts,
                  ) -> None:
-        for name, value, known in (('euler_form', euler_form, EULER_FORMS),
-                                   ('landmark_form', landmark_form, LANDMARK_FORMS)):
+        for name, value, known in (('euler_loss', euler_form, EULER_LOSSES),
+                                   ('landmark_loss', landmark_form, LANDMARK_LOSSES)):
             if value not in known:
                 raise UserError(f'{name}: expected one of {known}, got {value!r}')
         self.head_model = head_model
@@ -126,8 +155,8 @@ class Criterion:
         self.weights = asdict(weights)
         self.euler_form = euler_form
         self.landmark_form = landmark_form
-        self.shared_counts = shared_counts
-        # Evenly spaced ids sample the whole head; the landmarks are in beside them.
+        self.reduce_counts = reduce_counts
+        # Evenly spaced indices sample the whole head; the landmarks are added to them.
         spread = torch.linspace(0, len(head_model.mean) - 1, vertex_count,
                                 device=head_model.mean.device).long()
         chosen = torch.cat([head_model.landmark_indices, spread])
@@ -140,116 +169,186 @@ class Criterion:
     def __call__(
         self, outputs: LayerOutputs, batch: Batch,
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the total (scalar) and the value of each term that has a weight."""
-        heads = batch.is_head > 0.5
-        truth, count = _Truth(batch), _Counts.of(batch, self.shared_counts)
-        points = torch.stack(outputs.points)[:, heads]  # (L, N, 85, 2)
-        parameters = torch.stack(outputs.parameters)[:, heads]  # (L, N, P)
-        family = self.layout.split(parameters)
-        rotation = rotation_6d_to_matrix(family['rotation'])
-        projected = self._projected(family, rotation)  # (L, N, 68, 2)
-        target = jaw_and_inner(truth.jaw, truth.points)  # (N, 85, 2)
-
-        fitted, trust = truth.has_fit, truth.point_weight
-        distance = self.landmarks(points, target)  # (L, N, 85)
-        terms = {
-            'landmarks': (distance[..., JAW_COUNT:].mean(-1) * trust).sum() / count.heads,
-            'jaw_3d': masked_sum(distance[..., :JAW_COUNT].mean(-1), fitted) / count.fitted,
-            'rotation': masked_sum(self.rotation(rotation, truth.rotation), fitted) / count.fitted,
-            'euler': masked_sum(euler_loss(rotation, truth.rotation, self.euler_form),
-                                fitted) / count.fitted,
-            'placement': masked_sum(self.placement(family, truth.translation, truth.log_scale),
-                                    fitted) / count.fitted,
-            'shape': masked_sum((family['shape'] - truth.shape).square().mean(-1),
-                                fitted) / count.fitted,
-            'expression': masked_sum((family['expression'] - truth.expression).abs().mean(-1),
-                                     fitted) / count.fitted,
-            'shape_prior': masked_sum(family['shape'].square().mean(-1),
-                                      1 - fitted) / count.unfitted,
-            'expression_prior': masked_sum(family['expression'].abs().mean(-1),
-                                           1 - fitted) / count.unfitted,
-            'vertices': masked_sum(self.vertices(family['shape'] - truth.shape,
-                                                 family['expression'] - truth.expression),
-                                   fitted) / count.fitted,
-            'reprojection': (self.reprojection(projected[..., JAW_COUNT:, :],
-                                               truth.points[:, JAW_COUNT:])
-                             * trust).sum() / count.heads,
-            'consistency': self.reprojection(
-                projected, points[..., :projected.shape[-2], :].detach()).sum() / count.heads,
-        }
-        terms = {name: value / len(points) for name, value in terms.items()}
-        # The 3D jaw is known where a fit is, the other points wherever labels are trusted.
-        known = torch.where(torch.arange(target.shape[1], device=trust.device) < JAW_COUNT,
-                            fitted[:, None], trust[:, None])
-        likelihood = self.likelihood(points[-1].detach(), target, outputs.point_scale[heads])
-        terms['likelihood'] = masked_sum(likelihood, known) / (
-            JAW_COUNT * count.fitted + (target.shape[1] - JAW_COUNT) * count.trusted)
-        terms['score'] = functional.binary_cross_entropy_with_logits(
-            outputs.score, batch.is_head, reduction='sum') / count.crops
-        weighted = {name: self.weights[name] * value for name, value in terms.items()
-                    if self.weights[name] > 0}
-        total = torch.stack(list(weighted.values())).sum()
-        values = torch.stack(list(weighted.values())).detach().tolist()
-        return total, dict(zip(weighted, values, strict=True))
-
-    def landmarks(self, points: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the distance (..., 85) of points (..., 85, 2), summed over both axes."""
-        distance = (points - target).abs()
-        if self.landmark_form == 'l1':
-            return distance.sum(-1)
-        return wing(distance).sum(-1)
-
-    @staticmethod
-    def rotation(rotation: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the Frobenius distance (...) of rotations (..., 3, 3)."""
-        return smooth_norm((rotation - target).flatten(-2), 1e-3)
-
-    @staticmethod
-    def placement(family: dict[str, torch.Tensor], translation: torch.Tensor,
-                  log_scale: torch.Tensor) -> torch.Tensor:
-        """Return the distance (...) of where and how large a head is in its crop."""
-        return ((family['translation'] - translation).abs().sum(-1)
-                + (family['log_scale'].squeeze(-1) - log_scale).abs())
-
-    def vertices(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
         """
-        Return the mean distance (...), in decimetres, of unposed heads of these differences.
+        Compute the loss.
 
-        :param shape: (..., I) difference of coefficients. :param expression: (..., E). Regions
-            count by `RegionWeights`.
+        :param outputs: of the network, for B crops.
+        :param batch: the truth of the B crops.
+        :return: the total, a scalar, and the weighted value of each term that has a weight.
         """
-        offset = torch.cat([shape, expression], -1) @ self.vertex_basis
-        return 10.0 * (smooth_norm(offset.unflatten(-1, (-1, 3)), 1e-4) @ self.vertex_weight)
+        estimates = self._estimates(outputs, batch.is_head > 0.5)
+        truth = self._truth(batch)
+        terms = {name: weight * getattr(self, f'loss_{name}')(estimates, truth)
+                 for name, weight in self.weights.items() if weight > 0}
+        values = torch.stack(list(terms.values()))
+        return values.sum(), dict(zip(terms, values.detach().tolist(), strict=True))
 
-    @staticmethod
-    def reprojection(projected: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean smooth L1 distance (...) of points (..., P, 2)."""
-        return functional.smooth_l1_loss(
-            projected, target.expand_as(projected), reduction='none', beta=0.02).sum(-1).mean(-1)
+    def loss_landmarks(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare inner points and the jaw on the contour with labels, weighted by their trust."""
+        distance = self._point_distance(estimates, truth)[..., JAW_COUNT:].mean(-1)
+        total = (distance * truth.heads.point_weight).sum()
+        return total / truth.head_count / len(estimates.points)
 
-    @staticmethod
-    def likelihood(points: torch.Tensor, target: torch.Tensor,
-                   scale: torch.Tensor) -> torch.Tensor:
-        """
-        Return the negative log likelihood (..., P) of a Laplace law with scale (..., P) per axis.
+    def loss_jaw_3d(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare the jaw points of the 3D definition with the fit."""
+        distance = self._point_distance(estimates, truth)[..., :JAW_COUNT].mean(-1)
+        return _mean_over_fits(distance, truth)
 
-        Up to a constant; least where the scale is the mean distance of both axes.
-        """
-        return (points - target).abs().mean(-1) / scale + scale.log()
+    def loss_likelihood(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Rate the predicted scales by the errors of the last layer, which get no gradient."""
+        negative_log = laplace_negative_log_likelihood(
+            estimates.points[-1].detach(), truth.points, estimates.point_scale)
+        # The 3D jaw is known where there is a fit, the other points where labels are trusted.
+        is_jaw = torch.arange(truth.points.shape[1], device=truth.points.device) < JAW_COUNT
+        known = torch.where(is_jaw, truth.heads.has_fit[:, None],
+                            truth.heads.point_weight[:, None])
+        return _masked_sum(negative_log, known) / (
+            JAW_COUNT * truth.fit_count + (len(is_jaw) - JAW_COUNT) * truth.label_count)
 
-    def _projected(self, family: dict[str, torch.Tensor], rotation: torch.Tensor) -> torch.Tensor:
-        """Return where the head of the parameters has what labels mark, (L, N, 68, 2)."""
+    def loss_rotation(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare rotation matrices by the Frobenius norm."""
+        difference = (estimates.rotation - truth.heads.rotation).flatten(-2)
+        return _mean_over_fits(smooth_norm(difference, 1e-3), truth)
+
+    def loss_euler(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare Euler angles."""
+        distance = euler_loss(estimates.rotation, truth.heads.rotation, self.euler_form)
+        return _mean_over_fits(distance, truth)
+
+    def loss_placement(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare position and size of the head in its crop."""
+        translation, log_scale = (estimates.parameters[name]
+                                  for name in ('translation', 'log_scale'))
+        distance = ((translation - truth.heads.translation).abs().sum(-1)
+                    + (log_scale.squeeze(-1) - truth.heads.log_scale).abs())
+        return _mean_over_fits(distance, truth)
+
+    def loss_shape(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare identity coefficients."""
+        difference = estimates.parameters['shape'] - truth.heads.shape
+        return _mean_over_fits(difference.square().mean(-1), truth)
+
+    def loss_shape_prior(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Keep the identity of heads without a fit near the mean."""
+        return _mean_over_heads_without_fit(estimates.parameters['shape'].square().mean(-1), truth)
+
+    def loss_expression(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare expression coefficients."""
+        difference = estimates.parameters['expression'] - truth.heads.expression
+        return _mean_over_fits(difference.abs().mean(-1), truth)
+
+    def loss_expression_prior(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Keep the expression of heads without a fit near neutral."""
+        return _mean_over_heads_without_fit(
+            estimates.parameters['expression'].abs().mean(-1), truth)
+
+    def loss_vertices(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare unposed vertices, in decimetres, weighted by their region."""
+        difference = torch.cat([
+            estimates.parameters['shape'] - truth.heads.shape,
+            estimates.parameters['expression'] - truth.heads.expression], -1)
+        offset = (difference @ self.vertex_basis).unflatten(-1, (-1, 3))
+        return _mean_over_fits(10.0 * (smooth_norm(offset, 1e-4) @ self.vertex_weight), truth)
+
+    def loss_reprojection(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare the projected head with the labels of the inner points."""
+        distance = _smooth_l1(estimates.projected[..., JAW_COUNT:, :],
+                              truth.heads.points[:, JAW_COUNT:])
+        total = (distance * truth.heads.point_weight).sum()
+        return total / truth.head_count / len(estimates.points)
+
+    def loss_consistency(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare the projected head with the network's own points, which get no gradient."""
+        points = estimates.points[..., :estimates.projected.shape[-2], :].detach()
+        total = _smooth_l1(estimates.projected, points).sum()
+        return total / truth.head_count / len(estimates.points)
+
+    def loss_score(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Compare the head score with whether the crop shows a head."""
+        return functional.binary_cross_entropy_with_logits(
+            estimates.score, truth.is_head, reduction='sum') / truth.crop_count
+
+    def _point_distance(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
+        """Return (L, H, 85) distances, summed over both axes."""
+        distance = (estimates.points - truth.points).abs()
+        return (wing(distance) if self.landmark_form == 'wing' else distance).sum(-1)
+
+    def _estimates(self, outputs: LayerOutputs, is_head: torch.Tensor) -> _Estimates:
+        parameters = self.layout.split(torch.stack(outputs.parameters)[:, is_head])
+        rotation = rotation_6d_to_matrix(parameters['rotation'])
+        return _Estimates(
+            torch.stack(outputs.points)[:, is_head], outputs.point_scale[is_head], rotation,
+            parameters, self._projected(parameters, rotation), outputs.score)
+
+    def _projected(self, parameters: dict[str, torch.Tensor], rotation: torch.Tensor,
+                   ) -> torch.Tensor:
+        """Return (L, H, 68, 2): the landmarks, the inner ones displaced to where labels lie."""
         shape, expression, log_scale, translation = (
-            family[name].flatten(0, 1)
+            parameters[name].flatten(0, 1)
             for name in ('shape', 'expression', 'log_scale', 'translation'))
         head = self.head_model.points_of(self.head_model.landmark_indices, shape, expression)
         head = torch.cat([head[:, :JAW_COUNT], head[:, JAW_COUNT:] + self.offsets], 1)
         return weak_perspective(head, rotation.flatten(0, 1), log_scale.squeeze(-1),
                                 translation).unflatten(0, rotation.shape[:2])
 
+    def _truth(self, batch: Batch) -> _Truth:
+        is_head = (batch.is_head > 0.5).float()
+        counts = torch.stack([
+            torch.ones_like(is_head).sum(), is_head.sum(), (is_head * batch.has_fit).sum(),
+            (is_head * (1 - batch.has_fit)).sum(), (is_head * (batch.point_weight > 0)).sum()])
+        labels = {name: value[is_head > 0] for name, value in vars(batch).items()
+                  if name != 'crops'}
+        heads = Batch(crops=batch.crops[:0], **labels)
+        points = torch.cat([heads.jaw, heads.points[:, JAW_COUNT:], heads.points[:, :JAW_COUNT]], 1)
+        # Avoid 0 / 0 where nothing is known.
+        return _Truth(heads, points, batch.is_head, *self.reduce_counts(counts).clamp(min=1e-6))
+
 
 def wing(distance: torch.Tensor, width: float = 0.15, curvature: float = 0.03) -> torch.Tensor:
-    """Return the wing loss of distances (Feng et al., CVPR 2018), crop units."""
+    """
+    Return the wing loss (Feng et al., CVPR 2018), which gives small errors more weight than L1.
+
+    :param distance: absolute differences, crop units.
+    :param width: below which it is logarithmic.
+    :param curvature: the smaller, the steeper near zero.
+    :return: as many values.
+    """
     beyond = width - width * torch.log(distance.new_tensor(1 + width / curvature))
     return torch.where(distance < width, width * torch.log1p(distance / curvature),
                        distance - beyond)
+
+
+def laplace_negative_log_likelihood(
+    points: torch.Tensor, target: torch.Tensor, scale: torch.Tensor,
+) -> torch.Tensor:
+    """
+    Return the negative log-likelihood of points under a Laplace distribution, up to a constant.
+
+    :param points: (..., P, 2).
+    :param target: (..., P, 2).
+    :param scale: (..., P) of either axis; the mean distance of both axes minimises the result.
+    :return: (..., P).
+    """
+    return (points - target).abs().mean(-1) / scale + scale.log()
+
+
+def _smooth_l1(points: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean smooth L1 distance (...) of points (..., P, 2)."""
+    return functional.smooth_l1_loss(
+        points, target.expand_as(points), reduction='none', beta=0.02).sum(-1).mean(-1)
+
+
+def _masked_sum(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the values where `known`, which is broadcast to them, is not 0."""
+    # Not a product: an unknown value may be infinite.
+    return torch.where(known > 0, values, 0.0).sum()
+
+
+def _mean_over_fits(values: torch.Tensor, truth: _Truth) -> torch.Tensor:
+    """Return the mean of (L, H) over layers and heads with a fit."""
+    return _masked_sum(values, truth.heads.has_fit) / truth.fit_count / len(values)
+
+
+def _mean_over_heads_without_fit(values: torch.Tensor, truth: _Truth) -> torch.Tensor:
+    """Return the mean of (L, H) over layers and heads without a fit."""
+    return _masked_sum(values, 1 - truth.heads.has_fit) / truth.no_fit_count / len(values)

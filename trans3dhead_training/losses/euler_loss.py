@@ -1,28 +1,32 @@
-"""Four ways to compare rotations by their Euler angles, one of them safe at profile."""
+"""Four ways to compare rotations by their Euler angles; two of them are safe at profile."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 
-EULER_FORMS = ('none', 'plain', 'safe', 'geodesic')
+EULER_LOSSES = ('none', 'plain', 'safe', 'geodesic')
 
 
 def euler_loss(rotation: torch.Tensor, target: torch.Tensor, form: str = 'safe') -> torch.Tensor:
     """
-    Compare the Euler angles of rotations (..., 3, 3); return (...).
+    Compare the Euler angles of rotations.
 
-    'plain' is the paper's: the difference of the angles in radians. Near +-90 degrees of yaw its
-    gradient grows as 1 / cos(yaw), and at +-90 (in single precision from 89.99 on) it is not a
-    number. 'safe' compares sin(yaw) and the vectors (sin, cos) of pitch and of roll, each scaled by
-    cos(yaw), which are entries of the matrix: bounded everywhere, and as heavy as the angle where
-    the angle means something. 'geodesic' is the angle of the relative rotation, by its sine and
-    cosine. 'none' is zero.
+    * `plain` is the paper's: the difference of the angles in radians. Near ±90° of yaw its gradient
+      grows as 1 / cos(yaw); at ±90° (in single precision from 89.99° on) it is not a number.
+    * `safe` compares sin(yaw) and the vectors (sin, cos) of pitch and of roll, each scaled by
+      cos(yaw), which are entries of the matrix: bounded everywhere, and with the weight of the
+      angle where the angle means something.
+    * `geodesic` is the angle of the relative rotation, from its sine and cosine.
+    * `none` is zero.
 
-    :raises ValueError: for another form.
+    :param rotation: (..., 3, 3).
+    :param target: (..., 3, 3).
+    :param form: one of `EULER_LOSSES`.
+    :return: (...).
+    :raises ValueError: an unknown form.
     """
     if form == 'none':
         return rotation.new_zeros(rotation.shape[:-2])
@@ -42,9 +46,15 @@ def euler_loss(rotation: torch.Tensor, target: torch.Tensor, form: str = 'safe')
                                   relative[..., 1, 0] - relative[..., 0, 1]], -1)
         cosine = 0.5 * (relative.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
         return torch.atan2(smooth_norm(sine, 1e-4), cosine)
-    raise UserError(f'euler loss: expected one of {EULER_FORMS}, got {form!r}')
+    raise ValueError(f'form: expected one of {EULER_LOSSES}, got {form!r}')
 
 
 def smooth_norm(vectors: torch.Tensor, softness: float) -> torch.Tensor:
-    """Return the length of (..., D), with a gradient of zero at zero instead of none."""
+    """
+    Return the Euclidean norm, with a gradient of zero at zero instead of an undefined one.
+
+    :param vectors: (..., D).
+    :param softness: length below which the norm is nearly quadratic.
+    :return: (...).
+    """
     return (vectors.square().sum(-1) + softness ** 2).sqrt() - softness

@@ -98,8 +98,8 @@ def test_equal_seeds_give_equal_figures(study):
 
 
 def test_another_configuration_is_refused_by_name(study, prepared):
-    with pytest.raises(ValueError, match=r'^batch: .*seed0 holds a run with 8, now 4 is asked'):
-        main(arguments(prepared, study['root'], 'batch=4'))
+    with pytest.raises(ValueError, match=r'^batch_size: .*seed0 holds a run with 8, now 4 is asked'):
+        main(arguments(prepared, study['root'], 'batch_size=4'))
 
 
 @pytest.mark.parametrize(('more', 'message'), [
@@ -138,7 +138,7 @@ def test_a_study_does_not_go_on_with_another_backbone(prepared, backbone, tmp_pa
             path.write_text(json.dumps({k: v for k, v in keys.items() if 'sha256' not in k}))
     other = tmp_path / 'other.safetensors'
     save_checkpoint(other, small_network(seed=1), {})
-    with pytest.raises(ValueError, match=r'^start: .*other\.safetensors'):
+    with pytest.raises(ValueError, match=r'^init_checkpoint: .*other\.safetensors'):
         claim(tmp_path / 'study', prepared, other)
     other.write_bytes(backbone.read_bytes())
     claim(tmp_path / 'study', prepared, other)
@@ -149,7 +149,7 @@ def test_a_file_that_changed_in_its_place_is_refused(prepared, backbone, tmp_pat
     path.write_bytes(backbone.read_bytes())
     claim(tmp_path / 'study', prepared, path)
     save_checkpoint(path, small_network(seed=1), {})
-    with pytest.raises(ValueError, match=r'^start: .* of other content'):
+    with pytest.raises(ValueError, match=r'^init_checkpoint: .* of other content'):
         claim(tmp_path / 'study', prepared, path)
 
 

@@ -16,7 +16,7 @@ from training_set import overrides, weights
 from trans3dhead_ros.network.model import LayerOutputs, Trans3DHead
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
-from trans3dhead_training.engine.training_loop import Run
+from trans3dhead_training.engine.trainer import Trainer
 
 TIMEOUT_S = 300
 PAIR = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
@@ -43,16 +43,16 @@ def shared(prepared, trained, tmp_path_factory) -> Path:
     """Return the folder of what both processes found."""
     folder = tmp_path_factory.mktemp('shared')
     run_pair([*PAIR, str(Path(__file__).parents[2] / 'helpers' / 'gradients_of_a_share.py'), str(folder),
-              *overrides(prepared, folder, 1), f'start={trained}'])
+              *overrides(prepared, folder, 1), f'init_checkpoint={trained}'])
     return folder
 
 
-def alone(root: Path, trained: Path, frozen: str) -> Run:
-    return Run(load_config(None, [*overrides(root, Path('unused'), 1), f'start={trained}',
-                                  f'frozen_norms={frozen}']))
+def alone(root: Path, trained: Path, frozen: str) -> Trainer:
+    return Trainer(load_config(None, [*overrides(root, Path('unused'), 1), f'init_checkpoint={trained}',
+                                  f'freeze_batch_norm={frozen}']))
 
 
-def assert_close(run: Run, found: dict) -> None:
+def assert_close(run: Trainer, found: dict) -> None:
     assert len(found['gradients']) > 50
     for name, parameter in run.network.named_parameters():
         torch.testing.assert_close(found['gradients'][name], parameter.grad, atol=1e-5, rtol=1e-5,
@@ -68,9 +68,9 @@ def test_both_processes_have_the_same_gradients(shared, kind):
     assert first['figures'] == second['figures']
 
 
-def test_frozen_norms_two_processes_have_the_gradients_of_one(prepared, trained, shared):
+def test_freeze_batch_norm_two_processes_have_the_gradients_of_one(prepared, trained, shared):
     run = alone(prepared, trained, 'true')
-    figures = run.gradients(run.data.training.training_batch(8, np.random.default_rng((0, 0))))
+    figures = run.backward(run.data.training.training_batch(8, np.random.default_rng((0, 0))))
     found = torch.load(shared / 'frozen_0.pt', weights_only=True)
     assert_close(run, found)
     assert found['figures'] == pytest.approx(figures, rel=1e-5, abs=1e-6)
@@ -112,7 +112,7 @@ def batch_statistics(network: Trans3DHead) -> dict[str, torch.Tensor]:
 
 def test_a_shared_training_is_resumed_to_the_bit(prepared, tmp_path):
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    keys = ['log_steps=1', 'frozen_norms=true']
+    keys = ['log_steps=1', 'freeze_batch_norm=true']
     output = run_pair([*TRAIN, *overrides(prepared, whole, 5), *keys])
     assert output.count('step=5 ') == 1  # the first process alone speaks
     assert [row['step'] for row in CsvLog(whole / 'losses.csv').rows()] == list('12345')

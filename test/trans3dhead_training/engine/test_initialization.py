@@ -9,7 +9,7 @@ from synthetic import small_head_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.engine.initialization import backbone_from
+from trans3dhead_training.engine.initialization import load_backbone
 
 SMALL = {'input_size': 32, 'dim': 16, 'num_heads': 2, 'ffn_dim': 16}
 
@@ -30,7 +30,7 @@ def test_only_the_backbone_is_taken_and_its_origin_is_returned(checkpoint):
     before, other = network(0), network(1, qamem='none')
     decoder = {name: value.clone() for name, value in other.state_dict().items()
                if not name.startswith('backbone.')}
-    assert backbone_from(other, checkpoint)['training_data'] == 'ours'
+    assert load_backbone(other, checkpoint)['training_data'] == 'ours'
     for name, value in other.state_dict().items():
         expected = decoder[name] if name in decoder else before.state_dict()[name]
         torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
@@ -39,7 +39,7 @@ def test_only_the_backbone_is_taken_and_its_origin_is_returned(checkpoint):
 def test_a_deeper_backbone_takes_the_stages_that_are_alike(checkpoint):
     deeper = network(1, widths=(8, 8, 16, 16, 24), blocks=(1, 1, 1, 1), stride=32)
     last = deeper.backbone.stages[3][0][0].weight.clone()
-    backbone_from(deeper, checkpoint)
+    load_backbone(deeper, checkpoint)
     torch.testing.assert_close(deeper.backbone.stages[2][0][0].weight,
                                network(0).backbone.stages[2][0][0].weight, atol=2e-3, rtol=2e-3)
     assert torch.equal(deeper.backbone.stages[3][0][0].weight, last)
@@ -47,4 +47,4 @@ def test_a_deeper_backbone_takes_the_stages_that_are_alike(checkpoint):
 
 def test_another_width_is_refused(checkpoint):
     with pytest.raises(ValueError, match='other widths'):
-        backbone_from(network(1, widths=(12, 8, 16, 16)), checkpoint)
+        load_backbone(network(1, widths=(12, 8, 16, 16)), checkpoint)

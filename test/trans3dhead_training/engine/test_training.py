@@ -20,16 +20,15 @@ from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_training.core.augmentation import centred_transform, photometric, random_transform
 from trans3dhead_training.core.background_crops import negative_crop
 from trans3dhead_training.data.batch import Batch
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.manifest import Manifest
-from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.config import PRECISIONS, load_config
 from trans3dhead_training.engine.distributed import World
-from trans3dhead_training.engine.precision import PRECISIONS
-from trans3dhead_training.engine.training_loop import Run, schedule
+from trans3dhead_training.engine.trainer import Trainer, learning_rate_factor
 
 
-def read_heads(root: Path, validation: bool = False) -> Heads:
-    return Heads.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
+def read_heads(root: Path, validation: bool = False) -> HeadDataset:
+    return HeadDataset.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
 
 
 def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
@@ -39,19 +38,19 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, cap
     assert network.config.input_size == 32
     row = next(csv.DictReader((tmp_path / 'metrics.csv').open()))
     assert float(row['val_inner51_percent']) > 0 and int(row['step']) == 12
-    assert json.loads((tmp_path / 'config.json').read_text())['batch'] == 8
+    assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 8
     assert 'inner51_percent' in capsys.readouterr().out
 
 
 def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, tmp_path):
     first, second = tmp_path / 'first', tmp_path / 'second'
     main(overrides(prepared, first, 1))
-    main([*overrides(prepared, second, 1), f'start={first / "last.safetensors"}'])
+    main([*overrides(prepared, second, 1), f'init_checkpoint={first / "last.safetensors"}'])
     _, before = load_checkpoint(first / 'last.safetensors', torch.device('cpu'))
     _, after = load_checkpoint(second / 'last.safetensors', torch.device('cpu'))
     assert 'research use' in before['licence']
     for name in ('training_data', 'licence'):
-        assert after[name].endswith(f'the weights it began with: {before[name]}')
+        assert after[name].endswith(f'initial weights: {before[name]}')
 
 
 def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
@@ -63,9 +62,9 @@ def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
         name.replace('photographs', 'portraits'): n for name, n in restricted.shards.items()})
     replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
     arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
-    assert Run(load_config(None, arguments)).data.headline == 'photographs'
-    run = Run(load_config(None, [*arguments, 'heads.open_only=true']))
-    assert run.data.headline == 'portraits'
+    assert Trainer(load_config(None, arguments)).data.selection_part == 'photographs'
+    run = Trainer(load_config(None, [*arguments, 'sampling.open_only=true']))
+    assert run.data.selection_part == 'portraits'
     assert run.data.training.table.part_names == ('portraits',)
     assert 'photographs' in run.data.validations  # measured all the same
     run.train()
@@ -142,9 +141,9 @@ def test_negatives_have_the_crops_size():
 
 
 def test_schedule_warms_up_then_falls_to_one_percent():
-    assert schedule(0.0, 0, 10) == pytest.approx(0.1)
-    assert schedule(0.0, 9, 10) == pytest.approx(1.0)
-    assert schedule(1.0, 500, 10) == pytest.approx(0.01)
+    assert learning_rate_factor(0.0, 0, 10) == pytest.approx(0.1)
+    assert learning_rate_factor(0.0, 9, 10) == pytest.approx(1.0)
+    assert learning_rate_factor(1.0, 500, 10) == pytest.approx(0.01)
 
 
 def test_an_unknown_key_names_the_near_one():
@@ -152,23 +151,18 @@ def test_an_unknown_key_names_the_near_one():
         load_config(None, ['learning_rat=0.1'])
 
 
-def test_a_key_of_before_names_the_one_of_now():
-    with pytest.raises(ValueError, match='precision=none'):
-        load_config(None, ['bfloat16_backbone=false'])
-
-
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_every_precision_learns(prepared, tmp_path, precision):
-    run = Run(load_config(None, [*overrides(prepared, tmp_path, 100), f'precision={precision}']))
+    run = Trainer(load_config(None, [*overrides(prepared, tmp_path, 100), f'precision={precision}']))
     batch = run.data.training.training_batch(8, np.random.default_rng(0))
-    losses = [run.learn(batch)['loss'] for _ in range(30)]
+    losses = [run.train_step(batch)['loss'] for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_frozen_norms_stay(prepared, tmp_path):
-    run = Run(load_config(None, [*overrides(prepared, tmp_path, 9), 'frozen_norms=true']))
+def test_frozen_batch_norms_stay(prepared, tmp_path):
+    run = Trainer(load_config(None, [*overrides(prepared, tmp_path, 9), 'freeze_batch_norm=true']))
     before = {name: value.clone() for name, value in run.network.named_buffers()}
-    run.learn(run.data.training.training_batch(8, np.random.default_rng(0)))
+    run.train_step(run.data.training.training_batch(8, np.random.default_rng(0)))
     assert all(torch.equal(before[name], value) for name, value in run.network.named_buffers())
 
 
@@ -183,8 +177,8 @@ def test_shares_of_a_batch_are_the_batch(prepared):
 
 def test_a_batch_cannot_be_shared_unevenly(prepared, tmp_path):
     world = World(torch.device('cpu'), rank=0, size=3)
-    with pytest.raises(ValueError, match='batch: 8'):
-        Run(load_config(None, overrides(prepared, tmp_path, 1)), world)
+    with pytest.raises(ValueError, match='batch_size: 8'):
+        Trainer(load_config(None, overrides(prepared, tmp_path, 1)), world)
 
 
 def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
@@ -200,7 +194,7 @@ def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
                if '.running_' not in name)
 
 
-@pytest.mark.parametrize('override', ['batch=many', 'batch', 'network=3', 'network.qamem=odd'])
+@pytest.mark.parametrize('override', ['batch_size=many', 'batch_size', 'precision=float16', 'network=3', 'network.qamem=odd'])
 def test_a_wrong_value_is_refused(override):
     with pytest.raises(ValueError):
         load_config(None, [override])
@@ -208,6 +202,6 @@ def test_a_wrong_value_is_refused(override):
 
 def test_yaml_then_overrides(tmp_path):
     path = tmp_path / 'c.yaml'
-    path.write_text('batch: 16\nnetwork:\n  dim: 48\n')
-    config = load_config(path, ['batch=32', 'learning_rate=5e-4'])
-    assert (config.batch, config.network.dim, config.learning_rate) == (32, 48, 5e-4)
+    path.write_text('batch_size: 16\nnetwork:\n  dim: 48\n')
+    config = load_config(path, ['batch_size=32', 'learning_rate=5e-4'])
+    assert (config.batch_size, config.network.dim, config.learning_rate) == (32, 48, 5e-4)

@@ -15,7 +15,7 @@ from training_set import overrides
 from trans3dhead_ros.network.checkpoint import read_metadata
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
-from trans3dhead_training.engine.run_folder import TrainingFolder, revision
+from trans3dhead_training.engine.run_folder import RunFolder, git_revision
 
 KEYS = ['log_steps=3', 'validate_steps=6', 'learning_rate=5e-4']
 
@@ -36,7 +36,7 @@ def test_its_configuration_can_be_given_back(prepared, run):
 
 
 def test_its_sittings_say_what_made_it(run):
-    first, second = json.loads((run / 'sittings.json').read_text())
+    first, second = json.loads((run / 'sessions.json').read_text())
     assert (first['step'], second['step']) == (0, 1)
     assert first['torch'] == torch.__version__
     for said in (first['revision'], read_metadata(run / 'best.safetensors')['revision']):
@@ -45,7 +45,7 @@ def test_its_sittings_say_what_made_it(run):
 
 def test_code_of_no_repository_has_an_unknown_revision(tmp_path):
     (tmp_path / 'code.py').touch()
-    assert revision(tmp_path / 'code.py') == 'unknown'
+    assert git_revision(tmp_path / 'code.py') == 'unknown'
 
 
 def test_tables_hold_every_row_once(run):
@@ -75,7 +75,7 @@ def test_nothing_half_written_is_left(run):
 def test_without_tensorboard_a_line_says_so(tmp_path, monkeypatch, capsys):
     # None in sys.modules makes `import` fail as it does where the package is not installed.
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    folder = TrainingFolder(tmp_path / 'run')
+    folder = RunFolder(tmp_path / 'run')
     folder.start(load_config(None), 0, {})
     assert 'tensorboard is missing' in capsys.readouterr().err
     folder.log(folder.losses, {'step': 1, 'loss': 2.0})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from synthetic import bundled_head_model, small_head_model
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import (
     rotation_6d_to_matrix,
     rotation_from_euler,
@@ -17,7 +18,13 @@ from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_training.core.head_regions import REGIONS, region_of
 from trans3dhead_training.data.batch import Batch
-from trans3dhead_training.losses.criterion import Criterion, LossWeights, RegionWeights, wing
+from trans3dhead_training.losses.criterion import (
+    Criterion,
+    LossWeights,
+    RegionWeights,
+    laplace_negative_log_likelihood,
+    wing,
+)
 from trans3dhead_training.losses.euler_loss import euler_loss
 
 RESIDUALS = ('landmarks', 'jaw_3d', 'rotation', 'euler', 'placement', 'shape', 'expression',
@@ -147,7 +154,7 @@ def test_the_likelihood_is_at_rest_where_the_scale_is_the_mean_distance_of_both_
     points, target = torch.zeros(1, 1, 2), torch.tensor([[[0.3, 0.1]]])
     for scale, sign in ((0.2, 0), (0.1, -1), (0.4, 1)):
         scale = torch.tensor([[scale]], requires_grad=True)
-        Criterion.likelihood(points, target, scale).sum().backward()
+        laplace_negative_log_likelihood(points, target, scale).sum().backward()
         slope = float(scale.grad)
         assert abs(slope) < 1e-6 if sign == 0 else slope * sign > 0
 
@@ -231,7 +238,7 @@ def test_two_halves_with_shared_counts_add_up_to_the_whole_batch():
         return own
 
     def halves(shared) -> list[torch.Tensor]:
-        of = Criterion(model, torch.zeros(51, 3), shared_counts=shared)
+        of = Criterion(model, torch.zeros(51, 3), reduce_counts=shared)
         return [of(LayerOutputs(tuple(p[part] for p in outputs.points),
                                 tuple(p[part] for p in outputs.parameters),
                                 outputs.point_scale[part], outputs.score[part]),
@@ -302,7 +309,8 @@ def test_face_vertices_count_more_than_those_of_the_skull():
     assert float(of.vertex_weight.sum()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize('option', ['euler_form', 'landmark_form'])
-def test_an_unknown_form_is_named(option):
-    with pytest.raises(ValueError, match=option):
+@pytest.mark.parametrize(('option', 'key'), [('euler_form', 'euler_loss'),
+                                             ('landmark_form', 'landmark_loss')])
+def test_an_unknown_form_is_named(option, key):
+    with pytest.raises(UserError, match=key):
         Criterion(small_head_model(), torch.zeros(51, 3), **{option: 'exact'})

@@ -14,7 +14,7 @@ from synthetic import bundled_head_model
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.data.head_batches import Heads
+from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.labels import labels_file
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.fitting.head_basis import save_head_model
@@ -106,7 +106,7 @@ def test_a_held_out_photograph_is_held_out_in_every_part(prepared):
 
 
 def test_a_batch_is_drawn_from_all_parts(prepared):
-    heads = Heads.read(prepared, bundled_head_model(), ('photographs', 'turned', 'synthetic'),
+    heads = HeadDataset.read(prepared, bundled_head_model(), ('photographs', 'turned', 'synthetic'),
                        False, 64, 1.5)
     batch = heads.training_batch(20, np.random.default_rng(0))
     assert batch.crops.shape == (20, 3, 64, 64)

@@ -18,7 +18,7 @@ from synthetic import bundled_head_model, small_head_model
 from trans3dhead_ros.geometry import mirrored, rotation_from_euler, weak_perspective
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_training.core.augmentation import Augmentation
-from trans3dhead_training.data.head_batches import Heads, HeadsConfig, Shares
+from trans3dhead_training.data.head_dataset import HeadDataset, PartShares, SamplingConfig
 from trans3dhead_training.data.manifest import NAME, Manifest, Part
 from trans3dhead_training.data.mirror import HeadMirror
 from trans3dhead_training.data.sample import Placement, Sample
@@ -212,7 +212,7 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, licence='research use', items=3)
     prepare([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
     manifest = Manifest.load(tmp_path)
-    assert [part.name for part in manifest.chosen(open_only=True)] == ['synthetic']
+    assert [part.name for part in manifest.usable(open_only=True)] == ['synthetic']
     assert manifest.credit(open_only=True) == ('drawn by the test', 'CC0 1.0')
     assert manifest.credit(names=['photographs'])[1] == 'research use'
     assert sum(part.count for part in manifest.parts) == 10
@@ -226,8 +226,8 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
 def test_open_only_reads_no_restricted_head(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, items=3)
     prepare([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
-    read = {open_only: Heads.read(tmp_path, small_head_model(), ('photographs', 'synthetic'), False,
-                                  32, 1.5, HeadsConfig(open_only=open_only))
+    read = {open_only: HeadDataset.read(tmp_path, small_head_model(), ('photographs', 'synthetic'), False,
+                                  32, 1.5, SamplingConfig(open_only=open_only))
             for open_only in (False, True)}
     assert len(read[False]) == 7 and len(read[True]) == 5
     assert read[True].table.part_names == ('synthetic',)
@@ -239,16 +239,16 @@ def test_a_head_without_coefficients_is_not_learned_as_the_mean_head(tmp_path):
                 [whole, replace(bare, shape=None, expression=None)])
     Manifest(0, {}, np.zeros((51, 3)).tolist(), (
         Part('synthetic', '', '', True, {'synthetic/00000.safetensors': 2}),)).save(tmp_path)
-    heads = Heads.read(tmp_path, small_head_model(), ('synthetic',), False, 32, 1.5)
+    heads = HeadDataset.read(tmp_path, small_head_model(), ('synthetic',), False, 32, 1.5)
     assert heads.plain_batch([0, 1]).has_fit.tolist() == [1, 0]
 
 
 def test_parts_are_drawn_by_their_shares(tmp_path):
     prepare([DrawnMaker(), DrawnMaker(name='photographs', items=3)], tmp_path, 5,
             np.zeros((51, 3)), 1)
-    config = HeadsConfig(shares=Shares(photographs=0.3, turned=0.4, synthetic=0.1))
-    heads = Heads.read(tmp_path, small_head_model(), config.shares.parts, False, 32, 1.5, config)
-    chance = heads.chance(Augmentation())
+    config = SamplingConfig(shares=PartShares(photographs=0.3, turned=0.4, synthetic=0.1))
+    heads = HeadDataset.read(tmp_path, small_head_model(), config.shares.parts, False, 32, 1.5, config)
+    chance = heads.probabilities(Augmentation())
     drawn = {name: chance[heads.table.part == number].sum()
              for number, name in enumerate(heads.table.part_names)}
     # What was not prepared gives nothing.
@@ -282,7 +282,7 @@ def test_the_truth_of_a_head_follows_it_into_a_mirrored_crop(tmp_path):
     write_shard(tmp_path / 'synthetic' / '00000.safetensors', samples)
     Manifest(0, {}, np.zeros((51, 3)).tolist(), (
         Part('synthetic', '', '', True, {'synthetic/00000.safetensors': 8}),)).save(tmp_path)
-    heads = Heads.read(tmp_path, model, ('synthetic',), False, 64, 1.5)
+    heads = HeadDataset.read(tmp_path, model, ('synthetic',), False, 64, 1.5)
     batch = heads.training_batch(60, np.random.default_rng(0))
     chosen = batch.is_head > 0.5
     vertices = model(batch.shape, batch.expression)

@@ -1,4 +1,4 @@
-"""Draws training and validation batches from a table of labelled heads."""
+"""Training and validation batches of labelled heads."""
 
 from __future__ import annotations
 
@@ -30,53 +30,61 @@ BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
-class Shares:
-    """
-    How much of the heads of a batch each part gives; a part that was not prepared gives none.
-
-    0 leaves a part out.
-    """
+class PartShares:
+    """Shares of the parts of the prepared data among the heads of a batch; 0 leaves a part out."""
 
     photographs: float = 0.45
+    """Labelled photographs."""
     turned: float = 0.25
+    """The same photographs turned in depth."""
     portraits: float = 0.05
+    """Portraits with a teacher's points."""
     synthetic: float = 0.25
+    """Rendered people."""
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the parts that give something."""
+        """Names of the parts with a share."""
         return tuple(name for name, share in asdict(self).items() if share > 0)
 
 
 @dataclass(frozen=True)
-class HeadsConfig:
-    """
-    Which heads make a batch.
-
-    :ivar negative_share: of every batch.
-    :ivar label_offset: where labels lie, right of and below what they mark, in longer sides of the
-        landmark box (`HeadTable`).
-    :ivar use_fits: learn from the fits of photographs; else from their points alone.
-    :ivar open_only: only parts that are free for any use.
-    """
+class SamplingConfig:
+    """Which heads make a batch."""
 
     negative_share: float = 0.2
+    """Share of a batch that shows no head."""
     label_offset: float = 0.005
+    """How far labels lie to the right of and below what they mark, as a fraction of the longer
+    side of the landmark box."""
     use_fits: bool = True
+    """Learn from the fits of photographs; false: from their landmarks alone."""
     open_only: bool = False
-    shares: Shares = field(default_factory=Shares)
+    """Use only parts that are free for any use."""
+    shares: PartShares = field(default_factory=PartShares)
+    """Shares of the parts among the heads of a batch; a part that was not prepared has none."""
 
 
-class Heads:
+class HeadDataset:
     """
-    Labelled heads; pictures are decoded when they are drawn.
+    Labelled heads; a picture is decoded when its head is drawn.
 
-    :param mirror: what a mirrored picture does to coefficients; None: pictures are not mirrored.
+    :param table: the labels.
+    :param mirror: how mirroring changes coefficients; None: pictures are not mirrored.
+    :param size: side of the crops, px.
+    :param crop_scale: side of a crop / longer side of the landmark box.
+    :param config: of the sampling.
+    :param backgrounds: panoramas (H, W, 3) uint8 BGR, for crops without a head.
+
+    Example::
+
+        heads = HeadDataset.read(Path('runs/data'), head_model, ('photographs',), False, 128, 1.5)
+        batch = heads.training_batch(64, np.random.default_rng(0))
     """
 
     def __init__(
         self, table: HeadTable, mirror: HeadMirror | None, size: int, crop_scale: float,
-        config: HeadsConfig = HeadsConfig(), backgrounds: Sequence[np.ndarray] = (),
+        config: SamplingConfig = SamplingConfig(), backgrounds: Sequence[np.ndarray] = (),
     ) -> None:
         self.table, self.mirror = table, mirror
         self.size, self.crop_scale, self.config = size, crop_scale, config
@@ -85,18 +93,28 @@ class Heads:
         self.centres, self.sides = (low + high) / 2, (high - low).max(1)
         photographs = [name == 'photographs' for name in table.part_names]
         self.has_fit = table.has_fit & (config.use_fits | ~np.array(photographs)[table.part])
-        self._chances: dict[Augmentation, np.ndarray] = {}
+        self._probabilities: dict[Augmentation, np.ndarray] = {}
 
     @classmethod
     def read(
         cls, folder: Path, model: HeadModel, parts: Sequence[str], validation: bool, size: int,
-        crop_scale: float, config: HeadsConfig = HeadsConfig(),
+        crop_scale: float, config: SamplingConfig = SamplingConfig(),
         backgrounds: Sequence[np.ndarray] = (), mirror: HeadMirror | None = None,
-    ) -> Heads:
+    ) -> HeadDataset:
         """
-        Read some parts of a prepared folder; `read_table` says what it raises.
+        Read some parts of a prepared folder.
 
-        :param model: on the CPU. :param mirror: of that model, where it was measured before.
+        :param folder: with a manifest and shards.
+        :param model: head model of the data, on the CPU.
+        :param parts: names of the parts.
+        :param validation: take the held-out heads, else the others.
+        :param size: side of the crops, px.
+        :param crop_scale: side of a crop / longer side of the landmark box.
+        :param config: of the sampling.
+        :param backgrounds: panoramas (H, W, 3) uint8 BGR, for crops without a head.
+        :param mirror: of the model, where it was measured before.
+        :return: the dataset.
+        :raises UserError: nothing is left, or a shard is missing or damaged.
         """
         table = read_table(folder, model, parts, validation, config.open_only,
                            config.label_offset)
@@ -105,12 +123,12 @@ class Heads:
     def __len__(self) -> int:
         return len(self.table)
 
-    def chance(self, config: Augmentation) -> np.ndarray:
-        """Return how probably each head is the next one drawn, (N,)."""
-        if config not in self._chances:
+    def probabilities(self, config: Augmentation) -> np.ndarray:
+        """Return the probability (N,) of each head to be drawn."""
+        if config not in self._probabilities:
             table = self.table
             weight = np.where(table.automatic, config.automatic_share, 1.0)
-            # Photographs are mostly frontal; the other parts were made with flat yaw.
+            # Photographs are mostly frontal; the yaw of the other parts is evenly distributed.
             boost = 1.0 + (table.yaw_deg() / config.yaw_boost_deg) ** 2
             for number, name in enumerate(table.part_names):
                 rows = table.part == number
@@ -118,22 +136,26 @@ class Heads:
                     weight[rows] *= boost[rows]
                 share = getattr(self.config.shares, name, 1.0)
                 weight[rows] *= share / max(weight[rows].sum(), 1e-12)
-            self._chances[config] = weight / weight.sum()
-        return self._chances[config]
+            self._probabilities[config] = weight / weight.sum()
+        return self._probabilities[config]
 
     def training_batch(
         self, count: int, generator: np.random.Generator, config: Augmentation | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> Batch:
         """
-        Draw `count` augmented crops, negatives among them.
+        Draw augmented crops, those without a head last.
 
-        :param share: (k, n) makes of that batch only the crops k, k + n, k + 2 n, ...
+        :param count: size of the whole batch.
+        :param generator: decides the batch.
+        :param config: how to augment; None: the defaults.
+        :param share: (k, n) makes only the crops k, k + n, k + 2 n, ... of the batch.
+        :return: the batch, or the share of it.
         """
         config = config or Augmentation()
         heads = count - int(np.ceil(count * self.config.negative_share))
-        rows = generator.choice(len(self), count, p=self.chance(config))
-        # A source of chance of its own for every crop, so that a share needs no other crop.
+        rows = generator.choice(len(self), count, p=self.probabilities(config))
+        # Every crop has its own generator, so that a share does not depend on the other crops.
         seeds = generator.integers(2 ** 63, size=count)
         chosen = np.arange(count)[share[0]::share[1]]
         crops, samples = [], []
@@ -145,7 +167,7 @@ class Heads:
             samples.append((row, transform))
             image = self.image(row)
             if position < heads:
-                # Always black corners would tell the picture's turn, which no camera does.
+                # Corners that are always black would give the in-plane rotation away.
                 border = BORDERS[own.integers(len(BORDERS))]
                 crop = self._crop(image, row, transform, border)
             else:
@@ -155,7 +177,13 @@ class Heads:
         return self._batch(crops, chosen < heads, samples)
 
     def validation_batches(self, count: int, seed: int = 0) -> Iterator[Batch]:
-        """Yield every head plainly cropped, each followed somewhere by one negative."""
+        """
+        Yield every head without augmentation, and as many crops without a head.
+
+        :param count: heads in a batch, of which as many again are without a head.
+        :param seed: of the crops without a head.
+        :yield: batches in the order of the table.
+        """
         generator = np.random.default_rng(seed)
         for start in range(0, len(self), count):
             rows = range(start, min(start + count, len(self)))
@@ -170,13 +198,13 @@ class Heads:
             yield self._batch(crops, is_head, samples * 2)
 
     def plain_batch(self, rows: Sequence[int]) -> Batch:
-        """Return these heads as inference would crop them."""
+        """Return the heads of these rows, cropped as inference crops them."""
         samples = self._plain_samples(rows)
         crops = [self._crop(self.image(row), row, transform) for row, transform in samples]
         return self._batch(crops, np.ones(len(samples)), samples)
 
     def image(self, row: int) -> np.ndarray:
-        """Return the picture (H, W, 3) uint8 BGR of a head."""
+        """Return the picture (H, W, 3) uint8 BGR of the head of a row."""
         return decode_picture(self.table.picture(row), f'{self.table.source[row]} {row}')
 
     def _plain_samples(self, rows: Sequence[int]) -> list[tuple[int, CropTransform]]:
@@ -191,7 +219,7 @@ class Heads:
         face = 2 * (points - self.centres[row]) / self.sides[row]
         if not mirror:
             return face
-        # Labels lie to the right of what they mark, in the mirror as well: there and back.
+        # Labels lie to the right of what they mark in a mirrored picture too: add the offset twice.
         return face * [-1.0, 1.0] + [4 * self.table.offset[row] / self.sides[row], 0.0]
 
     def _crop(self, image: np.ndarray, row: int, transform: CropTransform,
@@ -227,7 +255,7 @@ class Heads:
         arrays = (np.stack(points), table.trust[rows], has_fit, np.stack(jaw), spin @ rotation,
                   np.stack(translation),
                   table.log_scale[rows] + np.log(2 * scale / self.sides[rows]), shape, expression)
-        # A number where nothing is known, so that a mask can leave it out.
+        # Replace nan, which a mask could not remove from gradients.
         arrays = (arrays[0], *(np.nan_to_num(array) for array in arrays[1:]))
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for crop, own in zip(crops, pixels, strict=True):

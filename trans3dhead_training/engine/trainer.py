@@ -1,0 +1,343 @@
+"""The training loop: seeded, resumable bit for bit, in one process or shared by several."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.network.checkpoint import read_metadata, save_checkpoint
+from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_training.core.augmentation import Augmentation
+from trans3dhead_training.data.batch import Batch
+from trans3dhead_training.data.prefetch import prefetched
+from trans3dhead_training.engine.config import TrainConfig
+from trans3dhead_training.engine.csv_log import MeanMeter
+from trans3dhead_training.engine.distributed import World
+from trans3dhead_training.engine.initialization import load_backbone, load_weights, set_means
+from trans3dhead_training.engine.run_folder import RunFolder, git_revision
+from trans3dhead_training.engine.stop_signals import StopSignals
+from trans3dhead_training.engine.training_data import TrainingData
+from trans3dhead_training.engine.training_figures import write_curves, write_samples
+from trans3dhead_training.engine.validation import validate
+from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.losses.criterion import Criterion
+
+SELECTION_METRIC = 'inner51_percent'
+"""The validation error that is smallest for the best checkpoint."""
+
+
+def learning_rate_factor(progress: float, step: int, warmup_steps: int) -> float:
+    """
+    Return the factor on the peak learning rate: linear warm-up, then a cosine to 1 %.
+
+    :param progress: share of the run that has passed, 0..1.
+    :param step: steps that have passed.
+    :param warmup_steps: length of the warm-up.
+    :return: 0..1.
+    """
+    warm = min(1.0, (step + 1) / max(warmup_steps, 1))
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))))
+
+
+def averaged_model(network: Trans3DHead, decay: float) -> AveragedModel:
+    """
+    Return the exponential moving average of a network, batch statistics included.
+
+    :param network: whose `update_parameters` follows.
+    :param decay: per step; smaller in the first steps, or the initial weights would linger.
+    :return: `module` is the averaged network, in evaluation mode.
+    """
+    def update(averages: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor,
+               ) -> None:
+        if averages[0].is_floating_point():
+            step = int(count)
+            torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + step) / (10 + step)))
+        else:
+            # Indices and counters; PyTorch's own average would round them down.
+            torch._foreach_copy_(averages, values)
+
+    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    # The initial weights are part of the average; a count of 0 would overwrite them.
+    average.n_averaged.fill_(1)
+    average.module.eval()
+    return average
+
+
+class Trainer:
+    """
+    One training in one folder.
+
+    :param config: what to train.
+    :param world: the processes that share it; None: those that `torchrun` started, else this one.
+
+    Example::
+
+        trainer = Trainer(load_config(Path('config/train.yaml')))
+        metrics = trainer.train()
+    """
+
+    stopped_by: int
+    """Number of the signal that stopped the run early, or 0."""
+
+    def __init__(self, config: TrainConfig, world: World | None = None) -> None:
+        self.config = config
+        self.world = world or World.connect(config.device)
+        self.device = self.world.device
+        if config.batch_size % self.world.size:
+            raise UserError(f'batch_size: {config.batch_size} is not a multiple of the '
+                            f'{self.world.size} processes')
+        self.folder = RunFolder(Path(config.output))
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        head_model = load_head_model(Path(config.head_model))
+        self.data = TrainingData.read(config, head_model)
+        self._credit = dict(self.data.credit)
+        self.network = self._initialized(Trans3DHead(config.network, head_model)).to(
+            self.device, memory_format=torch.channels_last)
+        self.world.broadcast_weights(self.network)
+        offsets = torch.tensor(self.data.manifest.offsets, device=self.device)
+        self.criterion = Criterion(
+            self.network.head_model, offsets, config.loss_weights, config.euler_loss,
+            config.landmark_loss, config.region_weights, reduce_counts=self.world.mean)
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{'params': decayed, 'weight_decay': config.weight_decay},
+             {'params': others, 'weight_decay': 0.0}], lr=config.learning_rate, fused=True)
+        self.average = averaged_model(self.network, config.ema_decay)
+        # Only the network that learns; the average is validated in float32, as it is used.
+        self.network.bfloat16_backbone = config.precision == 'bfloat16_backbone'
+        self.step, self.minutes = 0, 0.0
+        self.stopped_by = 0
+        # A signal may arrive when a validation is due; the resumed run then validates first.
+        self._validation_due = False
+        self._meters = {'losses': MeanMeter(), 'metrics': MeanMeter()}
+
+    def _initialized(self, network: Trans3DHead) -> Trans3DHead:
+        config = self.config
+        if config.init_checkpoint:
+            load = load_backbone if config.init_backbone_only else load_weights
+            before = load(network, Path(config.init_checkpoint))
+            self._credit = {name: f'{value}; initial weights: {before[name]}'
+                            for name, value in self._credit.items()}
+        if not config.init_checkpoint or config.init_backbone_only:
+            set_means(network, self.data.training)
+        return network
+
+    def progress(self) -> float:
+        """Return the share of the run that has passed, 0..1."""
+        config = self.config
+        by_time = self.minutes / config.minutes if config.minutes > 0 else 0.0
+        by_steps = self.step / config.steps if config.steps > 0 else 0.0
+        return max(by_time, by_steps)
+
+    def augmentation(self, step: int) -> Augmentation:
+        """Return the augmentation of the batch of a step."""
+        config = self.config
+        progress = step / config.steps if config.steps > 0 else self.progress()
+        return (config.augmentation if progress < config.late_augmentation_from
+                else config.late_augmentation)
+
+    def train(self, session_minutes: float = math.inf) -> dict[str, Any]:
+        """
+        Train to the end of the run, to a signal or for so many minutes; then it can be resumed.
+
+        :param session_minutes: after which to validate, save and stop.
+        :return: metrics of the last validation; empty before the first.
+        """
+        config, world = self.config, self.world
+        if world.is_first:
+            self.folder.start(config, self.step, {
+                'device': str(self.device), 'threads': torch.get_num_threads(),
+                'processes': world.size})
+        batches = prefetched(self.data.training, config.batch_size, config.seed, self.step,
+                             self.augmentation, (world.rank, world.size), config.loader_threads)
+        bar = tqdm(total=100.0, initial=100 * self.progress(), desc='train',
+                   postfix={'step': self.step}, disable=None if world.is_first else True,
+                   bar_format='{l_bar}{bar}| {elapsed}<{remaining}{postfix}')
+        session_start, metrics, done = time.monotonic(), {}, self.progress() >= 1.0
+        validated_at = saved_at = self.minutes
+        with closing(self.folder), closing(batches), bar, StopSignals() as signals:
+            if self._validation_due and world.is_first:
+                metrics = self._validate()
+            while not done:
+                step_start = time.monotonic()
+                losses = self.train_step(next(batches))
+                now = time.monotonic()
+                losses['seconds'] = now - step_start
+                # The clock of the first process and everybody's signals: all decide alike.
+                self.minutes, self.stopped_by, session_over = world.maximum((
+                    self.minutes + (now - step_start) / 60 if world.is_first else 0.0,
+                    signals.received, now - session_start >= 60 * session_minutes))
+                done = bool(self.stopped_by or session_over or self.progress() >= 1.0)
+                if not world.is_first:
+                    continue
+                for meter in self._meters.values():
+                    meter.add(losses)
+                bar.update(100 * min(self.progress(), 1.0) - bar.n)
+                if self.step % config.log_steps == 0:
+                    self._log_losses(bar)
+                self._validation_due = self.progress() >= 1.0 or self._is_due(
+                    validated_at, config.validate_minutes, config.validate_steps)
+                if self.stopped_by:
+                    self._save_checkpoint('last', {})
+                    self.save_state()
+                elif done or self._validation_due:
+                    metrics = self._validate()
+                    validated_at = saved_at = self.minutes
+                elif self._is_due(saved_at, config.state_minutes, config.state_steps):
+                    self.save_state()
+                    saved_at = self.minutes
+        return metrics
+
+    def _is_due(self, last: float, minutes: float, steps: int) -> bool:
+        return self.minutes - last >= minutes or (steps > 0 and self.step % steps == 0)
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """
+        Take one optimizer step.
+
+        :param batch: this process's share of the batch.
+        :return: the loss, its weighted terms, the gradient's norm and the learning rate.
+        :raises UserError: the loss or the gradient is not finite; the weights are unchanged then.
+        """
+        config = self.config
+        # Not a LambdaLR: the schedule follows minutes as well as steps, and its saved state would
+        # override a learning rate that is given on resuming.
+        rate = config.learning_rate * learning_rate_factor(
+            self.progress(), self.step, config.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate
+        losses = self.backward(batch)
+        if not math.isfinite(losses['loss']):
+            self._fail(batch, 'loss')
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm))
+        if not math.isfinite(norm):
+            self._fail(batch, 'gradient')
+        self.optimizer.step()
+        self.step += 1
+        if self.world.is_first:
+            self.average.update_parameters(self.network)
+        return {'learning_rate': rate, 'gradient_norm': norm, **losses}
+
+    def backward(self, batch: Batch) -> dict[str, float]:
+        """
+        Leave the gradient of the whole batch in the `grad` of the weights.
+
+        :param batch: this process's share of the batch.
+        :return: the loss of the whole batch and its weighted terms.
+        """
+        self.network.train()
+        if self.config.freeze_batch_norm:
+            self.network.backbone.eval()
+        batch = batch.to(self.device)
+        crops = batch.crops.contiguous(memory_format=torch.channels_last)
+        loss, terms = self.criterion(self.network.forward_layers(crops), batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        losses = self.world.average_gradients(
+            self.network, torch.tensor([float(loss.detach()), *terms.values()],
+                                       device=self.device))
+        return dict(zip(('loss', *terms), losses.tolist(), strict=True))
+
+    def _fail(self, batch: Batch, what: str) -> None:
+        """Save the batch and the state before it, for whoever looks into it, and raise."""
+        rank = f'_rank{self.world.rank}' if self.world.size > 1 else ''
+        path = self.folder.path / f'bad_batch{rank}.safetensors'
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in vars(batch).items()}, path)
+        if self.world.is_first:
+            self.save_state('bad_state.pt')
+        raise UserError(f'{what}: not finite at step {self.step}; the batch is saved as {path}, '
+                        f'the weights before it as {path.with_name("bad_state.pt")}')
+
+    def _row(self, meter: str) -> dict[str, float]:
+        """Return the beginning of a row: step, time, speed, and means since the row before."""
+        means = self._meters[meter].take()
+        rate = self.config.batch_size / max(means.pop('seconds'), 1e-9)
+        return {'step': self.step, 'minutes': round(self.minutes, 3),
+                'images_per_s': float(f'{rate:.4g}'),
+                **{name: float(f'{value:.5g}') for name, value in means.items()}}
+
+    def _log_losses(self, bar: tqdm) -> None:
+        row = self._row('losses')
+        self.folder.log(self.folder.losses, row)
+        bar.set_postfix_str(f'step {self.step} loss {row["loss"]:.3f} '
+                            f'{row["images_per_s"]:.0f} images/s', refresh=False)
+
+    def _validate(self) -> dict[str, Any]:
+        """Measure the averaged network on every part, log, and save all that there is to save."""
+        network, parts = self.average.module, self.data.validations
+        metrics = validate(network, parts[self.data.selection_part], self.device)
+        for name, heads in parts.items():
+            if name != self.data.selection_part:
+                more = validate(network, heads, self.device, by_yaw=True)
+                metrics.update({f'{name}_{key}': value for key, value in more.items()})
+        row = {**self._row('metrics'), **{f'val_{k}': round(v, 4) for k, v in metrics.items()}}
+        self.folder.log(self.folder.metrics, row)
+        tqdm.write(' '.join(f'{k}={v}' for k, v in row.items()))
+        if metrics[SELECTION_METRIC] < self._best_error():
+            self._save_checkpoint('best', metrics)
+        self._save_checkpoint('last', metrics)
+        self._validation_due = False
+        self.save_state()
+        write_curves(self.folder.path / 'curves.png', self.folder.losses.rows(),
+                     self.folder.metrics.rows())
+        write_samples(self.folder.path / 'samples.png', network, parts, self.device)
+        return metrics
+
+    def _save_checkpoint(self, name: str, metrics: dict[str, Any]) -> None:
+        stated = {'step': self.step, **({'validation': metrics} if metrics else {})}
+        save_checkpoint(self.folder.path / f'{name}.safetensors', self.average.module,
+                        {**self._credit, 'revision': git_revision(), 'metrics': stated})
+
+    def _best_error(self) -> float:
+        """Return the error of the best checkpoint so far, infinity before there is one."""
+        path = self.folder.path / 'best.safetensors'
+        if not path.is_file():
+            return math.inf
+        return float(read_metadata(path)['metrics']['validation'][SELECTION_METRIC])
+
+    def save_state(self, name: str = 'state.pt') -> None:
+        """Write all that `resume` needs, in one step, to a file of the folder."""
+        path = self.folder.path / name
+        partial = path.with_name(f'.{name}.partial')
+        torch.save({
+            'network': self.network.state_dict(), 'average': self.average.state_dict(),
+            'optimizer': self.optimizer.state_dict(), 'step': self.step, 'minutes': self.minutes,
+            'random': torch.get_rng_state(), 'validation_due': self._validation_due,
+            'meters': {key: (meter.sums, meter.count) for key, meter in self._meters.items()},
+        }, partial)
+        partial.replace(path)
+
+    def resume(self) -> None:
+        """
+        Continue from the state in the folder.
+
+        :raises UserError: there is none, or it belongs to another network.
+        """
+        path = self.folder.state
+        if not path.is_file():
+            raise UserError(f'--resume: no state in {path.parent}; start without --resume')
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            self.network.load_state_dict(state['network'])
+        except RuntimeError as error:
+            raise UserError(f'--resume: {path} belongs to another network: {error}') from None
+        self.average.load_state_dict(state['average'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.step, self.minutes = state['step'], state['minutes']
+        self._validation_due = state['validation_due']
+        self._meters = {key: MeanMeter(*value) for key, value in state['meters'].items()}
+        torch.set_rng_state(state['random'].cpu())
