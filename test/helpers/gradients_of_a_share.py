@@ -23,7 +23,7 @@ def main() -> None:
     for name, frozen in (('frozen', 'true'), ('live', 'false')):
         trainer = Trainer(load_config(None, [*overrides, f'freeze_batch_norm={frozen}']), world)
         batch = trainer.data.training.training_batch(
-            trainer.config.batch, np.random.default_rng((0, 0)), share=(world.rank, world.size))
+            trainer.config.batch_size, np.random.default_rng((0, 0)), share=(world.rank, world.size))
         figures = trainer.backward(batch)
         torch.save({
             'figures': figures,

@@ -194,7 +194,8 @@ def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
                if '.running_' not in name)
 
 
-@pytest.mark.parametrize('override', ['batch_size=many', 'batch_size', 'precision=float16', 'network=3', 'network.qamem=odd'])
+@pytest.mark.parametrize('override', [
+    'batch_size=many', 'batch_size', 'precision=float16', 'network=3', 'network.qamem=odd'])
 def test_a_wrong_value_is_refused(override):
     with pytest.raises(ValueError):
         load_config(None, [override])
