@@ -11,7 +11,6 @@ from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import SELLION
 from trans3dhead_training.fitting.head_basis import (
     build_head_model,
-    closest_on_mesh,
     load_head_model,
     measure_chin_down,
     save_head_model,
@@ -128,13 +127,6 @@ def test_facing_the_camera_the_contour_is_near_the_jaw(bundled):
     chosen = visible_contour(candidates, facing)[0]
     picked = candidates[0, torch.arange(17), chosen]
     assert (picked[:, 1:] - candidates[0, :, 0, 1:]).norm(dim=-1).max() < 0.012
-
-
-def test_closest_point_lies_on_the_triangle():
-    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
-    triangles = np.array([[0, 1, 2]])
-    corners, weights = closest_on_mesh(np.array([[0.25, 0.25, 0.3]]), vertices, triangles)
-    assert np.allclose((vertices[corners] * weights[..., None]).sum(1), [[0.25, 0.25, 0]])
 
 
 def test_preparation_keeps_anatomy_and_landmarks(prepared):

@@ -8,12 +8,12 @@ from pathlib import Path
 import fast_simplification
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_training.core.surface_points import closest_points
 
 IDENTITY_COUNT = 50
 UNDOCUMENTED_EXPRESSIONS = frozenset(
@@ -45,35 +45,6 @@ class Resampling:
         return np.einsum('...vkc,vk->...vc', field[..., self.corners, :], self.weights)
 
 
-def closest_on_mesh(
-    points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, candidates: int = 24,
-) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return for each point (P, 3) the corners (P, 3) and weights (P, 3) of its closest surface point.
-
-    Only the triangles with the nearest centroids are tried, which is exact for points that lie
-    close to an evenly meshed surface, as the vertices of a simplified mesh do.
-    """
-    corners = vertices[triangles]
-    ranks = range(1, min(candidates, len(triangles)) + 1)
-    _, near = cKDTree(corners.mean(1)).query(points, k=ranks)
-    a, b, c = (corners[near][:, :, i] for i in range(3))
-    ab, ac, ap = b - a, c - a, points[:, None] - a
-    d00, d01, d11 = ((x * y).sum(-1) for x, y in ((ab, ab), (ab, ac), (ac, ac)))
-    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
-    det = np.maximum(d00 * d11 - d01 * d01, 1e-12)
-    v, w = (d11 * d20 - d01 * d21) / det, (d00 * d21 - d01 * d20) / det
-    # Outside the triangle: clamping to the simplex is within a fraction of an edge of the true
-    # closest point, and the neighbour that really holds the point wins by distance anyway.
-    weights = np.clip(np.stack([1 - v - w, v, w], -1), 0, None)
-    weights /= weights.sum(-1, keepdims=True)
-    distance = np.linalg.norm(np.einsum('pkij,pki->pkj', corners[near], weights)
-                              - points[:, None], axis=-1)
-    best = distance.argmin(1)
-    rows = np.arange(len(points))
-    return triangles[near[rows, best]], weights[rows, best]
-
-
 def simplify(vertices: np.ndarray, triangles: np.ndarray, target_vertices: int) -> Resampling:
     """Sample a mesh anew with about `target_vertices` by quadric error, back on its surface."""
     used, compact = np.unique(triangles, return_inverse=True)
@@ -81,8 +52,8 @@ def simplify(vertices: np.ndarray, triangles: np.ndarray, target_vertices: int) 
     reduction = 1.0 - 2.0 * target_vertices / len(compact)
     points, faces = fast_simplification.simplify(
         vertices[used].astype(np.float32), compact.astype(np.int32), reduction)
-    corners, weights = closest_on_mesh(points.astype(float), vertices[used], compact)
-    return Resampling(used[corners], weights, faces.astype(np.int64))
+    found = closest_points(points.astype(float), vertices[used], compact, candidates=24)
+    return Resampling(used[compact[found.triangle]], found.weights, faces.astype(np.int64))
 
 
 def pin(sampling: Resampling, vertices: np.ndarray, kept: np.ndarray) -> np.ndarray:

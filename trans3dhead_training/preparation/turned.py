@@ -103,7 +103,7 @@ def plan_accepted(
     """Return (row of the fits, yaws in degrees, maybe none) of every face whose fit is kept."""
     rows = np.flatnonzero(fits['accepted'])
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
-    plan = assign_yaws(yaw, per_photo, generator, beside=yaw)
+    plan = assign_yaws(yaw, per_photo, generator, existing_yaws=yaw)
     return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
 
 

@@ -10,39 +10,21 @@ from clips import data
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from trans3dhead_training.core.surface_points import closest_points, rasterize_uv
+from trans3dhead_training.core.surface_points import closest_points
 from trans3dhead_training.fitting.head_basis import build_head_model
-from trans3dhead_training.synthesis.anatomy import asset_files
 from trans3dhead_training.synthesis.anatomy.face_kit import load_face_kit
-from trans3dhead_training.synthesis.anatomy.skin_binding import bind_to_skin, push_outside_skin
 from trans3dhead_training.synthesis.anatomy.skin_uv_maps import skin_texels
-from trans3dhead_training.synthesis.appearance.hair_styles import tint_hair
 from trans3dhead_training.synthesis.appearance.portrait_texture import (
     PortraitFit,
     bake_portrait_texture,
     load_portrait_textures,
 )
-from trans3dhead_training.synthesis.appearance.skin_texture import TONES, skin_tone_colour
 from trans3dhead_training.synthesis.people.person import (
     NO_DISPLACEMENT,
     Person,
-    SmoothDisplacement,
-    rotate_torso,
 )
 from trans3dhead_training.synthesis.people.person_assets import PersonAssets
 from trans3dhead_training.synthesis.people.person_sampling import sample_person
-
-CUBE = """v 0 0 0
-v 1 0 0
-v 1 1 0
-v 0 1 0
-vt 0 0
-vt 1 0
-vt 1 1
-vt 0 1
-g square
-f 1/1 2/2 3/3 4/4
-"""
 
 
 @pytest.fixture(scope='module')
@@ -68,38 +50,6 @@ def vertices(meshes, name: str) -> np.ndarray:
     return next(mesh for mesh in meshes if mesh.name == name).vertices.numpy()
 
 
-def test_an_obj_becomes_triangles_with_v_down(tmp_path):
-    (tmp_path / 'square.obj').write_text(CUBE)
-    mesh = asset_files.read_obj(tmp_path / 'square.obj')
-    assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
-    assert mesh.uv[0].tolist() == [[0, 1], [1, 1], [1, 0]]
-    assert mesh.groups == ('square',)
-
-
-@pytest.mark.parametrize('text', ['f 1/1 2/2 3/3\n', 'v 0 zero 0\n', ''])
-def test_a_damaged_obj_is_named(tmp_path, text):
-    (tmp_path / 'broken.obj').write_text(text)
-    with pytest.raises(ValueError, match='broken.obj is damaged'):
-        asset_files.read_obj(tmp_path / 'broken.obj')
-
-
-def test_a_placement_is_weights_and_a_scaled_offset(tmp_path):
-    file = tmp_path / 'brow.mhclo'
-    file.write_text('x_scale 0 1 0.5\nverts 0\ntag young\n'
-                    ' 0 1 2 0.5 0.5 0.0 0.1 0.2 0.0\n3\n\ndelete_verts\n0 - 1\n')
-    base = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    assert np.allclose(asset_files.read_mhclo_vertices(file, base), [[0.7, 0.2, 0], [0, 0, 1]])
-
-
-def test_a_damaged_picture_or_placement_is_named(tmp_path):
-    (tmp_path / 'eye.png').write_bytes(b'no picture')
-    with pytest.raises(ValueError, match='eye.png is damaged'):
-        asset_files.read_rgba(tmp_path / 'eye.png')
-    (tmp_path / 'hair.mhclo').write_text('verts 0\n9 9 9 1 0 0 0 0 0\n')
-    with pytest.raises(ValueError, match='hair.mhclo is damaged'):
-        asset_files.read_mhclo_vertices(tmp_path / 'hair.mhclo', np.zeros((3, 3)))
-
-
 def test_missing_assets_are_named(tmp_path):
     with pytest.raises(ValueError, match='ict_facekit.npz'):
         PersonAssets.load(tmp_path, tmp_path / 'cache')
@@ -112,64 +62,6 @@ def test_a_damaged_head_is_named(tmp_path):
                     tmp_path / 'appearance' / 'makehuman')
     with pytest.raises(ValueError, match='ict_facekit.npz is damaged'):
         PersonAssets.load(tmp_path, tmp_path / 'cache')
-
-
-def test_closest_points_prefer_the_surface_that_faces_alike():
-    square = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0.1], [1, 0, 0.1], [0, 1, 0.1]])
-    triangles = np.array([[0, 1, 2], [3, 5, 4]])
-    point = np.array([[0.2, 0.2, 0.06]])
-    assert closest_points(point, square, triangles).triangle[0] == 1
-    up = closest_points(point, square, triangles, np.array([[0, 0, 1.0]]), turned_away_cost=0.1)
-    assert up.triangle[0] == 0
-    assert up.distance[0] == pytest.approx(0.06)
-
-
-def test_every_covered_texel_lies_on_its_triangle():
-    uv = np.array([[[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    texels = rasterize_uv(uv, (20, 10))
-    at = texels.points.interpolate(uv[0], np.array([[0, 1, 2]]))
-    assert np.allclose(at[:, 0] * 20 - 0.5, texels.column, atol=1e-5)
-    assert np.allclose(at[:, 1] * 10 - 0.5, texels.row, atol=1e-5)
-
-
-def test_worn_things_follow_a_shift_and_stay_outside():
-    skin = np.stack([*np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)),
-                     np.zeros((9, 9))], -1).reshape(-1, 3).astype(np.float32)
-    worn = bind_to_skin(np.array([[0.5, 0.5, 0.01]]), skin)
-    assert np.allclose(worn.deformed(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
-    normals = np.tile(np.float32([0, 0, 1]), (len(skin), 1))
-    sunk = np.float32([[0.5, 0.5, -0.01]])
-    assert push_outside_skin(sunk, worn, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
-
-
-def test_bumps_leave_the_sellion_in_place():
-    asymmetry = SmoothDisplacement(
-        np.array([[0.01, 0, 0]]), np.array([0.03]), np.array([[0.001, 0, 0]])
-    )
-    assert np.allclose(asymmetry.at(np.zeros((1, 3))), 0)
-    assert np.abs(asymmetry.at(np.array([[-0.1, 0, 0.05]]))).max() > 1e-4
-    assert not NO_DISPLACEMENT.at(np.ones((3, 3))).any()
-
-
-def test_tones_run_from_fair_to_dark():
-    brightness = [skin_tone_colour(tone, 0).mean() for tone in np.linspace(0, 1, 12)]
-    assert np.all(np.diff(brightness) < 0)
-    assert TONES[0, 0] > TONES[0, 2]
-
-
-def test_tinted_hair_has_the_colour_and_the_opacity():
-    grey = np.dstack([np.full((4, 4), 110), np.arange(16).reshape(4, 4)]).astype(np.uint8)
-    hair = tint_hair(grey, np.array([120, 60, 30]), 0.0)
-    assert (hair[..., :3] == [120, 60, 30]).all()
-    assert (hair[..., 3] == grey[..., 1]).all()
-
-
-def test_the_neck_blends_between_head_and_torso():
-    points = np.float32([[0, 0, 0], [0, 0.1, -0.3]])
-    turn = Rotation.from_euler('z', 90, degrees=True).as_matrix()
-    moved = rotate_torso(points, np.float32([0, 1]), turn)
-    assert np.array_equal(moved[0], points[0])
-    assert np.allclose(moved[1], [-0.175, 0.075, -0.3], atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_person(wardrobe):
@@ -263,7 +155,7 @@ def test_hair_and_cloth_stay_at_the_head(people):
 
 
 def test_eyebrows_lie_above_the_eyes(wardrobe):
-    position = wardrobe.layout.position
+    position = wardrobe.uv_maps.position
     for opacity in wardrobe.brows:
         weight = opacity.astype(float)
         assert weight.sum() > 1e4
@@ -286,7 +178,7 @@ def test_gaze_turns_the_eyes_and_blinks_cover_them(people):
     closed = person.meshes(expression(person, eyeBlink_L=1.0, eyeBlink_R=1.0))
     for name, eyelid in person.eyelids.items():
         away = np.linalg.norm(vertices(closed, 'skin')[eyelid.vertices] - eyelid.centre, axis=1)
-        assert (away >= eyelid.floor - 1e-6).all(), name
+        assert (away >= eyelid.min_distance - 1e-6).all(), name
 
 
 def test_the_torso_turns_and_the_face_does_not(people):
@@ -316,7 +208,7 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
     base, skin = wardrobe.skins[3], wardrobe.parts['skin']
     picture = np.full((320, 320, 3), 90, np.uint8)
     picture[:, 170:175] = 60  # a line down one cheek
-    result = bake_portrait_texture(picture, frontal(180), base, skin, texels, wardrobe.layout)
+    result = bake_portrait_texture(picture, frontal(180), base, skin, texels, wardrobe.uv_maps)
     assert np.array_equal(result[:, 512:], base[:, 512:])  # nobody saw the back of the head
     change = np.abs(result.astype(int) - base).max(-1)
     assert change[150:330, 130:382].max() > 20
@@ -329,14 +221,14 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
 def test_unsuitable_portraits_are_refused(wardrobe, texels, fit, why):
     with pytest.raises(ValueError, match=why):
         bake_portrait_texture(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
-                           wardrobe.parts['skin'], texels, wardrobe.layout)
+                           wardrobe.parts['skin'], texels, wardrobe.uv_maps)
 
 
 def test_damaged_portrait_fits_are_named(wardrobe, texels, tmp_path):
     (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
     with pytest.raises(ValueError, match='fits.npz is damaged'):
         load_portrait_textures(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
-                       wardrobe.parts['skin'], texels, wardrobe.layout)
+                       wardrobe.parts['skin'], texels, wardrobe.uv_maps)
 
 
 def test_wrong_shapes_are_named(people):

@@ -57,12 +57,12 @@ class MakeHumanBody:
         return closest_points(points, self.moved, self.triangles)
 
 
-def load_makehuman_body(path: Path, kit: FaceKit) -> MakeHumanBody:
+def load_makehuman_body(path: Path, face_kit: FaceKit) -> MakeHumanBody:
     """
     Read base.obj and register its head to the parametric head.
 
     :param path: the .obj file of the MakeHuman base mesh.
-    :param kit: the parametric head.
+    :param face_kit: the parametric head.
     :return: the body in its original and its registered shape.
     :raises UserError: the file is missing or damaged, or is not the MakeHuman base mesh.
     """
@@ -79,12 +79,12 @@ def load_makehuman_body(path: Path, kit: FaceKit) -> MakeHumanBody:
     crown = ~in_crop & (height.min(1) > 7.9)
     neck = ~in_crop & (height.max(1) < 6.36) & (height.min(1) > 5.75)
 
-    skin = kit.parts['skin']
-    source = kit.source_cm[:len(skin.mean)].astype(float)
+    skin = face_kit.parts['skin']
+    source = face_kit.source_cm[:len(skin.mean)].astype(float)
     in_source, in_base = feature_point_weights(
         source, skin.triangles, mesh.vertices, triangles[has_skin])
     aligned = fit_similarity(in_base @ mesh.vertices, in_source @ source)
-    sellion = kit.source_cm[kit.landmarks[SELLION_LANDMARK]]
+    sellion = face_kit.source_cm[face_kit.landmarks[SELLION_LANDMARK]]
     shift = aligned.translation - sellion
     moved = to_head_frame(mesh.vertices @ aligned.rotation.T * aligned.scale + shift)
 

@@ -42,7 +42,7 @@ def bind_to_skin(vertices: NDArray[np.floating], skin: NDArray[np.floating]) -> 
 
 
 def push_outside_skin(
-    worn: Float32Array,
+    vertices: Float32Array,
     binding: SkinBinding,
     skin: Float32Array,
     normals: Float32Array,
@@ -51,7 +51,7 @@ def push_outside_skin(
     """
     Lift bound vertices that lie under the skin.
 
-    :param worn: (N, 3) m, the deformed vertices.
+    :param vertices: (N, 3) m, the deformed vertices.
     :param binding: how they are bound.
     :param skin: (S, 3) m, the deformed skin.
     :param normals: (S, 3) of the deformed skin.
@@ -59,7 +59,7 @@ def push_outside_skin(
     :return: (N, 3) m.
     """
     nearest = binding.skin[:, 0]
-    height = ((worn - skin[nearest]) * normals[nearest]).sum(1)
-    near = np.linalg.norm(worn - skin[nearest], axis=1) < 0.035
+    height = ((vertices - skin[nearest]) * normals[nearest]).sum(1)
+    near = np.linalg.norm(vertices - skin[nearest], axis=1) < 0.035
     lift = np.where(near, np.maximum(margin_m - height, 0), 0)
-    return (worn + lift[:, None] * normals[nearest]).astype(np.float32)
+    return (vertices + lift[:, None] * normals[nearest]).astype(np.float32)

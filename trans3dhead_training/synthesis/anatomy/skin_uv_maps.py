@@ -50,14 +50,14 @@ def smoothstep(value: Array, low: float, high: float) -> Array:
     return t * t * (3 - 2 * t)
 
 
-def skin_texels(kit: FaceKit) -> CoveredTexels:
+def skin_texels(face_kit: FaceKit) -> CoveredTexels:
     """Return the texels of the skin's texture that the mesh covers."""
-    return rasterize_uv(kit.parts['skin'].uv.astype(float), SIZE)
+    return rasterize_uv(face_kit.parts['skin'].uv.astype(float), SIZE)
 
 
-def build_skin_uv_maps(kit: FaceKit, texels: CoveredTexels) -> SkinUvMaps:
+def build_skin_uv_maps(face_kit: FaceKit, texels: CoveredTexels) -> SkinUvMaps:
     """Compute the maps on the mean head."""
-    skin = kit.parts['skin']
+    skin = face_kit.parts['skin']
     mean = skin.mean.astype(float)
     width, height = SIZE
     covered = np.zeros((height, width), dtype=bool)
@@ -68,14 +68,14 @@ def build_skin_uv_maps(kit: FaceKit, texels: CoveredTexels) -> SkinUvMaps:
     x, y, z = np.moveaxis(position, -1, 0)
     angle = np.degrees(np.arctan2(np.abs(y), x + 0.095))
 
-    ears = _ears(kit)
+    ears = _ears(face_kit)
     hairline = np.interp(angle, *np.array(HAIRLINE).T)
     scalp = smoothstep(z - hairline + _ragged(), -0.006, 0.010) * (1 - ears)
     beard_top = np.interp(angle, *np.array(BEARD_TOP).T)
     beard = smoothstep(beard_top - z, -0.002, 0.008) * smoothstep(z, -0.145, -0.115)
     under_jaw = smoothstep(x, -0.085, -0.06)
     beard = beard * under_jaw * (1 - ears)
-    uv = landmark_texels(kit)
+    uv = landmark_texels(face_kit)
     lips = _polygon(uv[48:60], 2.0)
     lids = np.maximum(_polygon(_grown(uv[36:42], 1.35, -3.0), 5.0),
                       _polygon(_grown(uv[42:48], 1.35, -3.0), 5.0))
@@ -91,15 +91,15 @@ def build_skin_uv_maps(kit: FaceKit, texels: CoveredTexels) -> SkinUvMaps:
             cheeks, nose, ears, grain)))
 
 
-def landmark_texels(kit: FaceKit) -> Array:
+def landmark_texels(face_kit: FaceKit) -> Array:
     """Return the positions (68, 2) px of the landmarks in the skin's texture."""
-    skin = kit.parts['skin']
+    skin = face_kit.parts['skin']
     pixels = np.zeros((len(skin.mean), 2))
     # The face's half last: it wins on the seam.
     for half in (1, 0):
         here = (skin.uv[..., 0].mean(1) >= 0.5) == bool(half)
         pixels[skin.triangles[here]] = skin.uv[here] * SIZE
-    return pixels[kit.landmarks]
+    return pixels[face_kit.landmarks]
 
 
 def extend_beyond_seams(values: Array, covered: BoolArray) -> Float32Array:
@@ -126,7 +126,7 @@ def _polygon(points: Array, blur: float) -> Float32Array:
     return cv2.GaussianBlur(mask, (0, 0), blur)
 
 
-def _ears(kit: FaceKit) -> Float32Array:
+def _ears(face_kit: FaceKit) -> Float32Array:
     """Return the two flaps at the sides of the face's square, and the backs of the ears."""
     mask = np.zeros(SIZE[::-1], np.float32)
     mask[160:285, :34] = mask[160:285, 478:512] = 1.0

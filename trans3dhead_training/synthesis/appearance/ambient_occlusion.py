@@ -10,7 +10,7 @@ from trans3dhead_training.core.rasterizer import rasterize
 DIRECTIONS = 96
 PIXELS = 192
 TOLERANCE_M = 0.0025
-LEAST = 0.12
+MIN_VISIBILITY = 0.12
 """Lower bound of the result: light also passes through thin skin."""
 
 
@@ -26,7 +26,7 @@ def ambient_visibility(
     :param triangles: (T, 3) of the occluding mesh.
     :return: (V,) 0..1.
     """
-    seen, total = np.zeros(len(vertices)), np.zeros(len(vertices))
+    visible, total = np.zeros(len(vertices)), np.zeros(len(vertices))
     middle = occluders.mean(0)
     reach = np.linalg.norm(occluders - middle, axis=1).max()
     scale = 0.5 * (PIXELS - 3) / reach
@@ -44,10 +44,10 @@ def ambient_visibility(
         # A slanted surface must not occlude its own neighbourhood within a pixel.
         slack = TOLERANCE_M + 0.7 / scale * np.sqrt(1 - weight ** 2) / np.maximum(weight, 0.15)
         free = asked[:, 2] > nearest[at[:, 1] * PIXELS + at[:, 0]] - slack
-        seen += weight * free
+        visible += weight * free
         total += weight
-    share = seen / np.maximum(total, 1e-9)
-    return (LEAST + (1 - LEAST) * np.clip(share, 0, 1)).astype(np.float32)
+    share = visible / np.maximum(total, 1e-9)
+    return (MIN_VISIBILITY + (1 - MIN_VISIBILITY) * np.clip(share, 0, 1)).astype(np.float32)
 
 
 def fibonacci_sphere(count: int) -> Array:

@@ -23,12 +23,12 @@ BRIDGE = 9
 """Half the width of the bridge of the nose, px of the texture."""
 
 
-def eyebrow_opacity(folder: Path, kit: FaceKit, body: MakeHumanBody) -> NDArray[np.uint8]:
+def eyebrow_opacity(folder: Path, face_kit: FaceKit, body: MakeHumanBody) -> NDArray[np.uint8]:
     """
     Bake one MakeHuman eyebrow into the skin's texture.
 
     :param folder: holds NAME.obj, NAME.png and NAME.mhclo.
-    :param kit: the parametric head.
+    :param face_kit: the parametric head.
     :param body: the registered MakeHuman body.
     :return: opacity (512, 1024) uint8.
     :raises UserError: a file is missing or damaged.
@@ -39,7 +39,7 @@ def eyebrow_opacity(folder: Path, kit: FaceKit, body: MakeHumanBody) -> NDArray[
     placed = body.to_head_frame_rigid(read_mhclo_vertices(folder / f'{name}.mhclo', body.base))
     found = body.closest_surface_points(placed)
     on_head = found.interpolate(body.bent, body.triangles)
-    skin = kit.parts['skin']
+    skin = face_kit.parts['skin']
     face = skin.uv[..., 0].mean(1) < 0.5
     mean = skin.mean.astype(float)
     at = closest_points(on_head, mean, skin.triangles[face])

@@ -13,9 +13,9 @@ from trans3dhead_training.synthesis.appearance.eye_texture import fit_sphere_cen
 
 EYES = ('eye_left', 'eye_right')
 REACH_M = 0.021
-LID_M = 0.0004
+LID_CLEARANCE_M = 0.0004
 """Least distance of a lid from the eyeball's sphere."""
-BULGE = 1.025
+CORNEA_RADII = 1.025
 """Distance of the flattened cornea from the centre, in radii of the eyeball."""
 
 
@@ -29,7 +29,7 @@ class Eyelid:
     """(3,) m, centre of the eyeball."""
     radius: float
     """m, radius of the eyeball."""
-    floor: Float32Array
+    min_distance: Float32Array
     """(L,) m, least distance of each vertex from the centre."""
 
     @classmethod
@@ -52,14 +52,14 @@ class Eyelid:
         rest = shapes['skin'][near] - centre
         distance = np.linalg.norm(rest, axis=1)
         # The hidden inner edges of the lids lie inside the eyeball; they come no deeper.
-        floor = np.minimum(distance, radius * BULGE + LID_M)
-        return cls(near, centre.astype(np.float32), radius, floor.astype(np.float32))
+        min_distance = np.minimum(distance, radius * CORNEA_RADII + LID_CLEARANCE_M)
+        return cls(near, centre.astype(np.float32), radius, min_distance.astype(np.float32))
 
     def with_flat_cornea(self, eyeball: Float32Array) -> Float32Array:
         """Return the eyeball (V, 3) with a flatter cornea, over which the lid can close."""
         away = eyeball - self.centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
-        limit = BULGE * self.radius
+        limit = CORNEA_RADII * self.radius
         flat = np.where(distance > limit, limit + 0.2 * (distance - limit), distance)
         return (self.centre + away * (flat / distance)).astype(np.float32)
 
@@ -69,5 +69,5 @@ class Eyelid:
         distance = np.linalg.norm(away, axis=1, keepdims=True)
         result = skin.copy()
         result[self.vertices] = self.centre + away * np.maximum(
-            self.floor[:, None] / distance, 1.0)
+            self.min_distance[:, None] / distance, 1.0)
         return result

@@ -21,7 +21,7 @@ from trans3dhead_training.synthesis.anatomy.makehuman_body import MakeHumanBody
 from trans3dhead_training.synthesis.anatomy.skin_binding import SkinBinding, bind_to_skin
 
 TEXTURE = 512
-FOLLOWED = 40
+REGISTRATION_NEIGHBOURS = 40
 MEAN_GREY = 110
 CARDS_BELOW = 0.685
 """Share of the height below which the procedural curls show separate tufts."""
@@ -55,7 +55,7 @@ def follow_registration(points: Array, body: MakeHumanBody) -> Array:
     :return: (P, 3) m.
     """
     used = np.unique(body.triangles)
-    distance, near = cKDTree(body.moved[used]).query(points, k=FOLLOWED)
+    distance, near = cKDTree(body.moved[used]).query(points, k=REGISTRATION_NEIGHBOURS)
     weights = 1 / (distance ** 2 + 0.004 ** 2 + (0.7 * distance[:, :1]) ** 2)
     weights /= weights.sum(1, keepdims=True)
     bend = (body.bent - body.moved)[used]

@@ -22,14 +22,14 @@ from trans3dhead_training.synthesis.anatomy.skin_uv_maps import SIZE, SkinUvMaps
 LOW_PASS = 26.0
 """Sigma in texels: coarser structure counts as light and skin tone and is replaced by that of the
 base."""
-MOST_TURNED = 0.94
+MIN_FRONTAL_COSINE = 0.94
 """Least cosine between the face's direction and that of the camera."""
-LEAST_FACE_PX = 90.0
-MOST_PORTRAITS = 80
-MOST_STRAY = 0.40
+MIN_FACE_PX = 90.0
+MAX_PORTRAITS = 80
+MAX_DETAIL_LOG_RATIO = 0.40
 """Bound on the log ratio of detail between portrait and base on cheeks: more is hair, shadow or
 beard."""
-FRAME_EDGE = 0.24
+MAX_EDGE_UNDER_EYES = 0.24
 """Bound on the relative gradient under the eyes: more is the frame of glasses."""
 
 
@@ -77,7 +77,7 @@ def bake_portrait_texture(
     base: NDArray[np.uint8],
     skin: HeadPart,
     texels: CoveredTexels,
-    layout: SkinUvMaps,
+    uv_maps: SkinUvMaps,
 ) -> NDArray[np.uint8]:
     """
     Bake a portrait into the skin's texture.
@@ -90,14 +90,14 @@ def bake_portrait_texture(
     :param base: (512, 1024, 3) RGB, a bare skin texture of about its tone.
     :param skin: the skin of the parametric head.
     :param texels: the texels that it covers.
-    :param layout: the maps of the texture.
+    :param uv_maps: the maps of the texture.
     :return: (512, 1024, 3) uint8 RGB.
     :raises UnsuitablePortraitError: the face is small, turned away or partly covered.
     """
-    if fit.side < LEAST_FACE_PX:
+    if fit.side < MIN_FACE_PX:
         raise UnsuitablePortraitError(
-            f'portrait: the face has {fit.side:.0f} px, {LEAST_FACE_PX:.0f} needed')
-    if -fit.rotation[2, 0] < MOST_TURNED:
+            f'portrait: the face has {fit.side:.0f} px, {MIN_FACE_PX:.0f} needed')
+    if -fit.rotation[2, 0] < MIN_FRONTAL_COSINE:
         raise UnsuitablePortraitError('portrait: the face is turned away from the camera')
     identity, expression = np.float32(fit.shape), np.float32(fit.expression)
     vertices = (skin.mean + np.tensordot(identity, skin.identity[:len(identity)], 1)
@@ -111,22 +111,24 @@ def bake_portrait_texture(
     grid = np.zeros((*SIZE[::-1], 2), np.float32)
     grid[texels.row, texels.column] = at
     seen = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR).astype(np.float32)
-    trust = np.zeros(SIZE[::-1], np.float32)
-    trust[texels.row, texels.column] = smoothstep(facing, 0.25, 0.6) * inside
-    trust *= _believed(layout)
-    trust = cv2.GaussianBlur(cv2.erode(trust, np.ones((5, 5), np.uint8)), (0, 0), 4.0)
-    if _framed(seen, layout):
+    confidence = np.zeros(SIZE[::-1], np.float32)
+    confidence[texels.row, texels.column] = smoothstep(facing, 0.25, 0.6) * inside
+    confidence *= _skin_confidence(uv_maps)
+    confidence = cv2.GaussianBlur(cv2.erode(confidence, np.ones((5, 5), np.uint8)), (0, 0), 4.0)
+    if _has_glasses(seen, uv_maps):
         raise UnsuitablePortraitError('portrait: edges under the eyes, as of glasses')
-    ratio = _low_pass(base.astype(np.float32), trust) / np.maximum(_low_pass(seen, trust), 4.0)
+    ratio = _low_pass(base.astype(np.float32), confidence) / np.maximum(
+        _low_pass(seen, confidence), 4.0
+    )
     lit = seen * np.clip(ratio, 0.3, 4.0)
     # Below the brows, dark lines are folds of a smile, which the mesh's own shading shows.
-    under = layout.position[..., 2:] < 0.006
+    under = uv_maps.position[..., 2:] < 0.006
     spread = lit
     lit = np.where(under, np.clip(lit, 0.68 * base, 1.5 * base), lit)
-    result = base + (lit - base) * trust[..., None]
-    plain = (trust > 0.5) & (layout.position[..., 2] < 0.012)
-    stray = np.abs(np.log(np.maximum(spread.mean(-1), 1) / np.maximum(base.mean(-1), 1)))[plain]
-    if np.percentile(stray, 95) > MOST_STRAY:
+    result = base + (lit - base) * confidence[..., None]
+    plain = (confidence > 0.5) & (uv_maps.position[..., 2] < 0.012)
+    log_ratio = np.abs(np.log(np.maximum(spread.mean(-1), 1) / np.maximum(base.mean(-1), 1)))[plain]
+    if np.percentile(log_ratio, 95) > MAX_DETAIL_LOG_RATIO:
         raise UnsuitablePortraitError('portrait: hair, shadow or a beard lies over the cheeks')
     return np.clip(result, 0, 255).astype(np.uint8)
 
@@ -161,10 +163,10 @@ def load_portrait_textures(
     means: Array,
     skin: HeadPart,
     texels: CoveredTexels,
-    layout: SkinUvMaps,
+    uv_maps: SkinUvMaps,
 ) -> PortraitTextures:
     """
-    Bake up to `MOST_PORTRAITS` accepted portraits, without those that are held out of training.
+    Bake up to `MAX_PORTRAITS` accepted portraits, without those that are held out of training.
 
     :param faces_root: folder that the files of the fits are relative to.
     :param fits: the file that `prepare fits --portraits` writes.
@@ -172,7 +174,7 @@ def load_portrait_textures(
     :param means: (S, 3) their mean colours.
     :param skin: the skin of the parametric head.
     :param texels: the texels that it covers.
-    :param layout: the maps of the texture.
+    :param uv_maps: the maps of the texture.
     :return: the textures of all suitable portraits.
     :raises UserError: the file of fits or a picture is damaged.
     """
@@ -185,7 +187,7 @@ def load_portrait_textures(
         raise UserError(f'portrait fits: {fits} is damaged: {error}') from None
     faces, bases, names = [], [], []
     for row in np.flatnonzero(found['accepted']):
-        if len(faces) == MOST_PORTRAITS:
+        if len(faces) == MAX_PORTRAITS:
             break
         path = faces_root / str(found['files'][row])
         if is_held_out(portrait_group(found['files'][row])):
@@ -202,7 +204,7 @@ def load_portrait_textures(
         tone = np.median(inner.reshape(-1, 3), axis=0)
         base = int(np.abs(means - tone).sum(1).argmin())
         try:
-            face = bake_portrait_texture(image, fit, skins[base], skin, texels, layout)
+            face = bake_portrait_texture(image, fit, skins[base], skin, texels, uv_maps)
         except UnsuitablePortraitError:
             continue
         faces.append(face[:, :SIZE[1]])
@@ -213,16 +215,16 @@ def load_portrait_textures(
     return PortraitTextures(np.stack(faces), np.array(bases, dtype=np.int64), tuple(names))
 
 
-def _believed(layout: SkinUvMaps) -> Float32Array:
+def _skin_confidence(uv_maps: SkinUvMaps) -> Float32Array:
     """Return where a photograph shows bare skin: not hair, ears, eyes, mouth or collar."""
-    z = layout.position[..., 2]
-    lids = cv2.dilate((layout.lids > 0.25).astype(np.float32), np.ones((5, 5), np.uint8))
+    z = uv_maps.position[..., 2]
+    lids = cv2.dilate((uv_maps.lids > 0.25).astype(np.float32), np.ones((5, 5), np.uint8))
     brow_to_hair = 1 - smoothstep(z, 0.024, 0.036)
     # A smile leaves dark lips and surroundings in a neutral texture.
-    temples = smoothstep(np.abs(layout.position[..., 1]), 0.050, 0.062) * (z > -0.01)
-    mouth = cv2.dilate((layout.lips > 0.3).astype(np.float32), np.ones((13, 13), np.uint8))
+    temples = smoothstep(np.abs(uv_maps.position[..., 1]), 0.050, 0.062) * (z > -0.01)
+    mouth = cv2.dilate((uv_maps.lips > 0.3).astype(np.float32), np.ones((13, 13), np.uint8))
     neck = smoothstep(z, -0.120, -0.105)
-    return (brow_to_hair * neck * (1 - layout.ears) * (1 - layout.scalp)
+    return (brow_to_hair * neck * (1 - uv_maps.ears) * (1 - uv_maps.scalp)
             * (1 - lids) * (1 - mouth) * (1 - temples)).astype(
         np.float32)
 
@@ -237,10 +239,10 @@ def _low_pass(picture: Float32Array, weight: Float32Array) -> Float32Array:
     return cv2.resize(smooth, SIZE, interpolation=cv2.INTER_LINEAR)
 
 
-def _framed(seen: Float32Array, layout: SkinUvMaps) -> bool:
+def _has_glasses(seen: Float32Array, uv_maps: SkinUvMaps) -> bool:
     """Return whether strong edges lie below the eyes, as frames of glasses do."""
-    x, y, z = np.moveaxis(layout.position, -1, 0)
+    x, y, z = np.moveaxis(uv_maps.position, -1, 0)
     bags = (z < -0.012) & (z > -0.026) & (np.abs(y) < 0.05) & (np.abs(y) > 0.014) & (x > -0.04)
     grey = cv2.GaussianBlur(seen.mean(-1), (0, 0), 1.0)
     edge = np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / np.maximum(cv2.blur(grey, (41, 41)), 10)
-    return float(np.percentile(edge[bags], 92)) > FRAME_EDGE
+    return float(np.percentile(edge[bags], 92)) > MAX_EDGE_UNDER_EYES

@@ -76,9 +76,9 @@ def skin_tone_colour(tone: float, undertone: float) -> Array:
 def paint_skin_texture(
     bare: NDArray[np.uint8],
     mean: Array,
-    look: SkinAppearance,
+    appearance: SkinAppearance,
     brow: NDArray[np.uint8],
-    layout: SkinUvMaps,
+    uv_maps: SkinUvMaps,
     generator: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """
@@ -86,57 +86,63 @@ def paint_skin_texture(
 
     :param bare: (512, 1024, 3) RGB.
     :param mean: (3,) its mean colour over the face.
-    :param look: what to paint.
+    :param appearance: what to paint.
     :param brow: (512, 1024) opacity of the eyebrows.
-    :param layout: the maps of the texture.
+    :param uv_maps: the maps of the texture.
     :param generator: source of the noise.
     :return: (512, 1024, 3) uint8 RGB.
     """
-    table = _tone_table(mean, skin_tone_colour(look.tone, look.undertone), look.contrast)
+    table = _tone_table(
+        mean, skin_tone_colour(appearance.tone, appearance.undertone), appearance.contrast
+    )
     # Separate planes: arithmetic on interleaved channels is several times slower.
     skin = np.stack(cv2.split(cv2.LUT(bare, table))).astype(np.float32)
     coarse = _noise(generator, 16)
     middle = _noise(generator, 4)
-    fine = np.roll(layout.grain, generator.integers(0, 512, 2), (0, 1))
-    light = 1 - look.tone
+    fine = np.roll(uv_maps.grain, generator.integers(0, 512, 2), (0, 1))
+    light = 1 - appearance.tone
 
     # Redness shows where the skin is thin, less so in dark skin.
-    red = (look.blush * (0.9 * layout.cheeks + 0.6 * layout.nose + 0.5 * layout.ears)
-           + look.blotches * 0.25 * np.maximum(coarse, -0.6))
+    red = (appearance.blush * (0.9 * uv_maps.cheeks + 0.6 * uv_maps.nose + 0.5 * uv_maps.ears)
+           + appearance.blotches * 0.25 * np.maximum(coarse, -0.6))
     red *= 0.16 * (0.35 + 0.65 * light)
     shade = 0.012 * fine + 0.020 * middle + 1
-    if look.tired > 0:
-        shade *= 1 - 0.30 * look.tired * layout.lids
+    if appearance.tired > 0:
+        shade *= 1 - 0.30 * appearance.tired * uv_maps.lids
     skin[0] *= shade * (1 + 0.15 * red)
     skin[1] *= shade * (1 - red)
     skin[2] *= shade * (1 - 0.8 * red)
-    if look.freckles > 0:
+    if appearance.freckles > 0:
         spots = cv2.GaussianBlur(fine, (0, 0), 1.0)
         spots *= 3.5 / spots.std() * 0.28
-        where = np.clip(layout.cheeks * 1.3 + layout.nose + 0.35, 0, 1) * (1 - layout.lips)
-        amount = np.clip(spots * 3.5 - 2.6 + 1.2 * look.freckles, 0, 1) * where
-        amount *= 0.45 * (0.4 + 0.6 * look.freckles)
+        where = np.clip(uv_maps.cheeks * 1.3 + uv_maps.nose + 0.35, 0, 1) * (1 - uv_maps.lips)
+        amount = np.clip(spots * 3.5 - 2.6 + 1.2 * appearance.freckles, 0, 1) * where
+        amount *= 0.45 * (0.4 + 0.6 * appearance.freckles)
         for plane, ratio in zip(skin, (0.80, 0.62, 0.48), strict=True):
             plane *= 1 - (1 - ratio) * amount
-    _moles(skin, look.moles, generator)
-    if look.lips > 0:
-        _tint(skin, layout.lips, look.lips, look.lip_colour)
-    if look.shadow > 0:
-        _tint(skin, layout.lids, look.shadow * 0.8, look.shadow_colour)
+    _moles(skin, appearance.moles, generator)
+    if appearance.lips > 0:
+        _tint(skin, uv_maps.lips, appearance.lips, appearance.lip_colour)
+    if appearance.shadow > 0:
+        _tint(skin, uv_maps.lids, appearance.shadow * 0.8, appearance.shadow_colour)
 
-    hair, brow_hair = np.array(look.hair), np.array(look.brow_hair)
-    if look.beard > 0 or look.scalp > 0:
+    hair, brow_hair = np.array(appearance.hair), np.array(appearance.brow_hair)
+    if appearance.beard > 0 or appearance.scalp > 0:
         stubble = np.clip(0.62 + 0.34 * fine + 0.16 * middle, 0, 1)
-    if look.beard > 0:
-        _blend(skin, layout.beard * (look.beard * (0.25 + 0.75 * stubble)), brow_hair * 0.9 + 6)
-    if look.scalp > 0:
-        amount = layout.scalp * look.scalp
-        if look.bald_top > 0:
-            z, x = layout.position[..., 2], layout.position[..., 0]
-            amount *= 1 - look.bald_top * np.clip((z - 0.030 + 0.25 * (x + 0.05)) / 0.03, 0, 1)
+    if appearance.beard > 0:
+        _blend(
+            skin, uv_maps.beard * (appearance.beard * (0.25 + 0.75 * stubble)), brow_hair * 0.9 + 6
+        )
+    if appearance.scalp > 0:
+        amount = uv_maps.scalp * appearance.scalp
+        if appearance.bald_top > 0:
+            z, x = uv_maps.position[..., 2], uv_maps.position[..., 0]
+            amount *= 1 - appearance.bald_top * np.clip(
+                (z - 0.030 + 0.25 * (x + 0.05)) / 0.03, 0, 1
+            )
         thick = 0.35 * np.maximum(amount - 0.5, 0)
         _blend(skin, np.minimum(amount * (0.35 + 0.75 * stubble) + thick, 1), hair * 0.85)
-    _blend(skin, brow, brow_hair * 0.75, look.brows / 255)
+    _blend(skin, brow, brow_hair * 0.75, appearance.brows / 255)
     return cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in skin])
 
 

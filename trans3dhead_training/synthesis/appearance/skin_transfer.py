@@ -25,7 +25,7 @@ from trans3dhead_training.synthesis.anatomy.skin_uv_maps import (
     extend_beyond_seams,
 )
 
-FAR_M = 0.006
+MAX_DISTANCE_M = 0.006
 """Texels farther from the source's skin have no counterpart: inside the nostrils, below the
 neck."""
 
@@ -48,11 +48,11 @@ class SkinTransfer:
     """Transfer of skin atlases to the parametric head; built once, applied to each atlas."""
 
     def __init__(
-        self, kit: FaceKit, body: MakeHumanBody, texels: CoveredTexels, layout: SkinUvMaps
+        self, face_kit: FaceKit, body: MakeHumanBody, texels: CoveredTexels, uv_maps: SkinUvMaps
     ) -> None:
-        skin = kit.parts['skin']
+        skin = face_kit.parts['skin']
         mean = skin.mean.astype(float)
-        self._layout = layout
+        self._layout = uv_maps
         self._triangles = skin.triangles
         normals = vertex_normals(mean, skin.triangles)
         points = texels.points.interpolate(mean, skin.triangles)
@@ -63,12 +63,12 @@ class SkinTransfer:
         self._map = np.full((*SIZE[::-1], 2), -1.0, np.float32)
         self._map[texels.row, texels.column] = at * CROP_SIZE - 0.5
         missing = np.zeros(SIZE[::-1], np.float32)
-        missing[texels.row, texels.column] = found.distance > FAR_M
+        missing[texels.row, texels.column] = found.distance > MAX_DISTANCE_M
         # The atlases have an outline where the head ends, so the rim at the neck counts as missing.
-        neck = layout.position[..., 2] < -0.080
+        neck = uv_maps.position[..., 2] < -0.080
         missing = np.where(neck, cv2.dilate(missing, np.ones((45, 45), np.uint8)),
                            cv2.dilate(missing, np.ones((5, 5), np.uint8)))
-        hair = (layout.scalp > 0.02) & (layout.position[..., 2] > -0.09)
+        hair = (uv_maps.scalp > 0.02) & (uv_maps.position[..., 2] > -0.09)
         self._fill = cv2.GaussianBlur(np.maximum(missing, cv2.dilate(
             hair.astype(np.float32), np.ones((17, 17), np.uint8))), (0, 0), 3.0)
         self._fill = np.maximum(self._fill, missing)

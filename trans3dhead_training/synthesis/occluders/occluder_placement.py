@@ -84,29 +84,29 @@ class OccluderPlacement:
         """
         chance = generator.random(7)
         landmarks = vertices[self.model.landmark_indices.numpy()]
-        worn: list[Mesh] = []
+        occluders: list[Mesh] = []
         meshes = list(meshes)
         if chance[0] < distribution.hat:
             hat, crown = sample_hat(generator, self.skull.points(vertices))
             meshes = [crown.flatten_hair(mesh) if mesh.name.startswith('hair') else mesh
                       for mesh in meshes]
-            worn += hat
+            occluders += hat
         elif chance[1] < distribution.headphones:
             hair = [mesh for mesh in meshes if mesh.name.startswith('hair')]
-            worn += sample_headphones(
+            occluders += sample_headphones(
                 generator, surface_over_hair(self.skull.points(vertices), hair)
             )
         if chance[2] < distribution.sun_glasses:
-            worn += sample_glasses(generator, vertices, landmarks, dark=True)
+            occluders += sample_glasses(generator, vertices, landmarks, dark=True)
         elif chance[3] < distribution.glasses:
-            worn += sample_glasses(generator, vertices, landmarks, dark=False)
+            occluders += sample_glasses(generator, vertices, landmarks, dark=False)
         if chance[4] < distribution.mask:
-            worn += sample_mask(generator, self.face.points(vertices), landmarks)
+            occluders += sample_mask(generator, self.face.points(vertices), landmarks)
         if chance[5] < distribution.scarf:
-            worn += sample_scarf(generator, landmarks)
+            occluders += sample_scarf(generator, landmarks)
         if chance[6] < distribution.prop:
-            worn += sample_prop(generator, landmarks, _skin_colour(meshes))
-        return (*meshes, *worn)
+            occluders += sample_prop(generator, landmarks, _skin_colour(meshes))
+        return (*meshes, *occluders)
 
 
 def only_occluders(**chances: float) -> OccluderDistribution:

@@ -112,16 +112,16 @@ def garment_overlay(position: Float32Array, cut: str) -> GarmentOverlay:
         at[:, 1] * TEXTURE + at[:, 0])
 
 
-def neck_rings(kit: FaceKit, heights: Array, gap: Array) -> Array:
+def neck_rings(face_kit: FaceKit, heights: Array, gap: Array) -> Array:
     """
     Return rings about the mean neck, which drop towards the front.
 
-    :param kit: the parametric head.
+    :param face_kit: the parametric head.
     :param heights: (R,) m.
     :param gap: (R,) m, distance from the skin.
     :return: (R, COLUMNS, 3) m.
     """
-    skin = kit.parts['skin']
+    skin = face_kit.parts['skin']
     mean = skin.mean.astype(float)
     angle = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
     rings = np.zeros((len(heights), COLUMNS, 3))
@@ -145,10 +145,10 @@ def neck_rings(kit: FaceKit, heights: Array, gap: Array) -> Array:
     return rings
 
 
-def make_collar(kit: FaceKit, name: str) -> Garment:
+def make_collar(face_kit: FaceKit, name: str) -> Garment:
     """Loft one of `COLLARS` around the neck."""
     profile = np.array(COLLARS[name])
-    rings = neck_rings(kit, profile[:, 0], profile[:, 1])
+    rings = neck_rings(face_kit, profile[:, 0], profile[:, 1])
     if name == 'shirt':
         # Open at the throat: the fold parts there, and its points hang lower.
         angle = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
@@ -165,17 +165,17 @@ def make_collar(kit: FaceKit, name: str) -> Garment:
     turn = np.linspace(0, 1, COLUMNS, endpoint=False)[None].repeat(rows, 0).ravel()
     flat = np.stack([np.abs(2 * turn - 1) * 0.6 + 0.2, cloth_uv(points)[:, 1]], -1)
     uv = flat[triangles]
-    return Garment(bind_to_skin(rings.reshape(-1, 3), kit.parts['skin'].mean), triangles,
+    return Garment(bind_to_skin(rings.reshape(-1, 3), face_kit.parts['skin'].mean), triangles,
                    uv.astype(np.float32))
 
 
-def make_torso(kit: FaceKit, body: MakeHumanBody) -> Garment:
+def make_torso(face_kit: FaceKit, body: MakeHumanBody) -> Garment:
     """
     Return the torso of the base mesh below the neckline, inflated as cloth.
 
     Its rim lies on the shoulders of the mean head, whose texture shows the same cloth.
 
-    :param kit: the parametric head.
+    :param face_kit: the parametric head.
     :param body: the registered base mesh.
     :return: the torso.
     """
@@ -188,7 +188,7 @@ def make_torso(kit: FaceKit, body: MakeHumanBody) -> Garment:
     chosen = low & (below > 0).all(1) & ~throat.any(1) & (reach.max(1) < ARM_DM)
     used, compact = np.unique(body.triangles[chosen], return_inverse=True)
     triangles = compact.reshape(-1, 3)
-    skin = kit.parts['skin']
+    skin = face_kit.parts['skin']
     mean = skin.mean.astype(float)
     normals = vertex_normals(body.bent, body.triangles)[used]
     points = _arms_down(body.bent[used])

@@ -14,7 +14,7 @@ from trans3dhead_ros.types import Array, Float32Array
 from trans3dhead_training.synthesis.anatomy.face_kit import HeadPart
 from trans3dhead_training.synthesis.anatomy.skin_uv_maps import smoothstep
 from trans3dhead_training.synthesis.appearance.eyelid_collision import Eyelid
-from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
+from trans3dhead_training.synthesis.render.textured_mesh import Mesh
 
 NECK_PIVOT = np.array([-0.075, 0.0, -0.12])
 """m, head frame: the point about which the head turns on the torso."""
@@ -210,12 +210,3 @@ def rotate_torso(
     result[moving] = (away * cosine + np.cross(axis, away) * sine
                       + (away @ axis)[:, None] * axis * (1 - cosine) + NECK_PIVOT)
     return result
-
-
-SKIN = Material(specular=0.03, roughness=0.6, wrap=0.3)
-EYE = Material(specular=0.03, roughness=0.12)
-LASH = Material(specular=0.0, roughness=0.9, two_sided=True, cutout=True)
-TOOTH = Material(specular=0.05, roughness=0.25)
-FLESH = Material(specular=0.03, roughness=0.4, wrap=0.3, two_sided=True)
-HAIR = Material(specular=0.025, roughness=0.65, two_sided=True, cutout=True)
-CLOTH = Material(specular=0.01, roughness=0.9, two_sided=True)

@@ -80,7 +80,7 @@ class PersonAssets:
     """'skin', 'eye_left', 'eye_right' (fronts), 'lashes', 'teeth', 'gums', 'sockets'."""
     head: HeadPart
     """The vertices of the head model's own sampling, with the full basis."""
-    layout: SkinUvMaps
+    uv_maps: SkinUvMaps
     """Maps over the skin's texture."""
     skins: NDArray[np.uint8]
     """(S, 512, 1024, 3) RGB, bare skin textures."""
@@ -153,38 +153,38 @@ def build_assets(data_root: Path, portrait_fits: Path | None = None) -> PersonAs
     :return: the assets.
     :raises UserError: an input is missing or damaged.
     """
-    kit = load_face_kit(data_root / FACE_KIT)
+    face_kit = load_face_kit(data_root / FACE_KIT)
     human = data_root / MAKEHUMAN
-    body = load_makehuman_body(human / 'base.obj', kit)
-    texels = skin_texels(kit)
-    layout = build_skin_uv_maps(kit, texels)
-    transfer = SkinTransfer(kit, body, texels, layout)
+    body = load_makehuman_body(human / 'base.obj', face_kit)
+    texels = skin_texels(face_kit)
+    uv_maps = build_skin_uv_maps(face_kit, texels)
+    transfer = SkinTransfer(face_kit, body, texels, uv_maps)
     files = skin_files(human / 'skins')
     skins = np.stack([transfer.transfer(file) for file in files])
     irises = _list_files(human / 'eyes', '*.png', 'irises')
     hair = {}
     for folder in _list_files(human / 'hair', '*', 'hair'):
-        style = load_hair_style(folder, body, kit.parts['skin'].mean)
+        style = load_hair_style(folder, body, face_kit.parts['skin'].mean)
         hair[style.name] = style
-        hair[style.name + ' mirrored'] = _mirrored(style, kit.parts['skin'].mean)
+        hair[style.name + ' mirrored'] = _mirrored(style, face_kit.parts['skin'].mean)
     middle = skins[:, 100:330, 130:382].reshape(len(skins), -1, 3)
     head, expression_names = _head(data_root / FACE_KIT)
-    parts = _trim_parts(kit)
+    parts = _trim_parts(face_kit)
     means = middle.mean(1)
     if portrait_fits is None:
         portraits = PortraitTextures.empty()
     else:
         portraits = load_portrait_textures(data_root / 'faces', portrait_fits, skins, means,
-                                   parts['skin'], texels, layout)
+                                   parts['skin'], texels, uv_maps)
     return PersonAssets(
-        parts, head, layout, skins,
+        parts, head, uv_maps, skins,
         tuple(file.stem for file in files), means,
-        np.stack([eyebrow_opacity(folder, kit, body)
+        np.stack([eyebrow_opacity(folder, face_kit, body)
                   for folder in _list_files(human / 'eyebrows', '*', 'eyebrows')]),
         np.stack([iris_texture(file) for file in irises]),
-        tuple(file.stem for file in irises), hair, make_torso(kit, body),
-        {name: make_collar(kit, name) for name in COLLARS},
-        {cut: garment_overlay(layout.position, cut) for cut in NECKLINES},
+        tuple(file.stem for file in irises), hair, make_torso(face_kit, body),
+        {name: make_collar(face_kit, name) for name in COLLARS},
+        {cut: garment_overlay(uv_maps.position, cut) for cut in NECKLINES},
         _measure_ambient_visibility(parts), portraits, expression_names)
 
 
@@ -208,8 +208,8 @@ def _fingerprint(data_root: Path, portrait_fits: Path | None) -> str:
     return f'{VERSION} {sizes}'
 
 
-def _trim_parts(kit: FaceKit) -> dict[str, HeadPart]:
-    parts = dict(kit.parts)
+def _trim_parts(face_kit: FaceKit) -> dict[str, HeadPart]:
+    parts = dict(face_kit.parts)
     for name in ('eye_left', 'eye_right'):
         ball = eyeball_mesh(parts[name])
         parts[name] = _subset(parts[name], ball.used, ball.triangles, ball.uv)
@@ -291,7 +291,7 @@ def _unflatten(arrays: Mapping[str, NDArray[Any]]) -> PersonAssets:
         '',
         parts={name: make(HeadPart, f'parts/{name}/') for name in names('parts/')},
         head=make(HeadPart, 'head/'),
-        layout=make(SkinUvMaps, 'layout/'),
+        uv_maps=make(SkinUvMaps, 'uv_maps/'),
         skin_names=tuple(str(name) for name in arrays['skin_names']),
         iris_names=tuple(str(name) for name in arrays['iris_names']),
         expression_names=tuple(str(name) for name in arrays['expression_names']),

@@ -23,7 +23,6 @@ from trans3dhead_training.synthesis.appearance.skin_texture import (
     paint_skin_texture,
     skin_tone_colour,
 )
-from trans3dhead_training.synthesis.people import person as people
 from trans3dhead_training.synthesis.people.clothing import (
     NECKLINES,
     Garment,
@@ -44,6 +43,13 @@ from trans3dhead_training.synthesis.people.person_assets import (
 )
 from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
+SKIN_MATERIAL = Material(specular=0.03, roughness=0.6, wrap=0.3)
+EYE_MATERIAL = Material(specular=0.03, roughness=0.12)
+LASH_MATERIAL = Material(specular=0.0, roughness=0.9, two_sided=True, cutout=True)
+TOOTH_MATERIAL = Material(specular=0.05, roughness=0.25)
+FLESH_MATERIAL = Material(specular=0.03, roughness=0.4, wrap=0.3, two_sided=True)
+HAIR_MATERIAL = Material(specular=0.025, roughness=0.65, two_sided=True, cutout=True)
+CLOTH_MATERIAL = Material(specular=0.01, roughness=0.9, two_sided=True)
 IDENTITY_SPREAD = 0.95
 PORTRAIT_SHARE = 0.4
 """Share of people with the skin of a portrait, where there are portraits."""
@@ -70,32 +76,32 @@ class _Traits:
 
 def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Person:
     """Return a random person; the same generator state gives the same person."""
-    draft = _sample_traits(assets, generator)
+    traits = _sample_traits(assets, generator)
     identity = (IDENTITY_SPREAD * generator.standard_normal(
         len(assets.parts['skin'].identity))).astype(np.float32)
     asymmetry = _sample_displacement(generator)
     shapes = {
         name: neutral_vertices(part, identity, asymmetry) for name, part in assets.parts.items()
     }
-    look = _sample_skin_appearance(draft, generator)
+    appearance = _sample_skin_appearance(traits, generator)
     brow = int(generator.integers(len(assets.brows)))
-    bare = (assets.skins[draft.skin] if draft.portrait is None
-            else assets.portraits.full_texture(draft.portrait, assets.skins))
-    skin = paint_skin_texture(bare, assets.skin_means[draft.skin], look,
-                      assets.brows[brow], assets.layout, generator)
+    bare = (assets.skins[traits.skin] if traits.portrait is None
+            else assets.portraits.full_texture(traits.portrait, assets.skins))
+    skin = paint_skin_texture(bare, assets.skin_means[traits.skin], appearance,
+                      assets.brows[brow], assets.uv_maps, generator)
     cut = str(generator.choice(list(NECKLINES), p=[0.26, 0.14, 0.10, 0.16, 0.10, 0.08, 0.16]))
     cloth = sample_cloth_texture(generator)
     skin = assets.overlays[cut].composite(skin, cloth)
 
-    part_meshes = {'skin': _part_mesh('skin', assets.parts['skin'], _with_alpha(skin), people.SKIN,
-                            assets.ambient_visibility['skin'])}
-    eye = _sample_eye_texture(assets, draft, generator)
+    part_meshes = {'skin': _part_mesh('skin', assets.parts['skin'], _with_alpha(skin),
+                                      SKIN_MATERIAL, assets.ambient_visibility['skin'])}
+    eye = _sample_eye_texture(assets, traits, generator)
     for name in EYES:
-        part_meshes[name] = _part_mesh(name, assets.parts[name], eye, people.EYE,
+        part_meshes[name] = _part_mesh(name, assets.parts[name], eye, EYE_MATERIAL,
                              assets.ambient_visibility[name])
-    flesh = _flesh_colours(look, generator)
-    for name, material in (('teeth', people.TOOTH), ('gums', people.FLESH),
-                           ('sockets', people.FLESH)):
+    flesh = _flesh_colours(appearance, generator)
+    for name, material in (('teeth', TOOTH_MATERIAL), ('gums', FLESH_MATERIAL),
+                           ('sockets', FLESH_MATERIAL)):
         part_meshes[name] = _part_mesh(
             name,
             assets.parts[name],
@@ -103,34 +109,37 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
             material,
             light_of_depth(assets.parts[name].mean),
         )
-    lash = eyelash_texture(generator, generator.uniform(0, 0.5 if draft.male else 1.0))
-    part_meshes['lashes'] = _part_mesh('lashes', assets.parts['lashes'], lash, people.LASH)
+    lash = eyelash_texture(generator, generator.uniform(0, 0.5 if traits.male else 1.0))
+    part_meshes['lashes'] = _part_mesh('lashes', assets.parts['lashes'], lash, LASH_MATERIAL)
 
     eyelids = {name: Eyelid.of(assets.parts, shapes, name) for name in EYES}
     for name in EYES:
         shapes[name] = eyelids[name].with_flat_cornea(shapes[name])
     displacement = shapes['skin'] - assets.parts['skin'].mean
-    worn = []
-    if draft.hair_style in assets.hair:
-        worn.append(_make_hair(assets, draft.hair_style, look, shapes['skin'], displacement,
-                          generator))
-    worn.append(_make_garment('torso', assets.torso, displacement, cloth))
+    garments = []
+    if traits.hair_style in assets.hair:
+        garments.append(
+            _make_hair(
+                assets, traits.hair_style, appearance, shapes['skin'], displacement, generator
+            )
+        )
+    garments.append(_make_garment('torso', assets.torso, displacement, cloth))
     if cut in assets.collars:
-        worn.append(_make_garment('collar', assets.collars[cut], displacement, cloth))
-    description = {'sex': 'male' if draft.male else 'female', 'tone': f'{draft.tone:.2f}',
-             'skin': assets.skin_names[draft.skin], 'hair': draft.hair_style,
-             'hair colour': draft.hair_name, 'iris': draft.iris, 'neckline': cut,
+        garments.append(_make_garment('collar', assets.collars[cut], displacement, cloth))
+    description = {'sex': 'male' if traits.male else 'female', 'tone': f'{traits.tone:.2f}',
+             'skin': assets.skin_names[traits.skin], 'hair': traits.hair_style,
+             'hair colour': traits.hair_name, 'iris': traits.iris, 'neckline': cut,
              'brows': str(brow + 1)}
     sources = [ICT_SOURCE, MAKEHUMAN_SOURCE.format(f'skin {description["skin"]}'),
                MAKEHUMAN_SOURCE.format('base body, eyebrows, eyes')]
-    if draft.portrait is not None:
-        description['portrait'] = assets.portraits.names[draft.portrait]
+    if traits.portrait is not None:
+        description['portrait'] = assets.portraits.names[traits.portrait]
         sources.append(PORTRAIT_SOURCE.format(description['portrait']))
-    if draft.hair_style in assets.hair:
-        sources.append(MAKEHUMAN_SOURCE.format(f'hair {draft.hair_style.split()[0]}'))
+    if traits.hair_style in assets.hair:
+        sources.append(MAKEHUMAN_SOURCE.format(f'hair {traits.hair_style.split()[0]}'))
     return Person(
         identity, asymmetry, description, tuple(sources), assets.parts, assets.head,
-        shapes, eyelids, torso_weights(assets.parts['skin'].mean), part_meshes, tuple(worn),
+        shapes, eyelids, torso_weights(assets.parts['skin'].mean), part_meshes, tuple(garments),
         assets.expression_names)
 
 
@@ -183,36 +192,36 @@ def _sample_traits(assets: PersonAssets, generator: np.random.Generator) -> _Tra
                   _choice(generator, irises))
 
 
-def _sample_skin_appearance(draft: _Traits, generator: np.random.Generator) -> SkinAppearance:
+def _sample_skin_appearance(traits: _Traits, generator: np.random.Generator) -> SkinAppearance:
     uniform = generator.uniform
-    hair = np.clip(np.array(HAIR_COLOURS[draft.hair_name]) * uniform(0.85, 1.15)
+    hair = np.clip(np.array(HAIR_COLOURS[traits.hair_name]) * uniform(0.85, 1.15)
                    + generator.normal(0, 4, 3), 5, 240)
     beard = 0.0
-    if draft.male and draft.portrait is None:
+    if traits.male and traits.portrait is None:
         beard = float(_choice(generator, {'0': 0.3, '0.15': 0.25, '0.35': 0.2, '0.6': 0.15,
                                           '0.85': 0.1})) * uniform(0.8, 1.1)
     scalp = {'bald': 0.0, 'shaved': uniform(0.35, 0.8), 'balding': uniform(0.4, 0.8)}.get(
-        draft.hair_style, 0.92)
-    made_up = not draft.male and uniform() < 0.55
-    brows = uniform(0.65, 1.0) if draft.portrait is None else uniform(0.1, 0.4)
+        traits.hair_style, 0.92)
+    made_up = not traits.male and uniform() < 0.55
+    brows = uniform(0.65, 1.0) if traits.portrait is None else uniform(0.1, 0.4)
     lip_colours = ((176, 60, 66), (196, 84, 92), (150, 44, 58), (188, 108, 98), (120, 40, 60),
                    (206, 98, 118))
     shadows = ((92, 66, 60), (60, 52, 62), (120, 82, 92), (66, 76, 96), (40, 34, 34))
-    lip = np.array(lip_colours[generator.integers(len(lip_colours))]) * (1 - 0.4 * draft.tone)
-    shadow = np.array(shadows[generator.integers(len(shadows))]) * (1 - 0.45 * draft.tone)
-    brow_hair = hair if draft.hair_name not in ('blue', 'pink', 'purple', 'green') else (
+    lip = np.array(lip_colours[generator.integers(len(lip_colours))]) * (1 - 0.4 * traits.tone)
+    shadow = np.array(shadows[generator.integers(len(shadows))]) * (1 - 0.45 * traits.tone)
+    brow_hair = hair if traits.hair_name not in ('blue', 'pink', 'purple', 'green') else (
         np.array(HAIR_COLOURS['dark brown'], dtype=float))
     # A portrait's detail is a photograph's own.
-    contrast = (0.85 if draft.dark or draft.portrait is not None
-                else 1.15 if draft.old else 1.0)
+    contrast = (0.85 if traits.dark or traits.portrait is not None
+                else 1.15 if traits.old else 1.0)
     return SkinAppearance(
-        draft.tone, float(np.clip(generator.normal(0, 0.9), -2, 2)),
+        traits.tone, float(np.clip(generator.normal(0, 0.9), -2, 2)),
         float(uniform(0.9, 1.15) * contrast),
         float(uniform(0, 1) ** 1.5),
         float(uniform(0.2, 1.0)),
-        float(uniform(0.4, 1) if draft.tone < 0.4 and uniform() < 0.2 else 0.0),
+        float(uniform(0.4, 1) if traits.tone < 0.4 and uniform() < 0.2 else 0.0),
         int(generator.integers(0, 7)), tuple(hair), tuple(brow_hair), float(brows),
-        min(beard, 1.0), scalp, 1.0 if draft.hair_style == 'balding' else 0.0,
+        min(beard, 1.0), scalp, 1.0 if traits.hair_style == 'balding' else 0.0,
         float(uniform(0.3, 0.8)) if made_up else 0.0, tuple(lip),
         float(uniform(0.2, 0.8)) if made_up and uniform() < 0.7 else 0.0, tuple(shadow),
         float(max(0.0, generator.normal(0.1, 0.35))))
@@ -227,12 +236,12 @@ def _sample_displacement(generator: np.random.Generator) -> SmoothDisplacement:
 
 
 def _sample_eye_texture(
-    assets: PersonAssets, draft: _Traits, generator: np.random.Generator
+    assets: PersonAssets, traits: _Traits, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    colour = IRIS_COLOURS[draft.iris]
+    colour = IRIS_COLOURS[traits.iris]
     choices = {'green': ('green_eye', 'bluegreen_eye'), 'blue': (
         'blue_eye', 'lightblue_eye', 'deepblue_eye'), 'grey': ('grey_eye',), 'ice': ('ice_eye',)}
-    names: Sequence[str] = choices.get(draft.iris, ('brownlight_eye', 'grey_eye'))
+    names: Sequence[str] = choices.get(traits.iris, ('brownlight_eye', 'grey_eye'))
     names = [name for name in names if name in assets.iris_names] or [assets.iris_names[0]]
     picked = assets.iris_names.index(names[generator.integers(len(names))])
     iris = assets.irises[picked]
@@ -251,33 +260,38 @@ def _sample_eye_texture(
     )
 
 
-def _flesh_colours(look: SkinAppearance, generator: np.random.Generator) -> dict[str, NDArray]:
+def _flesh_colours(
+    appearance: SkinAppearance, generator: np.random.Generator
+) -> dict[str, NDArray]:
     tooth = np.array([200, 189, 168]) * generator.uniform(0.82, 1.04) - [
         0, 0, generator.uniform(0, 26)]
-    gums = np.array([150, 78, 80]) * (1 - 0.35 * look.tone) * generator.uniform(0.85, 1.1)
-    return {'teeth': tooth, 'gums': gums,
-            'sockets': 0.35 * skin_tone_colour(look.tone, look.undertone) * [1.0, 0.6, 0.6]}
+    gums = np.array([150, 78, 80]) * (1 - 0.35 * appearance.tone) * generator.uniform(0.85, 1.1)
+    return {
+        'teeth': tooth,
+        'gums': gums,
+        'sockets': 0.35 * skin_tone_colour(appearance.tone, appearance.undertone) * [1.0, 0.6, 0.6],
+    }
 
 
 def _make_hair(
     assets: PersonAssets,
     name: str,
-    look: SkinAppearance,
+    appearance: SkinAppearance,
     skin: Float32Array,
     displacement: Float32Array,
     generator: np.random.Generator,
 ) -> GarmentInstance:
     style = assets.hair[name]
-    texture = tint_hair(style.grey, np.array(look.hair), float(generator.uniform(0, 0.6)))
+    texture = tint_hair(style.grey, np.array(appearance.hair), float(generator.uniform(0, 0.6)))
     bound = style.binding
     # Fullness scales the offset of each vertex from the skin that it is bound to.
     anchor = np.einsum('nkc,nk->nc', assets.parts['skin'].mean[bound.skin], bound.weights)
     fullness = generator.uniform(0.92, 1.12)
-    worn = bound.deformed(displacement) + (fullness - 1) * (bound.vertices - anchor)
+    vertices = bound.deformed(displacement) + (fullness - 1) * (bound.vertices - anchor)
     normals = vertex_normals(skin, assets.parts['skin'].triangles).astype(np.float32)
-    worn = push_outside_skin(worn.astype(np.float32), bound, skin, normals, 0.003)
+    vertices = push_outside_skin(vertices.astype(np.float32), bound, skin, normals, 0.003)
     share = 0.6 * np.clip((-0.10 - bound.vertices[:, 2]) / 0.15, 0, 1)
-    mesh = _to_mesh('hair', worn, style.triangles, style.uv, texture, people.HAIR)
+    mesh = _to_mesh('hair', vertices, style.triangles, style.uv, texture, HAIR_MATERIAL)
     return GarmentInstance(mesh, share.astype(np.float32))
 
 
@@ -285,7 +299,7 @@ def _make_garment(
     name: str, garment: Garment, displacement: Float32Array, cloth: NDArray[np.uint8]
 ) -> GarmentInstance:
     vertices = garment.binding.deformed(displacement)
-    mesh = _to_mesh(name, vertices, garment.triangles, garment.uv, cloth, people.CLOTH)
+    mesh = _to_mesh(name, vertices, garment.triangles, garment.uv, cloth, CLOTH_MATERIAL)
     return GarmentInstance(mesh, torso_weights(garment.binding.vertices))
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.head_model import HeadModel
@@ -61,17 +60,21 @@ class HeadRenderer:
         :return: (H, W, 3) BGR.
         :raises ValueError: the model does not have an expression.
         """
-        identity = self.model.mean.new_zeros((1, self.model.shape_count))
+        identity = np.zeros(self.model.shape_count, np.float32)
         for number, value in (shape or {}).items():
-            identity[0, number] = value
-        head = self.model(identity, named_expression(self.model, expression or {}))[0]
-        points = head.cpu().numpy().astype(np.float64) + self.appearance.hair
+            identity[number] = value
+        coefficients = named_expression(self.model, expression or {})
+        # The model's arrays, be they of NumPy or torch.
+        head = np.asarray(self.model.mean) + (
+            np.tensordot(identity, np.asarray(self.model.identity), 1)
+            + np.tensordot(coefficients, np.asarray(self.model.expression), 1))
+        points = head.astype(np.float64) + self.appearance.hair
         vertices = points @ rotation.T + translation
         height, width = background.shape[:2]
         big = cv2.resize(background, None, fx=_OVERSAMPLING, fy=_OVERSAMPLING,
                          interpolation=cv2.INTER_LINEAR)
         pixels = _OVERSAMPLING * (camera.project(vertices) + 0.5) - 0.5
-        triangles = self.model.triangles.cpu().numpy()
+        triangles = np.asarray(self.model.triangles)
         seen = rasterize(pixels, vertices[:, 2], triangles, (big.shape[1], big.shape[0]))
         normals = vertex_normals(vertices, triangles)
         attributes = np.concatenate([self.appearance.rest, normals, vertices], axis=1)
@@ -85,20 +88,19 @@ class HeadRenderer:
         return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def named_expression(model: HeadModel, weights: Mapping[str, float]) -> torch.Tensor:
+def named_expression(model: HeadModel, weights: Mapping[str, float]) -> Float32Array:
     """
-    Return the coefficients (1, E) of expressions by name.
+    Return the coefficients (E,) of expressions by name.
 
     :param model: the head model.
     :param weights: coefficients by name; the others are 0.
-    :return: (1, E).
+    :return: (E,).
     :raises ValueError: the model does not have a name.
     """
     unknown = set(weights) - set(model.expression_names)
     if unknown:
         raise ValueError(f'expression: unknown {", ".join(sorted(unknown))}')
-    values = [weights.get(name, 0.0) for name in model.expression_names]
-    return model.mean.new_tensor([values])
+    return np.array([weights.get(name, 0.0) for name in model.expression_names], np.float32)
 
 
 def _lit(colours: Float32Array, normal: Float32Array, place: Float32Array,

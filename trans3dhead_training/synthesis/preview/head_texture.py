@@ -77,10 +77,10 @@ def paint_head(model: HeadModel, seed: int = 3) -> HeadTexture:
     :param seed: of the noise on skin and hair.
     :return: the texture.
     """
-    rest = model.mean.detach().cpu().numpy().astype(np.float64)
-    triangles = model.triangles.cpu().numpy()
+    rest = np.asarray(model.mean, np.float64)
+    triangles = np.asarray(model.triangles)
     part, centre = _parts(rest, triangles)
-    landmarks = rest[model.landmark_indices.cpu().numpy()]
+    landmarks = rest[np.asarray(model.landmark_indices)]
     return HeadTexture(rest, _hair_offsets(rest, part), part, centre,
                       _paint_atlas(landmarks, np.random.default_rng(seed)))
 

@@ -47,9 +47,9 @@ class Actor:
     """Mean yaw of the shoulders."""
     phase: float
     """rad, phase of the motion."""
-    blinks: tuple[float, ...]
+    blinks_s: tuple[float, ...]
     """s, times of the blinks."""
-    talks: tuple[float, float]
+    talking_s: tuple[float, float]
     """s, start and end of talking."""
     glasses: bool
     """Whether the person wears glasses."""
@@ -75,8 +75,8 @@ class Actor:
         rotation, _ = self.pose(seconds)
         away = np.rad2deg(np.arctan2(-rotation[0, 0], -rotation[2, 0]))
         wander = np.sin(2 * np.pi * 0.37 * seconds + self.phase)
-        blink = max(np.exp(-((seconds - at) / 0.075) ** 4) for at in self.blinks)
-        start, end = self.talks
+        blink = max(np.exp(-((seconds - at) / 0.075) ** 4) for at in self.blinks_s)
+        start, end = self.talking_s
         talking = np.clip(min(seconds - start, end - seconds) / 0.3, 0, 1)
         syllable = 0.5 + 0.5 * np.sin(2 * np.pi * 3.1 * seconds + self.phase)
         vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * seconds)
@@ -126,8 +126,8 @@ def write_clip(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / bundled_clip().name
     truth = clip_truth(seconds)
-    cast = [_prepared(assets, actor) for actor in ACTORS]
-    backdrop, lighting = _set(assets)
+    cast = [_animate(assets, actor) for actor in ACTORS]
+    backdrop, lighting = _backdrop(assets)
     intrinsics = torch.tensor(truth.intrinsics, dtype=torch.float32)
     noise = np.random.default_rng(0)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, SIZE)
@@ -150,7 +150,7 @@ def write_clip(
     return path
 
 
-def _prepared(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
+def _animate(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tuple[Mesh, ...]]:
     """Return a function of time (s) and torso rotation that gives an actor's meshes, head frame."""
     person = assets.sample_person(np.random.default_rng(actor.seed))
     names = assets.labeller.model.expression_names
@@ -166,7 +166,7 @@ def _prepared(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tup
     return perform
 
 
-def _set(assets: SceneAssets) -> tuple[torch.Tensor, Lighting]:
+def _backdrop(assets: SceneAssets) -> tuple[torch.Tensor, Lighting]:
     """Return background (H, W, 3) sRGB and lighting: a square in the evening, and a lamp."""
     environment = next((e for e in assets.environments if e.name == _ENVIRONMENT),
                        assets.environments[0])

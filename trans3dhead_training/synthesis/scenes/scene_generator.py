@@ -47,7 +47,7 @@ from trans3dhead_training.synthesis.scenes.pose_sampling import FixedPose, PoseD
 
 CROP_SIZE = 256
 PICTURES_PER_PERSON = 8
-MAXIMUM_HEADS = 8
+MAX_HEADS = 8
 HEAD_PARTS = ('skin', 'eye', 'lashes', 'teeth', 'gums', 'sockets', 'brows')
 """Prefixes of the names of meshes that belong to the head itself."""
 _BODY_WIDTH = 0.42
@@ -268,9 +268,9 @@ def render_scene(
     :raises UserError: the number of heads is out of range.
     """
     if heads is None:
-        heads = int(generator.integers(MAXIMUM_HEADS + 1))
-    if not 0 <= heads <= MAXIMUM_HEADS:
-        raise UserError(f'heads: expected 0…{MAXIMUM_HEADS}, got {heads}')
+        heads = int(generator.integers(MAX_HEADS + 1))
+    if not 0 <= heads <= MAX_HEADS:
+        raise UserError(f'heads: expected 0…{MAX_HEADS}, got {heads}')
     camera = Camera.from_fov(size, generator.uniform(*assets.config.cameras.field_of_view_deg))
     light = sample_light(generator, assets.environments, assets.config.lights)
     background = sample_background(generator, light, size)

@@ -9,12 +9,18 @@ from trans3dhead_ros.types import Array, Image, Mask
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 _EDGE_M = 0.008
-_BESIDE_CHEEK_M = 0.03
+_CHEEK_MARGIN_M = 0.03
 """m beside the head that are painted over too, for hair that the segmentation missed."""
 
 
 def remove_head(
-    picture: Image, head: Mask, person: Mask, aside: Array, up: Array, middle: Array, chin: Array,
+    picture: Image,
+    head: Mask,
+    person: Mask,
+    side_axis: Array,
+    up: Array,
+    middle: Array,
+    chin: Array,
 ) -> Image:
     """
     Paint over the head, and over the hair on the side that the face turns to.
@@ -24,7 +30,7 @@ def remove_head(
     :param picture: (H, W, 3) BGR.
     :param head: (H, W) 1 on the head above its neck.
     :param person: (H, W) 1 on head, hair and body.
-    :param aside: (2,) px per metre, towards the side to paint over.
+    :param side_axis: (2,) px per metre, towards the side to paint over.
     :param up: (2,) px per metre, towards the crown.
     :param middle: (2,) px, centre of the skull.
     :param chin: (2,) px, below which hair stays.
@@ -36,13 +42,13 @@ def remove_head(
     head = cv2.dilate(head, element)
     covered = head.copy()
     for share in (0.33, 0.67, 1.0):
-        x, y = share * _BESIDE_CHEEK_M * aside
+        x, y = share * _CHEEK_MARGIN_M * side_axis
         covered |= cv2.warpAffine(head, np.array([[1, 0, x], [0, 1, y]]), (width, height),
                                   flags=cv2.INTER_NEAREST)
     column, row = np.meshgrid(np.arange(width), np.arange(height))
-    beside = (column - middle[0]) * aside[0] + (row - middle[1]) * aside[1] > 0
+    existing_yaws = (column - middle[0]) * side_axis[0] + (row - middle[1]) * side_axis[1] > 0
     above_chin = (column - chin[0]) * up[0] + (row - chin[1]) * up[1] > 0
-    covered |= cv2.dilate(person, element) & beside & above_chin
+    covered |= cv2.dilate(person, element) & existing_yaws & above_chin
     # Black borders of a crop beyond the photograph stay black.
     nothing = cv2.morphologyEx((picture == 0).all(axis=2).astype(np.uint8), cv2.MORPH_OPEN,
                                np.ones((7, 7), np.uint8)) & (1 - (person | head))

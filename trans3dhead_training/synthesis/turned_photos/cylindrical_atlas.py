@@ -30,9 +30,9 @@ _HAIR_SOFTNESS_M = 0.03
 class CylindricalAtlas:
     """A cylindrical UV layout, cut at the nose: u is the angle, v the height downwards."""
 
-    corners: Float32Array
+    corner_pixels: Float32Array
     """(T, 3, 2) px of each triangle's corners."""
-    places: IndexArray
+    vertex_pixels: IndexArray
     """(vertices, 2) px of the vertices."""
     triangles: IndexArray
     """(T, 3) vertex indices."""
@@ -56,30 +56,39 @@ class CylindricalAtlas:
         u = 0.5 - back / (2 * np.pi)
         v = (_HIGH - points[:, 2]) / (_HIGH - _LOW)
         unit = np.clip(np.stack([u, v], axis=1), 0, 1)
-        corners = unit[triangles]
-        wraps = np.ptp(corners[..., 0], axis=1)[:, None] > 0.5
-        corners[..., 0] = np.where(wraps & (corners[..., 0] < 0.5), 1.0, corners[..., 0])
-        corners *= [width - 1, height - 1]
+        corner_pixels = unit[triangles]
+        wraps = np.ptp(corner_pixels[..., 0], axis=1)[:, None] > 0.5
+        corner_pixels[..., 0] = np.where(
+            wraps & (corner_pixels[..., 0] < 0.5), 1.0, corner_pixels[..., 0]
+        )
+        corner_pixels *= [width - 1, height - 1]
         radius = np.hypot(points[:, 0] - AXIS_X, points[:, 1])[triangles]
         apart = np.arange(3 * len(triangles)).reshape(-1, 3)
-        seen = rasterize(corners.reshape(-1, 2), 1 - radius.ravel(), apart, _SIZE)
+        seen = rasterize(corner_pixels.reshape(-1, 2), 1 - radius.ravel(), apart, _SIZE)
         outermost = np.zeros(width * height)
         outermost[seen.pixel] = (radius[seen.triangle] * seen.weights).sum(1)
-        middle = np.round(corners.mean(1)).astype(int) @ [1, width]
+        middle = np.round(corner_pixels.mean(1)).astype(int) @ [1, width]
         shows_detail = ((radius.mean(1) > outermost[middle] - _OVER_M)
                 & (np.abs(angle)[triangles].min(1) > np.deg2rad(_FRONT_DEG)))
         z = np.linspace(_HIGH, _LOW, height)[:, None]
         column_angle = np.pi - np.abs(np.linspace(-np.pi, np.pi, width))[None]
-        return cls(corners.astype(np.float32), np.round(unit * [width - 1, height - 1]).astype(int),
-                   triangles, seen.pixel, seen.triangle, seen.weights, shows_detail,
-                   hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None])
+        return cls(
+            corner_pixels.astype(np.float32),
+            np.round(unit * [width - 1, height - 1]).astype(int),
+            triangles,
+            seen.pixel,
+            seen.triangle,
+            seen.weights,
+            shows_detail,
+            hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None],
+        )
 
     def interpolate(self, values: Array) -> Float32Array:
         """Interpolate values (vertices, C) over the atlas, (H, W, C); 0 where it is empty."""
         width, height = _SIZE
         result = np.zeros((width * height, values.shape[1]), np.float32)
-        corners = values.astype(np.float32)[self.triangles[self.triangle]]
-        result[self.pixel] = np.einsum('nkc,nk->nc', corners, self.weights)
+        corner_pixels = values.astype(np.float32)[self.triangles[self.triangle]]
+        result[self.pixel] = np.einsum('nkc,nk->nc', corner_pixels, self.weights)
         return result.reshape(height, width, -1)
 
 
@@ -94,9 +103,9 @@ def hair_weight(angle: Array, z: Array, softness: float = _HAIR_SOFTNESS_M) -> A
     return np.clip((z - line) / softness + 0.5, 0, 1)
 
 
-def hair_strands(chart: CylindricalAtlas) -> Float32Array:
+def hair_strands(atlas: CylindricalAtlas) -> Float32Array:
     """Return noise (H, W, 1) of unit deviation with vertical streaks."""
-    noise = np.random.default_rng(0).standard_normal(chart.hair.shape[:2]).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(atlas.hair.shape[:2]).astype(np.float32)
     fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=1.2, sigmaY=9.0)
     coarse = cv2.GaussianBlur(noise, (0, 0), sigmaX=6.0, sigmaY=18.0)
     return (fine / fine.std() + 0.7 * coarse / coarse.std())[..., None]

@@ -74,20 +74,20 @@ def edit_expression(
             if f'{name}_{side}' in names:
                 place = names.index(f'{name}_{side}')
                 expression[place] += amount * (target - expression[place])
-    field = photograph.field
+    displacement = photograph.displacement
     moved = np.tensordot(expression - photograph.expression, basis[:, inner], 1)
     for side, amount in closing.items():
         shape = basis[names.index(f'eyeBlink_{side}')]
-        extra = _until_lids_meet(photograph, moved, shape[inner], side, amount)
-        field = field + extra * shape
+        extra = _extra_blink(photograph, moved, shape[inner], side, amount)
+        displacement = displacement + extra * shape
         moved = moved + extra * shape[inner]
-    head = surface.model_vertices(photograph.shape, expression) + field
-    changed = EditedHead(expression, head, photograph.inner + moved,
+    head = surface.model_vertices(photograph.shape, expression) + displacement
+    edited = EditedHead(expression, head, photograph.inner + moved,
                       texture.opened if jaw > 0 else texture.uv, texture.image)
-    return _with_lids(photograph, changed, closing) if closing else changed
+    return _texture_lids(photograph, edited, closing) if closing else edited
 
 
-def _until_lids_meet(
+def _extra_blink(
     photograph: Photograph, moved: Array, shape: Array, side: str, amount: float,
 ) -> float:
     """Return the extra blink coefficient that brings the labelled lids together."""
@@ -100,27 +100,27 @@ def _until_lids_meet(
     return float(np.clip((gap - wanted) / max(speed, 1e-6), *_EXTRA_BLINK))
 
 
-def _with_lids(
-    photograph: Photograph, changed: EditedHead, closing: dict[str, float]
+def _texture_lids(
+    photograph: Photograph, edited: EditedHead, closing: dict[str, float]
 ) -> EditedHead:
     """
     Texture closing lids with the skin where they come to lie, and lashes at their edge.
 
     Their own skin is folded in the photograph; stretched, it would show lashes and shadow.
     """
-    surface, texture, eyeless = photograph.surface, photograph.texture, photograph.eyeless
-    landed = photograph.project(surface.vertices(changed.head))[surface.triangles]
-    height, width = eyeless.image.shape[:2]
-    landed = np.clip(landed - eyeless.corner, 0, [width - 1, height - 1]) + texture.eyes_at
-    uv, part = changed.uv, eyeless
+    surface, texture, eye_patch = photograph.surface, photograph.texture, photograph.eye_patch
+    landed = photograph.project(surface.vertices(edited.head))[surface.triangles]
+    height, width = eye_patch.image.shape[:2]
+    landed = np.clip(landed - eye_patch.corner, 0, [width - 1, height - 1]) + texture.eyes_at
+    uv, part = edited.uv, eye_patch
     for side, amount in closing.items():
         covered = surface.lids[SIDES.index(side)]
         if amount > _SHUT:  # the eyeball must not show through the seam
-            covered = covered | surface.balls[SIDES.index(side)]
+            covered = covered | surface.eyeballs[SIDES.index(side)]
         uv = np.where(covered[:, None, None], landed, uv)
-        edge = photograph.project(changed.inner[np.array(UPPER_LIDS[side]) - JAW_COUNT])
+        edge = photograph.project(edited.inner[np.array(UPPER_LIDS[side]) - JAW_COUNT])
         part = replace(part, image=draw_lashes(part, edge, photograph.scale, amount))
     image = texture.image.copy()
     x, y = texture.eyes_at
     image[y:y + height, x:x + width] = part.image
-    return replace(changed, uv=uv, texture=image)
+    return replace(edited, uv=uv, texture=image)

@@ -20,7 +20,7 @@ _GRAIN = 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class EyelessPatch:
+class EyePatch:
     """The region of the eyes, painted over."""
 
     image: Image
@@ -31,17 +31,17 @@ class EyelessPatch:
     """(3,) BGR, colour of the lashes."""
 
 
-def remove_eyes(picture: Image, points: Array, metre_px: float) -> EyelessPatch:
+def remove_eyes(picture: Image, points: Array, px_per_metre: float) -> EyePatch:
     """
     Paint over both eyes with the surrounding skin.
 
     :param picture: (H, W, 3) BGR.
     :param points: (68, 2) px.
-    :param metre_px: px per metre.
+    :param px_per_metre: px per metre.
     :return: the region of the eyes.
     """
     eyes = points[36:48]
-    reach = _AROUND_M * metre_px + 4
+    reach = _AROUND_M * px_per_metre + 4
     size = np.array(picture.shape[1::-1])
     low = np.clip(np.floor(eyes.min(0) - reach), 0, size - 2).astype(int)
     high = np.clip(np.ceil(eyes.max(0) + reach), low + 2, size).astype(int)
@@ -50,7 +50,7 @@ def remove_eyes(picture: Image, points: Array, metre_px: float) -> EyelessPatch:
     for eye in _EYES.values():
         outline = cv2.convexHull(np.round(16 * (points[eye] - low)).astype(np.int32))
         cv2.fillConvexPoly(opening, outline, 1, cv2.LINE_8, 4)
-    width = max(round(_LASHES_M * metre_px), 2)
+    width = max(round(_LASHES_M * px_per_metre), 2)
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     covered = cv2.dilate(opening, element)
     known = 1 - covered.astype(np.float32)
@@ -62,23 +62,23 @@ def remove_eyes(picture: Image, points: Array, metre_px: float) -> EyelessPatch:
     image = filled + (1 - soft) * grain + soft * (part - filled)
     eye_px = part[cv2.dilate(opening, element[::2, ::2]) > 0]
     lash = np.percentile(eye_px, 8, axis=0) if len(eye_px) else np.zeros(3)
-    return EyelessPatch(np.clip(image, 0, 255).astype(np.uint8), low, lash)
+    return EyePatch(np.clip(image, 0, 255).astype(np.uint8), low, lash)
 
 
-def draw_lashes(eyeless: EyelessPatch, edge: Array, metre_px: float, amount: float) -> Image:
+def draw_lashes(eye_patch: EyePatch, edge: Array, px_per_metre: float, amount: float) -> Image:
     """
     Return the patch with lashes along the edge of a lid.
 
-    :param eyeless: the patch.
+    :param eye_patch: the patch.
     :param edge: (4, 2) px of the photograph, from corner to corner.
-    :param metre_px: px per metre.
+    :param px_per_metre: px per metre.
     :param amount: how far the lid closes, 0..1; a lid that does not move keeps its own lashes.
     :return: (h, w, 3) BGR.
     """
     across = edge[3] - edge[0]
     length = np.linalg.norm(across)
     if length < 3:
-        return eyeless.image
+        return eye_patch.image
     axis = across / length
     down = np.array([-axis[1], axis[0]])
     # A parabola through the corners, because two labels on the edge are not enough for its shape.
@@ -88,10 +88,10 @@ def draw_lashes(eyeless: EyelessPatch, edge: Array, metre_px: float, amount: flo
     t = np.linspace(0, 1, 15)
     curve = edge[0] + t[:, None] * across + (height * t * (1 - t))[:, None] * down
     times = 4
-    drawn = np.zeros((times * eyeless.image.shape[0], times * eyeless.image.shape[1]), np.uint8)
-    place = np.round(16 * (times * (curve - eyeless.corner + 0.5) - 0.5)).astype(np.int32)
-    thickness = max(round(times * _LASH_WIDTH_M * metre_px), 2)
+    drawn = np.zeros((times * eye_patch.image.shape[0], times * eye_patch.image.shape[1]), np.uint8)
+    place = np.round(16 * (times * (curve - eye_patch.corner + 0.5) - 0.5)).astype(np.int32)
+    thickness = max(round(times * _LASH_WIDTH_M * px_per_metre), 2)
     cv2.polylines(drawn, [place], False, 255, thickness, cv2.LINE_AA, 4)
-    drawn = cv2.resize(drawn, eyeless.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    drawn = cv2.resize(drawn, eye_patch.image.shape[1::-1], interpolation=cv2.INTER_AREA)
     share = (_LASH_STRENGTH * amount / 255 * drawn)[..., None]
-    return np.round(eyeless.image + share * (eyeless.lash - eyeless.image)).astype(np.uint8)
+    return np.round(eye_patch.image + share * (eye_patch.lash - eye_patch.image)).astype(np.uint8)

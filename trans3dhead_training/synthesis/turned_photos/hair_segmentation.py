@@ -16,13 +16,13 @@ _THINNEST_M, _THICKEST_M = 0.004, 0.036
 _CHART, _COARSER = (48, 24), 8
 
 
-def segment_person(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> Mask:
+def segment_person(picture: NDArray[np.uint8], head: Mask, px_per_metre: float) -> Mask:
     """
     Separate the person from the background by colour (GrabCut), starting from the bare head.
 
     :param picture: (H, W, 3) BGR.
     :param head: (H, W) 1 on the fitted head without hair.
-    :param metre_px: px per metre.
+    :param px_per_metre: px per metre.
     :return: (H, W) 1 on the person near the head.
     """
     reduction = max(1.0, max(head.shape) / _SIDE_PX)
@@ -31,7 +31,7 @@ def segment_person(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> M
     head = cv2.resize(head, size, interpolation=cv2.INTER_NEAREST)
 
     def near(metres: float) -> Mask:
-        reach = max(round(metres * metre_px / reduction), 1)
+        reach = max(round(metres * px_per_metre / reduction), 1)
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
     label = np.full(head.shape, cv2.GC_BGD, np.uint8)
@@ -50,7 +50,7 @@ def segment_person(picture: NDArray[np.uint8], head: Mask, metre_px: float) -> M
 
 
 def hair_thickness(
-    surface: HeadSurface, pixels: Array, normals: Array, person: Mask, metre_px: float,
+    surface: HeadSurface, pixels: Array, normals: Array, person: Mask, px_per_metre: float,
 ) -> Array:
     """
     Measure how far the person extends beyond the outline of the bare skull.
@@ -59,16 +59,16 @@ def hair_thickness(
     :param pixels: (vertices, 2) px of the head without hair.
     :param normals: (vertices, 3) camera frame.
     :param person: (H, W) 1 on the person.
-    :param metre_px: px per metre.
+    :param px_per_metre: px per metre.
     :return: (vertices,) m, for skin as well.
     """
     outline = np.flatnonzero((surface.hair > 0.3) & (np.abs(normals[:, 2]) < 0.35))
-    chart = np.full((*_CHART[::-1], 1), 0.012, np.float32)
-    place = surface.chart.places // _COARSER
+    atlas = np.full((*_CHART[::-1], 1), 0.012, np.float32)
+    place = surface.atlas.vertex_pixels // _COARSER
     if len(outline):
         direction = normals[outline, :2]
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        reach = metre_px * _STEP_M * np.arange(_STEPS)
+        reach = px_per_metre * _STEP_M * np.arange(_STEPS)
         ray = pixels[outline, None] + direction[:, None] * reach[:, None]
         height, width = person.shape
         column, row = np.round(ray[..., 0]).astype(int), np.round(ray[..., 1]).astype(int)
@@ -88,5 +88,5 @@ def hair_thickness(
         known_share = np.minimum(total + belief, 1)
         filled = inpaint(np.repeat(mean.reshape(_CHART[::-1])[..., None], 3, 2).astype(np.float32),
                       known_share.reshape(_CHART[::-1]).astype(np.float32))
-        chart = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
-    return chart[place[:, 1], place[:, 0], 0].astype(float)
+        atlas = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
+    return atlas[place[:, 1], place[:, 0], 0].astype(float)

@@ -11,7 +11,8 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
 from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import (
@@ -51,7 +52,7 @@ class HeadSurface:
     """(T, 3) counter-clockwise from outside."""
     pocket: BoolArray
     """(T,) triangles of the mouth's inside."""
-    chart: CylindricalAtlas
+    atlas: CylindricalAtlas
     """Its cylindrical texture layout."""
     hair: Array
     """(vertices,) 0 (skin) .. 1 (hair)."""
@@ -61,7 +62,7 @@ class HeadSurface:
     """(vertices,) vertices of the eyeballs."""
     lids: BoolArray
     """(2, T) triangles that a blink of each of the `SIDES` moves."""
-    balls: BoolArray
+    eyeballs: BoolArray
     """(2, T) triangles of the eyeballs of the `SIDES`."""
     depth_in_mouth: Array
     """(vertices,) 0 at the lips .. 1."""
@@ -115,6 +116,19 @@ class HeadSurface:
             vertices = self.model(torch.from_numpy(np.asarray(shape, np.float32))[None],
                                   torch.from_numpy(np.asarray(expression, np.float32))[None])
         return vertices[0].double().numpy()
+
+    def contour(self, head: Array, rotation: Array) -> Array:
+        """
+        Return the jaw points (17, 3) m on the visible contour.
+
+        :param head: (V, 3) m, head frame.
+        :param rotation: (3, 3) head -> camera.
+        :return: (17, 3) m, head frame.
+        """
+        candidates = head[self.model.contour_indices.numpy()]
+        chosen = visible_contour(torch.from_numpy(candidates)[None],
+                                 torch.from_numpy(rotation)[None])[0].numpy()
+        return candidates[np.arange(JAW_COUNT), chosen]
 
 
 def neck_fade(z: Array) -> Array:
@@ -200,7 +214,11 @@ def _eyeballs(triangles: IndexArray, count: int) -> BoolArray:
 
 
 def spread_displacements(
-    places: Array, points: Array, displacements: Array, reach_m: float = 0.03, noise: float = 0.03,
+    positions: Array,
+    points: Array,
+    displacements: Array,
+    reach_m: float = 0.03,
+    noise: float = 0.03,
 ) -> Array:
     """
     Extend displacements at points smoothly over a surface.
@@ -208,7 +226,7 @@ def spread_displacements(
     A Gaussian process with a Matérn 3/2 kernel: a point keeps its displacement, distant ones get
     none.
 
-    :param places: (V, 3) m, the surface.
+    :param positions: (V, 3) m, the surface.
     :param points: (P, 3) m.
     :param displacements: (P, C) at the points.
     :param reach_m: length scale of the kernel.
@@ -221,4 +239,4 @@ def spread_displacements(
         return (1 + r) * np.exp(-r)
 
     inner = kernel(points, points) + noise * np.eye(len(points))
-    return kernel(places, points) @ np.linalg.solve(inner, displacements)
+    return kernel(positions, points) @ np.linalg.solve(inner, displacements)

@@ -15,9 +15,9 @@ from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import hair_
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
-LEAST_FACING = 0.12
+MIN_FACING = 0.12
 """Cosine between normal and line of sight above which the photograph gives the texture."""
-_HAIR_DOUBT = 0.15
+_HAIR_MARGIN = 0.15
 """Added to that for hair, whose outline is mixed with background."""
 _HAIR_EDGE_M, _SKIN_EDGE_M = 0.006, 0.0015
 _BEHIND_M = 0.012
@@ -92,59 +92,73 @@ def photo_visibility(
 
 
 def exclude_outline(
-    sight: PhotoVisibility, pixels: Array, person: Image, surface: HeadSurface, metre_px: float,
+    visibility: PhotoVisibility,
+    pixels: Array,
+    person: Image,
+    surface: HeadSurface,
+    px_per_metre: float,
 ) -> PhotoVisibility:
     """
     Exclude vertices close to the person's outline, which may show background.
 
-    :param sight: the visibility.
+    :param visibility: the visibility.
     :param pixels: (vertices, 2) px.
     :param person: (H, W) 1 on the person.
     :param surface: the head's surface.
-    :param metre_px: px per metre.
+    :param px_per_metre: px per metre.
     :return: the reduced visibility.
     """
     distance = cv2.distanceTransform(person, cv2.DIST_L2, 3)
     column, row = np.round(pixels).astype(int).T
     inwards = distance[np.clip(row, 0, len(person) - 1), np.clip(column, 0, person.shape[1] - 1)]
     edge = _SKIN_EDGE_M + (_HAIR_EDGE_M - _SKIN_EDGE_M) * surface.hair
-    return PhotoVisibility(sight.facing * (inwards >= edge * metre_px), sight.head, sight.neck)
+    return PhotoVisibility(
+        visibility.facing * (inwards >= edge * px_per_metre), visibility.head, visibility.neck
+    )
 
 
 def project_texture(
-    picture: Image, pixels: Array, sight: PhotoVisibility, eyeless: Image, surface: HeadSurface,
+    picture: Image,
+    pixels: Array,
+    visibility: PhotoVisibility,
+    eye_patch: Image,
+    surface: HeadSurface,
 ) -> PhotoTexture:
     """
     Assign a texture to every triangle.
 
     :param picture: (H, W, 3) BGR.
     :param pixels: (vertices, 2) px, the fitted head in it.
-    :param sight: what the photograph shows.
-    :param eyeless: (h, w, 3) BGR, the texture of closing eyes.
+    :param visibility: what the photograph shows.
+    :param eye_patch: (h, w, 3) BGR, the texture of closing eyes.
     :param surface: the head's surface.
     :return: the texture.
     """
     height, width = picture.shape[:2]
-    least = LEAST_FACING + _HAIR_DOUBT * surface.hair
+    least = MIN_FACING + _HAIR_MARGIN * surface.hair
     # Where the atlas has detail, it replaces the photograph gradually towards its limit.
-    needed = least[surface.triangles] + _BLEND * surface.chart.shows_detail[:, None]
-    shown = ((sight.facing[surface.triangles] > needed).all(1) | surface.pocket
+    needed = least[surface.triangles] + _BLEND * surface.atlas.shows_detail[:, None]
+    shown = ((visibility.facing[surface.triangles] > needed).all(1) | surface.pocket
              | surface.lids.any(0))
-    chart = _chart(picture, pixels, np.clip((sight.facing - least) / _BLEND, 0, 1), surface)
-    chart_height, chart_width = chart.shape[:2]
+    atlas = _fill_atlas(
+        picture, pixels, np.clip((visibility.facing - least) / _BLEND, 0, 1), surface
+    )
+    chart_height, chart_width = atlas.shape[:2]
     bottom = height + chart_height
-    image = np.zeros((bottom + len(eyeless), max(width, chart_width + _MOUTH_PX, eyeless.shape[1]),
-                      3), np.uint8)
+    image = np.zeros(
+        (bottom + len(eye_patch), max(width, chart_width + _MOUTH_PX, eye_patch.shape[1]), 3),
+        np.uint8,
+    )
     image[:height, :width] = picture
     image[:height, width:] = picture[:, -1:]
-    image[height:bottom, :chart_width] = chart
-    image[bottom:, :eyeless.shape[1]] = eyeless
+    image[height:bottom, :chart_width] = atlas
+    image[bottom:, :eye_patch.shape[1]] = eye_patch
     lips = np.clip(np.round(pixels[surface.lips]), 0, [width - 1, height - 1]).astype(int)
     colour = np.median(picture[lips[:, 1], lips[:, 0]], axis=0) if len(lips) else np.zeros(3)
     image[height:bottom, chart_width:chart_width + _MOUTH_PX] = np.linspace(
         *_MOUTH_LIGHT, _MOUTH_PX)[:, None] * colour
     uv = np.where(shown[:, None, None], pixels[surface.triangles],
-                  np.add(surface.chart.corners, [0, height]))
+                  np.add(surface.atlas.corner_pixels, [0, height]))
     dark = np.stack([
         chart_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
         np.full(len(pixels), height + chart_height / 2)], axis=1)
@@ -152,23 +166,23 @@ def project_texture(
     return PhotoTexture(image, uv, opened, (0, bottom))
 
 
-def _chart(picture: Image, pixels: Array, trust: Array, surface: HeadSurface) -> Image:
+def _fill_atlas(picture: Image, pixels: Array, confidence: Array, surface: HeadSurface) -> Image:
     """Return the atlas (h, w, 3) BGR: skin filled from skin, hair from hair."""
-    chart = surface.chart
-    layers = chart.interpolate(np.column_stack([pixels, trust, surface.hair]))
+    atlas = surface.atlas
+    layers = atlas.interpolate(np.column_stack([pixels, confidence, surface.hair]))
     # Smoothed inwards, so that single excluded vertices leave no visible edge.
-    trust = cv2.GaussianBlur(cv2.erode(layers[..., 2], np.ones((3, 3))), (0, 0), 1.5)
-    trust, hair = np.minimum(trust, layers[..., 2]), layers[..., 3]
+    confidence = cv2.GaussianBlur(cv2.erode(layers[..., 2], np.ones((3, 3))), (0, 0), 1.5)
+    confidence, hair = np.minimum(confidence, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    hairy, deviation = _spread_usual(colours, trust * (hair > 0.99))
-    hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(chart)
-    skin, _ = _spread_usual(colours, trust * (hair < 0.5))
-    whole = skin + chart.hair * (hairy - skin)
-    return np.clip(whole + trust[..., None] * (colours - whole), 0, 255).astype(np.uint8)
+    hairy, deviation = _fill_common_colour(colours, confidence * (hair > 0.99))
+    hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(atlas)
+    skin, _ = _fill_common_colour(colours, confidence * (hair < 0.5))
+    whole = skin + atlas.hair * (hairy - skin)
+    return np.clip(whole + confidence[..., None] * (colours - whole), 0, 255).astype(np.uint8)
 
 
-def _spread_usual(
+def _fill_common_colour(
     colours: Float32Array, known: Float32Array,
 ) -> tuple[Float32Array, float]:
     """
@@ -181,11 +195,11 @@ def _spread_usual(
     sure = colours[known > 0.5 * known.max()] if known.max() > 0 else colours[:0]
     if len(sure) == 0:
         return inpaint(colours, known), 0.0
-    usual = np.median(sure, axis=0)
-    apart = (_lab(colours) - _lab(np.float32(usual)[None, None])) * _APART
+    common = np.median(sure, axis=0)
+    apart = (_lab(colours) - _lab(np.float32(common)[None, None])) * _APART
     alike = np.clip(2 - np.linalg.norm(apart, axis=2), 0, 1)
-    deviation = 1.5 * float(np.median(np.abs(sure.mean(1) - usual.mean())))
-    return inpaint(colours, known * alike, usual), deviation
+    deviation = 1.5 * float(np.median(np.abs(sure.mean(1) - common.mean())))
+    return inpaint(colours, known * alike, common), deviation
 
 
 def _lab(colours: Float32Array) -> Float32Array:

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from trans3dhead_ros.geometry import euler_from_rotation
-from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.synthesis.turned_photos.background_inpainting import remove_head
-from trans3dhead_training.synthesis.turned_photos.eye_inpainting import EyelessPatch, remove_eyes
+from trans3dhead_training.synthesis.turned_photos.eye_inpainting import EyePatch, remove_eyes
 from trans3dhead_training.synthesis.turned_photos.hair_segmentation import (
     hair_thickness,
     segment_person,
@@ -43,11 +41,11 @@ class RejectedError(ValueError):
 class PhotographConfig:
     """Which photographs are turned."""
 
-    largest_yaw_deg: float = 50.0
+    max_yaw_deg: float = 50.0
     """Largest yaw; beyond it, one side of the face is hardly visible."""
-    largest_residual: float = 0.02
+    max_residual: float = 0.02
     """Largest residual of the fit's inner points, relative to the landmark box."""
-    smallest_box_px: float = 60.0
+    min_box_px: float = 60.0
     """Least length of the landmark box's longer side."""
 
 
@@ -111,7 +109,7 @@ class Photograph:
     """(I,) identity coefficients."""
     expression: Array
     """(E,) expression coefficients."""
-    field: Array
+    displacement: Array
     """(V, 3) m, head frame: displacement of the model onto the labels."""
     inner: Array
     """(51, 3) m, head frame: the labelled points 17-67."""
@@ -119,7 +117,7 @@ class Photograph:
     """(vertices,) m, thickness of the hair."""
     texture: PhotoTexture
     """Texture of the head with hair."""
-    eyeless: EyelessPatch
+    eye_patch: EyePatch
     """The photograph's eyes, painted over."""
     backgrounds: tuple[Image, Image]
     """(H, W, 3) BGR, the photograph without its head, for yaw < 0 and for yaw >= 0."""
@@ -156,21 +154,33 @@ def prepare_photograph(
     scale = float(np.exp(fit.log_scale)) * side / 2
     translation = fit.translation * side / 2 + (low + high) / 2
     head = surface.model_vertices(fit.shape, fit.expression)
-    field, inner = _onto_labels(head, points, fit, scale, translation, surface)
-    bare = surface.vertices(head + field) @ fit.rotation.T
+    displacement, inner = _fit_to_labels(head, points, fit, scale, translation, surface)
+    bare = surface.vertices(head + displacement) @ fit.rotation.T
     person, thickness = _hair(picture, bare, scale, translation, surface)
     turned = surface.with_hair(bare, thickness)
     pixels = scale * turned[:, :2] + translation
-    sight = photo_visibility(pixels, turned, surface, picture.shape)
-    eyeless = remove_eyes(picture, points, scale)
+    visibility = photo_visibility(pixels, turned, surface, picture.shape)
+    eye_patch = remove_eyes(picture, points, scale)
     texture = project_texture(picture, pixels, exclude_outline(
-        sight, pixels, person, surface, scale), eyeless.image, surface)
+        visibility, pixels, person, surface, scale), eye_patch.image, surface)
     middle, chin = (scale * fit.rotation[:2] @ place + translation for place in (_MIDDLE, _CHIN))
     left, up = scale * fit.rotation[:2, 1:].T
-    backgrounds = (remove_head(picture, sight.head, person, left, up, middle, chin),
-                   remove_head(picture, sight.head, person, -left, up, middle, chin))
-    return Photograph(surface, fit.rotation, translation, scale, fit.shape, fit.expression, field,
-                      inner, thickness, texture, eyeless, backgrounds)
+    backgrounds = (remove_head(picture, visibility.head, person, left, up, middle, chin),
+                   remove_head(picture, visibility.head, person, -left, up, middle, chin))
+    return Photograph(
+        surface,
+        fit.rotation,
+        translation,
+        scale,
+        fit.shape,
+        fit.expression,
+        displacement,
+        inner,
+        thickness,
+        texture,
+        eye_patch,
+        backgrounds,
+    )
 
 
 def _hair(
@@ -178,35 +188,32 @@ def _hair(
 ) -> tuple[NDArray[np.uint8], Array]:
     """Return the person's mask (H, W) and the thickness (vertices,) m of the hair."""
     pixels = scale * turned[:, :2] + translation
-    sight = photo_visibility(pixels, turned, surface, picture.shape)
-    person = segment_person(picture, sight.head | sight.neck, scale)
+    visibility = photo_visibility(pixels, turned, surface, picture.shape)
+    person = segment_person(picture, visibility.head | visibility.neck, scale)
     normals = vertex_normals(turned, surface.triangles)
     return person, hair_thickness(surface, pixels, normals, person, scale)
 
 
 def _reject(fit: FaceFit, side: float, config: PhotographConfig) -> None:
     yaw = float(euler_from_rotation(fit.rotation)[0])
-    if not abs(yaw) <= config.largest_yaw_deg:
-        raise RejectedError(f'yaw {yaw:.0f} deg is beyond {config.largest_yaw_deg:.0f}')
-    if not fit.inner_error <= config.largest_residual:
+    if not abs(yaw) <= config.max_yaw_deg:
+        raise RejectedError(f'yaw {yaw:.0f} deg is beyond {config.max_yaw_deg:.0f}')
+    if not fit.inner_error <= config.max_residual:
         raise RejectedError(f'the fit misses its labels by {100 * fit.inner_error:.1f} % of the '
-                            f'box, more than {100 * config.largest_residual:.1f}')
-    if side < config.smallest_box_px:
+                            f'box, more than {100 * config.max_residual:.1f}')
+    if side < config.min_box_px:
         raise RejectedError(f'the landmark box is {side:.0f} px, less than '
-                            f'{config.smallest_box_px:.0f}')
+                            f'{config.min_box_px:.0f}')
 
 
-def _onto_labels(
+def _fit_to_labels(
     head: Array, points: Array, fit: FaceFit, scale: float, translation: Array,
     surface: HeadSurface,
 ) -> tuple[Array, Array]:
     """Return the head's displacement (V, 3) onto its labels, and the labels (51, 3) m."""
     model = surface.model
     landmarks = head[model.landmark_indices.numpy()]
-    candidates = head[model.contour_indices.numpy()]
-    chosen = visible_contour(torch.from_numpy(candidates)[None],
-                             torch.from_numpy(fit.rotation)[None])[0].numpy()
-    contour = candidates[np.arange(JAW_COUNT), chosen]
+    contour = surface.contour(head, fit.rotation)
     control = np.concatenate([contour, landmarks[JAW_COUNT:] + fit.offsets])
     missing = points - (scale * control @ fit.rotation[:2].T + translation)
     # The position of a jaw point along the outline is arbitrary.
@@ -215,5 +222,7 @@ def _onto_labels(
     jaw = missing[:JAW_COUNT]
     jaw -= (jaw * along).sum(1, keepdims=True) * along
     displaced = missing @ fit.rotation[:2] / scale
-    field = spread_displacements(head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced)
-    return field, control[JAW_COUNT:] + displaced[JAW_COUNT:]
+    displacement = spread_displacements(
+        head, np.concatenate([contour, landmarks[JAW_COUNT:]]), displaced
+    )
+    return displacement, control[JAW_COUNT:] + displaced[JAW_COUNT:]

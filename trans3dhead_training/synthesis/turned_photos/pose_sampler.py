@@ -24,27 +24,27 @@ from trans3dhead_training.synthesis.turned_photos.turned_renderer import SIZE, r
 class PoseSamplerConfig:
     """Distribution of target poses."""
 
-    largest_yaw_deg: float = 90.0
+    max_yaw_deg: float = 90.0
     """Largest yaw of a turned picture, to either side."""
-    largest_pitch_deg: float = 40.0
+    max_pitch_deg: float = 40.0
     """Largest pitch of a turned picture."""
     pitch_sigma_deg: float = 14.0
     """Standard deviation of the change of pitch."""
-    largest_lift_deg: float = 25.0
+    max_pitch_up_deg: float = 25.0
     """Largest upward change of pitch; photographs do not show the neck below the chin."""
     roll_sigma_deg: float = 3.0
     """Standard deviation of the added roll."""
-    two_sided_deg: float = 10.0
+    frontal_deg: float = 10.0
     """A head within this yaw shows both cheeks and may turn to either side."""
-    back_deg: float = 4.0
+    turn_back_deg: float = 4.0
     """How far a head may turn back towards the camera."""
-    blinks: float = 0.25
+    blink_share: float = 0.25
     """Share of pictures with both eyes closing."""
-    wholly: float = 0.7
+    fully_closed: float = 0.7
     """Share of those whose eyes close completely."""
-    winks: float = 0.03
+    wink_share: float = 0.03
     """Share of pictures with one eye closed."""
-    jaws: float = 0.15
+    jaw_share: float = 0.15
     """Share of pictures with a moved jaw."""
 
 
@@ -54,7 +54,7 @@ _SHUT_MOUTH_M, _OPEN_MOUTH_M, _SHUT_EYE_M = 0.003, 0.010, 0.004
 
 def assign_yaws(
     source_yaws: Array, per_photo: float, generator: np.random.Generator,
-    config: PoseSamplerConfig = PoseSamplerConfig(), beside: Array | None = None,
+    config: PoseSamplerConfig = PoseSamplerConfig(), existing_yaws: Array | None = None,
 ) -> list[Array]:
     """
     Distribute uniform yaws in -largest..largest among photographs.
@@ -67,16 +67,20 @@ def assign_yaws(
     :param per_photo: mean number of turned pictures of a photograph.
     :param generator: source of the choices.
     :param config: limits of the poses.
-    :param beside: (M,) degrees, yaws of existing pictures; the distribution is uniform together
-        with them.
+    :param existing_yaws: (M,) degrees, yaws of existing pictures; the distribution is uniform
+        together with them.
     :return: N arrays of yaws in degrees, some of them possibly empty.
     """
     source_yaws = np.asarray(source_yaws, dtype=float)
     count = round(len(source_yaws) * per_photo)
     if count == 0:
         return [np.empty(0) for _ in source_yaws]
-    targets = _even_yaws(count, config.largest_yaw_deg,
-                         np.empty(0) if beside is None else np.asarray(beside, float), generator)
+    targets = _even_yaws(
+        count,
+        config.max_yaw_deg,
+        np.empty(0) if existing_yaws is None else np.asarray(existing_yaws, float),
+        generator,
+    )
     given: list[list[float]] = [[] for _ in source_yaws]
     taken = np.zeros(len(source_yaws)) + generator.random(len(source_yaws)) / 2
     # First the yaws that the fewest photographs can be turned to.
@@ -91,11 +95,11 @@ def assign_yaws(
 
 
 def _even_yaws(
-    count: int, largest: float, beside: Array, generator: np.random.Generator,
+    count: int, largest: float, existing_yaws: Array, generator: np.random.Generator,
 ) -> Array:
     """Return (count,) yaws that make the distribution uniform together with those beside them."""
     bins = 36
-    present = np.histogram(beside, bins, (-largest, largest))[0]
+    present = np.histogram(existing_yaws, bins, (-largest, largest))[0]
     # Water-filling: every bin below a common level is filled up to it.
     ground = np.sort(present)
     levels = (count + np.cumsum(ground)) / np.arange(1, bins + 1)
@@ -114,8 +118,8 @@ def can_turn_to(
 ) -> Array:
     """Return which photographs (N,) may be turned to a yaw in degrees."""
     side = np.sign(target) if target else 1.0
-    beyond = np.abs(target) >= side * source_yaws - config.back_deg
-    return beyond & (side * source_yaws >= -config.two_sided_deg)
+    beyond = np.abs(target) >= side * source_yaws - config.turn_back_deg
+    return beyond & (side * source_yaws >= -config.frontal_deg)
 
 
 def sample_target_pose(
@@ -126,21 +130,21 @@ def sample_target_pose(
     _, pitch, roll = euler_from_rotation(photograph.rotation)
     chance = generator.random(6)
     nod = np.clip(generator.normal(0, config.pitch_sigma_deg),
-                  -config.largest_pitch_deg, config.largest_lift_deg)
-    pitch = float(np.clip(pitch + nod, -config.largest_pitch_deg, config.largest_pitch_deg))
+                  -config.max_pitch_deg, config.max_pitch_up_deg)
+    pitch = float(np.clip(pitch + nod, -config.max_pitch_deg, config.max_pitch_deg))
     # In profile, roll about the nose becomes a lean towards the camera, so it is reduced.
     roll *= np.cos(np.deg2rad(yaw))
     roll = float(roll + generator.normal(0, config.roll_sigma_deg))
-    amount = 1.0 if chance[1] < config.wholly else float(generator.uniform(0.25, 0.9))
+    amount = 1.0 if chance[1] < config.fully_closed else float(generator.uniform(0.25, 0.9))
     blink = [0.0, 0.0]
-    if chance[0] < config.blinks:
+    if chance[0] < config.blink_share:
         blink = [amount, amount]
-    elif chance[0] < config.blinks + config.winks:
+    elif chance[0] < config.blink_share + config.wink_share:
         blink[int(chance[2] < 0.5)] = 1.0
     blink = [amount * (eyelid_gap(photograph, side) > _SHUT_EYE_M)
              for side, amount in zip('RL', blink, strict=True)]
     jaw = 0.0
-    if chance[3] < config.jaws:
+    if chance[3] < config.jaw_share:
         gap = mouth_gap(photograph)
         if gap < _SHUT_MOUTH_M:
             jaw = float(generator.uniform(0.04, 0.25))
@@ -171,14 +175,14 @@ def render_random_poses(
     photograph = prepare_photograph(picture, points, fit, surface)
     if isinstance(yaws, int):
         yaws = _random_yaws(photograph, yaws, generator, config)
-    turns = [sample_target_pose(photograph, yaw, generator, config) for yaw in yaws]
-    yield from render_poses(photograph, turns, size)
+    targets = [sample_target_pose(photograph, yaw, generator, config) for yaw in yaws]
+    yield from render_poses(photograph, targets, size)
 
 
 def _random_yaws(
     photograph: Photograph, count: int, generator: np.random.Generator, config: PoseSamplerConfig,
 ) -> Array:
     source = euler_from_rotation(photograph.rotation)[:1]
-    every = np.linspace(-config.largest_yaw_deg, config.largest_yaw_deg, 721)
+    every = np.linspace(-config.max_yaw_deg, config.max_yaw_deg, 721)
     every = every[[bool(can_turn_to(source, yaw, config)[0]) for yaw in every]]
     return generator.choice(every, count)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from trans3dhead_ros.geometry import euler_from_rotation, rotation_from_euler
-from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
 from trans3dhead_ros.types import Array, BoolArray, Image
 from trans3dhead_training.synthesis.turned_photos.expression_editing import edit_expression
@@ -89,14 +87,11 @@ def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256)
     """Place head, background and labels in a picture (size, size)."""
     surface, model = photograph.surface, photograph.surface.model
     rotation = rotation_from_euler(np.array(target.euler_deg))
-    changed = edit_expression(photograph, target.blink, target.jaw)
-    head = changed.head
+    edited = edit_expression(photograph, target.blink, target.jaw)
+    head = edited.head
     index = model.landmark_indices.numpy()
-    landmarks = np.concatenate([head[index[:JAW_COUNT]], changed.inner])
-    candidates = head[model.contour_indices.numpy()]
-    chosen = visible_contour(torch.from_numpy(candidates)[None],
-                             torch.from_numpy(rotation)[None])[0].numpy()
-    contour = candidates[np.arange(JAW_COUNT), chosen]
+    landmarks = np.concatenate([head[index[:JAW_COUNT]], edited.inner])
+    contour = surface.contour(head, rotation)
 
     # The head turns about the pivot; then it is cropped about the new landmark box.
     turned = landmarks @ rotation.T
@@ -117,12 +112,12 @@ def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256)
 
     truth = TurnedFace(
         on_picture(landmarks), on_picture(contour)[:, :2], np.ones(len(landmarks), dtype=bool),
-        rotation, translation, float(np.log(scale)), photograph.shape, changed.expression,
+        rotation, translation, float(np.log(scale)), photograph.shape, edited.expression,
         on_picture(head))
     placed = surface.with_hair(surface.vertices(head), photograph.thickness) @ rotation.T
     vertices = np.column_stack([scale * placed[:, :2] + translation, placed[:, 2]])
     background = _background(photograph, target, zoom, shift, size)
-    return PosedHead(photograph, vertices, changed.uv, changed.texture, background, truth, depth)
+    return PosedHead(photograph, vertices, edited.uv, edited.texture, background, truth, depth)
 
 
 def _background(

@@ -39,7 +39,7 @@ def turn_photograph(
     points: Array,
     fit: FaceFit,
     surface: HeadSurface,
-    to: TargetPose,
+    target: TargetPose,
     size: int = SIZE,
 ) -> tuple[Image, TurnedFace]:
     """
@@ -49,20 +49,20 @@ def turn_photograph(
     :param points: (68, 2) px, jaw on the visible contour.
     :param fit: the head model fitted to it.
     :param surface: the head's surface.
-    :param to: the target pose.
+    :param target: the target pose.
     :param size: px, side of the picture.
     :return: (size, size, 3) BGR, with twice the side of the new landmark box, and its labels.
     :raises RejectedError: the photograph is not suitable; the message says why.
     """
-    return next(render_poses(prepare_photograph(picture, points, fit, surface), [to], size))
+    return next(render_poses(prepare_photograph(picture, points, fit, surface), [target], size))
 
 
 def render_poses(
-    photograph: Photograph, turns: Sequence[TargetPose], size: int = SIZE, oversampling: int = 2,
+    photograph: Photograph, targets: Sequence[TargetPose], size: int = SIZE, oversampling: int = 2,
 ) -> Iterator[tuple[Image, TurnedFace]]:
     """Yield a picture (size, size, 3) BGR and its labels for every target pose."""
-    for to in turns:
-        yield render_posed_head(pose_photograph(photograph, to, size), size, oversampling)
+    for target in targets:
+        yield render_posed_head(pose_photograph(photograph, target, size), size, oversampling)
 
 
 def render_posed_head(
