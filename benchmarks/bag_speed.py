@@ -22,7 +22,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from trans3dhead_ros.bags.bag_writer import Bag
+from trans3dhead_ros.bags.bag_writer import BagWriter
 from trans3dhead_ros.cli.main import main as command
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
@@ -38,7 +38,7 @@ KINDS = {
 
 def write_bag(path: Path, frames: list, camera, kind: str, storage: str) -> None:
     topic, message_type = KINDS[kind]
-    with Bag(path, storage) as bag:
+    with BagWriter(path, storage) as bag:
         for frame in frames:
             stamp = round(1e9 * frame.stamp) + 10 ** 18
             header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id='camera')

@@ -26,6 +26,7 @@ LAYERS = {
         ('ros.hri', 'ros.demo'),
         ('ros.node', 'ros.bag_tracking'),
         ('viewer',),
+        ('ros.live_viewer',),
         ('cli',),
     ),
     TRAINING: (

@@ -1,4 +1,4 @@
-"""What a bag is made of: topics and messages."""
+"""The topics and the messages of a bag."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ class Topic(NamedTuple):
     """One topic of a bag."""
 
     name: str
-    #: Such as 'sensor_msgs/msg/Image'.
+
     type: str
+    """Such as 'sensor_msgs/msg/Image'."""
+
     definition: MessageDefinition
+    """Of the type, where the bag has it."""
+
     count: int = 0
+    """Number of messages."""
+
     qos: tuple[Qos, ...] = ()
+    """Profiles that the publishers offered."""
 
 
 class Message(NamedTuple):
     """One message of a bag."""
 
     topic: str
-    #: ns, when it was recorded.
+
     stamp: int
-    #: Serialised.
+    """Time of recording in ns."""
+
     data: bytes
+    """The serialized message (CDR)."""

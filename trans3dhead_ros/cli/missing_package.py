@@ -7,7 +7,7 @@ _ROS_ENDINGS = ('_msgs', '_interfaces')
 _EXTRAS = {
     'training': ('fast_simplification', 'matplotlib', 'onnx', 'onnxruntime', 'onnxscript',
                  'tensorboard', 'trans3dhead_training'),
-    'viewer': ('rerun', 'rerun_cli', 'rosbags'),
+    'viewer': ('mcap', 'rerun', 'rerun_cli', 'rosbags'),
 }
 
 

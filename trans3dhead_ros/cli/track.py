@@ -47,8 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _add_bag_arguments(parser: ArgumentParser) -> None:
-    bag = parser.add_argument_group('for a bag', 'A run that was stopped goes on where it was when '
-                                    'the same command is given again.')
+    bag = parser.add_argument_group('for a bag', 'A run that was stopped goes on behind its last '
+                                    'image when the same command is given again.')
     actions = [
         bag.add_argument('--topic', help='of the images, where there are several'),
         bag.add_argument('--camera-info', metavar='TOPIC',
@@ -63,9 +63,6 @@ def _add_bag_arguments(parser: ArgumentParser) -> None:
         bag.add_argument('--storage', default='mcap', choices=('mcap', 'sqlite3'),
                          help='of an output folder (default: %(default)s)'),
         bag.add_argument('--force', action='store_true', help='replace an output that exists'),
-        bag.add_argument('--checkpoint', type=int, default=200, metavar='IMAGES',
-                         help='go on from at most so many images before a stop (default: '
-                              '%(default)s)'),
         bag.add_argument('-p', '--parameter', action='append', metavar='NAME:=VALUE',
                          help='a parameter of the node, such as head_scale:=0.9'),
     ]
@@ -144,8 +141,6 @@ def is_bag(source: str) -> bool:
 def _track_bag(options: Namespace) -> int:
     if not Path(options.source).exists():
         raise UserError(f'source: {options.source} does not exist')
-    if options.checkpoint < 1:
-        raise UserError(f'checkpoint: expected 1 or more, got {options.checkpoint}')
     from trans3dhead_ros.ros.bag_tracking.track_bag import track_bag
     return track_bag(options)
 

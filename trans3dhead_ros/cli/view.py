@@ -49,5 +49,8 @@ def run(options: Namespace) -> int:
     if find_spec('rerun') is None:
         raise UserError('view needs Rerun, which needs NumPy 2: in an environment that has it, '
                         "python3 -m pip install '.[viewer]'; docs/viewer.md says more")
-    from trans3dhead_ros.viewer.viewer import view
-    return view(options)
+    if options.source is None:
+        from trans3dhead_ros.ros.live_viewer.viewer_node import view_live
+        return view_live(options)
+    from trans3dhead_ros.viewer.bag_viewer import view_bag
+    return view_bag(options)

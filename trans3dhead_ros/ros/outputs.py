@@ -201,16 +201,6 @@ class Markers(Output):
             self._markers.publish(markers.remove_all(self._header))
         self._shown = set()
 
-    @property
-    def state(self) -> tuple[list[int], str]:
-        """Which heads are shown, and in which frame; may be set, to go on where a run was."""
-        return sorted(self._shown), self._header.frame_id
-
-    @state.setter
-    def state(self, state: tuple[list[int], str]) -> None:
-        shown, self._header.frame_id = state
-        self._shown = set(shown)
-
 
 class Mesh(Output):
     """`head_mesh`: the vertices; its triangles lie on a latched topic of their own."""

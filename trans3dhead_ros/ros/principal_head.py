@@ -16,19 +16,19 @@ class PrincipalHead:
     """The largest head; it stays until it is lost or another one is clearly larger."""
 
     def __init__(self) -> None:
-        #: Track of the head, None where there is none; may be set, to go on where a run was.
-        self.identity: int | None = None
+        # Track of the head; None if there is none.
+        self._identity: int | None = None
 
     def sorted(self, heads: Sequence[Head]) -> list[Head]:
         """Return the heads with the principal one first and the others in their order."""
         if not heads:
-            self.identity = None
+            self._identity = None
             return []
         areas = [float(np.prod(head.box[2:] - head.box[:2])) for head in heads]
         chosen = int(np.argmax(areas))
         for index, head in enumerate(heads):
-            if head.track_id is not None and head.track_id == self.identity \
+            if head.track_id is not None and head.track_id == self._identity \
                     and areas[chosen] < _CLEARLY_LARGER * areas[index]:
                 chosen = index
-        self.identity = heads[chosen].track_id
+        self._identity = heads[chosen].track_id
         return [heads[chosen], *(head for i, head in enumerate(heads) if i != chosen)]

@@ -1,9 +1,9 @@
 """
-What is seen in the viewer: messages of a camera and of its tracker, logged to a Rerun recording.
+Log messages of a camera and of its tracker to a Rerun recording.
 
-Everything hangs below `camera`, the optical frame of the images: `camera/image` is the picture with
-landmarks and boxes in pixels, `camera/heads/<id>` a head in metres. `plots/<id>` holds its numbers
-over time, `diagnostics` what the node says of itself. Times are the stamps of the messages.
+`camera` is the optical frame of the images: `camera/image` is the image with landmarks and boxes in
+pixels, `camera/heads/<id>` a head in metres. `plots/…/<id>` are its numbers over time,
+`diagnostics` those of the node. Times are the stamps of the messages.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import cv2
 import numpy as np
 import rerun as rr
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import AXIS_LENGTH
 from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.viewer.viewer_mesh import RebuiltMeshes, RecordedMeshes
 
-#: Of the messages' headers.
 TIMELINE = 'stamp'
+"""Name of the time line: the stamps of the messages' headers."""
 
-_TRAIL = 5.0  # s
+_TRAIL_SECONDS = 5.0
 _JPEG_QUALITY = 85
 _SKIN = (205, 190, 180)
 _COLOURS = ((90, 220, 120), (255, 170, 60), (110, 170, 255), (240, 110, 200), (240, 230, 90),
@@ -38,12 +38,14 @@ _LEVELS = {0: rr.TextLogLevel.INFO, 1: rr.TextLogLevel.WARN, 2: rr.TextLogLevel.
 
 class Scene:
     """
-    Logs messages as they come; in any order of topics, each in the order of its stamps.
+    Logs messages as they arrive: topics in any order, each in the order of its stamps.
 
-    :param recording: where to.
-    :param namespace: of the tracker, or its camera; others' diagnostics are left out.
-    :param rebuild: make the meshes of heads whose vertices were not recorded from their
-        coefficients.
+    Messages may be of rclpy or of rosbags: only their fields are read.
+
+    :param recording: where they are logged.
+    :param namespace: of the tracker, or its camera; diagnostics of others are left out.
+    :param rebuild: whether meshes are rebuilt from the coefficients of the heads, because no
+        vertices were recorded.
     """
 
     def __init__(
@@ -57,17 +59,17 @@ class Scene:
         self._trails: dict[int, deque[tuple[float, NDArray]]] = defaultdict(deque)
         recording.log('camera', rr.ViewCoordinates.RDF, static=True)
 
-    def image(self, message: Image | CompressedImage) -> None:
-        """Show a picture; one that cannot be decoded is left out."""
+    def image(self, message: Any) -> None:
+        """Show an Image or CompressedImage; one that cannot be decoded is left out."""
         self._at(message.header)
         try:
-            packed = _packed(message)
-        except ValueError:
+            encoded = _encoded(message)
+        except UserError:
             return
-        self._recording.log('camera/image', packed)
+        self._recording.log('camera/image', encoded)
 
     def camera_info(self, message: Any) -> None:
-        """Place the picture in space by a CameraInfo."""
+        """Place the image in space by a CameraInfo."""
         K = np.asarray(message.k, float).reshape(3, 3)
         if K[0, 0] > 0.0 and np.isfinite(K).all() and message.width and message.height:
             self._at(message.header)
@@ -81,7 +83,7 @@ class Scene:
         seconds = _seconds(message.header)
         for head in message.heads:
             self._head(head, seconds)
-        for vertices, head in self._meshes.of(message):
+        for vertices, head in self._meshes.from_heads(message):
             self._mesh(head, vertices)
         present = {head.id for head in message.heads}
         for lost in self._seen - present:
@@ -91,18 +93,18 @@ class Scene:
         self._seen = present
 
     def mesh(self, message: Any) -> None:
-        """Show a head_mesh: one row of vertices a head, in the order of the HeadArray before it."""
+        """Show a head_mesh: a row of vertices per head, in the order of the HeadArray before it."""
         self._at(message.header)
-        for vertices, head in self._meshes.rows(message):
+        for vertices, head in self._meshes.from_cloud(message):
             self._mesh(head, vertices)
 
     def triangles(self, message: Any) -> None:
-        """Take the triangles of the meshes to come."""
+        """Set the triangles of the meshes that follow."""
         self._meshes.triangles = np.asarray(message.data, np.uint32).reshape(-1, 3)
         self._named -= self._seen
 
     def diagnostics(self, message: Any) -> None:
-        """Show the numbers and the state of every tracker in a DiagnosticArray."""
+        """Show numbers and state of every tracker in a DiagnosticArray."""
         for status in message.status:
             values = {value.key: value.value for value in status.values}
             words = {*re.split('[/: ]+', status.name)}
@@ -135,10 +137,10 @@ class Scene:
         log(f'{place}/name', rr.Points3D([position], labels=f'head {head.id}', radii=0.0,
                                          colors=colour))
         trail = self._trails[head.id]
-        if trail and not 0.0 <= seconds - trail[-1][0] <= _TRAIL:
+        if trail and not 0.0 <= seconds - trail[-1][0] <= _TRAIL_SECONDS:
             trail.clear()
         trail.append((seconds, position))
-        while trail[0][0] < seconds - _TRAIL:
+        while trail[0][0] < seconds - _TRAIL_SECONDS:
             trail.popleft()
         log(f'{place}/trail', rr.LineStrips3D([[point for _, point in trail]], colors=colour,
                                               radii=0.001))
@@ -148,7 +150,7 @@ class Scene:
         log(f'plots/score/{head.id}', rr.Scalars(float(head.score)))
 
     def _name(self, identity: int) -> None:
-        """Say once what the numbers and the triangles of a head are."""
+        """Log once what the numbers and the triangles of a head are."""
         if identity in self._named:
             return
         self._named.add(identity)
@@ -173,18 +175,18 @@ class Scene:
         self._recording.set_time(TIMELINE, timestamp=np.datetime64(nanoseconds, 'ns'))
 
 
-def _packed(message: Image | CompressedImage) -> rr.EncodedImage:
-    """Return the picture as a JPEG or PNG; `ValueError` where it cannot be decoded."""
+def _encoded(message: Any) -> rr.EncodedImage:
+    """Return the image as JPEG; `UserError` if it cannot be decoded."""
     if hasattr(message, 'format'):
         data = bytes(message.data)
-        # Checks it, too. As it came it is no larger than it has to be.
-        picture = decode_compressed(message)
+        # Decoded also to check it. A JPEG is logged as it came.
+        image = decode_compressed(message)
         if data.startswith(b'\xff\xd8'):
             return rr.EncodedImage(contents=data, media_type='image/jpeg')
     else:
-        picture = decode_image(message)
+        image = decode_image(message)
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    return rr.EncodedImage(contents=cv2.imencode('.jpg', picture, options)[1].tobytes(),
+    return rr.EncodedImage(contents=cv2.imencode('.jpg', image, options)[1].tobytes(),
                            media_type='image/jpeg')
 
 
@@ -201,5 +203,5 @@ def _number(text: str) -> float | None:
 
 
 def _word(key: str) -> str:
-    """'inference_p50_ms' of 'inference p50 (ms)'."""
+    """Return 'inference_p50_ms' for 'inference p50 (ms)'."""
     return '_'.join(part.strip('()') for part in key.split())

@@ -13,7 +13,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from trans3dhead_ros.bags.bag_writer import typestore
+from trans3dhead_ros.bags.message_types import common_types
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros import markers, messages
@@ -94,7 +94,7 @@ def test_head_array_survives_the_wire():
     array = messages.head_array(HEADER, [make_head(1), make_head(2)], 'model 1', ['a', 'b'],
                                 LANDMARKS)
     again = deserialize_message(serialize_message(array), type(array))
-    types, name = typestore(), 'trans3dhead/msg/HeadArray'
+    types, name = common_types(), 'trans3dhead/msg/HeadArray'
 
     def canonical(message):
         # Without what lies between the fields, which nobody has written.

@@ -1,41 +1,45 @@
-"""Images and calibrations of a bag -> the messages that the node would have published."""
+"""Turn images and calibrations of a bag into the messages that the node would have published."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from trans3dhead_ros.bags.image_topics import IMAGE_TYPES
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
-from trans3dhead_ros.perception.state import pipeline_state, restore_pipeline
-from trans3dhead_ros.ros.bag_tracking.bag_options import IMAGE_TYPES
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.calibration import Calibration
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
-from trans3dhead_ros.ros.outputs import Answer, Markers, ModelFacts, make_outputs
+from trans3dhead_ros.ros.markers import remove_all
+from trans3dhead_ros.ros.outputs import Answer, ModelFacts, make_outputs
 from trans3dhead_ros.ros.parameters import Settings
 from trans3dhead_ros.ros.principal_head import PrincipalHead
 from trans3dhead_ros.ros.throttled_logger import ThrottledLogger
 
-_MOST_NOTES = 20
+_MAX_NOTES = 20
 _KINDS = dict(zip(IMAGE_TYPES, (Image, CompressedImage), strict=True))
 
 
-class BagAnswerer:
+class BagProcessor:
     """
     Does for one camera of a bag what the node does live, message by message.
 
-    :param image_topic: its name tells whether images are rectified.
+    :param pipeline: tracks the heads.
+    :param settings: parameters of the node.
+    :param image_topic: topic of the images; its name tells whether they are rectified.
     :param image_type: one of `IMAGE_TYPES`.
-    :param publishers: get the answers.
-    :param horizontal_fov: degrees, for images without calibration; None invents no camera.
+    :param publishers: collects the messages.
+    :param horizontal_fov: of images without calibration, in degrees; None assumes no camera.
     :ivar notes: what was assumed, ignored or refused, and how often.
+    :ivar last_id: the highest id of a head so far.
     """
 
     def __init__(
@@ -54,100 +58,89 @@ class BagAnswerer:
             output.describe(self._model)
         self._principal = PrincipalHead()
         self.notes: Counter[str] = Counter()
-        self._calibration = Calibration(ThrottledLogger(self), self._refuse)
-        # The latest CameraInfo, and the one that made the camera, with the size of its image.
-        self._info: bytes | None = None
-        self._made_by: tuple[bytes | None, tuple[int, int]] = (None, (0, 0))
-        self._made: Camera | None = None
+        self._calibration = Calibration(ThrottledLogger(self), self._refuse_camera_info)
+        self.last_id = 0
+        self._first_id = 0
+        self._resumed = False
 
-    def camera_info(self, data: bytes) -> None:
-        """Take a serialised CameraInfo for the images that follow; one that is damaged is noted."""
+    def resume(self, last_id: int, notes: dict[str, int]) -> None:
+        """
+        Go on behind the images of an earlier run, with new ids.
+
+        :param last_id: the highest id of a head in that run.
+        :param notes: its notes.
+        """
+        self.last_id = self._first_id = last_id
+        self.notes = Counter(notes)
+        self._resumed = True
+        # What is published once was published by the earlier run.
+        self._publishers.drain()
+
+    def set_camera_info(self, data: bytes) -> None:
+        """Use a serialized CameraInfo for the images that follow; a damaged one is noted."""
         try:
-            self._calibration.message = _deserialized(data, CameraInfo)
-        except ValueError as error:
-            self._refuse(str(error))
-        else:
-            self._info = data
+            self._calibration.message = _deserialize(data, CameraInfo)
+        except UserError as error:
+            self._refuse_camera_info(str(error))
 
     def warning(self, text: str) -> None:
         """Note what the node would have logged."""
-        # A recording may be wrong in ever new words.
-        known = text in self.notes or len(self.notes) < _MOST_NOTES
-        self.notes[text if known else 'and other things'] += 1
+        # Damaged recordings may give ever new texts.
+        known = text in self.notes or len(self.notes) < _MAX_NOTES
+        self.notes[text if known else 'and others'] += 1
 
-    def answer(self, data: bytes) -> tuple[list[tuple[str, bytes]], int]:
+    def process(self, data: bytes) -> tuple[list[tuple[str, bytes]], int]:
         """
-        Return the serialised answers of one serialised image, by topic, and the number of heads.
+        Track the heads of one serialized image.
 
-        :raises ValueError: for an image that cannot be decoded: the node answers it with nothing.
+        :param data: of the type that was given.
+        :return: topics and serialized messages, and the number of heads.
+        :raises UserError: if the image cannot be decoded; the node publishes nothing for it.
         """
-        message = _deserialized(data, self._kind)
+        message = _deserialize(data, self._kind)
         stamp = Time.from_msg(message.header.stamp).nanoseconds * 1e-9
         decode = decode_image if isinstance(message, Image) else decode_compressed
         image = decode(message, self._settings.max_image_pixels)
         camera = self._camera((image.shape[1], image.shape[0]))
-        heads = self._principal.sorted(self._pipeline.track(image, stamp, camera))
-        answer = Answer(message.header, heads, image, camera, self._model, self._settings)
+        heads = [self._with_new_id(head) for head in self._pipeline.track(image, stamp, camera)]
+        answer = Answer(message.header, self._principal.sorted(heads), image, camera, self._model,
+                        self._settings)
+        if self._resumed:
+            self._remove_earlier_markers(message)
         for output in self._outputs:
             if output.has_readers():
                 output.publish(answer)
-        return self._publishers.taken(), len(heads)
+        return self._publishers.drain(), len(heads)
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next answer depends on, as JSON values."""
-        return {
-            'pipeline': pipeline_state(self._pipeline), 'principal': self._principal.identity,
-            'info': _text(self._info), 'made_by': [_text(self._made_by[0]), self._made_by[1]],
-            'markers': [output.state for output in self._markers()],
-            'notes': dict(self.notes),
-        }
+    def _with_new_id(self, head: Head) -> Head:
+        """Return a head with an id above those of the run that is resumed."""
+        head = replace(head, track_id=self._first_id + head.track_id) if self._first_id else head
+        self.last_id = max(self.last_id, head.track_id)
+        return head
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """
-        Continue from a state.
-
-        :raises ValueError: for one that is damaged.
-        """
-        restore_pipeline(self._pipeline, state['pipeline'])
-        self._principal.identity = state['principal']
-        info, size = state['made_by']
-        if info is not None:
-            self.camera_info(base64.b64decode(info))
-            self._camera(tuple(size))
-        if state['info'] is not None:
-            self.camera_info(base64.b64decode(state['info']))
-        for output, shown in zip(self._markers(), state['markers'], strict=True):
-            output.state = shown
-        self.notes = Counter(state['notes'])
-        # What is said once was said by the run before.
-        self._publishers.taken()
-
-    def _markers(self) -> list[Markers]:
-        return [output for output in self._outputs if isinstance(output, Markers)]
+    def _remove_earlier_markers(self, message: Image | CompressedImage) -> None:
+        """Remove the markers of the run that is resumed, whose ids do not occur again."""
+        self._resumed = False
+        for topic, publisher in self._publishers.topics.items():
+            if topic.endswith('/head_markers'):
+                publisher.publish(remove_all(message.header))
 
     def _camera(self, size: tuple[int, int]) -> Camera | None:
         """Return the intrinsics of an image of (width, height) px."""
-        if self._info is None:
-            return None if self._fov is None else Camera.from_fov(size, self._fov)
-        camera = self._calibration.camera(size, self._rectified)
-        # One that is refused leaves the camera as it was.
-        if camera is not self._made:
-            self._made, self._made_by = camera, (self._info if camera else None, size)
+        camera = None
+        if self._calibration.message is not None:
+            camera = self._calibration.camera(size, self._rectified)
         if camera is None and self._fov is not None:
             return Camera.from_fov(size, self._fov)
         return camera
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse_camera_info(self, reason: str) -> None:
         self.warning(f'camera_info refused: {reason}')
 
 
-def _deserialized(data: bytes, kind: type) -> Any:
-    # A damaged message makes the middleware raise whatever it likes.
+def _deserialize(data: bytes, kind: type) -> Any:
+    # The middleware has no common class for what a damaged message makes it raise.
     try:
         return deserialize_message(data, kind)
     except Exception as error:
         raise UserError(f'the {kind.__name__} cannot be read ({error})') from None
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode()

@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import HeadArray, LandmarkArray
 
-from trans3dhead_ros.bags.bag_writer import Bag
+from trans3dhead_ros.bags.bag_writer import BagWriter
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import read_truth
 from trans3dhead_ros.media.records import write_records
@@ -56,7 +56,7 @@ class Recorder(Node):
             raise UserError(f'output: {folder} cannot be made ({error.strerror})') from None
         self._folder = folder
         self._finish = finish
-        self._bag = Bag(folder / 'bag')
+        self._bag = BagWriter(folder / 'bag')
         self._video = OverlayVideo(folder, fps)
         self._answers: dict[int, HeadArray] = {}
         self._arrived: dict[int, float] = {}

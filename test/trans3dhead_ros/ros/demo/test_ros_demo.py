@@ -23,7 +23,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from synthetic import write_turning_head
 
-from trans3dhead_ros.bags.bag_writer import typestore
+from trans3dhead_ros.bags.message_types import common_types
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import load_head_model
@@ -114,7 +114,7 @@ def test_demo_leaves_a_video_and_a_picture(result, pictures):
 
 def test_demo_leaves_a_bag_of_what_was_said(result):
     folder, _ = result
-    types = typestore()
+    types = common_types()
     with Reader(folder / 'bag') as bag:
         counts = {c.topic: c.msgcount for c in bag.connections}
         heads = [types.deserialize_cdr(data, c.msgtype) for c, _, data in bag.messages()
