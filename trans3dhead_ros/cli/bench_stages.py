@@ -16,7 +16,7 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.device import full_precision
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.assembly import assemble, pose
+from trans3dhead_ros.perception.assembly import build_heads, estimate_poses
 from trans3dhead_ros.perception.crop import crop_square, crop_window
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.types import Array, Image
@@ -91,12 +91,12 @@ def align_actions(
     config = aligner.network.config
     windows = [crop_window(box, config.crop_scale) for box in boxes]
     found = aligner.align(image, boxes)
-    poses = pose(found, image, camera, size)
+    poses = estimate_poses(found, image, camera, size)
     return {
         'crop': lambda: [crop_square(image, *window, config.input_size) for window in windows],
         'crop + network + decode': lambda: aligner.align(image, boxes),
-        'metric pose': lambda: pose(found, image, camera, size),
-        'vertices + projection': lambda: assemble(aligner, found, poses, camera, size),
+        'metric pose': lambda: estimate_poses(found, image, camera, size),
+        'vertices + projection': lambda: build_heads(aligner, found, poses, camera, size),
         'align, no camera': lambda: pipeline.align(image, boxes),
         'align, camera': lambda: pipeline.align(image, boxes, camera=camera),
     }

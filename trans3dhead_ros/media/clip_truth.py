@@ -17,16 +17,16 @@ _DIGITS = 6  # a micrometre
 class Truth:
     """What is known about the N heads and the camera of every one of F frames of a clip."""
 
-    #: (F, N, 3, 3) head frame → camera optical frame; a head keeps its place in the row.
     rotation: Array
-    #: (F, N, 3) m, the sellion in the camera optical frame.
+    """(F, N, 3, 3) head frame → camera optical frame; a head keeps its place in the row."""
     translation: Array
-    #: (3, 3) px, pinhole intrinsics of an undistorted camera.
+    """(F, N, 3) m, the sellion in the camera optical frame."""
     intrinsics: Array
-    #: (width, height) px.
+    """(3, 3) px, pinhole intrinsics of an undistorted camera."""
     size: tuple[int, int]
-    #: frames a second.
+    """(width, height) px."""
     fps: float
+    """frames a second."""
 
 
 def bundled_clip() -> Path:

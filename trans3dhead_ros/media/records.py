@@ -109,12 +109,12 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 class PoseError:
     """How far the heads of a clip are from its truth; heads that were not found do not count."""
 
-    #: (N,) degrees, the geodesic distance of every true head that was found.
     rotation_deg: Array
-    #: (N,) m, the distance of the sellion.
+    """(N,) degrees, the geodesic distance of every true head that was found."""
     position_m: Array
-    #: How many heads of the truth, over all frames, were not found.
+    """(N,) m, the distance of the sellion."""
     missed: int
+    """How many heads of the truth, over all frames, were not found."""
 
     def __str__(self) -> str:
         """Return one line for a summary."""

@@ -32,14 +32,14 @@ FOLDER_FPS = 10.0
 class Frame:
     """One image of a source."""
 
-    #: 0, 1, 2 … in the order of the source.
     index: int
-    #: seconds; 0 at the start of the source, strictly increasing.
+    """0, 1, 2 … in the order of the source."""
     stamp: float
-    #: (H, W, 3) BGR.
+    """seconds; 0 at the start of the source, strictly increasing."""
     image: Image
-    #: The picture's path, where the source is made of pictures.
+    """(H, W, 3) BGR."""
     file: str | None = None
+    """Path of the picture; None for other sources than pictures."""
 
 
 class FrameSource(ABC):

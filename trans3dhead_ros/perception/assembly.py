@@ -1,4 +1,4 @@
-"""Aligned crops -> poses in metres -> `Head`s."""
+"""From alignments to metric poses and `Head`s."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from trans3dhead_ros.perception.metric_pose import (
 )
 from trans3dhead_ros.types import Array, Image
 
-#: Degrees; a common webcam's. Without intrinsics depth needs one, the rotation does not.
 ASSUMED_FIELD_OF_VIEW = 60.0
+"""Horizontal, degrees, of a common webcam; the depth rests on it where no camera is given."""
 
 
 @dataclass(frozen=True)
 class HeadSize:
     """
-    What absolute depth rests on: a picture cannot tell a small near head from a large far one.
+    The size of heads, on which metric depth rests.
+
+    An image cannot distinguish a small near head from a large distant one.
 
     :raises ValueError: for numbers that are not positive.
     """
 
-    #: Size of heads relative to the head model's average adult; below 1 for children.
     scale: float = 1.0
-    #: Standard deviation of people's heads relative to that; goes into the covariance.
+    """Size of heads relative to the average adult of the head model; below 1 for children."""
     uncertainty: float = 0.05
+    """Relative standard deviation of the size of heads; it enters the covariance."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.scale < np.inf:
@@ -44,12 +46,18 @@ class HeadSize:
                 f'uncertainty: expected a number that is not negative, got {self.uncertainty!r}')
 
 
-def pose(found: Alignments, image: Image, camera: Camera | None, size: HeadSize) -> Poses:
+def estimate_poses(
+    found: Alignments, image: Image, camera: Camera | None, size: HeadSize,
+) -> Poses:
     """
-    Return the poses of aligned heads of one image.
+    Return the poses of the aligned heads of one image.
 
-    Without a camera nothing is invented: the rotation stays the apparent one, and the depth comes
-    from `ASSUMED_FIELD_OF_VIEW`.
+    :param found: B heads.
+    :param image: (H, W, 3).
+    :param camera: without one, the rotation is the apparent one and the depth rests on
+        `ASSUMED_FIELD_OF_VIEW`.
+    :param size: of the heads.
+    :return: B poses.
     """
     if camera is None:
         height, width = image.shape[:2]
@@ -59,7 +67,7 @@ def pose(found: Alignments, image: Image, camera: Camera | None, size: HeadSize)
     rays, ray_per_pixel = rays_with_scale(camera, found.landmarks[..., :2])
     focal = 0.5 * (camera.K[0, 0] + camera.K[1, 1])
     centre = camera.rays(found.centre)
-    # Where the lens model cannot be inverted the undistorted ray is the best start there is.
+    # Where the distortion cannot be inverted, the pinhole ray is the best available start.
     pinhole = (found.centre - camera.K[:2, 2]) / camera.K[[0, 1], [0, 1]]
     return solve_poses(
         points=size.scale * found.points,
@@ -74,10 +82,14 @@ def pose(found: Alignments, image: Image, camera: Camera | None, size: HeadSize)
 
 def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
     """
-    Return the viewing rays (..., 2) of pixels (..., 2), and how far a ray moves a pixel (...).
+    Return viewing rays and by how much they change from one pixel to the next.
 
-    In the middle of an image that is one over the focal length; towards the edge of a fisheye's it
-    is several times as much.
+    In the centre of an image that is one over the focal length; towards the edge of a fisheye image
+    it is several times as much.
+
+    :param camera: which saw the pixels.
+    :param pixels: (..., 2).
+    :return: rays (..., 2), and their change per pixel (...).
     """
     steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     rays = camera.rays(pixels[..., None, :] + steps)
@@ -86,10 +98,10 @@ def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
     return rays[..., 0, :], np.sqrt(np.abs(area))
 
 
-def assemble(
+def build_heads(
     aligner: HeadAligner, found: Alignments, poses: Poses, camera: Camera | None, size: HeadSize,
 ) -> list[Head]:
-    """Return the public answer for each aligned head and its pose."""
+    """Return the `Head` of each alignment and pose, without identity."""
     local = size.scale * aligner.vertices(found.shape, found.expression)
     vertices = local @ poses.rotation.swapaxes(-1, -2) + poses.translation[:, None]
     apparent = (local / size.scale) @ found.rotation[:, :2].swapaxes(-1, -2)

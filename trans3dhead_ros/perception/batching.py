@@ -1,66 +1,81 @@
 """
-Several images, one pass of the network.
+Batched inference across cameras.
 
-Whoever needs the network in the middle of its work is written as a generator: it yields a *look*
-(boxes of an image), and is sent the alignments. Such work can be done alone, or in step with that
-of other cameras: the looks that are asked for at the same time go through the network as one batch.
+Code that needs the network in the middle of its work is written as a generator, an inference task:
+it yields an `InferenceRequest` and receives the `Alignments` of its boxes. A task can be run on its
+own, or in step with those of other cameras: simultaneous requests go through the network as one
+batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
 from trans3dhead_ros.types import Array, Image
 
 Result = TypeVar('Result')
-#: (H, W, 3) uint8 BGR and landmark boxes (B, 4) px.
-Look: TypeAlias = tuple[Image, Array]
-#: Work that asks for looks and ends with a result.
-Looks: TypeAlias = Generator[Look, Alignments, Result]
 
 
-def look_alone(aligner: HeadAligner, work: Looks[Result]) -> Result:
-    """Do one piece of work, and let its exceptions through."""
-    found: Alignments | None = None
+class InferenceRequest(NamedTuple):
+    """Heads of one image that shall be aligned."""
+
+    image: Image
+    """(H, W, 3) uint8 BGR."""
+    boxes: Array
+    """(B, 4) landmark boxes, px."""
+
+
+InferenceTask: TypeAlias = Generator[InferenceRequest, Alignments, Result]
+"""Yields requests, receives their alignments, returns a result."""
+
+
+def run_single(aligner: HeadAligner, task: InferenceTask[Result]) -> Result:
+    """Run one task and return its result; its exceptions propagate."""
+    alignments: Alignments | None = None
     try:
         while True:
-            found = aligner.align(*work.send(found))
+            alignments = aligner.align(*task.send(alignments))
     except StopIteration as end:
         return end.value
 
 
-def look_together(
-    aligner: HeadAligner, works: Sequence[Looks[Result]],
+def run_batched(
+    aligner: HeadAligner, tasks: Sequence[InferenceTask[Result]],
 ) -> list[Result | Exception]:
     """
-    Do several pieces of work in step.
+    Run several tasks in step.
 
-    :return: for each its result, or the exception that ended it: one that fails takes no other one
-        with it.
+    :param aligner: what answers their requests.
+    :param tasks: may need different numbers of requests.
+    :return: the result of each task, or the exception that ended it. A task that fails does not
+        affect the others.
     """
-    results: list[Result | Exception] = [RuntimeError('not done')] * len(works)
-    answers: dict[int, Alignments | Exception | None] = dict.fromkeys(range(len(works)))
-    while answers:
-        looks: dict[int, Look] = {}
-        for index, answer in answers.items():
+    results: list[Result | Exception] = [RuntimeError('not run')] * len(tasks)
+    responses: dict[int, Alignments | Exception | None] = dict.fromkeys(range(len(tasks)))
+    while responses:
+        requests: dict[int, InferenceRequest] = {}
+        for index, response in responses.items():
             try:
-                looks[index] = works[index].throw(answer) if isinstance(answer, Exception) \
-                    else works[index].send(answer)
+                requests[index] = (
+                    tasks[index].throw(response) if isinstance(response, Exception)
+                    else tasks[index].send(response))
             except StopIteration as end:
                 results[index] = end.value
             except Exception as error:
                 results[index] = error
-        answers = dict(zip(looks, _align(aligner, list(looks.values())), strict=True))
+        responses = dict(zip(requests, _align(aligner, list(requests.values())), strict=True))
     return results
 
 
-def _align(aligner: HeadAligner, looks: list[Look]) -> list[Alignments | Exception]:
+def _align(
+    aligner: HeadAligner, requests: list[InferenceRequest],
+) -> list[Alignments | Exception]:
     try:
-        return list(aligner.align_each(looks)) if looks else []
+        return list(aligner.align_images(requests)) if requests else []
     except Exception as error:
-        if len(looks) == 1:
+        if len(requests) == 1:
             return [error]
-        # One of them is at fault; the others shall not pay for it.
-        return [_align(aligner, [look])[0] for look in looks]
+        # Only one request may be at fault: run them one by one.
+        return [_align(aligner, [request])[0] for request in requests]

@@ -1,4 +1,4 @@
-"""The answer for one head in one image."""
+"""The result for one head in one image."""
 
 from dataclasses import dataclass
 
@@ -15,36 +15,35 @@ class Head:
     y to the head's left, z up: `p_camera = rotation @ p_head + translation`.
     """
 
-    #: (4,) x0 y0 x1 y1 in px, the tight box of `landmarks`.
     box: Array
-    #: Probability 0…1 that the crop shows a head whose landmarks can be placed.
+    """(4,) x0 y0 x1 y1 px, the tight box of `landmarks`."""
     score: float
-    #: Identity over time, unique in the process; None from `align` and `detect`.
+    """Probability 0…1 that the crop shows a head whose landmarks can be located."""
     track_id: int | None
-    #: (68, 3) points fixed on the head in iBUG-68 order, hidden ones too: x, y in px; z in px,
-    #: smaller is nearer, 0 at the sellion.
+    """Identity over time, unique in the process; None from `align` and `detect`."""
     landmarks: Array
-    #: (68, 2) px, the same inner 51 points with the jaw (0…16) on the visible contour.
+    """(68, 3) points fixed on the head in iBUG-68 order, also the hidden ones: x, y in px; z in px,
+    smaller is nearer, 0 at the sellion."""
     landmarks_contour: Array
-    #: (68,) px, Laplace scale of every point of `landmarks`: the expected absolute error of a
-    #: coordinate.
+    """(68, 2) px, the same inner 51 points with the jaw (0…16) on the visible contour."""
     landmark_scale: Array
-    #: (3, 3) head frame → camera optical frame.
+    """(68,) px, Laplace scale of `landmarks`: the expected absolute error of each coordinate."""
     rotation: Array
-    #: (3,) m, the sellion in the camera optical frame.
+    """(3, 3) head frame → camera optical frame."""
     translation: Array
-    #: True where camera intrinsics made the pose; False: weak-perspective rotation and a depth that
-    #: rests on an assumed field of view.
+    """(3,) m, the sellion in the camera optical frame."""
     metric: bool
-    #: (6, 6) of (x, y, z, rotation about the fixed camera axes x, y, z): m², m·rad, rad².
+    """True: the pose was solved with the camera's intrinsics. False: the weak-perspective rotation,
+    and a depth from an assumed field of view."""
     pose_covariance: Array
-    #: (yaw, pitch, roll) in degrees, AFLW2000-3D convention, of the crop's apparent rotation.
+    """(6, 6) of (x, y, z, rotation about the fixed camera axes x, y, z), in m², m·rad and rad²."""
     euler_deg: tuple[float, float, float]
-    #: (I,) identity coefficients.
+    """(yaw, pitch, roll) degrees of the apparent rotation in the crop, as in AFLW2000-3D."""
     shape: Array
-    #: (E,) expression coefficients, named by `HeadPipeline.expression_names`.
+    """(I,) identity coefficients."""
     expression: Array
-    #: (V, 3) m in the camera optical frame.
+    """(E,) expression coefficients, named by `HeadPipeline.expression_names`."""
     vertices: Array
-    #: (V, 2) px, the vertices in the image.
+    """(V, 3) m in the camera optical frame."""
     vertices_px: Array
+    """(V, 2) px, the vertices in the image."""

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
-from trans3dhead_ros.perception.assembly import HeadSize, assemble, pose
-from trans3dhead_ros.perception.batching import Looks, look_alone
+from trans3dhead_ros.perception.assembly import HeadSize, build_heads, estimate_poses
+from trans3dhead_ros.perception.batching import InferenceTask, run_single
 from trans3dhead_ros.perception.detector import Detector, make_detector
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.head_finder import find_heads
@@ -21,23 +21,32 @@ from trans3dhead_ros.perception.smoothing import Smoothing
 from trans3dhead_ros.perception.tracker import Tracker, Tracking
 from trans3dhead_ros.types import Array, Image, IndexArray
 
-#: Pixels; beyond it a box is a mistake and not a head outside the image.
+# Boxes beyond it are mistakes, not heads outside of the image.
 _MAX_BOX_COORDINATE_PX = 1e6
 
 
 @dataclass(frozen=True)
 class PipelineConfig:
     """
-    Everything that can be set about a pipeline; change it between images by a new one.
+    The settings of a pipeline. To change some, assign another configuration between images.
 
     :raises ValueError: for a number out of its range.
+
+    Example::
+
+        config = PipelineConfig(tracking=Tracking(max_missed_frames=10))
+        pipeline = HeadPipeline.load(config=config)
+        pipeline.config = replace(config, smoothing=Smoothing(enabled=False))
     """
 
-    #: Head probability that `detect` reports.
     detect_score: float = 0.5
+    """Smallest score of a head that `detect` returns, 0 to 1."""
     tracking: Tracking = field(default_factory=Tracking)
+    """When tracks start and end."""
     smoothing: Smoothing = field(default_factory=Smoothing)
+    """How tracked heads are smoothed over time."""
     head_size: HeadSize = field(default_factory=HeadSize)
+    """The size of heads, on which their distance rests."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.detect_score <= 1.0:
@@ -48,13 +57,20 @@ class HeadPipeline:
     """
     Detect, align, pose, track and smooth the heads of one camera.
 
-    The network is shared, the state over time is not: several cameras take one aligner and a
-    pipeline each; `look_together` lets their crops share a batch as well. One pipeline belongs to
-    one thread at a time.
+    The aligner can be shared, the state over time cannot: several cameras take one aligner and a
+    pipeline each, and `run_batched` puts their crops into one batch. Not thread-safe. The aligner,
+    the detector and the configuration can be replaced between images.
 
-    :ivar aligner: the network on its device; may be exchanged between images.
-    :ivar detector: what proposes new heads; may be exchanged between images.
-    :ivar config: may be exchanged between images.
+    :param aligner: the network on its device.
+    :param detector: proposes heads.
+    :param config: settings; None for the defaults.
+
+    Example::
+
+        pipeline = HeadPipeline.load()
+        image = cv2.imread('people.jpg')
+        for head in pipeline.detect(image, camera=Camera.from_fov(image.shape[1::-1], 60)):
+            print(head.euler_deg, head.translation)
     """
 
     def __init__(
@@ -75,8 +91,10 @@ class HeadPipeline:
 
         :param model: a checkpoint file; None is the one that comes with the package.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
-        :param detector: 'cascade' (OpenCV's own) or the path of a YuNet ONNX file.
-        :raises ValueError: for a device that is not there or a file that is missing or no good.
+        :param detector: 'cascade' (OpenCV's) or the path of a YuNet ONNX file.
+        :param config: settings; None for the defaults.
+        :return: the pipeline.
+        :raises ValueError: for a device that does not exist, or a file that is missing or invalid.
         """
         return cls(HeadAligner.load(model, device), make_detector(detector), config)
 
@@ -87,22 +105,23 @@ class HeadPipeline:
 
     @property
     def expression_names(self) -> tuple[str, ...]:
-        """Names of `Head.expression`."""
+        """Names of the coefficients `Head.expression`."""
         return self.aligner.expression_names
 
     @property
     def landmark_indices(self) -> IndexArray:
-        """(68,) indices into `Head.vertices` of the landmarks."""
+        """(68,) indices of the landmarks into `Head.vertices`."""
         return self.aligner.landmark_indices
 
     def align(self, image: Image, boxes: ArrayLike, camera: Camera | None = None) -> list[Head]:
         """
-        Align the head in each box: exactly one answer a box, in order, whatever its score.
+        Align the head in each box.
 
         :param image: (H, W, 3) uint8 BGR.
         :param boxes: (N, 4) x0 y0 x1 y1 px, about the boxes of the 68 landmarks.
-        :param camera: intrinsics of this image, for a metric pose.
-        :raises ValueError: naming the argument that is wrong.
+        :param camera: of this image, for a metric pose.
+        :return: exactly one head per box, in order, whatever its score.
+        :raises ValueError: for an invalid argument, naming it.
         """
         image = _checked_image(image)
         boxes = _checked_boxes(boxes)
@@ -113,15 +132,16 @@ class HeadPipeline:
 
     def detect(self, image: Image, camera: Camera | None = None) -> list[Head]:
         """
-        Find and align the heads of one image, best first; none is an empty list.
+        Find and align the heads of one image.
 
         :param image: (H, W, 3) uint8 BGR.
-        :param camera: intrinsics of this image, for a metric pose.
-        :raises ValueError: naming the argument that is wrong.
+        :param camera: of this image, for a metric pose.
+        :return: the heads, those with the most certain landmarks first.
+        :raises ValueError: for an invalid argument, naming it.
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found = look_alone(self.aligner, find_heads(
+        found = run_single(self.aligner, find_heads(
             image, self.detector, self.config.detect_score))
         return [] if found is None else self._heads(found, image, camera)
 
@@ -129,43 +149,45 @@ class HeadPipeline:
         self, image: Image, stamp: float | None = None, camera: Camera | None = None,
     ) -> list[Head]:
         """
-        Follow the heads into the next image of a stream, with identity and smoothing, oldest first.
+        Track the heads in the next image of a stream, with identity and smoothing.
 
         :param image: (H, W, 3) uint8 BGR.
-        :param stamp: when it was taken, s; without stamps 30 images a second are assumed.
-        :param camera: intrinsics of this image, for a metric pose.
-        :raises ValueError: naming the argument that is wrong.
+        :param stamp: time of the image, s; without stamps, 30 images a second are assumed.
+        :param camera: of this image, for a metric pose.
+        :return: the heads, the oldest track first.
+        :raises ValueError: for an invalid argument, naming it.
         """
-        return look_alone(self.aligner, self.looks(image, stamp, camera))
+        return run_single(self.aligner, self.tracking_task(image, stamp, camera))
 
-    def looks(
+    def tracking_task(
         self, image: Image, stamp: float | None = None, camera: Camera | None = None,
-    ) -> Looks[list[Head]]:
-        """Do what `track` does, for `look_together` with the pipelines of other cameras."""
+    ) -> InferenceTask[list[Head]]:
+        """Do what `track` does, as a task for `run_batched` with those of other cameras."""
         image = _checked_image(image)
         _check_camera(camera, image)
         stamp = _checked_stamp(stamp)
-        tracks, found = yield from self._tracker.step(image, self.detector, self.config.tracking)
+        tracks, found = yield from self._tracker.update(image, self.detector, self.config.tracking)
         if found is None:
             return []
-        poses = pose(found, image, camera, self.config.head_size)
+        poses = estimate_poses(found, image, camera, self.config.head_size)
         smoothed = [
             track.smoother(found[i:i + 1], poses[i:i + 1], stamp, self.config.smoothing,
                            metric=camera is not None)
             for i, track in enumerate(tracks)]
         found = Alignments.join([part for part, _ in smoothed])
         poses = Poses.join([part for _, part in smoothed])
-        heads = assemble(self.aligner, found, poses, camera, self.config.head_size)
+        heads = build_heads(self.aligner, found, poses, camera, self.config.head_size)
         return [replace(head, track_id=track.id)
                 for head, track in zip(heads, tracks, strict=True)]
 
     def reset(self) -> None:
-        """Forget all tracks, as before the first image; their ids are not used again."""
+        """Remove all tracks; their ids are not used again."""
         self._tracker.reset()
 
     def _heads(self, found: Alignments, image: Image, camera: Camera | None) -> list[Head]:
         size = self.config.head_size
-        return assemble(self.aligner, found, pose(found, image, camera, size), camera, size)
+        poses = estimate_poses(found, image, camera, size)
+        return build_heads(self.aligner, found, poses, camera, size)
 
 
 def _checked_image(image: Image) -> Image:
@@ -194,9 +216,9 @@ def _checked_boxes(boxes: ArrayLike) -> Array:
             raise UserError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
         if box[2] <= box[0] or box[3] <= box[1]:
             raise UserError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
-                             'x0 < x1 and y0 < y1')
+                            'x0 < x1 and y0 < y1')
         if np.abs(box).max() > _MAX_BOX_COORDINATE_PX:
-            raise UserError(f'boxes: box {i} {box.tolist()} is not in pixels of any image')
+            raise UserError(f'boxes: box {i} {box.tolist()} is too far away from any image')
     return boxes
 
 
@@ -208,7 +230,7 @@ def _check_camera(camera: Camera | None, image: Image) -> None:
     height, width = image.shape[:2]
     if camera.size is not None and camera.size != (width, height):
         raise UserError(f'camera: is for images of {camera.size[0]} x {camera.size[1]}, this one '
-                         f'has {width} x {height}')
+                        f'has {width} x {height}')
 
 
 def _checked_stamp(stamp: float | None) -> float | None:

@@ -1,12 +1,13 @@
 """
 Smoothing over time: the One-Euro filter (Casiez, Roussel, Vogel, CHI 2012) on vectors and on SO(3).
 
-Its low-pass opens with speed: a still head does not shake, a fast one does not lag,
+The cut-off frequency of its low-pass rises with speed: heads at rest do not jitter, fast ones do
+not lag:
 
     cutoff = min_cutoff + beta * |speed|,    alpha = 1 / (1 + 1 / (2 pi cutoff dt)).
 
-Speeds are in units of their kind per second, so that one `beta` fits all of them. Time is the
-images', never the clock's.
+Speeds are normalised by a unit for each quantity, so that one `beta` fits all of them. Time is that
+of the images, not the clock's.
 """
 
 from __future__ import annotations
@@ -21,32 +22,33 @@ from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.metric_pose import Poses
 from trans3dhead_ros.types import Array
 
-#: A gap this long, seconds, says nothing about how the head moved meanwhile.
-_LONGEST_GAP = 1.0
-#: Assumed between images without stamps, or with the same one.
+# Seconds; after a longer gap the previous values are outdated.
+_MAX_GAP = 1.0
+# Seconds, assumed between images without stamps or with equal ones.
 _NOMINAL_PERIOD = 1.0 / 30.0
-#: About the height of a face, metres.
-_HEAD = 0.15
-#: Speeds that open the filter by `beta`, per second: a tenth of a head, 10°.
-_STEP = 0.1
-_TURN = np.deg2rad(10.0)
+# Metres.
+_FACE_HEIGHT = 0.15
+# Units of speed, per second: a tenth of the height of a face, and 10°.
+_UNIT_TRANSLATION = 0.1
+_UNIT_ROTATION = np.deg2rad(10.0)
 
 
 @dataclass(frozen=True)
 class Smoothing:
     """
-    How strongly tracked heads are smoothed.
+    Parameters of the One-Euro filters that smooth tracked heads.
 
-    :raises ValueError: for numbers that are not positive (beta: not negative).
+    :raises ValueError: for a frequency that is not positive, or a negative `beta`.
     """
 
     enabled: bool = True
-    #: Hz, for a head that does not move. Lower is calmer.
+    """Whether to smooth at all."""
     min_cutoff: float = 0.5
-    #: How fast the filter opens with speed. Higher follows faster.
+    """Cut-off frequency for a head at rest, Hz; lower values smooth more."""
     beta: float = 1.0
-    #: Hz, low-pass of the speed itself.
+    """Increase of the cut-off frequency with speed; higher values follow faster."""
     derivative_cutoff: float = 2.0
+    """Cut-off frequency of the speed, Hz."""
 
     def __post_init__(self) -> None:
         for name in ('min_cutoff', 'derivative_cutoff'):
@@ -62,14 +64,14 @@ def _alpha(cutoff: Array | float, dt: float) -> Array:
 
 
 class VectorFilter:
-    """One-Euro on vectors (..., C): the components of one vector share their speed."""
+    """One-Euro filter of vectors (..., C); the components of a vector share their speed."""
 
     def __init__(self) -> None:
         self._raw: Array | None = None
         self._value = self._speed = np.zeros(0)
 
     def __call__(self, value: Array, unit: float, dt: float, smoothing: Smoothing) -> Array:
-        """Return the smoothed value, `dt` seconds after the last; `unit` a second is speed 1."""
+        """Return the smoothed value `dt` s after the last one; `unit` per second is speed 1."""
         if self._raw is None:
             self._raw, self._value, self._speed = value, value, np.zeros_like(value)
             return value
@@ -82,7 +84,7 @@ class VectorFilter:
 
 
 class RotationFilter:
-    """One-Euro along the geodesics of SO(3), (3, 3): no Euler angles, no folds."""
+    """One-Euro filter of rotations (3, 3), along the geodesics of SO(3)."""
 
     def __init__(self) -> None:
         self._raw: Array | None = None
@@ -90,7 +92,7 @@ class RotationFilter:
         self._speed = np.zeros(3)
 
     def __call__(self, value: Array, unit: float, dt: float, smoothing: Smoothing) -> Array:
-        """Return the smoothed rotation; `unit` radians a second is speed 1."""
+        """Return the smoothed rotation `dt` s after the last one; `unit` rad/s is speed 1."""
         if self._raw is None:
             self._raw, self._value = value, value
             return value
@@ -102,7 +104,7 @@ class RotationFilter:
 
 
 class HeadSmoother:
-    """Everything that is smoothed of one tracked head."""
+    """The filters of one tracked head."""
 
     def __init__(self) -> None:
         self._stamp: float | None = None
@@ -123,48 +125,52 @@ class HeadSmoother:
         metric: bool = False,
     ) -> tuple[Alignments, Poses]:
         """
-        Smooth the alignment and the pose of this head (batches of one).
+        Smooth the alignment and the pose of this head.
 
-        :param stamp: of the image, s. Without one, or with the last one again, a thirtieth of a
-            second is assumed; backwards or more than a second on, smoothing starts afresh.
-        :param metric: whether the pose is in true metres; when that changes, as with the first
-            camera info, the poses before say nothing about those after.
+        :param found: a batch of one.
+        :param poses: a batch of one.
+        :param stamp: time of the image, s. Without one, or with the same one again, a thirtieth of
+            a second is assumed; the filters restart when it goes back or more than a second on.
+        :param smoothing: parameters.
+        :param metric: whether the pose is metric; when that changes, as with the first camera info,
+            the filters of the pose restart.
+        :return: smoothed batches of one.
         """
         dt = _NOMINAL_PERIOD
         if stamp is not None and self._stamp is not None and stamp != self._stamp:
             dt = stamp - self._stamp
         self._stamp = stamp
-        if not smoothing.enabled or not 0.0 < dt <= _LONGEST_GAP:
+        if not smoothing.enabled or not 0.0 < dt <= _MAX_GAP:
             self._reset()
             dt = _NOMINAL_PERIOD
         if metric != self._metric:
             self._metric = metric
             self._reset_pose()
 
-        def smooth(value: Array, of: VectorFilter | RotationFilter, unit: float) -> Array:
-            return of(value, unit, dt, smoothing)
+        def smooth(value: Array, filter_: VectorFilter | RotationFilter, unit: float) -> Array:
+            return filter_(value, unit, dt, smoothing)
 
-        # Lengths count in heads, in the image and in space, so that near and far ones are alike.
-        head_px = _HEAD * float(found.scale[0])
+        # Lengths are relative to the face, in the image and in space, whatever its distance.
+        face_px = _FACE_HEIGHT * float(found.scale[0])
         flat = np.pad(found.contour[0], ((0, 0), (0, 1)))
         points = np.concatenate([found.landmarks[0], flat])
-        points = smooth(points, self._points, _STEP * head_px)
+        points = smooth(points, self._points, _UNIT_TRANSLATION * face_px)
         count = len(flat)
         smoothed = replace(
             found,
             landmarks=points[None, :count],
             contour=points[None, count:, :2],
-            rotation=smooth(found.rotation[0], self._apparent, _TURN)[None],
-            origin=smooth(found.origin, self._origin, _STEP * head_px),
-            scale=np.exp(smooth(np.log(found.scale), self._scale, _STEP)),
+            rotation=smooth(found.rotation[0], self._apparent, _UNIT_ROTATION)[None],
+            origin=smooth(found.origin, self._origin, _UNIT_TRANSLATION * face_px),
+            scale=np.exp(smooth(np.log(found.scale), self._scale, _UNIT_TRANSLATION)),
             shape=smooth(found.shape[0, :, None], self._shape, 10.0)[None, :, 0],
             expression=smooth(found.expression[0, :, None], self._expression, 0.5)[None, :, 0],
         )
         depth = poses.translation[:, 2:]
         ray = poses.translation[:, :2] / depth
-        ray = smooth(ray, self._ray, _STEP * _HEAD / float(depth[0, 0]))
-        depth = np.exp(smooth(np.log(depth), self._depth, _STEP))
-        rotation = smooth(poses.rotation[0], self._rotation, _TURN)[None]
+        ray = smooth(ray, self._ray, _UNIT_TRANSLATION * _FACE_HEIGHT / float(depth[0, 0]))
+        depth = np.exp(smooth(np.log(depth), self._depth, _UNIT_TRANSLATION))
+        rotation = smooth(poses.rotation[0], self._rotation, _UNIT_ROTATION)[None]
         translation = np.concatenate([ray, np.ones_like(depth)], axis=1) * depth
         return smoothed, replace(poses, rotation=rotation, translation=translation)
 

@@ -1,15 +1,15 @@
 """
-Identity over time: crops follow the last landmarks, the detector finds who is new or lost.
+Tracking: crops follow the landmarks of the last image, the detector finds new and lost heads.
 
-A head that the network still sees is followed without detection. The detector runs when nobody is
-tracked, when a score has dropped, and every few frames, and then only a share of its search; what
-it finds is assigned to the tracks that lost their head (Hungarian, by overlap and distance) or
-starts new ones.
+A head that the network still sees is followed without detection. The detector runs when there are
+no tracks, when a score has dropped, and every few frames, and then only one pass of its search. Its
+heads are assigned to lost tracks (Hungarian algorithm on overlap and distance) or start new ones.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,40 +17,38 @@ from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import Alignments
-from trans3dhead_ros.perception.batching import Looks
+from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import Detector, iou
 from trans3dhead_ros.perception.head_finder import find_heads, plausible, same_head
 from trans3dhead_ros.perception.smoothing import HeadSmoother
 from trans3dhead_ros.types import Array, Image
 
-# One counter for the process: no two cameras share an id, and none is used again.
+# One counter for the process: ids are unique over all cameras and never used again.
 _IDS = itertools.count(1)
 
-#: A head counts as found again by a detection whose centre is within this many box sides.
-_REACH = 1.0
-#: A crop stays where it is until the landmark box left it by this share of its side.
-_STILL = 0.03
-#: Missed frames that end a track at once.
-_GONE = 10 ** 6
+# A detection this close to a lost track, in sides of its box, can be its head.
+_MAX_MATCH_DISTANCE = 1.0
+# A crop moves when the landmark box has moved by more than this part of its side.
+_MIN_CROP_SHIFT = 0.03
 
 
 @dataclass(frozen=True)
 class Tracking:
     """
-    When tracks begin, are searched for and end.
+    When tracks start, when the detector runs, and when tracks end.
 
     :raises ValueError: for a number out of its range.
     """
 
-    #: Head probability that a new track needs.
     new_track_threshold: float = 0.7
-    #: Head probability below which a frame counts as missed.
+    """Smallest score of a head that starts a track, 0 to 1."""
     keep_track_threshold: float = 0.15
-    #: A track ends after this many missed frames in a row.
+    """A frame with a lower score counts as missed, 0 to 1."""
     max_missed_frames: int = 4
-    #: Frames between searches for new heads while some are tracked.
+    """A track ends after more missed frames in a row than this."""
     search_interval: int = 10
+    """Frames between searches for new heads while others are tracked."""
 
     def __post_init__(self) -> None:
         for name in ('new_track_threshold', 'keep_track_threshold'):
@@ -63,122 +61,142 @@ class Tracking:
 
 @dataclass
 class Track:
-    """One head that is followed."""
+    """A tracked head."""
 
-    #: Unique in the process.
     id: int
-    #: (4,) px, landmark box that the next crop is made from.
+    """Unique in the process."""
     box: Array
-    #: Frames in a row in which it was not seen.
-    missed: int = 0
+    """(4,) px, landmark box of the next crop."""
+    missed_frames: int = 0
+    """Missed frames in a row."""
     smoother: HeadSmoother = field(default_factory=HeadSmoother)
+    """The filters of this head."""
 
-    def follow(self, box: Array) -> None:
-        """Move the crop, but not for less than a crop needs: a still head keeps a still crop."""
+    def move_to(self, box: Array) -> None:
+        """Move the crop to a landmark box (4,); small shifts are ignored, against jitter."""
         side = np.max(self.box[2:] - self.box[:2])
-        if np.abs(box - self.box).max() > _STILL * side:
+        if np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
             self.box = box
 
 
 class Tracker:
-    """The tracks of one camera."""
+    """The tracks of one camera, oldest first."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
         self._frame = 0
-        self._search = 0
+        self._next_pass = 0
 
     def reset(self) -> None:
-        """Forget every head; ids are not used again."""
+        """Remove all tracks; their ids are not used again."""
         self.tracks.clear()
-        self._frame = self._search = 0
+        self._frame = self._next_pass = 0
 
-    def step(
+    def update(
         self, image: Image, detector: Detector, tracking: Tracking,
-    ) -> Looks[tuple[list[Track], Alignments | None]]:
+    ) -> Generator[InferenceRequest, Alignments, tuple[list[Track], Alignments | None]]:
         """
-        Follow the heads into this image.
+        Track the heads in the next image.
 
-        :return: the tracks that are seen in it, oldest first, and their alignments in the same
-            order; None for no track.
+        :param image: (H, W, 3) uint8 BGR.
+        :param detector: finds new and lost heads.
+        :param tracking: settings.
+        :return: the tracks that are visible in the image, oldest first, and their alignments in the
+            same order; None without any.
         """
-        seen: dict[int, Alignments] = {}
+        visible: dict[int, Alignments] = {}
         if self.tracks:
-            seen = yield from self._follow(image, tracking)
-        if not self.tracks or len(seen) < len(self.tracks) \
+            visible = yield from self._align_tracks(image, tracking)
+        if not self.tracks or len(visible) < len(self.tracks) \
                 or self._frame % tracking.search_interval == 0:
-            yield from self._search_heads(image, detector, tracking, seen)
+            yield from self._detect(image, detector, tracking, visible)
         self._frame += 1
-        self._drop_duplicates(seen)
+        duplicates = self._remove_duplicates(visible)
         for i, track in enumerate(self.tracks):
-            if i in seen:
-                track.missed = 0
-                track.follow(landmark_box(seen[i].landmarks[0]))
+            if i in visible:
+                track.missed_frames = 0
+                track.move_to(landmark_box(visible[i].landmarks[0]))
             else:
-                track.missed += 1
-        answer = [self.tracks[i] for i in sorted(seen)]
-        joined = Alignments.join([seen[i] for i in sorted(seen)]) if seen else None
-        self.tracks = [track for track in self.tracks if track.missed <= tracking.max_missed_frames]
-        return answer, joined
+                track.missed_frames += 1
+        order = sorted(visible)
+        tracks = [self.tracks[i] for i in order]
+        alignments = Alignments.join([visible[i] for i in order]) if order else None
+        self.tracks = [track for i, track in enumerate(self.tracks)
+                       if i not in duplicates and track.missed_frames <= tracking.max_missed_frames]
+        return tracks, alignments
 
-    def _follow(self, image: Image, tracking: Tracking) -> Looks[dict[int, Alignments]]:
-        """Return the tracks that the network sees where they were, or close by."""
+    def _align_tracks(
+        self, image: Image, tracking: Tracking,
+    ) -> InferenceTask[dict[int, Alignments]]:
+        """Return the alignments of the tracks whose heads are at or near their last position."""
         boxes = np.stack([track.box for track in self.tracks])
-        which = np.arange(len(boxes))
-        seen: dict[int, Alignments] = {}
-        # A head that moved fast is off-centre in its crop. Doubtful landmarks still point to it,
-        # and a second crop made from them shows whether it is there.
+        indices = np.arange(len(boxes))
+        visible: dict[int, Alignments] = {}
+        # A head that moved fast is off-centre in its crop. Landmarks with a low score still point
+        # towards it, and a second crop made from them decides.
         for _ in range(2):
-            found = yield image, boxes
-            sane = plausible(found, boxes, image)
-            good = sane & (found.score >= tracking.keep_track_threshold)
-            seen |= {int(i): found[at:at + 1]
-                     for at, i in enumerate(which) if good[at]}
-            again = sane & ~good
-            which, boxes = which[again], found.boxes[again]
-            if len(which) == 0:
+            found = yield InferenceRequest(image, boxes)
+            valid = plausible(found, boxes, image)
+            good = valid & (found.score >= tracking.keep_track_threshold)
+            visible |= {int(index): found[row:row + 1]
+                        for row, index in enumerate(indices) if good[row]}
+            again = valid & ~good
+            indices, boxes = indices[again], found.boxes[again]
+            if len(indices) == 0:
                 break
-        return seen
+        return visible
 
-    def _search_heads(
-        self, image: Image, detector: Detector, tracking: Tracking, seen: dict[int, Alignments],
-    ) -> Looks[None]:
-        """Let the detector look; what it finds goes to lost tracks, the rest starts new ones."""
-        # The first look is thorough; later ones cost one share, so that no frame waits for all.
-        share = None if self._frame == 0 else self._search
-        self._search += self._frame > 0
-        known = np.concatenate([part.boxes for part in seen.values()]) if seen else None
-        found = yield from find_heads(image, detector, tracking.new_track_threshold, share, known)
+    def _detect(
+        self, image: Image, detector: Detector, tracking: Tracking,
+        visible: dict[int, Alignments],
+    ) -> InferenceTask[None]:
+        """Assign detected heads to lost tracks, start tracks for the others; extend `visible`."""
+        # The full search in the first image, one pass in later ones, which must not take long.
+        pass_index = None if self._frame == 0 else self._next_pass
+        self._next_pass += self._frame > 0
+        known = np.concatenate([part.boxes for part in visible.values()]) if visible else None
+        found = yield from find_heads(
+            image, detector, tracking.new_track_threshold, pass_index, known)
         if found is None:
             return
-        lost = [i for i in range(len(self.tracks)) if i not in seen]
-        taken: set[int] = set()
-        for row, column in self._assign([self.tracks[i].box for i in lost], found.boxes):
-            seen[lost[row]] = found[column:column + 1]
-            taken.add(column)
+        lost = [i for i in range(len(self.tracks)) if i not in visible]
+        assigned: set[int] = set()
+        for row, column in assign_boxes([self.tracks[i].box for i in lost], found.boxes):
+            visible[lost[row]] = found[column:column + 1]
+            assigned.add(column)
         for i in range(len(found)):
-            if i not in taken:
+            if i not in assigned:
                 self.tracks.append(Track(next(_IDS), found.boxes[i]))
-                seen[len(self.tracks) - 1] = found[i:i + 1]
+                visible[len(self.tracks) - 1] = found[i:i + 1]
 
     @staticmethod
-    def _assign(boxes: list[Array], found: Array) -> list[tuple[int, int]]:
-        """Pair lost boxes with found ones (N, 4), the nearest overall, none beyond reach."""
-        if not boxes:
-            return []
-        lost = np.stack(boxes)
-        side = np.max(lost[:, 2:] - lost[:, :2], axis=1)
-        centre, other = (0.5 * (b[:, :2] + b[:, 2:]) for b in (lost, found))
-        distance = np.linalg.norm(centre[:, None] - other[None], axis=-1) / side[:, None]
-        rows, columns = linear_sum_assignment(distance + 1.0 - iou(lost, found))
-        return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True)
-                if distance[r, c] < _REACH]
+    def _remove_duplicates(visible: dict[int, Alignments]) -> set[int]:
+        """Remove, from `visible`, younger tracks on the head of an older one; return them."""
+        duplicates: set[int] = set()
+        order = sorted(visible)
+        for position, i in enumerate(order):
+            for j in order[position + 1:]:
+                if i in visible and j in visible \
+                        and same_head(visible[i].boxes, visible[j].boxes)[0, 0]:
+                    del visible[j]
+                    duplicates.add(j)
+        return duplicates
 
-    def _drop_duplicates(self, seen: dict[int, Alignments]) -> None:
-        """Two tracks that slid onto one head become the older one."""
-        order = sorted(seen)
-        for at, i in enumerate(order):
-            for j in order[at + 1:]:
-                if i in seen and j in seen and same_head(seen[i].boxes, seen[j].boxes)[0, 0]:
-                    del seen[j]
-                    self.tracks[j].missed = _GONE
+
+def assign_boxes(lost: list[Array], found: Array) -> list[tuple[int, int]]:
+    """
+    Assign found boxes to lost tracks by overlap and distance.
+
+    :param lost: landmark boxes (4,) of the tracks.
+    :param found: (N, 4) landmark boxes.
+    :return: pairs (index into `lost`, index into `found`), none too far apart.
+    """
+    if not lost:
+        return []
+    boxes = np.stack(lost)
+    side = np.max(boxes[:, 2:] - boxes[:, :2], axis=1)
+    centre, other = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, found))
+    distance = np.linalg.norm(centre[:, None] - other[None], axis=-1) / side[:, None]
+    rows, columns = linear_sum_assignment(distance + 1.0 - iou(boxes, found))
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True)
+            if distance[r, c] < _MAX_MATCH_DISTANCE]

@@ -26,7 +26,7 @@ class AlignerPredictor(Predictor):
 
     def predict_each(self, looks: Sequence[Look]) -> list[list[Alignment]]:
         """Align the heads of several pictures, all crops in one batch; see `Predictor`."""
-        return [_listed(found) for found in self._aligner.align_each(looks)]
+        return [_listed(found) for found in self._aligner.align_images(looks)]
 
 
 def _listed(found: Alignments) -> list[Alignment]:

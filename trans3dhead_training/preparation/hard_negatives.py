@@ -88,7 +88,7 @@ def mine(
         face are left out, and photographs without labels in which no face is found.
     """
     generator = np.random.default_rng(seed)
-    detector, strict = CascadeDetector(neighbours=0), CascadeDetector(neighbours=6)
+    detector, strict = CascadeDetector(min_neighbours=0), CascadeDetector(min_neighbours=6)
     crops: list[np.ndarray] = []
     groups: list[int] = []
 

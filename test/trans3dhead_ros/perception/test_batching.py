@@ -9,7 +9,7 @@ from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
 from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.batching import look_alone, look_together
+from trans3dhead_ros.perception.batching import InferenceRequest, run_batched, run_single
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 BOXES = np.array([[10.0, 8.0, 50.0, 52.0], [20.0, 20.0, 44.0, 40.0], [0.0, 0.0, 30.0, 30.0]])
@@ -25,8 +25,8 @@ def noise(seed, shape=(64, 80, 3)):
 
 
 def test_boxes_of_several_images_are_answered_as_if_alone(aligner):
-    looks = [(noise(0), BOXES), (noise(1, (96, 48, 3)), BOXES[:0]), (noise(2), BOXES[:2])]
-    for (image, boxes), found in zip(looks, aligner.align_each(looks), strict=True):
+    requests = [(noise(0), BOXES), (noise(1, (96, 48, 3)), BOXES[:0]), (noise(2), BOXES[:2])]
+    for (image, boxes), found in zip(requests, aligner.align_images(requests), strict=True):
         alone = aligner.align(image, boxes)
         assert len(found) == len(boxes)
         np.testing.assert_allclose(found.landmarks, alone.landmarks, atol=1e-3)
@@ -34,43 +34,43 @@ def test_boxes_of_several_images_are_answered_as_if_alone(aligner):
 
 
 class Counting(HeadAligner):
-    """Knows how many boxes each of its batches had."""
+    """Counts the boxes of each of its batches."""
 
-    def align_each(self, looks):
-        self.batches = [*getattr(self, 'batches', []), sum(len(boxes) for _, boxes in looks)]
-        return super().align_each(looks)
+    def align_images(self, requests):
+        self.batches = [*getattr(self, 'batches', []), sum(len(boxes) for _, boxes in requests)]
+        return super().align_images(requests)
 
 
-def work(image, boxes, looks):
-    """Ask `looks` times and return the scores."""
+def task(image, boxes, count):
+    """Make `count` requests and return the scores."""
     scores = []
-    for _ in range(looks):
-        found = yield image, boxes
+    for _ in range(count):
+        found = yield InferenceRequest(image, boxes)
         scores.append(found.score)
     return scores
 
 
-def test_looks_of_the_same_moment_go_through_the_network_together():
+def test_simultaneous_requests_go_through_the_network_as_one_batch():
     counting = Counting(small_network(), resolve_device('cpu'))
-    first, second = look_together(counting, [
-        work(noise(0), BOXES, 3), work(noise(1), BOXES[:1], 1)])
+    first, second = run_batched(counting, [
+        task(noise(0), BOXES, 3), task(noise(1), BOXES[:1], 1)])
     assert counting.batches == [4, 3, 3]
     assert (len(first), len(second)) == (3, 1)
-    assert look_together(counting, []) == []
+    assert run_batched(counting, []) == []
 
 
-def test_who_fails_takes_no_other_camera_with_it(aligner):
-    def bad_look():
-        yield 'no image', BOXES
+def test_a_task_that_fails_does_not_affect_the_others(aligner):
+    def bad_request():
+        yield InferenceRequest('not an image', BOXES)
 
     def defect():
-        yield noise(0), BOXES
+        yield InferenceRequest(noise(0), BOXES)
         raise RuntimeError('a defect')
 
-    good, look, broken = look_together(aligner, [
-        work(noise(3), BOXES, 2), bad_look(), defect()])
-    np.testing.assert_allclose(good[0], look_alone(aligner, work(noise(3), BOXES, 1))[0], atol=1e-5)
-    assert isinstance(look, Exception)
+    good, refused, broken = run_batched(aligner, [
+        task(noise(3), BOXES, 2), bad_request(), defect()])
+    np.testing.assert_allclose(good[0], run_single(aligner, task(noise(3), BOXES, 1))[0], atol=1e-5)
+    assert isinstance(refused, Exception)
     assert isinstance(broken, RuntimeError) and str(broken) == 'a defect'
 
 
@@ -86,8 +86,8 @@ def test_pipelines_in_step_find_what_each_finds_alone():
     alone = [HeadPipeline(first.aligner, first.detector) for _ in clips]
     identities = set()
     for at in range(3):
-        answers = look_together(first.aligner, [
-            pipeline.looks(clip[at], 0.04 * at)
+        answers = run_batched(first.aligner, [
+            pipeline.tracking_task(clip[at], 0.04 * at)
             for pipeline, clip in zip(together, clips, strict=True)])
         for heads, pipeline, clip in zip(answers, alone, clips, strict=True):
             expected, = pipeline.track(clip[at], 0.04 * at)

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 from clips import DATA, clip
 
-from trans3dhead_ros.perception import detector as detect
-from trans3dhead_ros.perception.detector import CascadeDetector, iou, make_detector, suppress
+from trans3dhead_ros.perception.detector import (
+    CascadeDetector,
+    iou,
+    make_detector,
+    non_maximum_suppression,
+    rotate_uncropped,
+)
 from trans3dhead_ros.perception.head_finder import same_head
 
 YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'
@@ -29,7 +34,7 @@ def test_the_half_profile_at_the_start_of_a_clip_is_proposed(cascade):
     assert scores.min() > 0 and scores.max() <= 1
 
 
-def test_the_other_profile_is_proposed_by_the_mirrored_sweep(cascade):
+def test_the_other_profile_is_proposed_by_the_mirrored_pass(cascade):
     picture = clip('head-pose-face-detection-female')[0][:, ::-1]
     boxes, _ = cascade.detect(np.ascontiguousarray(picture))
     assert hit(boxes, (479 - 233, 75, 479 - 177, 155))
@@ -47,12 +52,12 @@ def test_many_small_heads_are_proposed(cascade):
         assert hit(boxes, place)
 
 
-def test_the_shares_together_find_what_the_full_search_finds(cascade):
+def test_the_passes_together_find_what_the_full_search_finds(cascade):
     picture = clip('head-pose-face-detection-female-and-male')[0]
     full, _ = cascade.detect(picture)
-    shares = [cascade.detect(picture, share)[0] for share in range(7)]
-    np.testing.assert_allclose(cascade.detect(picture, 7)[0], shares[0])
-    together = np.concatenate(shares)
+    passes = [cascade.detect(picture, index)[0] for index in range(7)]
+    np.testing.assert_allclose(cascade.detect(picture, 7)[0], passes[0])
+    together = np.concatenate(passes)
     assert (iou(full, together).max(axis=1) > 0.999).all()
 
 
@@ -66,7 +71,7 @@ def test_a_turned_view_maps_back_to_where_it_came_from():
     picture = np.zeros((90, 160), np.uint8)
     picture[20:23, 130:133] = 255  # its middle is at (131, 21); from the edges (131.5, 21.5)
     for degrees in (40.0, -40.0):
-        view, back = detect._turned(picture, degrees)
+        view, back = rotate_uncropped(picture, degrees)
         y, x = np.nonzero(view > 60)
         weight = view[y, x].astype(float)
         middle = np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum() + 0.5
@@ -82,7 +87,7 @@ def test_overlap_is_the_shared_part():
 
 def test_suppression_keeps_the_best_of_each_place():
     boxes = np.array([[0.0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60], [0, 1, 10, 11]])
-    kept, scores = suppress(boxes, np.array([0.2, 0.9, 0.4, 0.3]))
+    kept, scores = non_maximum_suppression(boxes, np.array([0.2, 0.9, 0.4, 0.3]))
     np.testing.assert_array_equal(kept, boxes[[1, 2]])
     np.testing.assert_array_equal(scores, [0.9, 0.4])
 

@@ -5,7 +5,7 @@ import pytest
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
-from trans3dhead_ros.perception.gaze import FULL_LOOK_DEG, gaze_rotation, pupils
+from trans3dhead_ros.perception.gaze import MAX_EYE_ROTATION_DEG, gaze_rotation, pupils
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
@@ -44,7 +44,7 @@ def test_the_gaze_turns_as_the_eyes_do(weights, left_deg, up_deg):
 
 
 def test_a_full_look_is_that_of_the_synthetic_people():
-    assert FULL_LOOK_DEG == MAX_GAZE_DEG
+    assert MAX_EYE_ROTATION_DEG == MAX_GAZE_DEG
 
 
 def test_pupils_move_with_the_eyes_and_stay_when_they_rest(facing):

@@ -220,10 +220,23 @@ def test_a_setting_out_of_range_is_named(settings, values, named):
         settings(**values)
 
 
+class FixedDetector:
+    """Proposes the same boxes in every image."""
+
+    def detect(self, image, pass_index=None):
+        return np.array(BOXES[:2]), np.ones(2)
+
+
 def test_two_cameras_share_a_network_and_not_their_tracks(pipeline):
-    other = HeadPipeline(pipeline.aligner, pipeline.detector)
+    config = PipelineConfig(tracking=Tracking(new_track_threshold=0.0, keep_track_threshold=0.0))
+    pipeline, other = (
+        HeadPipeline(pipeline.aligner, FixedDetector(), config) for _ in range(2))
+    tracked = pipeline.track(IMAGE)
     assert other.aligner.network is pipeline.aligner.network
-    assert other._tracker is not pipeline._tracker
+    others = {head.track_id for head in other.track(IMAGE)}
+    assert others and others.isdisjoint(head.track_id for head in tracked)
+    assert [head.track_id for head in pipeline.track(IMAGE)] == [
+        head.track_id for head in tracked]
 
 
 def test_the_size_of_heads_scales_the_space_and_not_the_picture(pipeline, checkpoint):

@@ -12,7 +12,7 @@ from trans3dhead_ros.network.checkpoint import bundled_checkpoint
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.perception.smoothing import Smoothing
-from trans3dhead_ros.perception.tracker import Track, Tracker
+from trans3dhead_ros.perception.tracker import Track, assign_boxes
 
 PERIOD = 0.08
 FEMALE, MALE = 'head-pose-face-detection-female', 'head-pose-face-detection-male'
@@ -177,14 +177,14 @@ def test_with_a_camera_the_tracked_pose_is_metric_and_agrees_with_the_picture(tr
 
 def test_a_crop_stays_while_its_head_does():
     track = Track(1, np.array([10.0, 10.0, 110.0, 110.0]))
-    track.follow(track.box + 2.0)
+    track.move_to(track.box + 2.0)
     np.testing.assert_array_equal(track.box, [10.0, 10.0, 110.0, 110.0])
-    track.follow(track.box + 5.0)
+    track.move_to(track.box + 5.0)
     np.testing.assert_array_equal(track.box, [15.0, 15.0, 115.0, 115.0])
 
 
 def test_lost_heads_are_assigned_the_nearest_detections_overall():
     lost = [np.array([0.0, 0, 10, 10]), np.array([12.0, 0, 22, 10]), np.array([90.0, 0, 99, 10])]
     found = landmark_box(np.array([[[14.0, 0], [24, 10]], [[4.0, 0], [14, 10]]]))
-    assert sorted(Tracker._assign(lost, found)) == [(0, 1), (1, 0)]
-    assert Tracker._assign([], found) == []
+    assert sorted(assign_boxes(lost, found)) == [(0, 1), (1, 0)]
+    assert assign_boxes([], found) == []

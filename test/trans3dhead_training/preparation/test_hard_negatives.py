@@ -49,5 +49,5 @@ def test_mined_crops_are_those_at_which_a_detector_fires_away_from_the_face():
 def test_fewer_neighbours_propose_more():
     view = next(random_views(np.random.default_rng(3).integers(
         0, 255, (64, 128, 3), np.uint8).repeat(4, 0).repeat(4, 1), 1, np.random.default_rng(5)))
-    strict, eager = (CascadeDetector(neighbours=n).detect(view)[0] for n in (6, 0))
+    strict, eager = (CascadeDetector(min_neighbours=n).detect(view)[0] for n in (6, 0))
     assert len(eager) > len(strict)

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.batching import Looks
+from trans3dhead_ros.perception.batching import InferenceTask
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.calibration import Calibration
@@ -86,9 +86,10 @@ class CameraTracker:
             (image.shape[1], image.shape[0]), settings.rectified(self._topic))
         return Frame(message.header, stamp, image, camera, settings)
 
-    def looks(self, frame: Frame) -> Looks[list[Head]]:
+    def tracking_task(self, frame: Frame) -> InferenceTask[list[Head]]:
         """Return the work of finding the heads of this frame."""
-        return self._pipeline.looks(frame.image, frame.stamp.nanoseconds * 1e-9, frame.camera)
+        return self._pipeline.tracking_task(
+            frame.image, frame.stamp.nanoseconds * 1e-9, frame.camera)
 
     def finish(self, frame: Frame, heads: list[Head], took: float) -> None:
         """

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.batching import look_together
+from trans3dhead_ros.perception.batching import run_batched
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker, Frame
 from trans3dhead_ros.ros.outputs import model_name as model_name
 from trans3dhead_ros.ros.parameters import Settings, read_settings, settings_of_camera
@@ -57,8 +57,8 @@ class FrameProcessor:
             frame = tracker.begin(arrival.message, own)
             if frame is not None:
                 frames.append((tracker, frame))
-        results = look_together(
-            self.aligner, [tracker.looks(frame) for tracker, frame in frames])
+        results = run_batched(
+            self.aligner, [tracker.tracking_task(frame) for tracker, frame in frames])
         took = time.perf_counter() - started
         for (tracker, frame), result in zip(frames, results, strict=True):
             if isinstance(result, ValueError):
