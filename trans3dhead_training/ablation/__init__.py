@@ -1,1 +1,1 @@
-"""The method's parts, each left out or replaced in turn at equal budget."""
+"""Ablations: parts of the method left out or replaced one at a time, at equal budget."""

@@ -1,4 +1,4 @@
-"""What is compared: the variants of each part of the method, as overrides of one base."""
+"""The variants that are compared, as overrides of one base configuration."""
 
 from __future__ import annotations
 
@@ -12,33 +12,30 @@ BASE = 'base'
 
 @dataclass(frozen=True)
 class Variant:
-    """
-    One configuration that is trained.
-
-    :ivar name: also of its folder. :ivar overrides: `key=value` on top of the base configuration.
-    """
+    """One configuration that is trained."""
 
     name: str
+    """Name of the variant and of its folder."""
     overrides: tuple[str, ...] = ()
+    """`key=value` on top of the base configuration."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """
-    A part of the method and what it is compared with.
-
-    :ivar rows: label -> variant, in the order of the table; the base stands in every family.
-    :ivar reference: name of the variant that the others are compared with.
-    """
+    """The variants of one part of the method."""
 
     name: str
+    """Name for the command line."""
     title: str
+    """Title of the table."""
     rows: tuple[tuple[str, Variant], ...]
+    """Labels and variants in the order of the table; the base is in every family."""
     reference: str = BASE
+    """Name of the variant that the others are compared with."""
 
 
 def _euler(form: str) -> Variant:
-    # Without the term on the matrix, as in the paper: with both, the Euler term has little to do.
+    # Without the term on the matrix, as in the paper: beside it the Euler term has little to do.
     return Variant(f'euler_{form}', ('loss_weights.rotation=0', f'euler_loss={form}'))
 
 
@@ -97,9 +94,11 @@ def all_variants() -> tuple[Variant, ...]:
 
 def chosen_variants(names: Sequence[str]) -> tuple[Variant, ...]:
     """
-    Return the base and the named variants or families; all where none is named.
+    Return the base and the named variants.
 
-    :raises ValueError: for an unknown name.
+    :param names: of variants or families; none: all variants.
+    :return: distinct variants, the base first.
+    :raises UserError: an unknown name.
     """
     known = {variant.name: {variant.name} for variant in all_variants()}
     known.update({family.name: {variant.name for _, variant in family.rows}

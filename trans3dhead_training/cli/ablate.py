@@ -3,7 +3,7 @@ Train the network with parts of the method left out or replaced, and compare.
 
 Every variant runs for equally many steps with the same seeds, and starts from the same backbone.
 Give the same command again to continue: finished runs are kept, interrupted ones go on. The folder
-of the runs then holds report.md, runs.csv and ablation.png.
+of the runs then holds report.md and ablation.png.
 """
 
 from __future__ import annotations
@@ -56,20 +56,23 @@ def run(options: Namespace) -> int:
         if getattr(options, name) < 1:
             raise UserError(f'--{name}: at least 1, got {getattr(options, name)}')
     from trans3dhead_training.ablation.ablation_plot import write_plot
-    from trans3dhead_training.ablation.ablation_report import write_report
-    from trans3dhead_training.ablation.outcomes import Outcomes
-    from trans3dhead_training.ablation.study import Study, run_all
+    from trans3dhead_training.ablation.ablation_report import markdown
+    from trans3dhead_training.ablation.ablation_results import Results
+    from trans3dhead_training.ablation.ablation_runs import existing_runs, planned_runs, run_all
     from trans3dhead_training.ablation.variants import chosen_variants
-    failed = 0
+    root, failed = options.output.absolute(), []
     if not options.report_only:
-        study = Study(options.output.absolute(), options.config, tuple(options.overrides),
-                      chosen_variants([name for name in options.variants.split(',') if name]),
-                      options.seeds, _backbone(options.backbone))
-        failed = len(run_all(study.jobs(), options.jobs))
-    outcomes = Outcomes.read(options.output)
-    for path in (*write_report(options.output, outcomes),
-                 write_plot(options.output / 'ablation.png', outcomes)):
-        print(path)
+        names = [name for name in options.variants.split(',') if name]
+        failed = run_all(planned_runs(
+            root, options.config, options.overrides, chosen_variants(names), options.seeds,
+            _backbone(options.backbone)), options.jobs)
+    results = Results.read(existing_runs(root))
+    if not results.metrics:
+        raise UserError(f'--output: no run has finished in {root}')
+    report, plot = root / 'report.md', root / 'ablation.png'
+    report.write_text(markdown(results))
+    write_plot(plot, results)
+    print(f'{report}\n{plot}')
     return 1 if failed else 0
 
 
