@@ -61,6 +61,9 @@ class QueryAwareMemory(nn.Module):
         self.num_heads = num_heads
         if form == 'per_head':
             self.linear = QueryLinear(num_queries * num_heads, dim // num_heads, dim // num_heads)
+            # Plain attention at first, which learns faster than random maps.
+            nn.init.eye_(self.linear.weight[0])
+            self.linear.weight.data.copy_(self.linear.weight[0].expand_as(self.linear.weight))
         elif form == 'full':
             self.linear = QueryLinear(num_queries, dim, dim)
         elif form == 'family':

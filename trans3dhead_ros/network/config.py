@@ -12,6 +12,7 @@ QAMEM_FORMS = ('none', 'per_head', 'full', 'family')
 REFERENCES = ('mean', 'posed_mean')
 POOLS = ('mean', 'spatial')
 STRIDES = (16, 32)
+PARAMETER_QUERIES = ('single', 'grouped')
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,17 @@ class NetworkConfig:
     two_branches: bool = True
     """Separate decoders for landmark and parameter queries, as in the paper; else they share
     one."""
+    parameter_queries: str = 'single'
+    """'single': a query per parameter, as in the paper; 'grouped': one for the rotation, one for
+    the placement, one for every few coefficients of shape and of expression."""
+    contour_queries: bool = True
+    """A query per jaw point on the visible contour; else the queries of the jaw answer both."""
+    content_rank: int = 0
+    """Rank of the map from the image to the initial content of all queries, added to a learned
+    content; 0 is a full matrix, and no learned content."""
+    embed_estimates: bool = False
+    """Tell every layer where the landmarks were estimated by the layer before; else the landmark
+    branch learns its reference alone, before its first layer."""
     qamem: str = 'per_head'
     """Query-aware memory: 'none'; 'per_head' (block-diagonal, exact); 'full' (a dim x dim map per
     query after the output projection); 'family' (like 'full', shared by queries of one kind)."""
@@ -64,7 +76,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),
-                              ('stride', STRIDES), ('pool', POOLS)):
+                              ('stride', STRIDES), ('pool', POOLS),
+                              ('parameter_queries', PARAMETER_QUERIES)):
             if getattr(self, name) not in allowed:
                 raise UserError(f'{name}: expected one of {allowed}, got {getattr(self, name)!r}')
         if 2 ** len(self.widths) != self.stride or len(self.blocks) != len(self.widths) - 1:
@@ -77,6 +90,8 @@ class NetworkConfig:
             raise UserError(f'input_size: {self.input_size} is not a multiple of {self.stride}')
         if self.decoder_layers < 1 or self.encoder_layers < 0:
             raise UserError('decoder_layers: at least 1; encoder_layers: at least 0')
+        if self.content_rank < 0:
+            raise UserError(f'content_rank: expected at least 0, got {self.content_rank}')
         if not self.crop_scale > 0:
             raise UserError(f'crop_scale: expected more than 0, got {self.crop_scale}')
 

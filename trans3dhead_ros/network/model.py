@@ -9,7 +9,7 @@ from torch import nn
 
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
 from trans3dhead_ros.head_model import HeadModel, visible_contour
-from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.network.attention import (
     DecoderLayer,
     EncoderLayer,
@@ -20,10 +20,16 @@ from trans3dhead_ros.network.attention import (
 from trans3dhead_ros.network.backbone import Backbone, SpatialPool
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.queries import (
-    LANDMARK_FAMILIES,
-    LANDMARK_QUERIES,
+    POINT_COUNT,
+    POINT_FAMILIES,
     ParameterLayout,
     family_index,
+)
+from trans3dhead_ros.network.query_content import LowRankContent
+from trans3dhead_ros.network.residual_heads import (
+    ResidualHead,
+    group_indices,
+    points_of_queries,
 )
 
 MINIMUM_SCALE = 1e-3
@@ -98,7 +104,19 @@ class Trans3DHead(nn.Module):
         # Set by training: it halves the time of convolutions, and does not help attention on a CPU.
         self.bfloat16_backbone = False
         self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
-        dim, parameters = config.dim, self.layout.count
+        dim = config.dim
+        # The contour comes last: without queries of its own, the jaw's answer it.
+        points = POINT_FAMILIES if config.contour_queries else POINT_FAMILIES[:-1]
+        self.point_queries = sum(count for _, count in points)
+        self.contour_count = POINT_COUNT - self.point_queries
+        per_point = 2 if self.contour_count else 1
+        grouped = config.parameter_queries == 'grouped'
+        groups = self.layout.groups if grouped else self.layout.families
+        sizes = tuple(count for _, count in groups) if grouped else (1,) * self.layout.count
+        self.register_buffer('parameter_indices', group_indices(sizes), persistent=False)
+        parameters = tuple((name, 1) for name, _ in groups) if grouped else groups
+        queries = self.point_queries + len(sizes)
+
         self.backbone = Backbone(config.widths, config.blocks)
         self.input_projection = nn.Linear(config.widths[-1], dim)
         self.token_pos_embed = nn.Parameter(0.02 * torch.randn(config.token_side ** 2, dim))
@@ -111,29 +129,32 @@ class Trans3DHead(nn.Module):
         if config.pool == 'spatial':
             summary = 2 * dim
             self.pool = SpatialPool(config.widths[-1], config.token_side, dim // 4, summary)
-        self.content_projection = nn.Linear(summary, (LANDMARK_QUERIES + parameters) * dim)
-        self.query_pos_embed = nn.Parameter(0.02 * torch.randn(LANDMARK_QUERIES + parameters, dim))
-        self.reference_projection = nn.Linear(2, dim)
+        self.content_projection = (
+            LowRankContent(summary, queries, dim, config.content_rank) if config.content_rank
+            else nn.Linear(summary, queries * dim))
+        self.query_pos_embed = nn.Parameter(0.02 * torch.randn(queries, dim))
+        self.reference_projection = nn.Linear(2 * per_point, dim)
         if config.two_branches:
-            self.landmark_decoder = self._decoder(LANDMARK_FAMILIES)
-            self.parameter_decoder = self._decoder(self.layout.families)
+            self.landmark_decoder = self._decoder(points)
+            self.parameter_decoder = self._decoder(parameters)
         else:
-            self.landmark_decoder = self._decoder(LANDMARK_FAMILIES + self.layout.families)
+            self.landmark_decoder = self._decoder(points + parameters)
             self.parameter_decoder = nn.ModuleList()
         self.point_residuals = nn.ModuleList(
-            _ResidualHead(LANDMARK_QUERIES, dim, 2) for _ in range(config.decoder_layers))
+            ResidualHead(self.point_queries, dim, 2 * per_point)
+            for _ in range(config.decoder_layers))
         self.parameter_residuals = nn.ModuleList(
-            _ResidualHead(parameters, dim, 1) for _ in range(config.decoder_layers))
-        self.point_log_scale = QueryLinear(LANDMARK_QUERIES, dim, 1)
+            ResidualHead(len(sizes), dim, max(sizes)) for _ in range(config.decoder_layers))
+        self.point_log_scale = QueryLinear(self.point_queries, dim, per_point)
         nn.init.zeros_(self.point_log_scale.weight)
         nn.init.constant_(self.point_log_scale.bias, -3.0)
         self.score_head = FeedForward(config.widths[-1], dim)
         self.score_output = nn.Linear(config.widths[-1], 1)
 
-        self.register_buffer('mean_points', torch.zeros(LANDMARK_QUERIES, 2))
+        self.register_buffer('mean_points', torch.zeros(POINT_COUNT, 2))
         facing = torch.tensor(FACING_CAMERA[:, :2].T.flatten(), dtype=torch.float32,
                               device=self.mean_points.device)
-        mean = torch.zeros(parameters)
+        mean = torch.zeros(self.layout.count)
         mean[:6] = facing
         self.register_buffer('mean_parameters', mean)
 
@@ -187,12 +208,14 @@ class Trans3DHead(nn.Module):
         score = self.head_score(pooled)
 
         if self.config.two_branches:
-            parameters = self._estimate_parameters(content[:, LANDMARK_QUERIES:], tokens)
+            parameters = self._estimate_parameters(content[:, self.point_queries:], tokens)
             reference = self._reference(parameters[-1])
-            points, hidden = self._estimate_points(content[:, :LANDMARK_QUERIES], tokens, reference)
+            points, hidden = self._estimate_points(
+                content[:, :self.point_queries], tokens, reference)
         else:
             points, parameters, hidden = self._estimate_jointly(content, tokens)
-        scale = self.point_log_scale(hidden).squeeze(-1).clamp(-8.0, 2.0).exp() + MINIMUM_SCALE
+        log_scale = self._of_points(self.point_log_scale(hidden)).squeeze(-1)
+        scale = log_scale.clamp(-8.0, 2.0).exp() + MINIMUM_SCALE
         return LayerOutputs(points, parameters, scale, score)
 
     def pooled(self, crops: torch.Tensor) -> torch.Tensor:
@@ -209,27 +232,45 @@ class Trans3DHead(nn.Module):
         with torch.autocast(centred.device.type, torch.bfloat16):
             return self.backbone(centred).float()
 
+    def _of_points(self, outputs: torch.Tensor) -> torch.Tensor:
+        return points_of_queries(outputs, self.contour_count)
+
+    def _of_parameters(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.flatten(1)[:, self.parameter_indices]
+
+    def _embedded(self, points: torch.Tensor) -> torch.Tensor:
+        """Return the embedding (B, N, d) of estimated points (B, 85, 2), by landmark query."""
+        if self.contour_count:
+            landmarks, contour = points[:, :COUNT], points[:, COUNT:]
+            # Landmarks without a contour point of their own stand for it.
+            second = torch.cat([contour, landmarks[:, JAW_COUNT:]], dim=1)
+            points = torch.cat([landmarks, second], dim=-1)
+        return self.reference_projection(points)
+
     def _estimate_parameters(
         self, queries: torch.Tensor, tokens: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        position = self.query_pos_embed[LANDMARK_QUERIES:]
+        position = self.query_pos_embed[self.point_queries:]
         start = self.mean_parameters.expand(queries.shape[0], -1)
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.parameter_decoder, self.parameter_residuals, strict=True):
             queries = layer(queries, position, tokens, self.token_pos_embed)
             before = estimates[-1] if estimates and self.config.marr else start
-            estimates.append(before + residual(queries).squeeze(-1))
+            estimates.append(before + self._of_parameters(residual(queries)))
         return tuple(estimates)
 
     def _estimate_points(
         self, queries: torch.Tensor, tokens: torch.Tensor, reference: torch.Tensor,
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        position = self.query_pos_embed[:LANDMARK_QUERIES] + self.reference_projection(reference)
+        learned = self.query_pos_embed[:self.point_queries]
+        position = learned + self._embedded(reference)
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.landmark_decoder, self.point_residuals, strict=True):
+            if estimates and self.config.embed_estimates:
+                position = learned + self._embedded(estimates[-1].detach())
             queries = layer(queries, position, tokens, self.token_pos_embed)
             before = estimates[-1] if estimates and self.config.marr else reference
-            estimates.append(before + residual(queries))
+            estimates.append(before + self._of_points(residual(queries)))
         return tuple(estimates), queries
 
     def _estimate_jointly(
@@ -239,16 +280,22 @@ class Trans3DHead(nn.Module):
         points: list[torch.Tensor] = []
         parameters: list[torch.Tensor] = []
         start = self.mean_parameters.expand(queries.shape[0], -1)
+        count = self.point_queries
+        position: torch.Tensor = self.query_pos_embed
         for layer, point_residual, parameter_residual in zip(
                 self.landmark_decoder, self.point_residuals, self.parameter_residuals,
                 strict=True):
-            queries = layer(queries, self.query_pos_embed, tokens, self.token_pos_embed)
+            if self.config.embed_estimates:
+                estimate = points[-1].detach() if points else self._reference(start)
+                position = torch.cat([
+                    self.query_pos_embed[:count] + self._embedded(estimate),
+                    self.query_pos_embed[count:].expand(len(estimate), -1, -1)], dim=1)
+            queries = layer(queries, position, tokens, self.token_pos_embed)
             before = parameters[-1] if parameters and self.config.marr else start
-            parameters.append(
-                before + parameter_residual(queries[:, LANDMARK_QUERIES:]).squeeze(-1))
+            parameters.append(before + self._of_parameters(parameter_residual(queries[:, count:])))
             before = points[-1] if points and self.config.marr else self._reference(parameters[-1])
-            points.append(before + point_residual(queries[:, :LANDMARK_QUERIES]))
-        return tuple(points), tuple(parameters), queries[:, :LANDMARK_QUERIES]
+            points.append(before + self._of_points(point_residual(queries[:, :count])))
+        return tuple(points), tuple(parameters), queries[:, :count]
 
     def _reference(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return the reference points (B, 85, 2): the mean face, posed if so configured."""
@@ -266,16 +313,3 @@ class Trans3DHead(nn.Module):
             head.mean[head.landmark_indices].expand(parameters.shape[0], -1, -1), contour], dim=1)
         return weak_perspective(posed, rotation, family['log_scale'].squeeze(-1),
                                 family['translation'])
-
-
-class _ResidualHead(nn.Module):
-    """A shared hidden layer, then a separate output layer for every query, initially zero."""
-
-    def __init__(self, num_queries: int, dim: int, out_features: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(dim, dim)
-        self.output = QueryLinear(num_queries, dim, out_features)
-        nn.init.zeros_(self.output.weight)
-
-    def forward(self, queries: torch.Tensor) -> torch.Tensor:
-        return self.output(torch.relu(self.hidden(queries)))

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 import torch
 
-LANDMARK_FAMILIES = (('jaw', 17), ('brows', 10), ('nose', 9), ('eyes', 12), ('mouth', 20),
-                     ('contour', 17))
+POINT_FAMILIES = (('jaw', 17), ('brows', 10), ('nose', 9), ('eyes', 12), ('mouth', 20),
+                  ('contour', 17))
 """Names and sizes: the 68 landmarks in iBUG order, then the jaw on the visible contour."""
 
-LANDMARK_QUERIES = sum(count for _, count in LANDMARK_FAMILIES)
-"""Number of queries of the landmark branch."""
+POINT_COUNT = sum(count for _, count in POINT_FAMILIES)
+"""Number of points that the network answers."""
+
+SHAPES_PER_QUERY = 10
+EXPRESSIONS_PER_QUERY = 6
 
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """The order of the head parameters, each of which has a query, in a vector."""
+    """The order of the head parameters in a vector."""
 
     shapes: int
     """Number of identity coefficients."""
@@ -34,6 +37,14 @@ class ParameterLayout:
         """Number of parameters."""
         return sum(count for _, count in self.families)
 
+    @property
+    def groups(self) -> tuple[tuple[str, int], ...]:
+        """Family and number of parameters of each query where queries answer groups, in order."""
+        return (('rotation', 6), ('placement', 3),
+                *(('shape', size) for size in _chunks(self.shapes, SHAPES_PER_QUERY)),
+                *(('expression', size)
+                  for size in _chunks(self.expressions, EXPRESSIONS_PER_QUERY)))
+
     def split(self, parameters: torch.Tensor) -> dict[str, torch.Tensor]:
         """Split (..., count) into a tensor (..., n) for each family."""
         names, counts = zip(*self.families, strict=True)
@@ -43,3 +54,8 @@ class ParameterLayout:
 def family_index(families: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
     """Return the index of the family of each query."""
     return tuple(i for i, (_, count) in enumerate(families) for _ in range(count))
+
+
+def _chunks(count: int, size: int) -> tuple[int, ...]:
+    full, rest = divmod(count, size)
+    return (size,) * full + ((rest,) if rest else ())

@@ -12,7 +12,7 @@ from trans3dhead_ros.network.attention import Attention, QueryAwareMemory
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_ros.network.queries import LANDMARK_QUERIES, ParameterLayout
+from trans3dhead_ros.network.queries import POINT_COUNT, ParameterLayout
 
 SMALL = NetworkConfig(input_size=32, widths=(8, 8, 8, 16), blocks=(1, 1, 1), dim=16, num_heads=2,
                       ffn_dim=32)
@@ -66,6 +66,7 @@ def test_memory_applied_after_attention_equals_a_memory_per_query(heads):
     torch.manual_seed(0)
     dim, count = 16, 5
     memory = QueryAwareMemory('per_head', count, dim, heads, (0,) * count)
+    torch.nn.init.normal_(memory.linear.weight)
     torch.nn.init.normal_(memory.linear.bias)
     attention = Attention(dim, heads, memory)
     queries, tokens = torch.randn(2, count, dim), torch.randn(2, 9, dim)
@@ -78,10 +79,41 @@ def test_memory_applied_after_attention_equals_a_memory_per_query(heads):
 def test_every_query_has_its_own_memory():
     torch.manual_seed(0)
     memory = QueryAwareMemory('per_head', 2, 8, 2, (0, 0))
+    torch.nn.init.normal_(memory.linear.weight)
     attention = Attention(8, 2, memory)
     query = torch.randn(1, 1, 8).expand(1, 2, 8)
     first, second = attention(query, tokens := torch.randn(1, 6, 8), tokens)[0]
     assert not torch.allclose(first, second)
+
+
+def test_query_aware_memory_begins_as_plain_attention():
+    torch.manual_seed(0)
+    memory = QueryAwareMemory('per_head', 2, 8, 2, (0, 0))
+    attended = torch.rand(3, 2, 8)
+    assert torch.allclose(memory.before_projection(attended), attended)
+
+
+def test_grouped_queries_answer_every_parameter_once():
+    network = build(parameter_queries='grouped')
+    indices = network.parameter_indices.tolist()
+    assert len(set(indices)) == len(indices) == network.layout.count
+    with torch.no_grad():
+        # One query, that of the rotation: nothing else moves with it.
+        network.parameter_residuals[-1].output.bias[0] += 1.0
+    moved = network.forward_layers(crops()).parameters[-1] - network.mean_parameters
+    assert (moved[:, :6] == 1.0).all()
+    assert (moved[:, 6:] == 0.0).all()
+
+
+def test_jaw_queries_answer_the_contour_where_it_has_none_of_its_own():
+    network = build(contour_queries=False)
+    outputs = network.forward_layers(crops())
+    with torch.no_grad():
+        network.point_residuals[-1].output.bias[3] += torch.tensor([0.0, 0.0, 0.5, 0.25])
+    moved = network.forward_layers(crops()).points[-1] - outputs.points[-1]
+    assert torch.allclose(moved[:, 68 + 3], torch.tensor([0.5, 0.25]), atol=1e-6)
+    moved[:, 68 + 3] = 0.0
+    assert (moved == 0.0).all()
 
 
 def test_shapes_of_the_prediction():
@@ -109,7 +141,7 @@ def test_an_untrained_network_answers_with_the_posed_mean_head():
 
 def test_the_mean_reference_starts_at_the_average_points():
     network = build(reference='mean')
-    network.mean_points.copy_(torch.rand(LANDMARK_QUERIES, 2))
+    network.mean_points.copy_(torch.rand(POINT_COUNT, 2))
     assert torch.allclose(network(crops(1)).landmarks[0], network.mean_points[:68])
 
 
@@ -134,6 +166,10 @@ def test_layers_add_up_only_with_marr():
     {'qamem': 'none'}, {'qamem': 'full'}, {'qamem': 'family'}, {'marr': False},
     {'reference': 'mean'}, {'pool': 'mean'}, {'value_position': False},
     {'encoder_layers': 1}, {'decoder_layers': 1}, {'decoder_layers': 4},
+    {'parameter_queries': 'grouped'}, {'contour_queries': False}, {'content_rank': 2},
+    {'embed_estimates': True}, {'embed_estimates': True, 'two_branches': False},
+    {'parameter_queries': 'grouped', 'contour_queries': False, 'content_rank': 2,
+     'embed_estimates': True, 'two_branches': False},
     {'two_branches': False}, {'input_size': 64, 'stride': 32, 'widths': (8, 8, 8, 8, 16),
                               'blocks': (1, 1, 1, 1)}])
 def test_every_part_can_be_switched_and_trains(changes):
@@ -200,6 +236,8 @@ def test_parameter_layout_covers_every_parameter_once():
 @pytest.mark.parametrize('changes', [
     {'qamem': 'none'}, {'qamem': 'full'}, {'qamem': 'family'}, {'two_branches': False},
     {'encoder_layers': 1}, {'pool': 'mean'}, {'marr': False}, {'reference': 'mean'},
+    {'parameter_queries': 'grouped', 'contour_queries': False, 'content_rank': 2,
+     'embed_estimates': True, 'two_branches': False},
     {'stride': 32, 'widths': (8, 8, 8, 16, 16), 'blocks': (1, 1, 1, 1)}])
 def test_every_form_of_the_method_survives_its_checkpoint(changes, tmp_path):
     network = randomised(build(**changes))
