@@ -77,6 +77,7 @@ def test_the_scene_shows_the_head_in_front_of_the_camera():
     assert np.linalg.norm(right - origin) > 20
 
 
+@pytest.mark.train
 def test_the_picture_is_drawn(tmp_path: Path):
     pytest.importorskip('matplotlib')
     draw_frames(HeadRenderer.of(load_head_model()), tmp_path / 'frames.png')

@@ -7,7 +7,7 @@ from synthetic import small_head_model
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_training.synthesis.preview.head_renderer import (
     HeadRenderer,
     named_expression,
@@ -46,7 +46,6 @@ def test_an_unknown_expression_is_named():
         named_expression(model, {'wink': 1.0})
 
 
-@pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='needs the bundled checkpoint')
 def test_a_face_detector_finds_the_rendered_head():
     camera, place = Camera.from_fov((480, 360), 60), np.array([0.0, 0.0, 0.46])
     background = np.full((360, 480, 3), 120, np.uint8)

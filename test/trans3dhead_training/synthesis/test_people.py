@@ -26,6 +26,8 @@ from trans3dhead_training.synthesis.people.person import (
 from trans3dhead_training.synthesis.people.person_assets import PersonAssets
 from trans3dhead_training.synthesis.people.person_sampling import sample_person
 
+pytestmark = pytest.mark.train
+
 
 @pytest.fixture(scope='module')
 def wardrobe(people_cache) -> PersonAssets:

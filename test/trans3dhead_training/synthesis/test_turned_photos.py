@@ -12,7 +12,6 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import euler_from_rotation, mirrored, rotation_from_euler
 from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT, mirror_points
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import (
@@ -30,8 +29,7 @@ from trans3dhead_training.synthesis.turned_photos.turned_renderer import (
     turn_photograph,
 )
 
-pytestmark = pytest.mark.skipif(not bundled_checkpoint().is_file(),
-                                reason='needs the head model of the bundled checkpoint')
+pytestmark = pytest.mark.train
 
 SIDE, DISTANCE_M = 320, 12.0
 YAW = 14.0
