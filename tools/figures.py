@@ -46,14 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog='python -m tools.figures',
                             description=__doc__.split(': ', 1)[1])
     parser.add_argument('folder', nargs='?', type=Path, default=Path('docs'),
-                        help='where they go (default: %(default)s)')
+                        help='output folder (default: %(default)s)')
     parser.add_argument('--model', type=Path,
                         help='checkpoint whose head is rendered (default: the bundled one)')
     parser.add_argument('--data', type=Path,
                         help='folder of the data, for the people (default: TRANS3DHEAD_DATA)')
     parser.add_argument('--people', type=Path, default=Path('runs/people'),
-                        help='where prepared people are kept (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the people (default: %(default)s)')
+                        help='cache of the registered assets (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='seed of the people (default: %(default)s)')
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     from tools.frames_figure import draw_frames
@@ -76,13 +77,13 @@ def _write(path: Path, picture: Image) -> None:
 
 
 def head_sheet(renderer: 'HeadRenderer') -> Image:
-    """Return the head from several sides, with expressions, and as several people."""
+    """Return a sheet of the head from several sides, with expressions and other identities."""
     from trans3dhead_ros.geometry import rotation_from_euler
     from trans3dhead_training.core.contact_sheet import contact_sheet
     camera = Camera.from_fov(_TILE, _FOV_DEG)
     background = np.empty((_TILE[1], _TILE[0], 3), np.uint8)
     background[:] = np.linspace(235, 205, _TILE[1])[:, None, None]
-    # Turned about the middle of the head, which lies behind and below the sellion.
+    # The centre of the head, about which it is rotated, lies behind and below the sellion.
     middle = np.array([-0.085, 0.0, -0.025])
     rows = []
     for row in _TILES:
@@ -98,9 +99,14 @@ def head_sheet(renderer: 'HeadRenderer') -> Image:
 
 def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Image:
     """
-    Return synthetic people at every yaw, below each the same picture with its labels.
+    Return synthetic people at every yaw, each row followed by the same pictures with their labels.
 
-    :raises ValueError: for missing or damaged data.
+    :param data: folder of the data.
+    :param cache: folder of the registered assets.
+    :param model: checkpoint whose head model the labels are for, or None for the bundled one.
+    :param seed: of the people.
+    :return: (H, W, 3) BGR.
+    :raises UserError: data are missing or damaged.
     """
     from trans3dhead_ros.geometry import rotation_from_euler
     from trans3dhead_ros.network.checkpoint import load_head_model
@@ -125,7 +131,7 @@ def people_sheet(data: Path, cache: Path, model: Path | None, seed: int) -> Imag
 
 
 def _labelled(image: Image, truth: 'SyntheticHead') -> Image:
-    """Draw the 68 points, green where they are seen and red where hidden, and the contour."""
+    """Draw the 68 points, green if visible and red if hidden, and the jaw on the contour."""
     picture = image.copy()
     for x, y in truth.contour:
         _dot(picture, x, y, _CONTOUR)

@@ -1,4 +1,4 @@
-"""The picture of the docs with the frames and their axes, the TF tree and the signs of angles."""
+"""The figure of the frames and their axes, the TF tree and the signs of the angles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COLOURS = ('#d62828', '#2a9d3a', '#1d5fd1')
 _INK, _QUIET, _PAPER = '#222831', '#6b7280', '#fbfbfa'
 _AXIS = 0.14
-# Of the head, which is turned about it: behind and below the sellion.
+# The centre of the head, about which it is rotated: behind and below the sellion.
 _MIDDLE = np.array([-0.085, 0.0, -0.015])
 # The two heads of TF have numbers; the first one is drawn.
 _HEAD = 'tracked_head_1'
@@ -57,9 +57,12 @@ class View:
     @classmethod
     def towards(cls, camera: Camera, eye: Array, target: Array) -> View:
         """
-        Return the view from a point to another, with the scene's y (down) downwards.
+        Return the view from one point towards another; the scene's y axis points down.
 
-        :param eye, target: (3,) m in the scene, which is an optical frame.
+        :param camera: the camera.
+        :param eye: (3,) m, its position in the scene, which is an optical frame.
+        :param target: (3,) m, the point that it looks at.
+        :return: the view.
         """
         forward = (target - eye) / np.linalg.norm(target - eye)
         right = np.cross([0.0, 1.0, 0.0], forward)
@@ -68,27 +71,27 @@ class View:
         return cls(camera, rotation, -rotation @ eye)
 
     def pixels(self, points: Array) -> Array:
-        """Return the pixels (..., 2) of points (..., 3) m of the scene."""
+        """Project points (..., 3) m of the scene to pixels (..., 2)."""
         return self.camera.project(points @ self.rotation.T + self.translation)
 
     def pose(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
-        """Return a pose of the scene as this view has it."""
+        """Return a pose of the scene in the frame of this view."""
         return self.rotation @ rotation, self.rotation @ translation + self.translation
 
 
 def scene_view() -> View:
-    """Return the view of the scene, from behind the pictured camera and beside it."""
+    """Return the view of the scene from behind the depicted camera and beside it."""
     return View.towards(Camera.from_fov(_SCENE_TILE, _SCENE_FOV_DEG), _SCENE_FROM, _SCENE_AT)
 
 
 def sign_pose(euler_deg: tuple[float, float, float]) -> tuple[Array, Array]:
-    """Return the pose (3, 3), (3,) of a head in the pictures of the angles."""
+    """Return the pose (3, 3), (3,) of the head in the pictures of the angles."""
     rotation = rotation_from_euler(np.array(euler_deg))
     return rotation, np.array([0.0, 0.0, _TILE_DISTANCE]) - rotation @ _MIDDLE
 
 
 def draw_frames(renderer: HeadRenderer, path: Path) -> None:
-    """Write the picture as PNG."""
+    """Write the figure as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(16.0, 11.6), dpi=100, facecolor=_PAPER)
@@ -146,7 +149,7 @@ def _draw_image(axes: Axes, renderer: HeadRenderer) -> None:
 
 
 def _draw_tree(axes: Axes) -> None:
-    """Draw who sends which transform."""
+    """Draw the TF tree and who publishes each transform."""
     axes.set_xlim(0, 10)
     axes.set_ylim(0, 7.2)
     axes.axis('off')
@@ -191,21 +194,21 @@ def _pose() -> tuple[Array, Array]:
 
 
 def _photograph(renderer: HeadRenderer) -> Image:
-    """Return what the pictured camera sees."""
+    """Return the image of the depicted camera."""
     room = np.empty((_IMAGE_TILE[1], _IMAGE_TILE[0], 3), np.uint8)
     room[:] = np.linspace((176, 164, 150), (118, 108, 98), _IMAGE_TILE[1])[:, None]
     return renderer.render(room, Camera.from_fov(_IMAGE_TILE, _IMAGE_FOV_DEG), *_pose())
 
 
 def _plane_corners(camera: Camera) -> Array:
-    """Return the corners of the image, held in front of the camera: (4, 3) m, clockwise."""
+    """Return the corners (4, 3) m of the image in front of the camera, clockwise."""
     width, height = camera.size
     rays = camera.rays([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
     return _IMAGE_PLANE * np.column_stack([rays, np.ones(4)])
 
 
 def _with_plane(picture: Image, photograph: Image, corners: Array) -> Image:
-    """Lay the camera's image, half transparent, over the scene."""
+    """Blend the camera's image, half transparent, into the scene."""
     height, width = photograph.shape[:2]
     flat = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     warp = cv2.getPerspectiveTransform(flat, corners.astype(np.float32))
@@ -226,7 +229,7 @@ def _show(axes: Axes, picture: Image) -> None:
 
 
 def _draw_axes(axes: Axes, view: View, points: Array, names: tuple[str, str, str]) -> None:
-    """Draw a frame, (4, 3) m of its origin and the ends of its axes, the farthest axis first."""
+    """Draw a frame, given its origin and the ends of its axes (4, 3) m, the farthest axis first."""
     pixels = view.pixels(points)
     places: list[Array] = []
     depths = (points @ view.rotation.T + view.translation)[1:, 2]
@@ -235,7 +238,7 @@ def _draw_axes(axes: Axes, view: View, points: Array, names: tuple[str, str, str
         _arrow(axes, start, end, colour, 3)
         along = end - start
         length = np.linalg.norm(along)
-        # An axis that points at the viewer has no direction; its name goes below it.
+        # An axis towards the viewer has no direction in the picture; its name goes below it.
         place = end + (15 * along / length if length > 12 else np.array([0.0, 20.0]))
         if any(np.linalg.norm(place - other) < 18 for other in places):
             place = place + ((14.0, -8.0) if abs(along[0]) < abs(along[1]) else (0.0, -18.0))
@@ -258,6 +261,6 @@ def _label(axes: Axes, anchor: Array, offset: tuple[float, float], words: str, a
 
 
 def _halo() -> list:
-    """A pale rim that keeps letters readable on a picture."""
+    """Return a pale outline that keeps letters readable on a picture."""
     from matplotlib.patheffects import withStroke
     return [withStroke(linewidth=3.5, foreground='white', alpha=0.85)]

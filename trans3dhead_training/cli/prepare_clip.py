@@ -15,13 +15,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('folder', nargs='?', type=Path, default=Path('out/clip'),
-                        help='where the clip and its truth go (default: %(default)s)')
+                        help='output folder (default: %(default)s)')
     parser.add_argument('--data', type=Path,
                         help='folder of the data (default: TRANS3DHEAD_DATA)')
     parser.add_argument('--people', type=Path, default=Path('runs/people'),
-                        help='where prepared people are kept (default: %(default)s)')
+                        help='cache of the registered assets (default: %(default)s)')
     parser.add_argument('--model', type=Path,
-                        help='checkpoint whose head model is dressed (default: the bundled one)')
+                        help='checkpoint whose head model carries the glasses '
+                             '(default: the bundled one)')
 
 
 def run(options: Namespace) -> int:

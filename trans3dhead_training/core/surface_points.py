@@ -1,6 +1,4 @@
-"""
-Points on triangle meshes: closest points, interpolation, and the texels that a UV layout covers.
-"""
+"""Closest points on triangle meshes, interpolation, and texels covered by a UV layout."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope='module')
-def wardrobe(people_cache) -> PersonAssets:
+def assets(people_cache) -> PersonAssets:
     data('appearance', 'makehuman', 'base.obj')
     root = data('head_model', 'ict_facekit.npz').parent.parent
     return PersonAssets.load(root, people_cache)
 
 
 @pytest.fixture(scope='module')
-def people(wardrobe) -> list[Person]:
-    return [sample_person(wardrobe, np.random.default_rng(seed)) for seed in range(8)]
+def people(assets) -> list[Person]:
+    return [sample_person(assets, np.random.default_rng(seed)) for seed in range(8)]
 
 
 def expression(person: Person, **named: float) -> np.ndarray:
@@ -66,39 +66,39 @@ def test_a_damaged_head_is_named(tmp_path):
         PersonAssets.load(tmp_path, tmp_path / 'cache')
 
 
-def test_the_same_seed_gives_the_same_person(wardrobe):
-    first, second = (sample_person(wardrobe, np.random.default_rng(3)) for _ in range(2))
+def test_the_same_seed_gives_the_same_person(assets):
+    first, second = (sample_person(assets, np.random.default_rng(3)) for _ in range(2))
     assert first.description == second.description
     zero = np.zeros(len(first.expression_names))
     for a, b in zip(first.meshes(zero), second.meshes(zero), strict=True):
         assert torch.equal(a.vertices, b.vertices)
         assert torch.equal(a.texture, b.texture)
-    other = sample_person(wardrobe, np.random.default_rng(4))
+    other = sample_person(assets, np.random.default_rng(4))
     assert not np.array_equal(first.identity, other.identity)
 
 
-def test_a_cached_wardrobe_draws_the_same_person(wardrobe, tmp_path, monkeypatch):
+def test_cached_assets_give_the_same_person(assets, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
     module = 'trans3dhead_training.synthesis.people.person_assets'
-    monkeypatch.setattr(f'{module}.build_assets', lambda *_: wardrobe)
+    monkeypatch.setattr(f'{module}.build_assets', lambda *_: assets)
     PersonAssets.load(root, tmp_path)  # writes
     monkeypatch.setattr(f'{module}.build_assets', lambda *_: pytest.fail('the cache was not used'))
     again = PersonAssets.load(root, tmp_path)
     for seed in (0, 1):
-        persons = [sample_person(w, np.random.default_rng(seed)) for w in (wardrobe, again)]
+        persons = [sample_person(w, np.random.default_rng(seed)) for w in (assets, again)]
         meshes = [p.meshes(np.zeros(len(p.expression_names))) for p in persons]
         for a, b in zip(*meshes, strict=True):
             assert torch.equal(a.vertices, b.vertices)
             assert torch.equal(a.texture, b.texture)
 
 
-def test_a_damaged_cache_is_made_again(wardrobe, tmp_path, monkeypatch):
+def test_a_damaged_cache_is_made_again(assets, tmp_path, monkeypatch):
     root = data('head_model', 'ict_facekit.npz').parent.parent
     (tmp_path / 'person_assets.npz').write_bytes(b'PK half a file')
     monkeypatch.setattr(
-        'trans3dhead_training.synthesis.people.person_assets.build_assets', lambda *_: wardrobe
+        'trans3dhead_training.synthesis.people.person_assets.build_assets', lambda *_: assets
     )
-    assert PersonAssets.load(root, tmp_path) is wardrobe
+    assert PersonAssets.load(root, tmp_path) is assets
     assert (tmp_path / 'person_assets.npz').stat().st_size > 1e6
 
 
@@ -142,7 +142,7 @@ def test_head_vertices_lie_on_the_persons_skin(people):
         assert found.distance.max() < 0.002
 
 
-def test_hair_and_cloth_stay_at_the_head(people):
+def test_hair_and_clothes_stay_at_the_head(people):
     for person in people:
         meshes = person.meshes(np.zeros(len(person.expression_names)))
         skin = vertices(meshes, 'skin')
@@ -156,9 +156,9 @@ def test_hair_and_cloth_stay_at_the_head(people):
         assert tree.query(collar)[0].min() < 0.004
 
 
-def test_eyebrows_lie_above_the_eyes(wardrobe):
-    position = wardrobe.uv_maps.position
-    for opacity in wardrobe.brows:
+def test_eyebrows_lie_above_the_eyes(assets):
+    position = assets.uv_maps.position
+    for opacity in assets.brows:
         weight = opacity.astype(float)
         assert weight.sum() > 1e4
         middle = (position * weight[..., None]).sum((0, 1)) / weight.sum()
@@ -206,11 +206,11 @@ def frontal(side: float, turned_deg: float = 0.0) -> PortraitFit:
                        np.array([0.0, -0.4]), np.array([160.0, 160.0]), side)
 
 
-def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
-    base, skin = wardrobe.skins[3], wardrobe.parts['skin']
+def test_a_portrait_gives_its_detail_and_the_base_its_tone(assets, texels):
+    base, skin = assets.skins[3], assets.parts['skin']
     picture = np.full((320, 320, 3), 90, np.uint8)
     picture[:, 170:175] = 60  # a line down one cheek
-    result = bake_portrait_texture(picture, frontal(180), base, skin, texels, wardrobe.uv_maps)
+    result = bake_portrait_texture(picture, frontal(180), base, skin, texels, assets.uv_maps)
     assert np.array_equal(result[:, 512:], base[:, 512:])  # nobody saw the back of the head
     change = np.abs(result.astype(int) - base).max(-1)
     assert change[150:330, 130:382].max() > 20
@@ -220,17 +220,17 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(wardrobe, texels):
 
 @pytest.mark.parametrize(('fit', 'why'), [
     (frontal(60), '60 px'), (frontal(180, 40), 'turned away')])
-def test_unsuitable_portraits_are_refused(wardrobe, texels, fit, why):
+def test_unsuitable_portraits_are_refused(assets, texels, fit, why):
     with pytest.raises(ValueError, match=why):
-        bake_portrait_texture(np.zeros((320, 320, 3), np.uint8), fit, wardrobe.skins[0],
-                           wardrobe.parts['skin'], texels, wardrobe.uv_maps)
+        bake_portrait_texture(np.zeros((320, 320, 3), np.uint8), fit, assets.skins[0],
+                           assets.parts['skin'], texels, assets.uv_maps)
 
 
-def test_damaged_portrait_fits_are_named(wardrobe, texels, tmp_path):
+def test_damaged_portrait_fits_are_named(assets, texels, tmp_path):
     (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
     with pytest.raises(ValueError, match='fits.npz is damaged'):
-        load_portrait_textures(tmp_path, tmp_path / 'fits.npz', wardrobe.skins, wardrobe.skin_means,
-                       wardrobe.parts['skin'], texels, wardrobe.uv_maps)
+        load_portrait_textures(tmp_path, tmp_path / 'fits.npz', assets.skins, assets.skin_means,
+                       assets.parts['skin'], texels, assets.uv_maps)
 
 
 def test_wrong_shapes_are_named(people):

@@ -15,17 +15,17 @@ from trans3dhead_training.synthesis.people.person import (
 )
 
 
-def test_worn_things_follow_a_shift_and_stay_outside():
+def test_bound_vertices_follow_the_skin_and_stay_outside():
     skin = np.stack([*np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)),
                      np.zeros((9, 9))], -1).reshape(-1, 3).astype(np.float32)
-    worn = bind_to_skin(np.array([[0.5, 0.5, 0.01]]), skin)
-    assert np.allclose(worn.deformed(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
+    binding = bind_to_skin(np.array([[0.5, 0.5, 0.01]]), skin)
+    assert np.allclose(binding.deformed(np.full_like(skin, 0.2)), [[0.7, 0.7, 0.21]], atol=1e-6)
     normals = np.tile(np.float32([0, 0, 1]), (len(skin), 1))
     sunk = np.float32([[0.5, 0.5, -0.01]])
-    assert push_outside_skin(sunk, worn, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
+    assert push_outside_skin(sunk, binding, skin, normals, 0.003)[0, 2] == pytest.approx(0.003)
 
 
-def test_bumps_leave_the_sellion_in_place():
+def test_the_displacement_leaves_the_sellion_in_place():
     asymmetry = SmoothDisplacement(
         np.array([[0.01, 0, 0]]), np.array([0.03]), np.array([[0.001, 0, 0]])
     )

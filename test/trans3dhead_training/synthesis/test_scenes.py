@@ -90,15 +90,16 @@ def assets(model):
                   OccluderPlacement.of(model), HeadLabeller.of(model))
 
 
-def picture_of(assets, euler_deg, wear=None, expression=None, size=256, distance=0.9, seed=3):
+def picture_of(assets, euler_deg, occluders=None, expression=None, size=256, distance=0.9, seed=3):
     """Return the rendering, its truth and the head's vertices of the mean head before a camera."""
     model = assets.labeller.model
     expression = np.zeros(model.expression_count) if expression is None else expression
     person = Mannequin(model, np.zeros(100))
     vertices = person.head_vertices(expression).astype(np.float64)
     meshes = person.meshes(expression)
-    if wear is not None:
-        meshes = assets.occluders.add_occluders(np.random.default_rng(seed), meshes, vertices, wear)
+    if occluders is not None:
+        meshes = assets.occluders.add_occluders(
+            np.random.default_rng(seed), meshes, vertices, occluders)
     rotation = rotation_from_euler(np.array(euler_deg, float))
     translation = np.array([0.0, 0.0, distance]) - rotation @ [-0.085, 0, -0.03]
     focal = 2.6 * size * distance
@@ -148,7 +149,7 @@ def test_the_far_eye_of_a_profile_and_the_face_of_a_back_view_are_hidden(assets)
     assert front.visible[17:].all()
 
 
-def test_wear_hides_points_and_leaves_labels(assets):
+def test_occluders_hide_points_and_leave_labels(assets):
     _, bare, _ = picture_of(assets, (10, 0, 0))
     _, masked, _ = picture_of(assets, (10, 0, 0), only_occluders(mask=1.0))
     assert bare.visible[MOUTH].all() and not masked.visible[MOUTH].any()

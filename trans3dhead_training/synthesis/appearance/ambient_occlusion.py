@@ -32,18 +32,18 @@ def ambient_visibility(
     scale = 0.5 * (PIXELS - 3) / reach
     for towards in fibonacci_sphere(DIRECTIONS):
         frame = _frame(towards)
-        placed, asked = (occluders - middle) @ frame.T, (vertices - middle) @ frame.T
-        pixels = placed[:, :2] * [scale, -scale] + PIXELS / 2
-        fragments = rasterize(pixels, 2 * reach - placed[:, 2], triangles, (PIXELS, PIXELS))
+        rotated, queries = (occluders - middle) @ frame.T, (vertices - middle) @ frame.T
+        pixels = rotated[:, :2] * [scale, -scale] + PIXELS / 2
+        fragments = rasterize(pixels, 2 * reach - rotated[:, 2], triangles, (PIXELS, PIXELS))
         nearest = np.full(PIXELS * PIXELS, -np.inf)
         nearest[fragments.pixel] = fragments.interpolate(
-            placed[:, 2:].astype(np.float32), triangles)[:, 0]
-        at = np.clip(np.round(asked[:, :2] * [scale, -scale] + PIXELS / 2).astype(int), 0,
+            rotated[:, 2:].astype(np.float32), triangles)[:, 0]
+        at = np.clip(np.round(queries[:, :2] * [scale, -scale] + PIXELS / 2).astype(int), 0,
                      PIXELS - 1)
         weight = np.maximum(normals @ towards, 0)
         # A slanted surface must not occlude its own neighbourhood within a pixel.
         slack = TOLERANCE_M + 0.7 / scale * np.sqrt(1 - weight ** 2) / np.maximum(weight, 0.15)
-        free = asked[:, 2] > nearest[at[:, 1] * PIXELS + at[:, 0]] - slack
+        free = queries[:, 2] > nearest[at[:, 1] * PIXELS + at[:, 0]] - slack
         visible += weight * free
         total += weight
     share = visible / np.maximum(total, 1e-9)

@@ -36,8 +36,8 @@ def eyebrow_opacity(folder: Path, face_kit: FaceKit, body: MakeHumanBody) -> NDA
     name = folder.name
     mesh = read_obj(folder / f'{name}.obj')
     opacity = read_rgba(folder / f'{name}.png')[..., 3]
-    placed = body.to_head_frame_rigid(read_mhclo_vertices(folder / f'{name}.mhclo', body.base))
-    found = body.closest_surface_points(placed)
+    eyebrow = body.to_head_frame_rigid(read_mhclo_vertices(folder / f'{name}.mhclo', body.base))
+    found = body.closest_surface_points(eyebrow)
     on_head = found.interpolate(body.bent, body.triangles)
     skin = face_kit.parts['skin']
     face = skin.uv[..., 0].mean(1) < 0.5

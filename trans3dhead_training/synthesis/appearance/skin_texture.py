@@ -146,13 +146,13 @@ def paint_skin_texture(
     return cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in skin])
 
 
-def _tone_table(mean: Array, wanted: Array, contrast: float) -> NDArray[np.uint8]:
+def _tone_table(mean: Array, target: Array, contrast: float) -> NDArray[np.uint8]:
     """Return the (1, 256, 3) table that maps a mean colour to another, detail as a ratio."""
     level = (np.arange(256) / 255.0) ** 2.2
     table = np.empty((1, 256, 3), np.uint8)
     for i in range(3):
-        middle, goal = (mean[i] / 255) ** 2.2, (wanted[i] / 255) ** 2.2
-        moved = goal * (np.maximum(level, 1e-4) / middle) ** contrast
+        middle, target_level = (mean[i] / 255) ** 2.2, (target[i] / 255) ** 2.2
+        moved = target_level * (np.maximum(level, 1e-4) / middle) ** contrast
         moved = np.where(moved > 0.75, 0.75 + 0.22 * np.tanh((moved - 0.75) / 0.22), moved)
         table[0, :, i] = np.clip(255 * moved ** (1 / 2.2), 0, 255)
     return table
@@ -177,9 +177,9 @@ def _blend(
     """Blend planes (3, 512, 1024) towards a colour, by an amount (512, 1024) times a strength."""
     here = _window(amount)
     weight = amount[here] * np.float32(strength)
-    for plane, goal in zip(skin, colour, strict=True):
+    for plane, level in zip(skin, colour, strict=True):
         part = plane[here]
-        part += (np.float32(goal) - part) * weight
+        part += (np.float32(level) - part) * weight
 
 
 def _tint(
@@ -190,9 +190,9 @@ def _tint(
     weight = mask[here] * np.float32(strength)
     grey = skin[(slice(None), *here)].mean(0)
     grey /= max(float((grey * weight).sum() / max(float(weight.sum()), 1e-6)), 1.0)
-    for plane, goal in zip(skin, colour, strict=True):
+    for plane, level in zip(skin, colour, strict=True):
         part = plane[here]
-        part += (np.float32(goal) * grey - part) * weight
+        part += (np.float32(level) * grey - part) * weight
 
 
 def _moles(skin: Float32Array, count: int, generator: np.random.Generator) -> None:

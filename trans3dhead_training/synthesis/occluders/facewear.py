@@ -52,7 +52,7 @@ def sample_glasses(
         flat = rim * [side, 1] + [eye[1] + side * (outwards - 0.002), eye[2] - 0.06 * height]
         rims.append(flat)
     distance = _clear_distance(np.concatenate(rims), vertices, landmarks[27, 0])
-    placed = [np.column_stack([distance - _CURVE * flat[:, 0] ** 2, flat]) for flat in rims]
+    curved_rims = [np.column_stack([distance - _CURVE * flat[:, 0] ** 2, flat]) for flat in rims]
 
     colour = primitives.sample_colour(generator) * (0.35 if generator.random() < 0.6 else 1.0)
     material = _METAL if generator.random() < 0.4 else primitives.PLASTIC
@@ -60,17 +60,17 @@ def sample_glasses(
     texture = primitives.plain_texture(colour)
     meshes = []
     if generator.random() < 0.88:
-        for points in placed:
+        for points in curved_rims:
             closed = np.concatenate([points, points[:2]])
             meshes.append(primitives.tube_mesh(closed, thick, texture, material, 'glasses', 6))
-    inner = [points[np.argmin(np.abs(points[:, 1]))] for points in placed]
+    inner = [points[np.argmin(np.abs(points[:, 1]))] for points in curved_rims]
     arch = (inner[0] + inner[1]) / 2 + [0.002, 0.0, 0.003]
     meshes.append(
         primitives.tube_mesh(
             np.stack([inner[0], arch, inner[1]]), max(thick, 0.001), texture, material, 'glasses', 6
         )
     )
-    for points, side, ear in zip(placed, (-1.0, 1.0), landmarks[[0, 16]], strict=True):
+    for points, side, ear in zip(curved_rims, (-1.0, 1.0), landmarks[[0, 16]], strict=True):
         hinge = points[np.argmax(side * points[:, 1] + 0.4 * points[:, 2])]
         ear_y = side * max(abs(ear[1]) + 0.003, abs(hinge[1]) + 0.002)
         corner = hinge + np.array([-0.008, side * 0.004, 0.0])
@@ -91,7 +91,7 @@ def sample_glasses(
         )
     lens = _lens(generator, dark)
     if lens is not None:
-        meshes += [primitives.fan_mesh(points, lens, _GLASS, 'lens') for points in placed]
+        meshes += [primitives.fan_mesh(points, lens, _GLASS, 'lens') for points in curved_rims]
     return meshes
 
 
@@ -156,10 +156,10 @@ def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array
     # Dilated, to clear lips and nose between grid points.
     radius = cv2.dilate(radius, np.ones((3, 3)))
     taut = np.maximum(cv2.GaussianBlur(radius, (0, 0), 2.2), radius) + 0.0025
-    drawn = sample_map(taut.astype(np.float64), elevation, azimuth)
+    radii = sample_map(taut.astype(np.float64), elevation, azimuth)
     # Cloth spans hollows, so it does not come nearer than its smoothed surface.
-    drawn = np.maximum(drawn, cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 2.0))
-    points = MOUTH_CENTRE + drawn[..., None] * direction_vector(elevation, azimuth)
+    radii = np.maximum(radii, cv2.GaussianBlur(radii.astype(np.float32), (0, 0), 2.0))
+    points = MOUTH_CENTRE + radii[..., None] * direction_vector(elevation, azimuth)
     if generator.random() < 0.65:
         base = ((205, 225, 238), (240, 240, 240), (35, 36, 40), (180, 214, 205))[
             generator.integers(4)]

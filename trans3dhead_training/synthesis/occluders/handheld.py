@@ -211,6 +211,6 @@ def _blob(generator: np.random.Generator, landmarks: Array) -> Mesh:
         half[:, None] * turn,
         primitives.sample_fabric_texture(generator),
         primitives.PLASTIC,
-        'thing',
+        'blob',
         10,
     )

@@ -141,11 +141,11 @@ def _render_batch(
         atlas = TextureAtlas.of(
             [mesh.texture for mesh in batch.meshes], _mip_levels(batch, corners)
         )
-        solid, veil = visible_layers(batch, corners, atlas, grid)
+        solid, cutout = visible_layers(batch, corners, atlas, grid)
         covered, index = solid.sample, solid.index
-        if veil is not None:
-            covered = torch.cat([covered, veil.sample])
-            index = torch.cat([index, veil.index])
+        if cutout is not None:
+            covered = torch.cat([covered, cutout.sample])
+            index = torch.cat([index, cutout.index])
         colour, mesh, z = _shade_samples(
             scenes, batch, corners, atlas, K, grid, covered, index, shadow
         )
@@ -157,15 +157,15 @@ def _render_batch(
         light[3].scatter_(0, place, 1.0)
         part.scatter_(0, place, which[:first])
         depth.scatter_(0, place, z[:first])
-        if veil is not None:
-            place = veil.sample.long()
+        if cutout is not None:
+            place = cutout.sample.long()
             over = torch.cat([colour[:, first:], torch.ones_like(z[None, first:])])
             for i in range(4):
                 behind = light[i].index_select(0, place)
-                light[i].scatter_(0, place, behind + (over[i] - behind) * veil.alpha)
-            thick = veil.alpha >= 0.5
-            part.scatter_(0, place[thick], which[first:][thick])
-            depth.scatter_(0, place[thick], z[first:][thick])
+                light[i].scatter_(0, place, behind + (over[i] - behind) * cutout.alpha)
+            mostly_opaque = cutout.alpha >= 0.5
+            part.scatter_(0, place[mostly_opaque], which[first:][mostly_opaque])
+            depth.scatter_(0, place[mostly_opaque], z[first:][mostly_opaque])
     light = grid.resolve(light)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     return Rendering(
@@ -185,8 +185,8 @@ def _project(batch: MeshBatch, K: torch.Tensor, grid: SampleGrid) -> ScreenTrian
         (K[1, 1] * y + K[1, 2]) * grid.down + grid.first[1],
         inverse,
     ])
-    drawn = torch.ones(len(batch.meshes), dtype=torch.bool, device=x.device)
-    return cull_triangles(batch, screen, grid, drawn, perspective=True)
+    mesh_mask = torch.ones(len(batch.meshes), dtype=torch.bool, device=x.device)
+    return cull_triangles(batch, screen, grid, mesh_mask, perspective=True)
 
 
 def _shade_samples(

@@ -62,7 +62,11 @@ class Fragments:
 
 
 def cull_triangles(
-    batch: MeshBatch, screen: torch.Tensor, grid: SampleGrid, drawn: torch.Tensor, perspective: bool
+    batch: MeshBatch,
+    screen: torch.Tensor,
+    grid: SampleGrid,
+    mesh_mask: torch.Tensor,
+    perspective: bool,
 ) -> ScreenTriangles:
     """
     Return the triangles in screen space that face the viewer or are two-sided.
@@ -70,7 +74,7 @@ def cull_triangles(
     :param batch: the meshes.
     :param screen: (3, V) x, y in samples, and height; triangles with a NaN are skipped.
     :param grid: the samples.
-    :param drawn: (M,) bool, meshes to draw.
+    :param mesh_mask: (M,) bool, meshes to draw.
     :param perspective: whether height is 1 / z.
     :return: the triangles, opaque ones first.
     """
@@ -82,7 +86,7 @@ def cull_triangles(
     if any(mesh.material.two_sided for mesh in batch.meshes):
         two_sided = batch.material_values('two_sided').index_select(0, batch.triangle_mesh)
         seen |= two_sided & (area > 0)
-    seen &= drawn.index_select(0, batch.triangle_mesh)
+    seen &= mesh_mask.index_select(0, batch.triangle_mesh)
     if any(mesh.material.cutout for mesh in batch.meshes):
         cutout = batch.material_values('cutout').index_select(0, batch.triangle_mesh)
         solid = nonzero_indices(seen & ~cutout)

@@ -31,14 +31,16 @@ def sample_background(
                                    p=[0.35, 0.35, 0.3])
     # Half the resolution is enough for what is blurred.
     step = 2 if blur > 2.0 * unit else 1
-    drawn = (-(-size[0] // step), -(-size[1] // step))
+    working_size = (-(-size[0] // step), -(-size[1] // step))
     if kind == 'panorama':
         # With the exposure of the head the sky would often be plain white.
         gain = light.gain * np.exp(generator.normal(-0.3, 0.4))
-        linear = gain * light.environment.view(light.panorama_to_camera, drawn,
+        linear = gain * light.environment.view(light.panorama_to_camera, working_size,
                                                generator.uniform(25, 95))
     else:
-        linear = {'wall': _wall, 'clutter': _clutter, 'noise': _noise}[kind](generator, drawn)
+        linear = {'wall': _wall, 'clutter': _clutter, 'noise': _noise}[kind](
+            generator, working_size
+        )
         linear = linear * (generator.uniform(0.25, 0.7) if light.kind == 'low' else 1.0)
     image = encode_srgb(torch.from_numpy(linear.astype(np.float32))).numpy()
     if blur > 0.3:

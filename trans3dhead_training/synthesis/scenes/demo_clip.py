@@ -126,7 +126,7 @@ def write_clip(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / bundled_clip().name
     truth = clip_truth(seconds)
-    cast = [_animate(assets, actor) for actor in ACTORS]
+    animations = [_animate(assets, actor) for actor in ACTORS]
     backdrop, lighting = _backdrop(assets)
     intrinsics = torch.tensor(truth.intrinsics, dtype=torch.float32)
     noise = np.random.default_rng(0)
@@ -136,10 +136,10 @@ def write_clip(
     try:
         for index in progress(range(len(truth.rotation))):
             meshes: list[Mesh] = []
-            for number, (actor, perform) in enumerate(zip(ACTORS, cast, strict=True)):
+            for number, (actor, meshes_at) in enumerate(zip(ACTORS, animations, strict=True)):
                 rotation = truth.rotation[index, number]
                 body = limit_neck_rotation(rotation.T @ actor.body(index / FPS))
-                meshes += transform_meshes(perform(index / FPS, body), rotation,
+                meshes += transform_meshes(meshes_at(index / FPS, body), rotation,
                                  truth.translation[index, number])
             picture = render([Scene(tuple(meshes), intrinsics, lighting, backdrop)]).image[0]
             image = np.ascontiguousarray(picture.numpy()[..., ::-1])
@@ -154,16 +154,16 @@ def _animate(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tupl
     """Return a function of time (s) and torso rotation that gives an actor's meshes, head frame."""
     person = assets.sample_person(np.random.default_rng(actor.seed))
     names = assets.labeller.model.expression_names
-    wear = only_occluders(glasses=1.0 if actor.glasses else 0.0)
+    occluders = only_occluders(glasses=1.0 if actor.glasses else 0.0)
 
-    def perform(seconds: float, body: Array) -> tuple[Mesh, ...]:
+    def meshes_at(seconds: float, body: Array) -> tuple[Mesh, ...]:
         face = actor.face(seconds, names)
         # The same seed in every frame gives the same glasses, fitted to the moving face.
         return assets.occluders.add_occluders(np.random.default_rng(actor.seed),
                                  person.meshes(face, body_rotation=body),
-                                 person.head_vertices(face).astype(np.float64), wear)
+                                 person.head_vertices(face).astype(np.float64), occluders)
 
-    return perform
+    return meshes_at
 
 
 def _backdrop(assets: SceneAssets) -> tuple[torch.Tensor, Lighting]:

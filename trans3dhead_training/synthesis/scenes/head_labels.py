@@ -187,7 +187,7 @@ class HeadLabeller:
         box = np.concatenate([points.min(0), points.max(0)])
         apparent = apparent_rotation(rotation, box, intrinsics)
         # Rotation fixed, least squares over the face.
-        scale, placed = fit_weak_perspective(
+        scale, image_translation = fit_weak_perspective(
             self.model_vertices(shape, expression)[self.face] @ apparent[:2].T, pixels[self.face])
         log_scale = float(np.log(scale))
         local_depth = np.exp(log_scale) * (vertices @ apparent.T)[:, 2]
@@ -196,7 +196,7 @@ class HeadLabeller:
             visible = visible_points(points, camera[indices, 2], depth, cover)
         return SyntheticHead(
             box=box, rotation_camera=rotation, translation_camera=translation, rotation=apparent,
-            translation=placed, log_scale=log_scale,
+            translation=image_translation, log_scale=log_scale,
             landmarks=np.column_stack([points, local_depth[indices]]),
             contour=self.curves.select(camera, pixels, apparent), visible=visible,
             shape=shape, expression=expression,

@@ -84,12 +84,12 @@ def sample_light(
         directions.insert(0, turn @ environment.sun.numpy())
         colours.insert(0, generator.uniform(0.5, 1.0) * environment.sun_colour.numpy() * tint)
     if kind == 'low':
-        wanted = generator.uniform(*distribution.low_exposure)
+        exposure = generator.uniform(*distribution.low_exposure)
     else:
-        wanted = distribution.exposure * np.exp(generator.normal(0, distribution.exposure_sigma))
+        exposure = distribution.exposure * np.exp(generator.normal(0, distribution.exposure_sigma))
     if kind == 'back':  # exposed for the bright background
-        wanted *= generator.uniform(0.35, 0.9)
-    gain = wanted / _mean_brightness(irradiance, directions, colours)
+        exposure *= generator.uniform(0.35, 0.9)
+    gain = exposure / _mean_brightness(irradiance, directions, colours)
     lighting = Lighting(
         irradiance=torch.from_numpy(gain * irradiance).float(),
         directions=torch.from_numpy(np.array(directions).reshape(-1, 3)).float(),

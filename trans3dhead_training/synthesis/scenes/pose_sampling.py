@@ -104,11 +104,11 @@ def _solve_yaw(target: float, before: Array, after: Array) -> float | None:
     right = before[:, 0]
     cosine = left[0] * right[0] + left[1] * right[1]
     sine = left[0] * right[1] - left[1] * right[0]
-    size = np.hypot(cosine, sine)
-    wanted = target - left[2] * right[2]
-    if abs(wanted) > size:
+    amplitude = np.hypot(cosine, sine)
+    offset = target - left[2] * right[2]
+    if abs(offset) > amplitude:
         return None
-    phase, half = np.arctan2(sine, cosine), np.arccos(wanted / size)
+    phase, half = np.arctan2(sine, cosine), np.arccos(offset / amplitude)
     turns = [(phase + sign * half + np.pi) % (2 * np.pi) - np.pi for sign in (-1, 1)]
     towards = [-(after @ _yaw_rotation(turn) @ before)[2, 0] for turn in turns]
     return float(turns[int(np.argmax(towards))])

@@ -188,7 +188,7 @@ def render_crops(
     person = assets.sample_person(generator)
     names = assets.labeller.model.expression_names
     landmarks = assets.labeller.model.landmark_indices.numpy()
-    drawn: list[tuple[PosedPerson, CameraView, SceneLight, Scene]] = []
+    prepared: list[tuple[PosedPerson, CameraView, SceneLight, Scene]] = []
     for _ in range(count):
         apparent = assets.config.poses.sample(generator)
         posed = pose_person(assets, generator, person, sample_expression(generator, names),
@@ -200,10 +200,10 @@ def render_crops(
         scene = Scene(transform_meshes(posed.meshes, view.rotation, view.translation),
                       torch.from_numpy(view.intrinsics).float(), light.lighting,
                       torch.from_numpy(background))
-        drawn.append((posed, view, light, scene))
-    rendering = render([scene for *_, scene in drawn])
+        prepared.append((posed, view, light, scene))
+    rendering = render([scene for *_, scene in prepared])
     pictures = []
-    for index, (posed, view, light, scene) in enumerate(drawn):
+    for index, (posed, view, light, scene) in enumerate(prepared):
         image = np.ascontiguousarray(rendering.image[index].numpy()[..., ::-1])
         image = apply_camera_effects(image, generator, assets.config.effects, view.magnification,
                               darkness=0.7 if light.kind == 'low' else 0.0)

@@ -91,13 +91,13 @@ def _extra_blink(
     photograph: Photograph, moved: Array, shape: Array, side: str, amount: float,
 ) -> float:
     """Return the extra blink coefficient that brings the labelled lids together."""
-    gap = speed = wanted = 0.0
+    gap = closing_rate = target_gap = 0.0
     for upper, lower in np.array(_LIDS[side]) - JAW_COUNT:
         open_now = (photograph.inner[upper] - photograph.inner[lower])[2]
         gap += open_now + (moved[upper] - moved[lower])[2]
-        speed += (shape[lower] - shape[upper])[2]
-        wanted += (1 - amount) * open_now + amount * _LID_GAP_M
-    return float(np.clip((gap - wanted) / max(speed, 1e-6), *_EXTRA_BLINK))
+        closing_rate += (shape[lower] - shape[upper])[2]
+        target_gap += (1 - amount) * open_now + amount * _LID_GAP_M
+    return float(np.clip((gap - target_gap) / max(closing_rate, 1e-6), *_EXTRA_BLINK))
 
 
 def _texture_lids(

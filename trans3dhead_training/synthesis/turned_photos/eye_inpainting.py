@@ -87,11 +87,15 @@ def draw_lashes(eye_patch: EyePatch, edge: Array, px_per_metre: float, amount: f
     height = (bend * below).sum() / max((bend ** 2).sum(), 1e-6)
     t = np.linspace(0, 1, 15)
     curve = edge[0] + t[:, None] * across + (height * t * (1 - t))[:, None] * down
-    times = 4
-    drawn = np.zeros((times * eye_patch.image.shape[0], times * eye_patch.image.shape[1]), np.uint8)
-    place = np.round(16 * (times * (curve - eye_patch.corner + 0.5) - 0.5)).astype(np.int32)
-    thickness = max(round(times * _LASH_WIDTH_M * px_per_metre), 2)
-    cv2.polylines(drawn, [place], False, 255, thickness, cv2.LINE_AA, 4)
-    drawn = cv2.resize(drawn, eye_patch.image.shape[1::-1], interpolation=cv2.INTER_AREA)
-    share = (_LASH_STRENGTH * amount / 255 * drawn)[..., None]
+    oversampling = 4
+    opacity = np.zeros(
+        (oversampling * eye_patch.image.shape[0], oversampling * eye_patch.image.shape[1]), np.uint8
+    )
+    curve_px = np.round(16 * (oversampling * (curve - eye_patch.corner + 0.5) - 0.5)).astype(
+        np.int32
+    )
+    thickness = max(round(oversampling * _LASH_WIDTH_M * px_per_metre), 2)
+    cv2.polylines(opacity, [curve_px], False, 255, thickness, cv2.LINE_AA, 4)
+    opacity = cv2.resize(opacity, eye_patch.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    share = (_LASH_STRENGTH * amount / 255 * opacity)[..., None]
     return np.round(eye_patch.image + share * (eye_patch.lash - eye_patch.image)).astype(np.uint8)

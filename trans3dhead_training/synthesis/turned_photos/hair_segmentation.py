@@ -77,15 +77,15 @@ def hair_thickness(
         # A ray that leaves the picture inside the hair has no information.
         ends = ~inside & known
         thickness = np.clip(_STEP_M * ends.argmax(1), _THINNEST_M, _THICKEST_M)
-        told = known[:, 0] & (ends.any(1) | known.all(1))
+        measured = known[:, 0] & (ends.any(1) | known.all(1))
         thickness = np.where(ends.any(1), thickness, _THICKEST_M)
         cell = place[outline] @ [1, _CHART[0]]
-        total = np.bincount(cell, told, _CHART[0] * _CHART[1])
-        mean = np.bincount(cell, told * thickness, len(total)) / np.maximum(total, 1e-6)
+        total = np.bincount(cell, measured, _CHART[0] * _CHART[1])
+        mean = np.bincount(cell, measured * thickness, len(total)) / np.maximum(total, 1e-6)
         # A weak prior of the usual thickness.
-        belief = 0.02
-        mean = (mean * total + belief * 0.012) / (total + belief)
-        known_share = np.minimum(total + belief, 1)
+        prior = 0.02
+        mean = (mean * total + prior * 0.012) / (total + prior)
+        known_share = np.minimum(total + prior, 1)
         filled = inpaint(np.repeat(mean.reshape(_CHART[::-1])[..., None], 3, 2).astype(np.float32),
                       known_share.reshape(_CHART[::-1]).astype(np.float32))
         atlas = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]

@@ -80,24 +80,33 @@ class HeadSurface:
         triangles = model.triangles.cpu().numpy()
         lips = _mouth_loop(triangles, mean, model.landmark_indices.cpu().numpy()[_INNER_LIPS])
         closing = _pocket_triangles(lips, len(mean))
-        everything = np.concatenate([triangles, closing])
-        pocket = np.arange(len(everything)) >= len(triangles)
-        placed = np.concatenate([mean, _pocket_points(mean[lips])]) if len(lips) else mean
-        eyeball = np.zeros(len(placed), dtype=bool)
+        triangles_with_pocket = np.concatenate([triangles, closing])
+        pocket = np.arange(len(triangles_with_pocket)) >= len(triangles)
+        vertices = np.concatenate([mean, _pocket_points(mean[lips])]) if len(lips) else mean
+        eyeball = np.zeros(len(vertices), dtype=bool)
         eyeball[:len(mean)] = _eyeballs(triangles, len(mean))
-        hair = np.zeros(len(placed))
+        hair = np.zeros(len(vertices))
         hair[:len(mean)] = hair_weight(angle_from_front(mean), mean[:, 2])
         expressions = model.expression.double().cpu().numpy()
-        above = neck_fade(placed[:, 2])
-        side = placed[everything][..., 1].mean(1)
-        on_ball = eyeball[everything].all(1)
-        solid = (above[everything] == 1).all(1)
-        return cls(model, everything, pocket, CylindricalAtlas.of(placed, everything),
-                   hair * ~eyeball, above, eyeball,
-                   _lids(expressions, model.expression_names, everything),
-                   np.stack([on_ball & (side < 0), on_ball & (side > 0)]),
-                   _depth_in_mouth(len(mean), len(placed)), expressions,
-                   (np.flatnonzero(solid), np.flatnonzero(~solid)), lips)
+        above = neck_fade(vertices[:, 2])
+        side = vertices[triangles_with_pocket][..., 1].mean(1)
+        on_ball = eyeball[triangles_with_pocket].all(1)
+        solid = (above[triangles_with_pocket] == 1).all(1)
+        return cls(
+            model,
+            triangles_with_pocket,
+            pocket,
+            CylindricalAtlas.of(vertices, triangles_with_pocket),
+            hair * ~eyeball,
+            above,
+            eyeball,
+            _lids(expressions, model.expression_names, triangles_with_pocket),
+            np.stack([on_ball & (side < 0), on_ball & (side > 0)]),
+            _depth_in_mouth(len(mean), len(vertices)),
+            expressions,
+            (np.flatnonzero(solid), np.flatnonzero(~solid)),
+            lips,
+        )
 
     def vertices(self, head: Array) -> Array:
         """Return the surface's vertices, without hair, of the model's (V, 3) m."""

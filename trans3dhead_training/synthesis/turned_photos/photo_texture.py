@@ -175,11 +175,11 @@ def _fill_atlas(picture: Image, pixels: Array, confidence: Array, surface: HeadS
     confidence, hair = np.minimum(confidence, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    hairy, deviation = _fill_common_colour(colours, confidence * (hair > 0.99))
-    hairy += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(atlas)
+    hair_colours, deviation = _fill_common_colour(colours, confidence * (hair > 0.99))
+    hair_colours += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(atlas)
     skin, _ = _fill_common_colour(colours, confidence * (hair < 0.5))
-    whole = skin + atlas.hair * (hairy - skin)
-    return np.clip(whole + confidence[..., None] * (colours - whole), 0, 255).astype(np.uint8)
+    filled = skin + atlas.hair * (hair_colours - skin)
+    return np.clip(filled + confidence[..., None] * (colours - filled), 0, 255).astype(np.uint8)
 
 
 def _fill_common_colour(

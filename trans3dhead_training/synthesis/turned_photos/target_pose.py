@@ -106,16 +106,16 @@ def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256)
     sellion_depth = rotation[2] @ head[index[SELLION]]
 
     def on_picture(points: Array) -> Array:
-        placed = points @ rotation.T
-        return np.column_stack([scale * placed[:, :2] + translation,
-                                scale * (placed[:, 2] - sellion_depth)])
+        rotated = points @ rotation.T
+        return np.column_stack([scale * rotated[:, :2] + translation,
+                                scale * (rotated[:, 2] - sellion_depth)])
 
     truth = TurnedFace(
         on_picture(landmarks), on_picture(contour)[:, :2], np.ones(len(landmarks), dtype=bool),
         rotation, translation, float(np.log(scale)), photograph.shape, edited.expression,
         on_picture(head))
-    placed = surface.with_hair(surface.vertices(head), photograph.thickness) @ rotation.T
-    vertices = np.column_stack([scale * placed[:, :2] + translation, placed[:, 2]])
+    rotated = surface.with_hair(surface.vertices(head), photograph.thickness) @ rotation.T
+    vertices = np.column_stack([scale * rotated[:, :2] + translation, rotated[:, 2]])
     background = _background(photograph, target, zoom, shift, size)
     return PosedHead(photograph, vertices, edited.uv, edited.texture, background, truth, depth)
 

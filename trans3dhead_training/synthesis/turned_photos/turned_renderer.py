@@ -69,13 +69,13 @@ def render_posed_head(
     posed: PosedHead, size: int = SIZE, oversampling: int = 2
 ) -> tuple[Image, TurnedFace]:
     """Render a picture (size, size, 3) BGR and determine the visible landmarks."""
-    drawn = render([_scene(posed, size)], oversampling)
+    rendering = render([_scene(posed, size)], oversampling)
     truth = posed.truth
     column, row = np.clip(np.round(truth.landmarks[:, :2]), 0, size - 1).astype(int).T
-    nearest = drawn.depth[0].numpy()[row, column]
+    nearest = rendering.depth[0].numpy()[row, column]
     visible = posed.landmark_depth + _DISTANCE_M < nearest + _VISIBLE_TOLERANCE_M
-    image = np.ascontiguousarray(drawn.image[0].numpy()[..., ::-1])
-    _fade_neck(image, drawn.part[0].numpy(), drawn.depth[0].numpy(), posed)
+    image = np.ascontiguousarray(rendering.image[0].numpy()[..., ::-1])
+    _fade_neck(image, rendering.part[0].numpy(), rendering.depth[0].numpy(), posed)
     return image, replace(truth, visible=visible)
 
 
@@ -99,8 +99,8 @@ def _scene(posed: PosedHead, size: int) -> Scene:
     z = _DISTANCE_M + posed.vertices[:, 2]
     focal = scale * _DISTANCE_M
     # Scaled with depth, which cancels the perspective division.
-    placed = np.column_stack([(posed.vertices[:, :2] - middle) * (z / focal)[:, None], z])
-    vertices = torch.from_numpy(placed.astype(np.float32))
+    scaled = np.column_stack([(posed.vertices[:, :2] - middle) * (z / focal)[:, None], z])
+    vertices = torch.from_numpy(scaled.astype(np.float32))
     surface, texture = posed.photograph.surface, posed.texture
     uv = ((posed.uv + 0.5) / texture.shape[1::-1]).astype(np.float32)
     rgba = np.full((*texture.shape[:2], 4), 255, np.uint8)
