@@ -1,4 +1,4 @@
-"""Measure our network, or a peer, on labelled faces and on clips."""
+"""Evaluate our network, or another one, on labelled faces and on clips."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from trans3dhead_ros.media.sources import FrameSource, open_source
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.sample import SPLITS
-from trans3dhead_training.evaluation.jitter import Jitter, first_box, follow, jitter
-from trans3dhead_training.evaluation.measure import Measured, measure, read_faces
+from trans3dhead_training.evaluation.dataset_evaluation import (
+    DatasetEvaluation,
+    evaluate_dataset,
+    read_dataset,
+)
+from trans3dhead_training.evaluation.jitter import (
+    Jitter,
+    detect_first_head,
+    measure_jitter,
+    track_head,
+)
 from trans3dhead_training.formats.readers import READERS
-from trans3dhead_training.predictors import Predictor, make_predictor
-from trans3dhead_training.predictors.predictor import PREDICTORS
-from trans3dhead_training.reports.evaluation_report import compare, report
-from trans3dhead_training.reports.outcome import Outcome, record
-from trans3dhead_training.reports.text import (
+from trans3dhead_training.predictors import PREDICTORS, Predictor, make_predictor
+from trans3dhead_training.reports.evaluation_report import compare, make_report
+from trans3dhead_training.reports.evaluation_run import EvaluationRun, to_json
+from trans3dhead_training.reports.text_report import (
     format_comparisons,
     format_jitter,
     format_report,
@@ -48,23 +56,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--baselines', type=Path, metavar='DIR',
                         help='folder with 3ddfa_v2/ and mediapipe/')
     parser.add_argument('--flame', type=Path, metavar='FILE',
-                        help="which vertices of FLAME are what (.npz), for DAD-3DHeads' measures")
+                        help='vertices of FLAME that are landmarks, face and head (.npz), for the '
+                             'metrics of DAD-3DHeads')
     parser.add_argument('--split', choices=SPLITS, default='validation')
     parser.add_argument('--limit', type=int, metavar='N', help='only N faces, evenly spread')
     parser.add_argument('--labels-only', action='store_true',
-                        help='leave out what needs no labels, and most of the time')
+                        help='skip the metrics that need no labels, which take most of the time')
     parser.add_argument('--draws', type=int, default=1000, metavar='N',
                         help='bootstrap draws for the intervals, 0: none; default: %(default)s')
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures here')
-    parser.add_argument('--plots', type=Path, metavar='DIR', help='write the pictures here')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all metrics here')
+    parser.add_argument('--plots', type=Path, metavar='DIR', help='write the plots here')
     parser.add_argument('--html', type=Path, metavar='FILE',
                         help='write everything here, as one page')
 
 
 def run(options: Namespace) -> int:
     """
-    Evaluate predictors, print the figures and write the files that are asked for.
+    Evaluate predictors, print the metrics and write the requested files.
 
     :param options: as `add_arguments` declares them.
     :return: exit code.
@@ -76,46 +85,49 @@ def run(options: Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
-    outcome = _evaluate(options)
-    _print(outcome)
+    result = _evaluate(options)
+    _print(result)
     if options.json:
-        _write(options.json, json.dumps(record(outcome), indent=1, allow_nan=False) + '\n')
+        _write(options.json, json.dumps(to_json(result), indent=1, allow_nan=False) + '\n')
     if options.plots or options.html:
-        # Matplotlib takes its time to load.
-        from trans3dhead_training.reports.html import page
-        from trans3dhead_training.reports.plots import draw_pictures
-        pictures = [] if outcome.measured is None else draw_pictures(
-            outcome.measured.answers, outcome.reports, outcome.measured.reference_yaw)
+        # Matplotlib is slow to import.
+        from trans3dhead_training.reports.evaluation_plots import draw_figures
+        from trans3dhead_training.reports.html_report import html_page
+        evaluation = result.evaluation
+        figures = [] if evaluation is None else draw_figures(
+            evaluation.results, result.reports, evaluation.reference_yaw)
         if options.plots:
             options.plots.mkdir(parents=True, exist_ok=True)
-            for picture in pictures:
-                (options.plots / f'{picture.name}.png').write_bytes(picture.png)
+            for figure in figures:
+                (options.plots / f'{figure.name}.png').write_bytes(figure.png)
         if options.html:
             models = ', '.join(map(str, options.model or ['the bundled one']))
-            _write(options.html, page(outcome, models, pictures))
+            _write(options.html, html_page(result, models, figures))
     return 0
 
 
-def _evaluate(options: Namespace) -> Outcome:
-    samples = [] if options.data is None else read_faces(options.data, options.split, options.limit)
+def _evaluate(options: Namespace) -> EvaluationRun:
+    samples = ([] if options.data is None
+               else read_dataset(options.data, options.split, options.limit))
     sources = {clip: open_source(clip) for clip in options.clip}
     predictors = _predictors(options)
-    measured, reports = None, {}
+    evaluation, reports = None, {}
     if samples:
-        measured = measure(samples, predictors, _reference(options, predictors),
-                           label_free=not options.labels_only, flame=options.flame)
-        for name, answers in measured.answers.items():
-            reference_yaw = None if name == REFERENCE else measured.reference_yaw
-            reports[name] = report(answers, reference_yaw, options.draws, options.seed)
-    return Outcome(
-        options.data, options.split, options.draws, options.seed, measured, reports,
+        evaluation = evaluate_dataset(
+            samples, predictors, _reference(options, predictors),
+            label_free=not options.labels_only, flame=options.flame)
+        for name, results in evaluation.results.items():
+            reference_yaw = None if name == REFERENCE else evaluation.reference_yaw
+            reports[name] = make_report(results, reference_yaw, options.draws, options.seed)
+    return EvaluationRun(
+        options.data, options.split, options.draws, options.seed, evaluation, reports,
         compare(reports) if reports else [],
         {clip: _jitter(source, predictors) for clip, source in sources.items()},
-        [] if measured is None else _remarks(options.baselines, measured))
+        [] if evaluation is None else _remarks(options.baselines, evaluation))
 
 
 def _predictors(options: Namespace) -> dict[str, Predictor]:
-    """Return the predictors by the name that they have in the report."""
+    """Return the predictors by their name in the report."""
     result = {}
     for name in dict.fromkeys(options.predictor):
         models = options.model if name == OURS and options.model else [None]
@@ -129,7 +141,7 @@ def _predictors(options: Namespace) -> dict[str, Predictor]:
 
 
 def _reference(options: Namespace, predictors: dict[str, Predictor]) -> Predictor | None:
-    """3DDFA_V2, or None where its weights are not at hand."""
+    """Return 3DDFA_V2; None where its weights are not available."""
     if REFERENCE in predictors:
         return predictors[REFERENCE]
     if options.baselines is None or not (options.baselines / REFERENCE).is_dir():
@@ -139,34 +151,34 @@ def _reference(options: Namespace, predictors: dict[str, Predictor]) -> Predicto
 
 def _jitter(source: FrameSource, predictors: dict[str, Predictor]) -> dict[str, Jitter]:
     with source:
-        start, box = first_box(HeadPipeline.load(device='cpu'), source)
-        return {name: jitter(follow(predictor, source, start, box))
+        start, box = detect_first_head(HeadPipeline.load(device='cpu'), source)
+        return {name: measure_jitter(track_head(predictor, source, start, box))
                 for name, predictor in predictors.items()}
 
 
-def _remarks(baselines: Path | None, measured: Measured) -> list[str]:
+def _remarks(baselines: Path | None, evaluation: DatasetEvaluation) -> list[str]:
     remarks = []
-    if measured.reference_yaw is None:
+    if evaluation.reference_yaw is None:
         where = f'in {baselines}' if baselines else 'named'
         remarks.append(f'sign of yaw not checked: no 3ddfa_v2/ {where} (--baselines)')
-    if measured.unreadable:
-        remarks.append(f'pictures that could not be read and are left out: '
-                       f'{len(measured.unreadable)}: ' + ', '.join(measured.unreadable))
-    return [*remarks, *measured.remarks]
+    if evaluation.unreadable:
+        remarks.append(f'images that could not be read and are left out: '
+                       f'{len(evaluation.unreadable)}: ' + ', '.join(evaluation.unreadable))
+    return [*remarks, *evaluation.remarks]
 
 
-def _print(outcome: Outcome) -> None:
-    for name, found in outcome.reports.items():
-        print(f'{name} on {outcome.data}, {outcome.split}: {len(found.errors)} faces')
-        print(format_report(found), end='\n\n')
-    for remark in outcome.remarks:
+def _print(result: EvaluationRun) -> None:
+    for name, report in result.reports.items():
+        print(f'{name} on {result.data}, {result.split}: {len(report.errors)} faces')
+        print(format_report(report), end='\n\n')
+    for remark in result.remarks:
         print(remark)
-    if outcome.comparisons:
-        print('differences on the same faces (negative is better, but for the AUC):')
-        print(format_comparisons(outcome.comparisons))
-    for clip, found in outcome.jitters.items():
-        print(f'\njitter on {clip}, nothing smoothed:')
-        print(format_jitter(found))
+    if result.comparisons:
+        print('differences on the same faces (negative is better, except for AUC):')
+        print(format_comparisons(result.comparisons))
+    for clip, jitters in result.jitters.items():
+        print(f'\njitter on {clip}, without smoothing:')
+        print(format_jitter(jitters))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,1 +1,1 @@
-"""`trans3dhead evaluate`: measures of labelled faces, of views without labels, and of clips."""
+"""Errors of predictors on labelled faces, on altered images without labels, and on clips."""

@@ -1,10 +1,10 @@
 """
-Jitter over time: the answers to a clip of a head, frame by frame, with nothing smoothed.
+Temporal jitter: the predictions on a clip of a head, frame by frame, without smoothing.
 
-A predictor follows the largest head of the clip: each frame's box is that of its own landmarks in
-the frame before. What is measured is the second difference x(t − 1) − 2 x(t) + x(t + 1), in which a
-head that moves evenly leaves nothing: noise of deviation σ that is independent from frame to frame
-gives it the deviation √6 σ.
+A predictor tracks the largest head of the clip: the box of a frame is that of its own landmarks in
+the previous frame. The measure is the second difference x(t − 1) − 2 x(t) + x(t + 1), which is zero
+for uniform motion: noise of standard deviation σ that is independent between frames gives it the
+deviation √6 σ.
 """
 
 from __future__ import annotations
@@ -13,46 +13,45 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import Frame
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.pipeline import HeadPipeline
+from trans3dhead_ros.types import Array
 from trans3dhead_training.core import metrics
 from trans3dhead_training.predictors import Alignment, Predictor
 
-Array = NDArray[np.float64]
-
-LEAST_FRAMES = 5
+MIN_FRAMES = 5
 _SECOND_DIFFERENCE = np.sqrt(6.0)  # of independent noise: 1² + 2² + 1²
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """
-    How restless the answers to one clip are.
-
-    :ivar frames: that were followed.
-    :ivar points_percent: RMS noise of a landmark's position, in % of √(w h) of the box.
-    :ivar rotation_deg: RMS noise of the rotation; None where the predictor gives none.
-    :ivar spread_percent, spread_deg: RMS distance from the mean over the clip, which is noise too
-        where the head is still, and its movement where it is not.
-    """
+    """Noise of the predictions on one clip."""
 
     frames: int
+    """Number of frames over which the head was tracked."""
     points_percent: float
+    """RMS noise of a landmark's position, in % of √(w h) of the box."""
     rotation_deg: float | None
+    """RMS noise of the rotation; None where the predictor returns none."""
     spread_percent: float
+    """RMS distance of the landmarks from their means over the clip, in % of √(w h) of the box:
+    noise where the head is still, else its motion as well."""
     spread_deg: float | None
+    """RMS distance of the rotation from its mean over the clip."""
 
 
-def first_box(pipeline: HeadPipeline, frames: Iterable[Frame]) -> tuple[int, Array]:
+def detect_first_head(pipeline: HeadPipeline, frames: Iterable[Frame]) -> tuple[int, Array]:
     """
-    Return the number of the first frame with a head, and the landmark box (4,) px of its largest.
+    Detect the largest head in the first frame that has one.
 
-    :raises ValueError: there is none in any frame.
+    :param pipeline: whose detector to use.
+    :param frames: of the clip.
+    :return: index of the frame, and the landmark box (4,) px.
+    :raises UserError: no frame has a head.
     """
     count = 0
     for frame in frames:
@@ -63,48 +62,59 @@ def first_box(pipeline: HeadPipeline, frames: Iterable[Frame]) -> tuple[int, Arr
     raise UserError(f'clip: no head found in any of its {count} frames')
 
 
-def follow(predictor: Predictor, frames: Iterable[Frame], start: int, box: Array
-           ) -> list[Alignment]:
-    """Return the answers from frame number `start` on, until they leave every picture's bounds."""
-    answers: list[Alignment] = []
+def track_head(
+    predictor: Predictor, frames: Iterable[Frame], start: int, box: Array,
+) -> list[Alignment]:
+    """
+    Track a head by the landmarks of the previous frame, until they leave the image.
+
+    :param predictor: to evaluate.
+    :param frames: of the clip.
+    :param start: index of the first frame.
+    :param box: (4,) px, the landmark box in that frame.
+    :return: the predictions from that frame on.
+    """
+    alignments: list[Alignment] = []
     for frame in frames:
         if frame.index < start:
             continue
-        answer = predictor.predict(frame.image, box[None])[0]
-        box = landmark_box(answer.landmarks)
+        alignment = predictor.predict(frame.image, box[None])[0]
+        box = landmark_box(alignment.landmarks)
         height, width = frame.image.shape[:2]
         inside = (np.isfinite(box).all() and (box[2:] - box[:2]).min() > 1
                   and (box[2:] > 0).all() and box[0] < width and box[1] < height)
         if not inside:
             break
-        answers.append(answer)
-    return answers
+        alignments.append(alignment)
+    return alignments
 
 
-def jitter(answers: Sequence[Alignment]) -> Jitter:
+def measure_jitter(alignments: Sequence[Alignment]) -> Jitter:
     """
-    Measure how restless the answers to consecutive frames are.
+    Measure the noise of the predictions on consecutive frames.
 
-    :raises ValueError: for fewer than `LEAST_FRAMES`.
+    :param alignments: at least `MIN_FRAMES`.
+    :return: the noise.
+    :raises UserError: too few frames.
     """
-    if len(answers) < LEAST_FRAMES:
-        raise UserError(f'clip: the head could be followed over {len(answers)} frames only; '
-                         f'at least {LEAST_FRAMES} are needed')
-    points = np.stack([answer.landmarks for answer in answers])
+    if len(alignments) < MIN_FRAMES:
+        raise UserError(f'clip: the head could be tracked over {len(alignments)} frames only; '
+                        f'at least {MIN_FRAMES} are needed')
+    points = np.stack([alignment.landmarks for alignment in alignments])
     size = float(np.median(metrics.box_size(points)))
     rotation_deg = spread_deg = None
-    if all(answer.rotation is not None for answer in answers):
-        rotations = Rotation.from_matrix(np.stack([answer.rotation for answer in answers]))
+    if all(alignment.rotation is not None for alignment in alignments):
+        rotations = Rotation.from_matrix(np.stack([a.rotation for a in alignments]))
         steps = (rotations[:-1].inv() * rotations[1:]).as_rotvec()
         rotation_deg = float(np.rad2deg(_rms(np.diff(steps, axis=0)) / _SECOND_DIFFERENCE))
         spread_deg = float(np.rad2deg(_rms((rotations.mean().inv() * rotations).as_rotvec())))
     return Jitter(
-        frames=len(answers),
+        frames=len(alignments),
         points_percent=100 * _rms(np.diff(points, n=2, axis=0)) / _SECOND_DIFFERENCE / size,
         rotation_deg=rotation_deg,
         spread_percent=100 * _rms(points - points.mean(axis=0)) / size, spread_deg=spread_deg)
 
 
 def _rms(vectors: Array) -> float:
-    """Return the root of the mean squared length of vectors (..., D)."""
+    """Return the root mean square length of vectors (..., D)."""
     return float(np.sqrt((vectors ** 2).sum(axis=-1).mean()))

@@ -1,0 +1,1 @@
+"""Reports of an evaluation: statistics with intervals, as text, JSON, plots and one HTML page."""

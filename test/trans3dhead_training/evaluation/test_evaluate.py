@@ -1,4 +1,4 @@
-"""An evaluation reads the layouts people have and reports what the answers deserve."""
+"""An evaluation reports the errors of predictions, with what is known of each face."""
 
 import base64
 import json
@@ -9,28 +9,28 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from answers import POINTS, SIZE, Steady, answer, pointed, posed
 from clips import DATA
 from command_line import evaluate as main
+from face_results import POINTS, SIZE, ConstantPredictor, face_result, pointed, posed
 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_training.data.shards import write_shard
-from trans3dhead_training.evaluation.errors import gather, labelled_euler
-from trans3dhead_training.evaluation.measure import check, measure
-from trans3dhead_training.evaluation.predictions import ask
+from trans3dhead_training.evaluation.dataset_evaluation import check_labels, evaluate_dataset
+from trans3dhead_training.evaluation.face_errors import collect_errors, decode_label_euler
+from trans3dhead_training.evaluation.face_result import evaluate_face
 from trans3dhead_training.predictors import Alignment
-from trans3dhead_training.reports.evaluation_report import compare, report
-from trans3dhead_training.reports.plots import draw_pictures
-from trans3dhead_training.reports.text import format_report
+from trans3dhead_training.reports.evaluation_plots import draw_figures
+from trans3dhead_training.reports.evaluation_report import compare, make_report
+from trans3dhead_training.reports.text_report import format_report
 
 FACES = DATA / 'faces'
 BASELINES = FACES.parent.parent / 'baselines'
 
 
 def test_the_report_has_the_error_of_points_and_pose():
-    found = report([answer((10, 0, 0), (12, -3, 4), 2.0, 'a'),
-                    answer((50, 0, 0), (50, 0, 0), 0.0, 'b')])
+    found = make_report([face_result((10, 0, 0), (12, -3, 4), 2.0, 'a'),
+                    face_result((50, 0, 0), (50, 0, 0), 0.0, 'b')])
     rows = found.rows()
     assert rows['a']['nme_68_percent'] == pytest.approx(100 * 2 / SIZE)
     assert rows['all']['nme_68_percent'] == pytest.approx(100 * 1 / SIZE)
@@ -43,49 +43,50 @@ def test_the_report_has_the_error_of_points_and_pose():
 
 
 def test_a_contour_is_scored_only_where_it_is_labelled():
-    in_3d = answer((0, 0, 0), (0, 0, 0), 0.0)
-    assert 'nme_68_contour_percent' not in report([in_3d]).rows()['all']
+    in_3d = face_result((0, 0, 0), (0, 0, 0), 0.0)
+    assert 'nme_68_contour_percent' not in make_report([in_3d]).rows()['all']
     in_2d = replace(in_3d, sample=replace(in_3d.sample, points_are_3d=False))
-    assert report([in_2d]).rows()['all']['nme_68_contour_percent'] == 0
+    assert make_report([in_2d]).rows()['all']['nme_68_contour_percent'] == 0
     both = replace(in_3d, sample=replace(in_3d.sample, contour=POINTS[:17] + np.array([[0, 4]])))
-    assert report([both]).rows()['all']['nme_68_contour_percent'] == pytest.approx(
+    assert make_report([both]).rows()['all']['nme_68_contour_percent'] == pytest.approx(
         100 * 4 / SIZE * 17 / 68)
 
 
 def test_each_face_fails_by_the_definition_of_its_own_labels():
-    in_3d = answer((0, 0, 0), (0, 0, 0), 0.07 * SIZE)
+    in_3d = face_result((0, 0, 0), (0, 0, 0), 0.07 * SIZE)
     # Over the eyes, nearer to each other than the box is large, the same shift is a failure.
     in_2d = replace(in_3d, sample=replace(in_3d.sample, points_are_3d=False))
-    row = report([in_3d, in_2d]).rows()['all']
+    row = make_report([in_3d, in_2d]).rows()['all']
     assert row['failures_percent'] == 50 and row['area_under_curve'] == pytest.approx(1 / 16)
 
 
-def test_an_answer_that_is_no_number_is_a_failure_and_is_counted():
-    known = answer((0, 0, 0), (0, 0, 0), 0.0)
-    broken = replace(known, plain=replace(
-        known.plain, landmarks=np.full((68, 2), np.nan), rotation=np.full((3, 3), np.nan)))
-    row = report([known, broken], draws=20).rows()['all']
-    assert row['failures_percent'] == 50 and row['answers_not_finite'] == 1
+def test_a_prediction_that_is_not_finite_is_a_failure_and_is_counted():
+    known = face_result((0, 0, 0), (0, 0, 0), 0.0)
+    broken = replace(known, prediction=replace(
+        known.prediction, landmarks=np.full((68, 2), np.nan), rotation=np.full((3, 3), np.nan)))
+    row = make_report([known, broken], draws=20).rows()['all']
+    assert row['failures_percent'] == 50 and row['predictions_not_finite'] == 1
     assert row['nme_68_percent'] is None and row['pose_error_deg']['yaw'] is None
     assert json.dumps(row, allow_nan=False)
 
 
-def test_the_sign_of_yaw_is_counted_where_the_reference_is_sure():
-    answers = [answer((0, 0, 0), (yaw, 0, 0), 0) for yaw in (25, -30, 4)]
-    sign = report(answers, np.array([30.0, 30.0, 1.0])).rows()['all']['yaw_sign']
+def test_the_sign_of_yaw_is_compared_where_the_reference_is_confident():
+    results = [face_result((0, 0, 0), (yaw, 0, 0), 0) for yaw in (25, -30, 4)]
+    sign = make_report(results, np.array([30.0, 30.0, 1.0])).rows()['all']['yaw_sign']
     assert sign == {'faces': 2, 'agree_percent': 50.0}
 
 
 def test_a_label_beyond_the_fold_of_the_angles_stays_what_it_was():
     labels = np.array([[95.0, 10, -5], [-97, -20, 30], [20, 10, 120], [30, -5, 98], [0, 0, 0]])
-    np.testing.assert_allclose(labelled_euler(rotation_from_euler(labels)), labels, atol=1e-9)
+    np.testing.assert_allclose(decode_label_euler(rotation_from_euler(labels)), labels, atol=1e-9)
     # A head from behind is in no bin of yaw.
-    behind = answer((120, 0, 0), (120, 0, 0), 1.0)
-    assert 'nme_68_by_yaw_percent' not in report([behind]).rows()['all']
+    behind = face_result((120, 0, 0), (120, 0, 0), 1.0)
+    assert 'nme_68_by_yaw_percent' not in make_report([behind]).rows()['all']
 
 
 def test_a_set_without_landmarks_is_measured_by_its_pose(tmp_path):
-    found = report([ask(Steady(), posed(tmp_path)), ask(Steady(), posed(tmp_path, (14, 0, 0)))])
+    found = make_report([evaluate_face(ConstantPredictor(), posed(tmp_path, (yaw, 0, 0)))
+                         for yaw in (10, 14)])
     row = found.rows()['all']
     assert row['faces'] == 2 and row['pose_error_deg']['yaw'] == pytest.approx(2)
     assert row['geodesic_deg'] == pytest.approx(2) and row['score']['heads'] == 2
@@ -98,70 +99,72 @@ def test_a_set_without_landmarks_is_measured_by_its_pose(tmp_path):
 
 
 def test_faces_without_landmarks_leave_the_landmark_figures_of_the_others(tmp_path):
-    with_points = answer((10, 0, 0), (10, 0, 0), 2.0)
-    found = report([with_points, ask(Steady(), posed(tmp_path), label_free=False)])
-    rows, alone = found.rows(), report([with_points]).rows()
+    with_points = face_result((10, 0, 0), (10, 0, 0), 2.0)
+    without = evaluate_face(ConstantPredictor(), posed(tmp_path), label_free=False)
+    found = make_report([with_points, without])
+    rows, alone = found.rows(), make_report([with_points]).rows()
     assert rows['all']['nme_68_percent'] == alone['all']['nme_68_percent']
     assert rows['all']['faces_with_landmarks'] == 1 and 'nme_68_percent' not in rows['biwi']
     assert 'landmarks are labelled on 1 of the faces' in format_report(found)
 
 
 def test_the_score_is_measured_against_headless_views():
-    known = answer((0, 0, 0), (0, 0, 0), 0)
-    answers = [replace(known, plain=replace(known.plain, score=score), headless_scores=(low, 0.1))
+    known = face_result((0, 0, 0), (0, 0, 0), 0)
+    results = [replace(known, prediction=replace(known.prediction, score=score),
+                       headless_scores=(low, 0.1))
                for score, low in ((0.9, 0.2), (0.5, 0.6))]
-    assert report(answers).rows()['all']['score'] == {
-        'heads': 2, 'no_heads': 4, 'area_under_curve': 7 / 8}
+    assert make_report(results).rows()['all']['score'] == {
+        'heads': 2, 'no_heads': 4, 'roc_auc': 7 / 8}
 
 
 def test_predictors_are_compared_on_the_same_faces():
     generator = np.random.default_rng(1)
     hard = generator.uniform(1, 20, 60)
     faces = [replace(a, sample=replace(a.sample, group=str(i)))
-             for i, a in enumerate(answer((0, 0, 0), (0, 0, 0), float(e)) for e in hard)]
-    other = [replace(a, plain=replace(a.plain, landmarks=a.plain.landmarks + np.array([0.5, 0])))
-             for a in faces]
-    reports = {'new': report(faces, draws=200), 'old': report(other, draws=200)}
+             for i, a in enumerate(face_result((0, 0, 0), (0, 0, 0), float(e)) for e in hard)]
+    other = [replace(a, prediction=replace(
+        a.prediction, landmarks=a.prediction.landmarks + np.array([0.5, 0]))) for a in faces]
+    reports = {'new': make_report(faces, draws=200), 'old': make_report(other, draws=200)}
     row = next(c for c in compare(reports) if c.figure == 'nme_68_percent')
     # Faces differ by far more than the two predictors, and yet the difference is sure.
     low, high = reports['new'].estimates['all']['nme_68_percent'].interval
     assert row.difference == pytest.approx(-50 / SIZE) and high - low > 50 / SIZE
     assert row.interval[1] < 0 and row.better_percent == 100
-    same = compare({'a': report(faces, draws=50), 'b': report(faces, draws=50)})
+    same = compare({'a': make_report(faces, draws=50), 'b': make_report(faces, draws=50)})
     assert {c.better_percent for c in same} == {50}
 
 
-def test_pictures_of_a_set_without_landmarks_go_by_the_rotation(tmp_path):
-    given = [ask(Steady(), posed(tmp_path), label_free=False)]
-    no_rotation = [replace(given[0], plain=Alignment(POINTS))]
-    answers = {'steady': given, 'points_only': no_rotation}
-    pictures = draw_pictures(answers, {name: report(a) for name, a in answers.items()})
+def test_figures_of_a_set_without_landmarks_use_the_rotation(tmp_path):
+    given = [evaluate_face(ConstantPredictor(), posed(tmp_path), label_free=False)]
+    no_rotation = [replace(given[0], prediction=Alignment(POINTS))]
+    results = {'steady': given, 'points_only': no_rotation}
+    pictures = draw_figures(results, {name: make_report(a) for name, a in results.items()})
     assert [picture.name for picture in pictures] == [
         'cumulative_error', 'error_against_yaw', 'worst_steady']
     for picture in pictures:
         assert cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR).std() > 1
     assert 'head 2.0°' in pictures[-1].text
-    assert draw_pictures({'p': no_rotation}, {'p': report(no_rotation)}) == []
+    assert draw_figures({'p': no_rotation}, {'p': make_report(no_rotation)}) == []
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path):
+def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path):
     good, bad = pointed(tmp_path), pointed(tmp_path, 'broken')
     bad.picture.write_bytes(b'no picture')
-    measured = measure([bad, good], {'steady': Steady()}, label_free=False)
-    assert measured.unreadable == ['broken'] and len(measured.answers['steady']) == 1
-    with pytest.raises(ValueError, match='none of the 1 pictures could be read'):
-        measure([bad], {'steady': Steady()})
+    evaluation = evaluate_dataset([bad, good], {'steady': ConstantPredictor()}, label_free=False)
+    assert evaluation.unreadable == ['broken'] and len(evaluation.results['steady']) == 1
+    with pytest.raises(ValueError, match='none of the 1 images could be read'):
+        evaluate_dataset([bad], {'steady': ConstantPredictor()})
 
 
-def test_labels_that_are_no_numbers_are_named(tmp_path):
+def test_labels_that_are_not_finite_are_named(tmp_path):
     sample = pointed(tmp_path)
     points = sample.points.copy()
     points[3] = np.nan
-    with pytest.raises(ValueError, match=r'points of face \(noise\) holds something that is no'):
-        check(replace(sample, points=points))
+    with pytest.raises(ValueError, match=r'points of face \(noise\) holds a value that is not'):
+        check_labels(replace(sample, points=points))
     with pytest.raises(ValueError, match='has no extent'):
-        check(replace(sample, points=np.zeros((68, 2))))
-    check(sample)
+        check_labels(replace(sample, points=np.zeros((68, 2))))
+    check_labels(sample)
 
 
 @pytest.mark.parametrize(('options', 'message'), [
@@ -171,7 +174,7 @@ def test_labels_that_are_no_numbers_are_named(tmp_path):
     (['--clip', 'nowhere.gif'], 'nowhere.gif does not exist'),
 ])
 def test_a_mistake_is_one_line(options, message, capsys):
-    assert cli(['evaluate', *options]) == 2
+    assert cli.main(['evaluate', *options]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -207,7 +210,7 @@ class Page(HTMLParser):
 
 @pytest.mark.skipif(not (FACES / 'labels.csv').is_file() or not BASELINES.is_dir(),
                     reason=f'needs {FACES} (TRANS3DHEAD_DATA) and {BASELINES}')
-def test_our_network_and_a_peer_go_through_the_same_command(tmp_path, capsys):
+def test_our_network_and_another_go_through_the_same_command(tmp_path, capsys):
     assert main(['--data', f'crops:{FACES}', '--predictor', 'ours', '3ddfa_v2', '--limit', '8',
                  '--baselines', str(BASELINES), '--json', str(tmp_path / 'out' / 'figures.json'),
                  '--plots', str(tmp_path / 'plots'), '--html', str(tmp_path / 'page.html'),
@@ -224,7 +227,7 @@ def test_our_network_and_a_peer_go_through_the_same_command(tmp_path, capsys):
     assert len(record['faces']) == len(record['errors']['ours']['inner_51_percent']) == 8
     assert {c['second'] for c in record['comparisons']} == {'3ddfa_v2'}
     printed = capsys.readouterr().out
-    assert 'helen' in printed and 'lfpw' in printed and 'picture turned by ±25°' in printed
+    assert 'helen' in printed and 'lfpw' in printed and 'image rotated by ±25°' in printed
     assert 'ours − 3ddfa_v2: inner_51_percent' in printed
     names = {path.name for path in (tmp_path / 'plots').iterdir()}
     assert names == {'cumulative_error.png', 'error_against_yaw.png', 'calibration_ours.png',
@@ -237,8 +240,9 @@ def test_our_network_and_a_peer_go_through_the_same_command(tmp_path, capsys):
     assert {'inner 51 %', '3ddfa_v2', 'Without labels', 'Confidence'} <= set(page.words)
 
 
-def test_gathered_columns_keep_one_row_a_face(tmp_path):
-    errors = gather([answer((0, 0, 0), (0, 0, 0), 1.0), ask(Steady(), posed(tmp_path))])
+def test_collected_columns_have_one_row_per_face(tmp_path):
+    errors = collect_errors([face_result((0, 0, 0), (0, 0, 0), 1.0),
+                             evaluate_face(ConstantPredictor(), posed(tmp_path))])
     assert all(len(values) == 2 for values in errors.columns.values())
-    assert len(errors.part(np.array([False, True]))) == 1
+    assert len(errors.subset(np.array([False, True]))) == 1
     assert np.isnan(errors.columns['inner_51_percent'][1])

@@ -6,30 +6,30 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from answers import Steady
 from command_line import evaluate as main
 from dad_files import CENTRE_RGB, TRUE_EULER, dad_head, perspective, write_dad
+from face_results import ConstantPredictor
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
 from trans3dhead_training.data.sample import Placement, Sample
-from trans3dhead_training.evaluation.dad_benchmark import (
-    Topology,
-    benchmark,
-    head_boxes,
+from trans3dhead_training.evaluation.dad_metrics import (
+    FlameTopology,
+    compute_dad_metrics,
     read_annotation,
+    read_head_boxes,
     read_topology,
 )
-from trans3dhead_training.evaluation.dense_errors import (
+from trans3dhead_training.evaluation.dataset_evaluation import evaluate_dataset
+from trans3dhead_training.evaluation.mesh_errors import (
     HeadMesh,
-    answered_mesh,
     chamfer,
-    measure_mesh,
+    compute_mesh_errors,
+    predicted_mesh,
     true_mesh,
     z_accuracy,
 )
-from trans3dhead_training.evaluation.measure import measure
 from trans3dhead_training.formats.readers import read_samples
 from trans3dhead_training.predictors import Alignment
 
@@ -64,7 +64,7 @@ def known_head(mesh: HeadMesh) -> Sample:
 @needs_checkpoint
 def test_a_perfect_mesh_has_no_error(mesh):
     true = true_mesh(mesh, known_head(mesh))
-    assert measure_mesh(mesh, true, true, 200.0) == pytest.approx(
+    assert compute_mesh_errors(mesh, true, true, 200.0) == pytest.approx(
         {'dense_percent': 0, 'dense_head_percent': 0, 'reconstruction_percent': 0, 'z5': 1,
          'chamfer': 0}, abs=1e-9)
 
@@ -73,10 +73,10 @@ def test_a_perfect_mesh_has_no_error(mesh):
 def test_a_moved_mesh_has_a_dense_error_and_none_of_reconstruction(mesh):
     true = true_mesh(mesh, known_head(mesh))
     turned = 1.1 * true @ rotation_from_euler(np.array([5.0, 3.0, 2.0])).T + [30, 0, 9]
-    errors = measure_mesh(mesh, turned, true, 200.0)
+    errors = compute_mesh_errors(mesh, turned, true, 200.0)
     assert errors['reconstruction_percent'] == pytest.approx(0, abs=1e-9)
     assert errors['chamfer'] == pytest.approx(0, abs=1e-9) and errors['dense_percent'] > 5
-    shifted = measure_mesh(mesh, true + np.array([6.0, 8.0, 0]), true, 200.0)
+    shifted = compute_mesh_errors(mesh, true + np.array([6.0, 8.0, 0]), true, 200.0)
     assert shifted['dense_percent'] == pytest.approx(5) == shifted['dense_head_percent']
     assert shifted['z5'] == 1
 
@@ -87,7 +87,8 @@ def test_reconstruction_is_over_the_distance_of_the_outer_eye_corners(mesh):
     eyes = np.linalg.norm(np.subtract(*true[mesh.landmark_indices[[36, 45]]]))
     noise = np.random.default_rng(1).normal(size=true.shape)
     # The mean length of a vector of three normal numbers is sqrt(8 / pi).
-    assert measure_mesh(mesh, true + noise, true, 200.0)['reconstruction_percent'] == pytest.approx(
+    errors = compute_mesh_errors(mesh, true + noise, true, 200.0)
+    assert errors['reconstruction_percent'] == pytest.approx(
         100 * np.sqrt(8 / np.pi) / eyes, rel=0.05)
 
 
@@ -105,7 +106,7 @@ def test_samples_that_know_their_mesh_are_measured_by_it(model, mesh, tmp_path):
     picture = tmp_path / 'head.png'
     cv2.imwrite(str(picture), np.zeros((300, 320, 3), np.uint8))
 
-    class Knowing(Steady):
+    class Knowing(ConstantPredictor):
         head_model = model
 
         def predict(self, image, boxes):
@@ -113,10 +114,11 @@ def test_samples_that_know_their_mesh_are_measured_by_it(model, mesh, tmp_path):
                               shape=sample.shape, expression=sample.expression,
                               placement=sample.placement) for _ in boxes]
 
-    measured = measure([replace(sample, picture=picture)], {'knowing': Knowing()}, label_free=False)
-    answer = measured.answers['knowing'][0]
-    assert answer.mesh['dense_percent'] == pytest.approx(0, abs=1e-9)
-    np.testing.assert_allclose(answered_mesh(mesh, answer.plain), true_mesh(mesh, sample))
+    evaluation = evaluate_dataset([replace(sample, picture=picture)], {'knowing': Knowing()},
+                                  label_free=False)
+    result = evaluation.results['knowing'][0]
+    assert result.extra['dense_percent'] == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(predicted_mesh(mesh, result.prediction), true_mesh(mesh, sample))
 
 
 def test_z_accuracy_counts_pairs_in_the_right_order():
@@ -139,7 +141,7 @@ def test_chamfer_is_the_squared_distance_where_the_inner_eyes_are_20_apart():
     assert chamfer(face, face, true_68, true_68) == pytest.approx(0, abs=1e-20)
 
 
-def write_topology(path) -> Topology:
+def write_topology(path) -> FlameTopology:
     """Any 68 vertices as landmarks, each the middle of three, and two sets of vertices."""
     vertices = np.random.default_rng(3).integers(0, 5023, (68, 3))
     np.savez(path, landmarks=vertices, weights=np.full((68, 3), 1 / 3), face=np.arange(0, 900),
@@ -152,19 +154,20 @@ def test_the_true_head_has_no_error_in_the_benchmark(tmp_path, scale):
     folder = write_dad(tmp_path, perspective(480), scale)
     topology = write_topology(tmp_path / 'flame.npz')
     (sample,) = read_samples(f'dad:{tmp_path}')
-    annotation = read_annotation(sample, 480, head_boxes(folder)['a1'])
+    annotation = read_annotation(sample, 480, read_head_boxes(folder)['a1'])
     true = rotation_from_euler(TRUE_EULER)
     vertices = dad_head() @ true.T + CENTRE_RGB
-    right = Alignment(topology.points(sample.vertices[:, :2].astype(float)), rotation=true)
-    found = benchmark(annotation, topology, right, vertices, topology.points(vertices))
+    right = Alignment(topology.landmark_points(sample.vertices[:, :2].astype(float)), rotation=true)
+    found = compute_dad_metrics(annotation, topology, right, vertices,
+                                topology.landmark_points(vertices))
     assert found['dad_pose'] == pytest.approx(0, abs=1e-6)
     assert found['dad_nme_percent'] == pytest.approx(0, abs=0.1)
     assert found['dad_chamfer'] == pytest.approx(0, abs=1e-6)
     assert found['dad_z5_by_nearest'] == pytest.approx(1)
     # The box of the file is 3 x 4.
     off = replace(right, landmarks=right.landmarks + np.array([3.0, 0]))
-    assert benchmark(annotation, topology, off, None, None)['dad_nme_percent'] == pytest.approx(
-        100 * 3 / np.sqrt(12), abs=0.1)
+    found = compute_dad_metrics(annotation, topology, off, None, None)
+    assert found['dad_nme_percent'] == pytest.approx(100 * 3 / np.sqrt(12), abs=0.1)
 
 
 def test_without_the_tables_of_flame_only_the_pose_is_measured(tmp_path, capsys):
@@ -177,7 +180,7 @@ def test_without_the_tables_of_flame_only_the_pose_is_measured(tmp_path, capsys)
 
 
 def test_tables_of_something_else_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'nothing\.npz is no \.npz with landmarks'):
+    with pytest.raises(ValueError, match=r'nothing\.npz is not an \.npz file with landmarks'):
         read_topology(tmp_path / 'nothing.npz')
     write_topology(tmp_path / 'flame.npz')
     with np.load(tmp_path / 'flame.npz') as content:

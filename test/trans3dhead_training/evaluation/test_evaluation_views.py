@@ -5,20 +5,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from answers import BOX, POINTS, Steady, answer, pointed, posed
+from face_results import BOX, POINTS, ConstantPredictor, face_result, pointed, posed
 
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_training.evaluation.predictions import ask
-from trans3dhead_training.evaluation.views import (
+from trans3dhead_training.evaluation.face_result import evaluate_face
+from trans3dhead_training.evaluation.image_perturbations import (
     BOX_DRAWS,
     NOISE_DRAWS,
     corner_boxes,
+    face_outline,
     faceless_copies,
     jittered_boxes,
-    mirror_picture,
+    mirror_image,
     noisy_copies,
-    outline,
-    turn_picture,
+    rotate_image,
 )
 from trans3dhead_training.predictors import Alignment
 
@@ -26,10 +26,10 @@ from trans3dhead_training.predictors import Alignment
 def test_a_box_without_landmarks_keeps_its_size_when_its_picture_turns(tmp_path):
     sample = replace(posed(tmp_path), given_box=np.array([40.0, 30.0, 110.0, 100.0]))
     image = sample.image()
-    np.testing.assert_allclose(landmark_box(outline(sample)), sample.box)
-    turned = landmark_box(turn_picture(image, outline(sample), 25.0)[1])
+    np.testing.assert_allclose(landmark_box(face_outline(sample)), sample.box)
+    turned = landmark_box(rotate_image(image, face_outline(sample), 25.0)[1])
     np.testing.assert_allclose(turned[2:] - turned[:2], [70, 70], atol=0.3)
-    assert outline(answer((0, 0, 0), (0, 0, 0), 0).sample) is POINTS
+    assert face_outline(face_result((0, 0, 0), (0, 0, 0), 0).sample) is POINTS
 
 
 @pytest.mark.parametrize('degrees', [25.0, -25.0])
@@ -38,20 +38,20 @@ def test_a_turned_picture_takes_its_points_along(degrees):
     points = POINTS.round()
     x, y = points[40].astype(int)
     image[y - 1:y + 2, x - 1:x + 2] = 255
-    turned, moved = turn_picture(image, points, degrees)
+    turned, moved = rotate_image(image, points, degrees)
     ys, xs = np.nonzero(turned[..., 0] > 127)
     np.testing.assert_allclose([xs.mean(), ys.mean()], moved[40], atol=0.5)
     # Counter-clockwise on the screen: what was right of the middle moves up.
     box = landmark_box(points)
     right = np.array([[(box[0] + box[2]) / 2 + 30, (box[1] + box[3]) / 2]])
-    with_right = turn_picture(image, np.concatenate([points, right]), degrees)[1][-1]
+    with_right = rotate_image(image, np.concatenate([points, right]), degrees)[1][-1]
     assert (with_right[1] < right[0, 1]) == (degrees > 0)
 
 
 def test_a_mirrored_picture_takes_its_points_along():
     image = np.zeros((40, 60, 3), np.uint8)
     image[10, 5] = 255
-    mirrored, points = mirror_picture(image, np.array([[5.0, 10.0]]))
+    mirrored, points = mirror_image(image, np.array([[5.0, 10.0]]))
     assert points.tolist() == [[54, 10]] and mirrored[10, 54].all()
 
 
@@ -88,7 +88,7 @@ def test_headless_views_leave_no_face_in_their_box():
     assert (covered[:y0 - 1] == image[:y0 - 1]).all()
 
 
-class Restless(Steady):
+class Restless(ConstantPredictor):
     """Answers with points that are off by noise of 1 px, and by nothing that was asked."""
 
     def __init__(self) -> None:
@@ -103,9 +103,9 @@ class Restless(Steady):
 
 def test_noise_of_a_pixel_is_reported_as_such(tmp_path):
     sample = pointed(tmp_path)
-    found = [ask(Restless(), replace(sample, group=str(i))) for i in range(3)]
+    found = [evaluate_face(Restless(), replace(sample, group=str(i))) for i in range(3)]
     size = np.sqrt(np.prod(np.ptp(POINTS, axis=0)))
-    # Of the shifts that it does not follow, uniform over a pixel along both axes, a sixth is added.
+    # Shifts that it ignores, uniform over a pixel along both axes, add a sixth.
     expected = np.sqrt(2 + 1 / 6) / size
     assert np.mean([a.noise_points for a in found]) == pytest.approx(expected, rel=0.15)
     assert found[0].noise_deg is None and found[0].turn_deg == ()
@@ -114,7 +114,7 @@ def test_noise_of_a_pixel_is_reported_as_such(tmp_path):
 def test_every_predictor_sees_the_same_views(tmp_path):
     first, second = Restless(), Restless()
     for predictor in (first, second):
-        ask(predictor, pointed(tmp_path))
+        evaluate_face(predictor, pointed(tmp_path))
     for (image, boxes), (same_image, same_boxes) in zip(first.seen, second.seen, strict=True):
         np.testing.assert_array_equal(image, same_image)
         np.testing.assert_array_equal(boxes, same_boxes)

@@ -1,4 +1,4 @@
-"""The peers answer about as well as published, in our frames, through the one interface."""
+"""The peers prediction about as well as published, in our frames, through the one interface."""
 
 import shutil
 
@@ -38,8 +38,8 @@ def align(name: str, records: list[FaceRecord]) -> list:
 @needs_faces
 @pytest.mark.parametrize(('name', 'percent'), [('3ddfa_v2', 3.1), ('mediapipe', 2.5)])
 def test_a_peer_is_as_good_as_it_should_be(records, name, percent):
-    errors = [metrics.nme_inner(answer.landmarks, record.points)
-              for answer, record in zip(align(name, records), records, strict=True)]
+    errors = [metrics.nme_inner(prediction.landmarks, record.points)
+              for prediction, record in zip(align(name, records), records, strict=True)]
     assert 100 * np.mean(errors) < percent
 
 
@@ -57,11 +57,11 @@ def test_the_rotation_of_3ddfa_is_in_our_convention(records):
 def test_a_mirrored_picture_gives_3ddfa_the_mirrored_rotation(records):
     predictor = make_predictor('3ddfa_v2', baselines=BASELINES)
     errors = []
-    for record, answer in zip(records, align('3ddfa_v2', records), strict=True):
+    for record, prediction in zip(records, align('3ddfa_v2', records), strict=True):
         image = read_picture(record.path)
         box = landmark_box(mirror_points(record.points, image.shape[1]))
         other = predictor.predict(np.ascontiguousarray(image[:, ::-1]), box[None])[0]
-        errors.append(metrics.mirror_error_deg(answer.rotation, other.rotation))
+        errors.append(metrics.mirror_error_deg(prediction.rotation, other.rotation))
     assert np.median(errors) < 3
 
 

@@ -32,8 +32,8 @@ def heads(pipeline):
         for i, picture in enumerate(clip(name)):
             for head in following.track(picture, stamp=0.08 * i):
                 if i % step == 0:
-                    again, = pipeline.align(picture, [head.box])
-                    found.append((picture, head.box, again))
+                    aligned, = pipeline.align(picture, [head.box])
+                    found.append((picture, head.box, aligned))
     assert len(found) >= 20
     return found
 
@@ -50,10 +50,10 @@ def test_turning_the_picture_turns_the_head(pipeline, heads, degrees):
         matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), degrees, 1.0)
         turned = cv2.warpAffine(picture, matrix, picture.shape[1::-1])
         points = head.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        answer, = pipeline.align(turned, [landmark_box(points)])
+        again, = pipeline.align(turned, [landmark_box(points)])
         errors.append(geodesic_distance_deg(
-            answer.rotation, turned_in_image(head.rotation, degrees)))
-        moved.append(np.linalg.norm(answer.landmarks[:, :2] - points, axis=1).mean() / size(box))
+            again.rotation, turned_in_image(head.rotation, degrees)))
+        moved.append(np.linalg.norm(again.landmarks[:, :2] - points, axis=1).mean() / size(box))
     assert np.median(errors) <= 4.0
     assert np.median(moved) <= 0.025
 
@@ -63,10 +63,10 @@ def test_mirroring_the_picture_mirrors_the_head(pipeline, heads):
     for picture, box, head in heads:
         width = picture.shape[1]
         other = np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
-        answer, = pipeline.align(np.ascontiguousarray(picture[:, ::-1]), [other])
+        again, = pipeline.align(np.ascontiguousarray(picture[:, ::-1]), [other])
         points = head.landmarks[MIRROR_68, :2] * [-1, 1] + [width - 1, 0]
-        errors.append(geodesic_distance_deg(answer.rotation, mirrored(head.rotation)))
-        moved.append(np.linalg.norm(answer.landmarks[:, :2] - points, axis=1).mean() / size(box))
+        errors.append(geodesic_distance_deg(again.rotation, mirrored(head.rotation)))
+        moved.append(np.linalg.norm(again.landmarks[:, :2] - points, axis=1).mean() / size(box))
     assert np.median(errors) <= 4.0
     assert np.median(moved) <= 0.025
 
@@ -79,9 +79,9 @@ def test_shifting_and_scaling_the_box_changes_little(pipeline, heads):
         shift = generator.uniform(-0.08, 0.08, 2) * side
         grown = generator.uniform(-0.06, 0.06) * side
         moved_box = box + np.concatenate([shift - grown, shift + grown])
-        answer, = pipeline.align(picture, [moved_box])
-        errors.append(geodesic_distance_deg(answer.rotation, head.rotation))
+        again, = pipeline.align(picture, [moved_box])
+        errors.append(geodesic_distance_deg(again.rotation, head.rotation))
         moved.append(np.linalg.norm(
-            (answer.landmarks - head.landmarks)[:, :2], axis=1).mean() / size(box))
+            (again.landmarks - head.landmarks)[:, :2], axis=1).mean() / size(box))
     assert np.median(errors) <= 3.0
     assert np.median(moved) <= 0.02

@@ -1,4 +1,4 @@
-"""Faces and answers with known errors, for tests of the evaluation."""
+"""Faces and predictions with known errors, for tests of the evaluation."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_training.data.sample import Sample
-from trans3dhead_training.evaluation.predictions import Answer
+from trans3dhead_training.evaluation.face_result import FaceResult
 from trans3dhead_training.predictors import Alignment, Predictor
 
 POINTS = np.random.default_rng(5).uniform([30, 20], [130, 120], (68, 2))
@@ -15,11 +15,13 @@ BOX = np.array([40.0, 30.0, 120.0, 100.0])
 SIZE = float(np.sqrt(np.prod(np.ptp(POINTS, axis=0))))
 
 
-def answer(euler_deg: tuple, predicted_deg: tuple, shift: float, source: str = 'set') -> Answer:
-    """A face labelled in 3D whose points are answered `shift` px too far right."""
+def face_result(
+    euler_deg: tuple, predicted_deg: tuple, shift: float, source: str = 'set',
+) -> FaceResult:
+    """A face labelled in 3D whose points are predicted `shift` px too far right."""
     sample = Sample(Path('face.jpg'), source, 'photo', True, points=POINTS, points_are_3d=True,
                     rotation=rotation_from_euler(np.array(euler_deg, float)))
-    return Answer(sample, Alignment(POINTS + np.array([shift, 0.0]), POINTS,
+    return FaceResult(sample, Alignment(POINTS + np.array([shift, 0.0]), POINTS,
                                     rotation_from_euler(np.array(predicted_deg, float))))
 
 
@@ -37,8 +39,8 @@ def pointed(folder: Path, name: str = 'face') -> Sample:
     return Sample(folder / f'{name}.png', 'noise', name, True, points=POINTS)
 
 
-class Steady(Predictor):
-    """Answers every box with the same rotation and with points spread over the box."""
+class ConstantPredictor(Predictor):
+    """Returns the same rotation for every box, and points that fill the box."""
 
     name = 'steady'
 

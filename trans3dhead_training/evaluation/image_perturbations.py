@@ -1,34 +1,36 @@
-"""Changes of a picture whose effect on a right answer is known without labels."""
+"""Alterations of an image and of boxes whose effect on a correct prediction is known."""
+
+from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import iou
+from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP
 from trans3dhead_training.data.sample import Sample
-
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
 
 TURN_DEG = 25.0
 
 BOX_JITTER = 0.05
-"""Share of the box's size by which another box is shifted along x, along y, and scaled."""
+"""Relative change of a jittered box along x, along y, and in scale."""
 BOX_DRAWS = 4
 
 NOISE_SHIFT_PX, NOISE_LEVELS, NOISE_QUALITY = 0.5, 2.0, 90
-"""What a still camera changes: up to this shift, noise of this deviation (of 255), JPEG."""
+"""How images of a still camera differ: largest shift, standard deviation of 255, JPEG quality."""
 NOISE_DRAWS = 4
 
 
-def outline(sample: Sample) -> Array:
+def face_outline(sample: Sample) -> Array:
     """
-    Return points (P, 2) px whose tight box is the face's, in this view and in a turned one.
+    Return points (P, 2) px whose tight box is the face's, also after the image is rotated.
 
-    These are the labelled points; where a set has only a box, the ellipse that fills it, because
-    the corners of a turned box would make it larger.
+    These are the labelled points. Where a dataset has only a box, it is the ellipse that fills the
+    box, because the corners of a rotated box would enlarge it.
+
+    :param sample: with points or a box.
+    :return: (P, 2) px.
     """
     if sample.points is not None:
         return sample.points
@@ -37,27 +39,38 @@ def outline(sample: Sample) -> Array:
     return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
-def turn_picture(image: Image, points: Array, degrees: float) -> tuple[Image, Array]:
-    """Turn a picture and its points about the face; cv2's sign, counter-clockwise on the screen."""
+def rotate_image(image: Image, points: Array, degrees: float) -> tuple[Image, Array]:
+    """
+    Rotate an image and its points about the face.
+
+    :param image: (H, W, 3).
+    :param points: (P, 2) px.
+    :param degrees: counter-clockwise on the screen, as in OpenCV.
+    :return: image (H, W, 3) and points (P, 2).
+    """
     box = landmark_box(points)
     centre = (box[:2] + box[2:]) / 2
-    turn = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), degrees, 1.0)
+    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), degrees, 1.0)
     size = (image.shape[1], image.shape[0])
-    return cv2.warpAffine(image, turn, size), points @ turn[:, :2].T + turn[:, 2]
+    return cv2.warpAffine(image, matrix, size), points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def mirror_picture(image: Image, points: Array) -> tuple[Image, Array]:
-    """Mirror a picture left-right, and points whose order does not matter."""
+def mirror_image(image: Image, points: Array) -> tuple[Image, Array]:
+    """Mirror an image left-right, with points (P, 2) that keep their order."""
     return (np.ascontiguousarray(image[:, ::-1]),
             np.array([image.shape[1] - 1, 0]) + points * [-1, 1])
 
 
 def jittered_boxes(box: Array, generator: np.random.Generator) -> Array:
     """
-    Return boxes (`BOX_DRAWS`, 4) around the same face, as a detector might have drawn them.
+    Return boxes around the same face that differ as those of a detector do.
 
-    Each is shifted by ± `BOX_JITTER` of its size along x and along y, and larger or smaller by as
-    much; the signs are drawn, no two boxes have the same three.
+    Each is shifted by ± `BOX_JITTER` of its size along x and along y, and scaled by as much; the
+    signs are random, and no two boxes have the same three.
+
+    :param box: (4,) px.
+    :param generator: source of the signs.
+    :return: (`BOX_DRAWS`, 4) px.
     """
     chosen = generator.permutation(8)[:BOX_DRAWS]
     signs = 1 - 2 * (chosen[:, None] >> np.arange(3) & 1)
@@ -69,10 +82,13 @@ def jittered_boxes(box: Array, generator: np.random.Generator) -> Array:
 
 def noisy_copies(image: Image, generator: np.random.Generator) -> list[tuple[Image, Array]]:
     """
-    Return `NOISE_DRAWS` pictures that a still camera could have taken of a still scene.
+    Simulate images that a still camera takes of a still scene.
 
-    Each is shifted by a part of a pixel, (2,) px, which is returned with it, gets noise of its own
-    and passes through JPEG.
+    Each is shifted by a fraction of a pixel, gets its own noise and is compressed as JPEG.
+
+    :param image: (H, W, 3).
+    :param generator: source of shifts and noise.
+    :return: `NOISE_DRAWS` images and their shifts (2,) px.
     """
     copies = []
     size = (image.shape[1], image.shape[0])
@@ -88,7 +104,13 @@ def noisy_copies(image: Image, generator: np.random.Generator) -> list[tuple[Ima
 
 
 def corner_boxes(image: Image, box: Array) -> Array:
-    """Return small boxes (0…4, 4) in the picture's corners that overlap the face's by little."""
+    """
+    Return small boxes in the image's corners that hardly overlap the face's.
+
+    :param image: (H, W, 3).
+    :param box: (4,) px of the face.
+    :return: (0…4, 4) px.
+    """
     height, width = image.shape[:2]
     side = 0.6 * float((box[2:] - box[:2]).max())
     corners = np.array([[x, y, x + side, y + side]
@@ -98,8 +120,11 @@ def corner_boxes(image: Image, box: Array) -> Array:
 
 def faceless_copies(image: Image, box: Array) -> list[Image]:
     """
-    Return the picture with its face covered by its mean colour, and with it cut into 8 × 8
-    blocks that change places.
+    Return the image with its face covered by the mean colour, and with its 8 × 8 blocks shuffled.
+
+    :param image: (H, W, 3).
+    :param box: (4,) px of the face.
+    :return: two images (H, W, 3).
     """
     height, width = image.shape[:2]
     x0, y0 = np.floor(np.clip(box[:2], 0, [width - 9, height - 9])).astype(int)
@@ -107,8 +132,8 @@ def faceless_copies(image: Image, box: Array) -> list[Image]:
     covered, scrambled = image.copy(), image.copy()
     covered[y0:y1, x0:x1] = image[y0:y1, x0:x1].mean(axis=(0, 1))
     step_y, step_x = (y1 - y0) // 8, (x1 - x0) // 8
-    for place, origin in enumerate(np.random.default_rng(0).permutation(64)):
-        (to_y, to_x), (from_y, from_x) = divmod(place, 8), divmod(int(origin), 8)
+    for target, source in enumerate(np.random.default_rng(0).permutation(64)):
+        (to_y, to_x), (from_y, from_x) = divmod(target, 8), divmod(int(source), 8)
         scrambled[y0 + to_y * step_y:, x0 + to_x * step_x:][:step_y, :step_x] = (
             image[y0 + from_y * step_y:, x0 + from_x * step_x:][:step_y, :step_x])
     return [covered, scrambled]

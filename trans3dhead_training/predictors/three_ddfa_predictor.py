@@ -1,9 +1,11 @@
 """
 3DDFA_V2 (mb05): a MobileNet-v1 of half width that regresses pose, shape and expression.
 
-Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020. Only its weights
+Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020. Only the weights
 are read; the network is rebuilt here from their names and shapes.
 """
+
+from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
@@ -11,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_pixels
-from trans3dhead_training.predictors.predictor import Alignment, Array, Predictor
+from trans3dhead_ros.types import Array, Image
+from trans3dhead_training.predictors.predictor import Alignment, Predictor
 
 INPUT_SIZE = 120
 CROP_SCALE = 2 ** 0.5
-# What torch, NumPy and the network raise for a file that is missing or is something else.
+# What torch, NumPy and the network raise for a missing or damaged file.
 _UNREADABLE = (AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
                pickle.UnpicklingError)
 _SHAPE_COUNT, _EXPRESSION_COUNT = 40, 10
@@ -49,7 +51,12 @@ def _separable(inside: int, outside: int, stride: int) -> nn.Sequential:
 
 
 def build_mobilenet(width: float = 0.5) -> nn.Sequential:
-    """Return the network: (B, 3, 120, 120) BGR, (x − 127.5) / 128 → (B, 62) whitened parameters."""
+    """
+    Build the network.
+
+    :param width: multiplier of all channel counts.
+    :return: maps (B, 3, 120, 120) BGR, (x − 127.5) / 128, to (B, 62) whitened parameters.
+    """
     channels = int(32 * width)
     layers = OrderedDict(conv1=_convolution(3, channels, 2), bn1=nn.BatchNorm2d(channels),
                          relu=nn.ReLU())
@@ -63,14 +70,19 @@ def build_mobilenet(width: float = 0.5) -> nn.Sequential:
 
 
 class ThreeDdfaPredictor(Predictor):
-    """Reads `mb05_120x120.pth`, the whitening and the 68-point basis from a folder."""
+    """
+    Runs MobileNet-v1 ×0.5 and decodes its parameters with the 68-point basis.
+
+    :param folder: with `mb05_120x120.pth`, the whitening and the basis.
+    :raises UserError: a file is missing or damaged.
+    """
 
     name = '3ddfa_v2'
 
     def __init__(self, folder: Path) -> None:
         try:
-            # weights_only: the file is a pickle, and a stranger's pickle can run code.
-            # Its tensors were on a GPU once; the map leaves them where they are read.
+            # weights_only because unpickling an untrusted file can run code; map_location because
+            # the tensors were saved from a GPU.
             weights = torch.load(folder / 'mb05_120x120.pth', weights_only=True,
                                  map_location=lambda storage, _: storage)['state_dict']
             whitening = np.load(folder / 'param_mean_std_62d_120x120.npz')
@@ -88,7 +100,7 @@ class ThreeDdfaPredictor(Predictor):
             raise UserError(f'baselines: {folder} does not hold 3DDFA_V2 ({reason})') from error
         self._network.eval()
 
-    def predict(self, image: NDArray[np.uint8], boxes: Array) -> list[Alignment]:
+    def predict(self, image: Image, boxes: Array) -> list[Alignment]:
         """Align the head of every box; see `Predictor`."""
         windows = [crop_window(box, CROP_SCALE) for box in boxes]
         crops = np.stack([crop_square(image, centre, side, INPUT_SIZE)
@@ -105,13 +117,13 @@ class ThreeDdfaPredictor(Predictor):
         # x0 y0 z0 x1 …: x to the head's left, y up, z out of the face.
         head = self._base + self._shape @ shape + self._expression @ expression
         points = pose[:, :3] @ head.reshape(3, -1, order='F') + pose[:, 3:]
-        # Their pixels count from 1 and upwards.
+        # Their pixel coordinates start at 1, y upwards.
         crop = np.stack([points[0] - 1, INPUT_SIZE - points[1]], axis=-1)
         units = (2 * crop + 1) / INPUT_SIZE - 1
         return Alignment(to_pixels(units, centre, side), rotation=_to_our_rotation(pose[:, :3]))
 
 
 def _to_our_rotation(scaled: Array) -> Array:
-    """Return our head → optical rotation of their scaled one (method.md: `Q`, inverted)."""
+    """Convert their scaled head → image rotation to our head → camera optical frame."""
     to_their_head = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     return np.diag([1.0, -1.0, -1.0]) @ nearest_rotation(scaled) @ to_their_head.T

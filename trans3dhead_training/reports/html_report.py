@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file that needs no other: tables, and pictures inside it."""
+"""An evaluation as one self-contained HTML page: tables and figures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from trans3dhead_training.evaluation.intervals import LEVEL, Estimate
+from trans3dhead_training.evaluation.bootstrap import CONFIDENCE_LEVEL, Estimate
 from trans3dhead_training.evaluation.jitter import Jitter
+from trans3dhead_training.reports.evaluation_plots import ReportFigure
 from trans3dhead_training.reports.evaluation_report import (
     ALL,
     LARGER_IS_BETTER,
     Comparison,
     Report,
 )
-from trans3dhead_training.reports.outcome import Outcome
-from trans3dhead_training.reports.plots import Picture
-from trans3dhead_training.reports.text import COLUMNS, LABEL_FREE, interval, number
+from trans3dhead_training.reports.evaluation_run import EvaluationRun
+from trans3dhead_training.reports.text_report import (
+    COLUMNS,
+    LABEL_FREE,
+    format_interval,
+    format_value,
+    used_columns,
+)
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -32,18 +38,16 @@ img { max-width: 100%; height: auto; background: white; }
 figcaption { opacity: 0.8; }
 """
 
-#: Figures below the headline table: title, digits. Dotted names of `report`.
-_SECTIONS = {
+_YAW_BINS = ('0-30', '30-60', '60-90', 'mean')
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, int]]] = {
     'By yaw': {
-        **{f'nme_68_by_yaw_percent.{name}': (f'68 points, {name}, %', 2)
-           for name in ('0-30', '30-60', '60-90', 'mean')},
-        **{f'geodesic_by_yaw_deg.{name}': (f'rotation, {name}, °', 2)
-           for name in ('0-30', '30-60', '60-90', 'mean')}},
+        **{f'nme_68_by_yaw_percent.{name}': (f'68 points, {name}, %', 2) for name in _YAW_BINS},
+        **{f'geodesic_by_yaw_deg.{name}': (f'rotation, {name}, °', 2) for name in _YAW_BINS}},
     'Pose': {
         **{f'pose_error_deg.{name}': (f'{name}, °', 2)
            for name in ('yaw', 'pitch', 'roll', 'mean')},
         'geodesic_deg': ('geodesic, °', 2), 'rotation_frobenius': ('‖I − R Rgtᵀ‖', 3),
-        'yaw_sign.agree_percent': ('sign of yaw as 3DDFA_V2, %', 1)},
+        'yaw_sign.agree_percent': ('same sign of yaw as 3DDFA_V2, %', 1)},
     'Mesh': {
         'dense_percent': ('face, % of the box', 2),
         'dense_head_percent': ('whole head, % of the box', 2),
@@ -59,42 +63,46 @@ _SECTIONS = {
         'calibration.error_over_scale': ('error over predicted scale', 2),
         **{f'calibration.within_{share}_percent': (f'inside the {share} % interval, %', 1)
            for share in (50, 80, 95)},
-        'failure_found_by.scale_area': ('failures found by the scale, AUC', 3),
-        'failure_found_by.score_area': ('failures found by the score, AUC', 3),
-        'score.area_under_curve': ('head against no head, AUC', 3)},
+        'failure_detection.scale_roc_auc': ('failure detection by the scale, AUC', 3),
+        'failure_detection.score_roc_auc': ('failure detection by the score, AUC', 3),
+        'score.roc_auc': ('head against no head, AUC', 3)},
 }
+"""Metrics below the headline table: title and digits by their dotted names in `Report`."""
 
 
-def page(outcome: Outcome, models: str, pictures: Sequence[Picture]) -> str:
+def html_page(run: EvaluationRun, models: str, figures: Sequence[ReportFigure]) -> str:
     """
-    Return the page.
+    Render the page.
 
-    :param models: which checkpoints ours are.
+    :param run: to report.
+    :param models: the checkpoints of 'ours'.
+    :param figures: to embed.
+    :return: HTML.
     """
-    title = f'Heads in {outcome.data or ", ".join(outcome.jitters)}'
-    facts = {'predictors': ', '.join(outcome.reports or next(iter(outcome.jitters.values()))),
+    title = f'Heads in {run.data or ", ".join(run.jitters)}'
+    facts = {'predictors': ', '.join(run.reports or next(iter(run.jitters.values()))),
              'checkpoint': models}
-    if outcome.measured is not None:
-        facts |= {'data': f'{outcome.data}, split {outcome.split}',
-                  'intervals': f'{100 * LEVEL:.0f} %, {outcome.draws} bootstrap draws of whole '
-                               f'photographs or people, seed {outcome.seed}'
-                               if outcome.draws else 'none',
-                  'remarks': '; '.join(outcome.remarks) or 'none'}
+    if run.evaluation is not None:
+        facts |= {'data': f'{run.data}, split {run.split}',
+                  'intervals': f'{100 * CONFIDENCE_LEVEL:.0f} %, {run.draws} bootstrap draws of '
+                               f'whole photographs or people, seed {run.seed}'
+                               if run.draws else 'none',
+                  'remarks': '; '.join(run.remarks) or 'none'}
     parts = [f'<h1>{escape(title)}</h1>', _table([], facts.items(), 'facts')]
-    if outcome.reports:
-        parts += ['<h2>Figures</h2>', *_headline(outcome.reports), *_sections(outcome.reports)]
-    if outcome.comparisons:
+    if run.reports:
+        parts += ['<h2>Metrics</h2>', *_headline(run.reports), *_sections(run.reports)]
+    if run.comparisons:
         parts += ['<h2>Differences on the same faces</h2>',
-                  '<p>Negative is better, except for the area under the curve. “Better in” is the '
+                  '<p>Negative is better, except for the areas under curves. “Better in” is the '
                   'share of the bootstrap draws in which the first is better.</p>',
-                  _table(['', 'figure', 'difference', f'{100 * LEVEL:.0f} %', 'better in'],
-                         map(_comparison, outcome.comparisons))]
-    for clip, found in outcome.jitters.items():
+                  _table(['', 'metric', 'difference', f'{100 * CONFIDENCE_LEVEL:.0f} %',
+                          'better in'], map(_comparison, run.comparisons))]
+    for clip, jitters in run.jitters.items():
         parts += [f'<h2>Jitter on {escape(clip)}</h2>',
-                  '<p>Frame by frame, nothing smoothed. Noise is what an even movement does not '
-                  'explain; spread is the distance from the mean.</p>', _jitter_table(found)]
-    if pictures:
-        parts += ['<h2>Pictures</h2>', *map(_figure, pictures)]
+                  '<p>Frame by frame, without smoothing. Noise is what uniform motion does not '
+                  'explain; spread is the distance from the mean.</p>', _jitter_table(jitters)]
+    if figures:
+        parts += ['<h2>Figures</h2>', *map(_figure, figures)]
     body = '\n'.join(parts)
     return ('<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">\n'
@@ -103,7 +111,7 @@ def page(outcome: Outcome, models: str, pictures: Sequence[Picture]) -> str:
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], kind: str = 'figures') -> str:
-    """Return a table; cells are text, or HTML where they come from `_cell`."""
+    """Return a table; cells are text, or HTML from `_cell`."""
     lines = [f'<table class="{kind}">']
     if titles:
         lines.append('<tr>' + ''.join(f'<th>{escape(title)}</th>' for title in titles) + '</tr>')
@@ -113,22 +121,22 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], kind: str = 'fi
 
 
 class _Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
 def _escaped(cell: str) -> str:
     return cell if isinstance(cell, _Html) else escape(cell)
 
 
-def _cell(figure: Estimate | None, digits: int) -> _Html:
-    bounds = interval(figure, digits)
-    return _Html(escape(number(figure, digits)) + (f'<small>{bounds}</small>' if bounds else ''))
+def _cell(estimate: Estimate | None, digits: int) -> _Html:
+    bounds = format_interval(estimate, digits)
+    return _Html(escape(format_value(estimate, digits))
+                 + (f'<small>{bounds}</small>' if bounds else ''))
 
 
 def _headline(reports: Mapping[str, Report]) -> Iterable[str]:
-    """A table of all faces by predictor, and one by source for each predictor."""
-    columns = {key: column for key, column in COLUMNS.items()
-               if any(key in report.estimates[ALL] for report in reports.values())}
+    """Yield a table of all faces by predictor, and one by source for each predictor."""
+    columns = used_columns(COLUMNS, reports.values())
     titles = ['faces', *(title for title, _ in columns.values())]
 
     def cells(report: Report, row: str) -> list[str]:
@@ -143,9 +151,8 @@ def _headline(reports: Mapping[str, Report]) -> Iterable[str]:
 
 
 def _sections(reports: Mapping[str, Report]) -> Iterable[str]:
-    for title, figures in _SECTIONS.items():
-        known = {key: column for key, column in figures.items()
-                 if any(key in report.estimates[ALL] for report in reports.values())}
+    for title, columns in _SECTIONS.items():
+        known = used_columns(columns, reports.values())
         if not known:
             continue
         yield f'<h3>{escape(title)}</h3>'
@@ -160,16 +167,16 @@ def _comparison(row: Comparison) -> list[str]:
             f'{row.interval[0]:+.3f}…{row.interval[1]:+.3f}', f'{row.better_percent:.1f} %']
 
 
-def _jitter_table(found: Mapping[str, Jitter]) -> str:
+def _jitter_table(jitters: Mapping[str, Jitter]) -> str:
     titles = ['', 'frames', 'points, % of the box', 'rotation, °', 'spread of points, %',
               'spread of rotation, °']
     return _table(titles, (
         [name, str(j.frames), *('–' if value is None else f'{value:.3f}' for value in (
             j.points_percent, j.rotation_deg, j.spread_percent, j.spread_deg))]
-        for name, j in found.items()))
+        for name, j in jitters.items()))
 
 
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode()
-    return (f'<figure><img src="data:image/png;base64,{data}" alt="{escape(picture.text)}">'
-            f'<figcaption>{escape(picture.caption)}</figcaption></figure>')
+def _figure(figure: ReportFigure) -> str:
+    data = base64.b64encode(figure.png).decode()
+    return (f'<figure><img src="data:image/png;base64,{data}" alt="{escape(figure.text)}">'
+            f'<figcaption>{escape(figure.caption)}</figcaption></figure>')
