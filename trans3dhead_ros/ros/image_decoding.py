@@ -9,13 +9,17 @@ is allowed.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.picture_header import picture_size
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
 
 #: Most pixels of an image, where nothing else is asked for.
 MAX_PIXELS = 4096 * 4096
