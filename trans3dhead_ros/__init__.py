@@ -2,8 +2,15 @@
 Three-dimensional head alignment from camera images.
 
 The public interface is :class:`HeadPipeline`, :class:`Head` and :class:`Camera`; everything else
-may move. The module imports without ROS, and a name is loaded when it is first asked for, so that
-``import trans3dhead_ros`` stays cheap.
+may change. ROS is not needed. Each name is imported on first use, so that ``import
+trans3dhead_ros`` is fast.
+
+Example::
+
+    from trans3dhead_ros import HeadPipeline
+
+    pipeline = HeadPipeline.load()
+    heads = pipeline.detect(image)  # (H, W, 3) uint8 BGR
 """
 
 from importlib import import_module
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ['Camera', 'Head', 'HeadPipeline']
 
-_HOMES = {
+_MODULES = {
     'Camera': 'trans3dhead_ros.camera',
     'Head': 'trans3dhead_ros.perception.head',
     'HeadPipeline': 'trans3dhead_ros.perception.pipeline',
@@ -25,9 +32,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use (PEP 562)."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

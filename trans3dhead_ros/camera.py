@@ -27,23 +27,30 @@ _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-10)
 @dataclass(frozen=True, eq=False)
 class Camera:
     """
-    Intrinsics of one camera, named as in ROS `sensor_msgs/CameraInfo`.
+    Intrinsics of a camera, named as in ROS `sensor_msgs/CameraInfo`.
 
     Pixel centres lie at integers. The optical frame is x right, y down, z forward.
 
-    :param K: (3, 3) intrinsic matrix, px, without skew.
-    :param D: distortion coefficients in OpenCV's order; none, or 4 or 5 for `plumb_bob` (k1 k2 p1
-        p2 k3), 8, 12 or 14 for `rational_polynomial`, 4 for `equidistant` (fisheye).
-    :param size: (width, height) px of the images that K belongs to; None where it is not known.
-    :param model: 'plumb_bob', 'rational_polynomial' or 'equidistant'.
     :raises ValueError: for a wrong shape or length, numbers that are not finite, a focal length
         that is not positive (an uncalibrated camera) or an unknown model.
+
+    Example::
+
+        camera = Camera([[600, 0, 319.5], [0, 600, 239.5], [0, 0, 1]],
+                        D=[0.1, -0.2, 0, 0, 0], size=(640, 480))
+        camera.project([0.1, 0.0, 1.0])  # px of a point 1 m in front of the camera
+        webcam = Camera.from_fov((640, 480), 60)
     """
 
     K: Array
+    """(3, 3) intrinsic matrix, px, without skew."""
     D: Array = field(default_factory=lambda: np.zeros(0))
+    """Distortion coefficients in OpenCV's order: none, 4 or 5 for 'plumb_bob' (k1 k2 p1 p2 k3),
+    none, 8, 12 or 14 for 'rational_polynomial', none or 4 for 'equidistant' (fisheye)."""
     size: tuple[int, int] | None = None
+    """(width, height) px of the images that K belongs to; None if unknown."""
     model: DistortionModel = 'plumb_bob'
+    """'plumb_bob', 'rational_polynomial' or 'equidistant'."""
 
     def __post_init__(self) -> None:
         if self.model not in get_args(DistortionModel):
@@ -57,10 +64,11 @@ class Camera:
     @classmethod
     def from_fov(cls, size: Sequence[int], degrees: float) -> Camera:
         """
-        Return an undistorted camera with square pixels that looks through the image's centre.
+        Return a camera without distortion, with square pixels and its axis at the image's centre.
 
         :param size: (width, height) px.
-        :param degrees: horizontal field of view, from the left edge to the right edge of the image.
+        :param degrees: horizontal field of view between the outer edges of the image.
+        :return: the camera.
         :raises ValueError: for a size that is not two positive integers or an angle outside 0…180.
         """
         width, height = _checked_size(size)
@@ -76,11 +84,11 @@ class Camera:
         """
         Return the pixels (..., 2) of points (..., 3) m in the optical frame.
 
-        A point that is not in front of the camera has no image: NaN.
+        Points that are not in front of the camera give NaN.
         """
         points = _checked_points(points, 3, 'points')
         in_front = points[..., 2] > 0.0
-        # A stand-in keeps the division by zero away; its pixel is overwritten below.
+        # Any point in front avoids a division by zero; its pixel is overwritten below.
         safe = np.where(in_front[..., None], points, [0.0, 0.0, 1.0])
         if points.size == 0:
             return np.zeros((*points.shape[:-1], 2))
@@ -88,11 +96,11 @@ class Camera:
             pixels = safe[..., :2] / safe[..., 2:] * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
             return np.where(in_front[..., None], pixels, np.nan)
         flat = safe.reshape(-1, 1, 3)
-        turn = np.zeros(3)
+        zero = np.zeros(3)
         if self.model == 'equidistant':
-            pixels, _ = cv2.fisheye.projectPoints(flat, turn, turn, self.K, self._coefficients)
+            pixels, _ = cv2.fisheye.projectPoints(flat, zero, zero, self.K, self._coefficients)
         else:
-            pixels, _ = cv2.projectPoints(flat, turn, turn, self.K, self._coefficients)
+            pixels, _ = cv2.projectPoints(flat, zero, zero, self.K, self._coefficients)
         pixels = pixels.reshape(*points.shape[:-1], 2)
         return np.where(in_front[..., None], pixels, np.nan)
 
@@ -109,13 +117,13 @@ class Camera:
             return (pixels - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
         flat = pixels.reshape(-1, 1, 2)
         if self.model == 'equidistant':
-            # Its default of ten steps is plenty for a polynomial of one angle, and the only choice
-            # that OpenCV 4.5 leaves.
+            # OpenCV 4.5 takes no criteria here; its ten iterations suffice for a polynomial in one
+            # angle.
             rays = cv2.fisheye.undistortPoints(flat, self.K, self._coefficients)
         else:
             rays = cv2.undistortPointsIter(flat, self.K, self._coefficients, None, None, _CRITERIA)
         rays = rays.reshape(pixels.shape)
-        # OpenCV reports no failure: its iteration ends anywhere. Projecting back tells.
+        # OpenCV does not report whether its iteration converged; projecting back does.
         back = self.project(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1))
         good = np.linalg.norm(back - pixels, axis=-1) < 0.5
         return np.where(good[..., None], rays, np.nan)
@@ -131,7 +139,7 @@ class Camera:
         return np.concatenate([rays * depth, depth], axis=-1)
 
     def undistort(self, pixels: ArrayLike) -> Array:
-        """Return where pixels (..., 2) would lie in a camera with this K and no distortion."""
+        """Return the pixels (..., 2) of a camera with the same K and no distortion."""
         return self.rays(pixels) * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
 
     @property
@@ -150,8 +158,8 @@ def _checked_intrinsics(matrix: ArrayLike) -> Array:
     if not np.isfinite(matrix).all():
         raise UserError('K: holds a number that is not finite')
     if matrix[0, 0] <= 0.0 or matrix[1, 1] <= 0.0:
-        raise UserError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; a zero one '
-                         'means that the camera is not calibrated')
+        raise UserError('K: the focal lengths K[0, 0] and K[1, 1] must be positive; zero '
+                        'means that the camera is not calibrated')
     expected = [matrix[0, 1], matrix[1, 0], matrix[2, 0], matrix[2, 1], matrix[2, 2] - 1.0]
     if np.abs(expected).max() > 1e-6 * matrix[0, 0]:
         raise UserError('K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]')

@@ -7,6 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any
 
 
@@ -15,22 +16,22 @@ def field_docs(config: type) -> dict[str, str]:
     Return the description of every field of a dataclass that has one.
 
     :param config: a dataclass; fields that it inherits are described where they are declared.
-    :return: field name → the string literal below the field, white space folded.
+    :return: field name → the string literal below the field, with white space collapsed.
 
     Example::
 
         @dataclass(frozen=True)
         class Exposure:
             seconds: float = 0.01
-            \"\"\"How long the shutter is open, s.\"\"\"
+            \"\"\"Exposure time, s.\"\"\"
 
-        field_docs(Exposure)  # {'seconds': 'How long the shutter is open, s.'}
+        field_docs(Exposure)  # {'seconds': 'Exposure time, s.'}
     """
     names = {entry.name for entry in fields(config)}
     docs: dict[str, str] = {}
     for base in reversed(config.__mro__[:-1]):
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
-        for declared, below in zip(body, body[1:], strict=False):
+        for declared, below in pairwise(body):
             if (isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name)
                     and declared.target.id in names and isinstance(below, ast.Expr)
                     and isinstance(below.value, ast.Constant)

@@ -1,10 +1,10 @@
-"""The error that a user can mend."""
+"""The error that a user can correct."""
 
 
 class UserError(ValueError):
     """
-    A mistake of the user's: a wrong option, value or file.
+    A mistake of the user: a wrong option, value or file.
 
-    The message is one line that names the thing and the mend. The command line prints it and exits
-    with code 2; any other exception is a defect of ours and keeps its traceback.
+    The message is one line that names what is wrong and how to correct it. The command line prints
+    it and exits with code 2; any other exception is a defect and shows its traceback.
     """

@@ -1,5 +1,5 @@
 """
-Rotations and frame conventions; every other module refers to this page.
+Rotations and the conventions of frames, to which every other module refers.
 
 * **Image**: pixel centres at integers, x right, y down.
 * **Camera optical frame**: x right, y down, z forward, metres.
@@ -15,8 +15,8 @@ Rotations and frame conventions; every other module refers to this page.
   folds: use the rotation or the quaternion there.
 * **Quaternions** are (x, y, z, w).
 
-Functions that say "array" take NumPy arrays or torch tensors and return the same kind. PyTorch is
-loaded only by those who bring tensors: a process that only sends or records messages needs none.
+Parameters described as "array" take NumPy arrays or torch tensors, and the result is of the same
+kind. This module does not import torch unless tensors are used.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 Array = TypeVar('Array', np.ndarray, 'torch.Tensor')
 
 FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
-"""Head -> camera optical rotation of a head that looks straight into the camera."""
+"""Head -> camera optical frame rotation of a head that looks straight into the camera."""
 
 AXIS_LENGTH = 0.10
-"""Length of the axes of a head as they are drawn, m."""
+"""Length of the axes of a head in drawings, m."""
 
 
 def _library(array: Array) -> ModuleType:
-    """Return the module whose functions fit `array`; both name what is used here alike."""
+    """Return the module of `array`, numpy or torch; the functions used here have the same names."""
     torch = sys.modules.get('torch')
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
@@ -53,10 +53,10 @@ def _require_matrices(rotation: Array, name: str = 'rotation') -> None:
 
 def euler_from_rotation(rotation: Array) -> Array:
     """
-    Decode yaw, pitch and roll.
+    Return yaw, pitch and roll.
 
     :param rotation: (..., 3, 3), head -> camera optical frame, array.
-    :return: (..., 3) yaw, pitch, roll in degrees, the convention at the top of this module.
+    :return: (..., 3) yaw, pitch, roll in degrees, in the convention of this module.
     :raises ValueError: for another shape.
     """
     _require_matrices(rotation)
@@ -69,7 +69,7 @@ def euler_from_rotation(rotation: Array) -> Array:
 
 def rotation_from_euler(euler_deg: Array) -> Array:
     """
-    Build the rotation of yaw, pitch and roll: the inverse of `euler_from_rotation`.
+    Return the rotation of yaw, pitch and roll, the inverse of `euler_from_rotation`.
 
     :param euler_deg: (..., 3) yaw, pitch, roll in degrees, array.
     :return: (..., 3, 3) head -> camera optical frame.
@@ -92,9 +92,9 @@ def rotation_from_euler(euler_deg: Array) -> Array:
 
 def rotation_6d_to_matrix(six: torch.Tensor) -> torch.Tensor:
     """
-    Turn the continuous 6D representation into a rotation (Zhou et al., CVPR 2019).
+    Return the rotation of a continuous 6D representation (Zhou et al., CVPR 2019).
 
-    :param six: (..., 6): the first two columns of the matrix before Gram-Schmidt.
+    :param six: (..., 6), the first two columns of the matrix before Gram-Schmidt.
     :return: (..., 3, 3).
     """
     import torch
@@ -115,8 +115,12 @@ def geodesic_distance_deg(first: Array, second: Array) -> Array:
     """
     Return the angle between rotations.
 
-    :param first, second: (..., 3, 3), array.
-    :return: (...) degrees in 0..180. Computed from the chord, so small angles keep their precision.
+    It is computed from the chord, which keeps the precision of small angles.
+
+    :param first: (..., 3, 3), array.
+    :param second: (..., 3, 3), array.
+    :return: (...) degrees, 0..180.
+    :raises ValueError: for other shapes.
     """
     _require_matrices(first, 'first')
     _require_matrices(second, 'second')
@@ -127,10 +131,12 @@ def geodesic_distance_deg(first: Array, second: Array) -> Array:
 
 def turned_in_image(rotation: Array, degrees: float) -> Array:
     """
-    Return the head rotation after its picture was turned by `degrees` (cv2's sign: positive is
-    counter-clockwise on the screen) about any point, under weak perspective.
+    Return the rotation of a head whose image is rotated, under weak perspective.
 
     :param rotation: (..., 3, 3) head -> camera optical frame, array.
+    :param degrees: as in OpenCV, positive is counter-clockwise on the screen, about any point.
+    :return: (..., 3, 3).
+    :raises ValueError: for another shape.
     """
     _require_matrices(rotation)
     xp = _library(rotation)
@@ -140,7 +146,7 @@ def turned_in_image(rotation: Array, degrees: float) -> Array:
 
 
 def mirrored(rotation: Array) -> Array:
-    """Return the head rotation after its picture was mirrored left-right, array (..., 3, 3)."""
+    """Return the rotation (..., 3, 3), array, of a head whose image is mirrored left-right."""
     _require_matrices(rotation)
     signs = np.outer([-1.0, 1.0, 1.0], [1.0, -1.0, 1.0])
     if _library(rotation) is not np:
@@ -149,7 +155,7 @@ def mirrored(rotation: Array) -> Array:
 
 
 def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """Return (..., 4) quaternions (x, y, z, w), w >= 0, of (..., 3, 3)."""
+    """Return the quaternions (..., 4), (x, y, z, w) with w >= 0, of rotations (..., 3, 3)."""
     _require_matrices(rotation)
     flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
     flat = np.where(flat[:, 3:] < 0, -flat, flat)
@@ -157,7 +163,7 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Return (..., 3, 3) of (..., 4) quaternions (x, y, z, w) of any non-zero norm."""
+    """Return the rotations (..., 3, 3) of quaternions (..., 4), (x, y, z, w), of non-zero norm."""
     quaternion = np.asarray(quaternion, dtype=float)
     if quaternion.ndim < 1 or quaternion.shape[-1] != 4:
         raise ValueError(f'quaternion: expected shape (..., 4), got {quaternion.shape}')
@@ -169,10 +175,10 @@ def axis_points(
     rotation: np.ndarray, translation: np.ndarray, length: float = AXIS_LENGTH,
 ) -> np.ndarray:
     """
-    Return the origin of a frame and the ends of its x, y and z axis, to draw them.
+    Return the origin of a frame and the end points of its x, y and z axes, for drawing.
 
-    :param rotation: (3, 3) from the frame to that of the drawing; (2, 3), of which the third axis
-        is left out and which may be scaled, for an affine camera.
+    :param rotation: (3, 3) from the frame to that of the drawing; for an affine camera its (2, 3)
+        matrix times the rotation.
     :param translation: (3,) or (2,), the origin in the frame of the drawing.
     :param length: of the axes, m.
     :return: (4, 3) or (4, 2).
@@ -186,9 +192,11 @@ def weak_perspective(
     """
     Project head points: `exp(log_scale) * (rotation @ head)[:2] + translation`.
 
-    :param head: (B, P, 3) m, head frame. :param rotation: (B, 3, 3) head -> camera.
-    :param log_scale: (B,) log of image units per metre, held within -2..6 so that an early
-        training stays finite. :param translation: (B, 2) image units.
+    :param head: (B, P, 3) m, head frame.
+    :param rotation: (B, 3, 3) head -> camera.
+    :param log_scale: (B,) natural logarithm of image units per metre, clamped to -2..6 so that an
+        untrained network gives finite values.
+    :param translation: (B, 2) image units.
     :return: (B, P, 2).
     """
     scale = log_scale.clamp(-2.0, 6.0).exp()[:, None, None]
@@ -196,7 +204,7 @@ def weak_perspective(
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """Return the rotation nearest (Frobenius) to (..., 3, 3), by singular values."""
+    """Return the rotations nearest (Frobenius norm) to (..., 3, 3), by SVD."""
     _require_matrices(matrix, 'matrix')
     u, _, vt = np.linalg.svd(matrix)
     sign = np.sign(np.linalg.det(u @ vt))
@@ -209,7 +217,8 @@ def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
     """
     Return the smallest rotation that takes the optical axis (0, 0, 1) to a viewing ray.
 
-    A crop seen off-centre looks turned: `R_camera = viewing_ray_rotation(ray) @ R_crop`.
+    A head away from the image's centre appears rotated in its crop:
+    `R_camera = viewing_ray_rotation(ray) @ R_crop`.
 
     :param ray: (3,) direction in the camera optical frame, z > 0, any length.
     :return: (3, 3).

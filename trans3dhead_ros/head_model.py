@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 
 _STATE = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'contour_indices')
@@ -17,17 +16,25 @@ class HeadModel(nn.Module):
     """
     Linear head `V = mean + sum_i shape_i identity_i + sum_e expression_e expression_e`.
 
-    Vertices lie in the head frame of `geometry`: metres, origin at the sellion of the identity,
+    Vertices are in the head frame of `geometry`: metres, origin at the sellion of the identity,
     x out of the face, y to the head's left, z up. Nothing here is trained; the arrays are buffers,
-    so they travel in the checkpoint and follow `.to(device)`.
+    so that they are saved in the checkpoint and follow `.to(device)`.
 
-    :ivar mean: (V, 3) m.
-    :ivar identity: (I, V, 3) m per unit of a coefficient that is N(0, 1) over people.
-    :ivar expression: (E, V, 3) m per unit of a coefficient in 0..1, named by `expression_names`.
-    :ivar triangles: (T, 3) int64, counter-clockwise seen from outside.
-    :ivar landmark_indices: (68,) int64 vertices of the 3D landmark definition, iBUG-68 order.
-    :ivar contour_indices: (17, K) int64 vertices on which each jaw point slides when it marks the
-        visible contour, from the jaw (first) over the cheek.
+    :param mean: (V, 3) m.
+    :param identity: (I, V, 3) m per unit of a coefficient that is distributed as N(0, 1) over
+        people.
+    :param expression: (E, V, 3) m per unit of a coefficient in 0..1.
+    :param triangles: (T, 3) int64, counter-clockwise seen from outside.
+    :param landmark_indices: (68,) int64, vertices of the 3D landmark definition in iBUG-68 order.
+    :param contour_indices: (17, K) int64, vertices along which each jaw point slides on the visible
+        contour, from the jaw (first) over the cheek.
+    :param expression_names: of the E expressions.
+    :raises ValueError: when the shapes do not match.
+
+    Example::
+
+        model = load_head_model()  # of network.checkpoint
+        vertices = model(torch.zeros(1, model.shape_count), torch.zeros(1, model.expression_count))
     """
 
     mean: torch.Tensor
@@ -54,7 +61,7 @@ class HeadModel(nn.Module):
         }
         for name, (tensor, shape) in expected.items():
             if tuple(tensor.shape) != shape:
-                raise UserError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
+                raise ValueError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
             if tensor.is_floating_point():
                 tensor = tensor.float()
             self.register_buffer(name, tensor.contiguous())
@@ -65,13 +72,16 @@ class HeadModel(nn.Module):
         cls, state: Mapping[str, torch.Tensor], expression_names: Sequence[str],
     ) -> HeadModel:
         """
-        Build from the tensors named like the buffers.
+        Build a head model from the tensors of its buffers.
 
-        :raises ValueError: when one is missing or the shapes do not fit together.
+        :param state: tensors by the name of the buffer.
+        :param expression_names: of the E expressions.
+        :return: the head model.
+        :raises ValueError: when a tensor is missing or the shapes do not match.
         """
         missing = [name for name in _STATE if name not in state]
         if missing:
-            raise UserError(f'head model: missing tensors {", ".join(missing)}')
+            raise ValueError(f'head model: missing tensors {", ".join(missing)}')
         return cls(*(state[name] for name in _STATE), expression_names)
 
     @property
@@ -86,8 +96,11 @@ class HeadModel(nn.Module):
 
     def forward(self, shape: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
         """
-        Return the vertices (B, V, 3) in metres of shape (B, I) and expression (B, E).
+        Return the vertices of heads.
 
+        :param shape: (B, I) identity coefficients.
+        :param expression: (B, E) expression coefficients.
+        :return: (B, V, 3) m.
         :raises ValueError: for other shapes.
         """
         self._check(shape, expression)
@@ -102,9 +115,13 @@ class HeadModel(nn.Module):
         self, indices: torch.Tensor, shape: torch.Tensor, expression: torch.Tensor,
     ) -> torch.Tensor:
         """
-        Return the vertices (B, P, 3) at `indices` (P,) alone: what training needs, far cheaper.
+        Return some vertices of heads, which is much cheaper than all of them.
 
-        :raises ValueError: when shape is not (B, I) or expression not (B, E).
+        :param indices: (P,) int64.
+        :param shape: (B, I) identity coefficients.
+        :param expression: (B, E) expression coefficients.
+        :return: (B, P, 3) m.
+        :raises ValueError: for other shapes of the coefficients.
         """
         self._check(shape, expression)
         offsets = (shape @ self.identity[:, indices].flatten(1)
@@ -115,14 +132,14 @@ class HeadModel(nn.Module):
         for name, tensor, count in (('shape', shape, self.shape_count),
                                     ('expression', expression, self.expression_count)):
             if tensor.ndim != 2 or tensor.shape[1] != count:
-                raise UserError(f'{name}: expected (B, {count}), got {tuple(tensor.shape)}')
+                raise ValueError(f'{name}: expected (B, {count}), got {tuple(tensor.shape)}')
 
 
 def visible_contour(candidates: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     """
     Choose for each jaw point the candidate that lies on the visible contour of a distant head.
 
-    :param candidates: (B, 17, K, 3) head frame, those of `HeadModel.contour_indices`.
+    :param candidates: (B, 17, K, 3) head frame, at `HeadModel.contour_indices`.
     :param rotation: (B, 3, 3) head -> camera optical frame.
     :return: (B, 17) int64, index of the candidate of each jaw point.
     """
@@ -133,9 +150,9 @@ def outermost_candidates(projected: torch.Tensor, rotation: torch.Tensor) -> tor
     """
     Choose for each jaw point the projected candidate that lies on the visible contour.
 
-    Sets labelled in 2D put the jaw on the face's outline. On the far side of a turned head that
-    outline runs over the cheek: the candidate farthest out, square to the head's projected
-    vertical, is the labelled one. On the near side that is the jaw itself.
+    2D data sets label the jaw on the outline of the face. On the far side of a rotated head the
+    outline runs over the cheek: the labelled candidate is the one farthest out, perpendicular to
+    the projected vertical axis of the head. On the near side it is the jaw itself.
 
     :param projected: (B, 17, K, 2) image points of the candidates, by any camera.
     :param rotation: (B, 3, 3) head -> camera optical frame.
@@ -147,5 +164,5 @@ def outermost_candidates(projected: torch.Tensor, rotation: torch.Tensor) -> tor
     side = torch.ones(JAW_COUNT, device=projected.device, dtype=projected.dtype)
     side[:JAW_COUNT // 2] = -1.0  # points 0..7 lie on the image's left of a facing head
     chosen = (outwards * side[:, None]).argmax(dim=-1)
-    chosen[:, JAW_COUNT // 2] = 0  # the chin's point stays
+    chosen[:, JAW_COUNT // 2] = 0  # the chin does not slide
     return chosen

@@ -1,12 +1,10 @@
 """
-The 68 landmarks (iBUG order): which point is which, and their mirror images.
+The 68 landmarks in iBUG order, and their mirror images.
 
-"Left" and "right" in names of points are the person's own.
+"Left" and "right" in names of landmarks are the person's own.
 """
 
 import numpy as np
-
-from trans3dhead_ros.errors import UserError
 
 COUNT = 68
 
@@ -14,16 +12,16 @@ JAW = slice(0, 17)
 """From the right ear over the chin (8) to the left ear."""
 
 JAW_COUNT = 17
-"""Number of jaw points, first of the 68; sets labelled in 2D have them on the visible contour."""
+"""Number of jaw points, the first of the 68; 2D data sets label them on the visible contour."""
 
 INNER = slice(17, 68)
-"""Brows, nose, eyes and mouth: the 51 points that 2D and 3D label sets agree on."""
+"""Brows, nose, eyes and mouth: the 51 points that 2D and 3D definitions have in common."""
 
 SELLION = 27
-"""Top of the nose bridge, the origin of the head frame."""
+"""The deepest point of the nose bridge, origin of the head frame."""
 
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 36, 45
-"""The corners whose distance is the inter-ocular distance of 300-W."""
+"""The outer eye corners; their distance is the inter-ocular distance of 300-W."""
 
 CURVES: tuple[tuple[tuple[int, ...], bool], ...] = (
     (tuple(range(0, 17)), False),
@@ -36,7 +34,7 @@ CURVES: tuple[tuple[tuple[int, ...], bool], ...] = (
     (tuple(range(48, 60)), True),
     (tuple(range(60, 68)), True),
 )
-"""Runs of points to draw as lines, with whether the run closes: jaw, brows, nose, eyes, mouth."""
+"""Indices of points to connect, and whether the curve is closed: jaw, brows, nose, eyes, mouth."""
 
 
 def _mirror_68() -> np.ndarray:
@@ -52,19 +50,20 @@ def _mirror_68() -> np.ndarray:
 
 
 MIRROR_68 = _mirror_68()
-"""(68,) int: point i of the mirrored picture is point `MIRROR_68[i]` of the picture."""
+"""(68,) int: landmark i of a mirrored image is landmark `MIRROR_68[i]` of the image."""
 
 
 def mirror_points(points: np.ndarray, width: float) -> np.ndarray:
     """
-    Return the landmarks of the picture after it was mirrored left-right.
+    Return the landmarks of an image that is mirrored left-right.
 
     :param points: (..., 68, 2 or 3) px in iBUG order.
-    :param width: width of the picture, px.
+    :param width: of the image, px.
+    :return: landmarks of the mirrored image, of the same shape.
     :raises ValueError: for another number of points.
     """
     if points.ndim < 2 or points.shape[-2] != COUNT:
-        raise UserError(f'points: expected shape (..., 68, 2 or 3), got {points.shape}')
+        raise ValueError(f'points: expected shape (..., 68, 2 or 3), got {points.shape}')
     result = points[..., MIRROR_68, :].copy()
     result[..., 0] = (width - 1) - result[..., 0]
     return result
