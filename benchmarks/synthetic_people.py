@@ -35,7 +35,7 @@ def rates(root: Path, seed: int, people: int) -> tuple[float, float]:
     started = time.perf_counter()
     for person in range(people):
         scene_generator.render_crops(place, np.random.default_rng((seed, person)),
-                            scene_generator.PICTURES_PER_PERSON)
+                                     scene_generator.PICTURES_PER_PERSON)
     drawn = time.perf_counter()
     render(scenes)
     return (len(scenes) / (drawn - started), len(scenes) / (time.perf_counter() - drawn))

@@ -223,14 +223,14 @@ def test_a_portrait_gives_its_detail_and_the_base_its_tone(assets, texels):
 def test_unsuitable_portraits_are_refused(assets, texels, fit, why):
     with pytest.raises(ValueError, match=why):
         bake_portrait_texture(np.zeros((320, 320, 3), np.uint8), fit, assets.skins[0],
-                           assets.parts['skin'], texels, assets.uv_maps)
+                              assets.parts['skin'], texels, assets.uv_maps)
 
 
 def test_damaged_portrait_fits_are_named(assets, texels, tmp_path):
     (tmp_path / 'fits.npz').write_bytes(b'PK no archive')
     with pytest.raises(ValueError, match='fits.npz is damaged'):
         load_portrait_textures(tmp_path, tmp_path / 'fits.npz', assets.skins, assets.skin_means,
-                       assets.parts['skin'], texels, assets.uv_maps)
+                               assets.parts['skin'], texels, assets.uv_maps)
 
 
 def test_wrong_shapes_are_named(people):

@@ -87,7 +87,7 @@ def assets(model):
     environment = Environment('test', panorama, environment_irradiance(panorama),
                               torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.3, 0.3, 0.3]))
     return SceneAssets(lambda g: Mannequin(model, g.normal(0, 0.8, 100)), (environment,),
-                  OccluderPlacement.of(model), HeadLabeller.of(model))
+                       OccluderPlacement.of(model), HeadLabeller.of(model))
 
 
 def picture_of(assets, euler_deg, occluders=None, expression=None, size=256, distance=0.9, seed=3):
@@ -200,8 +200,8 @@ def test_placement_is_the_weak_perspective_of_the_network(assets):
         expression = sample_expression(generator, model.expression_names)
         vertices = assets.labeller.model_vertices(shape, expression)
         view = sample_view(generator, PoseDistribution().sample(generator),
-                         vertices[model.landmark_indices.numpy()], 256,
-                         CameraDistribution(field_of_view_deg=(30, 60), head_share=(0.1, 0.35)))
+                           vertices[model.landmark_indices.numpy()], 256,
+                           CameraDistribution(field_of_view_deg=(30, 60), head_share=(0.1, 0.35)))
         truth = assets.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
                                       shape, expression)
         flat = np.exp(truth.log_scale) * vertices @ truth.rotation[:2].T + truth.translation
@@ -218,7 +218,7 @@ def test_a_head_beside_the_axis_looks_turned(assets):
     vertices = model.mean.numpy().astype(float)
     apparent = rotation_from_euler(np.array([20.0, 5.0, 0.0]))
     view = sample_view(generator, apparent, vertices[model.landmark_indices.numpy()], 256,
-                     CameraDistribution(field_of_view_deg=(80, 90), head_share=(0.1, 0.2)))
+                       CameraDistribution(field_of_view_deg=(80, 90), head_share=(0.1, 0.2)))
     truth = assets.labeller.label(vertices, view.rotation, view.translation, view.intrinsics,
                                   np.zeros(50), np.zeros(53))
     middle = view.rotation @ [-0.07, 0.0, -0.035] + view.translation

@@ -237,7 +237,7 @@ def test_a_photograph_not_fit_to_be_turned_is_rejected_with_the_reason(
 def test_a_small_face_is_rejected(portrait, surface):
     with pytest.raises(RejectedError, match='box is .* px'):
         prepare_photograph(portrait.picture, portrait.points, portrait.fit, surface,
-                PhotographConfig(min_box_px=300))
+                           PhotographConfig(min_box_px=300))
 
 
 def test_other_arrays_are_named(portrait, surface):

@@ -125,7 +125,7 @@ def _fields(data: dict[str, NDArray]) -> FaceKitBasis:
     documented = [i for i, name in enumerate(data['expression_names'])
                   if str(name) not in UNDOCUMENTED_EXPRESSIONS]
     return FaceKitBasis(data['mean'], data['identity'], data['expression'][documented],
-                  int(data['landmarks68'][SELLION_LANDMARK]))
+                        int(data['landmarks68'][SELLION_LANDMARK]))
 
 
 def _by_depth(part: HeadPart) -> HeadPart:
@@ -188,4 +188,4 @@ class FaceKitBasis:
         self, take: Callable[[Float32Array], Float32Array], triangles: IndexArray, uv: Float32Array
     ) -> HeadPart:
         return HeadPart(*self.sampled(take), np.ascontiguousarray(triangles),
-                    np.ascontiguousarray(uv, dtype=np.float32))
+                        np.ascontiguousarray(uv, dtype=np.float32))

@@ -93,6 +93,6 @@ def load_makehuman_body(path: Path, face_kit: FaceKit) -> MakeHumanBody:
     mean = skin.mean.astype(float)
     bent = moved.copy()
     bent[used] = register_nonrigid(moved[used], compact.reshape(-1, 3), outer, mean, skin.triangles,
-                      in_base[:, used], in_source @ mean)
+                                   in_base[:, used], in_source @ mean)
     return MakeHumanBody(mesh.vertices, moved, bent, triangles, np.clip(uv, 0, 1), has_skin,
                          aligned.rotation, shift, aligned.scale)

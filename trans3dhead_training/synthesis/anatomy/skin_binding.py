@@ -38,7 +38,7 @@ def bind_to_skin(vertices: NDArray[np.floating], skin: NDArray[np.floating]) -> 
     weights = 1.0 / (distance ** 2 + SOFTNESS_M ** 2 + (0.7 * distance[:, :1]) ** 2)
     weights /= weights.sum(1, keepdims=True)
     return SkinBinding(np.asarray(vertices, np.float32), near.astype(np.int64),
-                   weights.astype(np.float32))
+                       weights.astype(np.float32))
 
 
 def push_outside_skin(

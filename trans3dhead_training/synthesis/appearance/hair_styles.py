@@ -77,7 +77,7 @@ def load_hair_style(folder: Path, body: MakeHumanBody, skin: Float32Array) -> Ha
     base = read_mhclo_vertices(folder / f'{name}.mhclo', body.base)
     if len(base) != len(mesh.vertices):
         raise UserError(f'hair: {folder / name}.mhclo places {len(base)} vertices, '
-                         f'the mesh has {len(mesh.vertices)}')
+                        f'the mesh has {len(mesh.vertices)}')
     vertices = follow_registration(body.to_head_frame_rigid(base), body)
     uv = mesh.uv.astype(np.float32)
     diffuse = folder / f'{name}_diffuse.png'

@@ -191,7 +191,7 @@ def sample_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]
     # Diagonal folds of random depth, as in wound cloth.
     folds = sum(generator.uniform(0.15, 1.0) * np.sin(
         turns * angle + generator.uniform(8, 26) * down + generator.uniform(0, 6.28))
-        for turns in (1, -2, 3, 2))
+                for turns in (1, -2, 3, 2))
     reach = (0.103 if covers else 0.076) + generator.uniform(0, 0.014)
     bulge = generator.uniform(0.018, 0.034) * np.sin(np.pi * np.clip(down, 0.0, 0.75)) ** 0.7
     radius = reach + bulge + 0.02 * down + 0.0042 * folds * np.clip(6 * down, 0.1, 1)

@@ -55,7 +55,7 @@ class HatCrown:
 
 
 def fit_hat_crown(surface: Array, front_deg: float, back_deg: float, thickness: float,
-              peak: float = 0.0) -> HatCrown:
+                  peak: float = 0.0) -> HatCrown:
     """
     Return a crown slightly off the skull.
 

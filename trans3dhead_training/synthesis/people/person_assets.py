@@ -175,7 +175,7 @@ def build_assets(data_root: Path, portrait_fits: Path | None = None) -> PersonAs
         portraits = PortraitTextures.empty()
     else:
         portraits = load_portrait_textures(data_root / 'faces', portrait_fits, skins, means,
-                                   parts['skin'], texels, uv_maps)
+                                           parts['skin'], texels, uv_maps)
     return PersonAssets(
         parts, head, uv_maps, skins,
         tuple(file.stem for file in files), means,
@@ -240,7 +240,7 @@ def _head(source: Path) -> tuple[HeadPart, tuple[str, ...]]:
     model, sampling = sample_head(source)
     mean, identity, expression = load_basis(source).sampled(sampling.apply)
     part = HeadPart(mean, identity, expression, model.triangles.numpy(),
-                np.zeros((len(model.triangles), 3, 2), np.float32))
+                    np.zeros((len(model.triangles), 3, 2), np.float32))
     return part, tuple(model.expression_names)
 
 

@@ -88,7 +88,7 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     bare = (assets.skins[traits.skin] if traits.portrait is None
             else assets.portraits.full_texture(traits.portrait, assets.skins))
     skin = paint_skin_texture(bare, assets.skin_means[traits.skin], appearance,
-                      assets.brows[brow], assets.uv_maps, generator)
+                              assets.brows[brow], assets.uv_maps, generator)
     cut = str(generator.choice(list(NECKLINES), p=[0.26, 0.14, 0.10, 0.16, 0.10, 0.08, 0.16]))
     cloth = sample_cloth_texture(generator)
     skin = assets.overlays[cut].composite(skin, cloth)
@@ -98,7 +98,7 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     eye = _sample_eye_texture(assets, traits, generator)
     for name in EYES:
         part_meshes[name] = _part_mesh(name, assets.parts[name], eye, EYE_MATERIAL,
-                             assets.ambient_visibility[name])
+                                       assets.ambient_visibility[name])
     flesh = _flesh_colours(appearance, generator)
     for name, material in (('teeth', TOOTH_MATERIAL), ('gums', FLESH_MATERIAL),
                            ('sockets', FLESH_MATERIAL)):
@@ -127,9 +127,9 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     if cut in assets.collars:
         garments.append(_make_garment('collar', assets.collars[cut], displacement, cloth))
     description = {'sex': 'male' if traits.male else 'female', 'tone': f'{traits.tone:.2f}',
-             'skin': assets.skin_names[traits.skin], 'hair': traits.hair_style,
-             'hair colour': traits.hair_name, 'iris': traits.iris, 'neckline': cut,
-             'brows': str(brow + 1)}
+                   'skin': assets.skin_names[traits.skin], 'hair': traits.hair_style,
+                   'hair colour': traits.hair_name, 'iris': traits.iris, 'neckline': cut,
+                   'brows': str(brow + 1)}
     sources = [ICT_SOURCE, MAKEHUMAN_SOURCE.format(f'skin {description["skin"]}'),
                MAKEHUMAN_SOURCE.format('base body, eyebrows, eyes')]
     if traits.portrait is not None:
@@ -189,7 +189,7 @@ def _sample_traits(assets: PersonAssets, generator: np.random.Generator) -> _Tra
         irises = {'dark brown': 1.5, 'brown': 2, 'hazel': 1, 'amber': 0.4, 'green': 0.7,
                   'blue': 1.5, 'grey': 0.7, 'ice': 0.4}
     return _Traits(male, bool(old), dark, tone, skin, portrait, _choice(generator, names), style,
-                  _choice(generator, irises))
+                   _choice(generator, irises))
 
 
 def _sample_skin_appearance(traits: _Traits, generator: np.random.Generator) -> SkinAppearance:
@@ -232,7 +232,7 @@ def _sample_displacement(generator: np.random.Generator) -> SmoothDisplacement:
     count = 14
     centres = generator.uniform([-0.12, -0.08, -0.12], [0.02, 0.08, 0.08], (count, 3))
     return SmoothDisplacement(centres, generator.uniform(0.02, 0.045, count),
-                 generator.normal(0, 0.0006, (count, 3)))
+                              generator.normal(0, 0.0006, (count, 3)))
 
 
 def _sample_eye_texture(

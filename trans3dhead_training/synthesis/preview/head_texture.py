@@ -82,7 +82,7 @@ def paint_head(model: HeadModel, seed: int = 3) -> HeadTexture:
     part, centre = _parts(rest, triangles)
     landmarks = rest[np.asarray(model.landmark_indices)]
     return HeadTexture(rest, _hair_offsets(rest, part), part, centre,
-                      _paint_atlas(landmarks, np.random.default_rng(seed)))
+                       _paint_atlas(landmarks, np.random.default_rng(seed)))
 
 
 def _parts(rest: Array, triangles: NDArray[np.integer]) -> tuple[IndexArray, Array]:

@@ -70,8 +70,8 @@ def apply_camera_effects(
             ),
         )
     if chance[3] < max(effects.noise, darkness):
-        image = add_sensor_noise(image, generator,
-                             generator.uniform(0.5, effects.noise_levels) * (1 + 1.5 * darkness))
+        sigma = generator.uniform(0.5, effects.noise_levels) * (1 + 1.5 * darkness)
+        image = add_sensor_noise(image, generator, sigma)
     if chance[4] < effects.jpeg:
         quality = int(generator.integers(*effects.jpeg_quality))
         data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]

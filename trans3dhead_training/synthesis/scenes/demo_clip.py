@@ -140,7 +140,7 @@ def write_clip(
                 rotation = truth.rotation[index, number]
                 body = limit_neck_rotation(rotation.T @ actor.body(index / FPS))
                 meshes += transform_meshes(meshes_at(index / FPS, body), rotation,
-                                 truth.translation[index, number])
+                                           truth.translation[index, number])
             picture = render([Scene(tuple(meshes), intrinsics, lighting, backdrop)]).image[0]
             image = np.ascontiguousarray(picture.numpy()[..., ::-1])
             writer.write(add_sensor_noise(image, noise, 0.5))
@@ -159,9 +159,9 @@ def _animate(assets: SceneAssets, actor: Actor) -> Callable[[float, Array], tupl
     def meshes_at(seconds: float, body: Array) -> tuple[Mesh, ...]:
         face = actor.face(seconds, names)
         # The same seed in every frame gives the same glasses, fitted to the moving face.
-        return assets.occluders.add_occluders(np.random.default_rng(actor.seed),
-                                 person.meshes(face, body_rotation=body),
-                                 person.head_vertices(face).astype(np.float64), occluders)
+        return assets.occluders.add_occluders(
+            np.random.default_rng(actor.seed), person.meshes(face, body_rotation=body),
+            person.head_vertices(face).astype(np.float64), occluders)
 
     return meshes_at
 

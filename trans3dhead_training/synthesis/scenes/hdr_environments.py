@@ -84,5 +84,5 @@ def read_environments(folder: Path) -> tuple[Environment, ...]:
     paths = sorted(Path(folder).glob('*.hdr'))
     if not paths:
         raise UserError(f'environments: no .hdr in {folder}; set TRANS3DHEAD_DATA to the folder '
-                         'of the data')
+                        'of the data')
     return tuple(Environment.read(path) for path in paths)

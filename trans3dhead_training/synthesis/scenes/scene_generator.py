@@ -192,9 +192,9 @@ def render_crops(
     for _ in range(count):
         apparent = assets.config.poses.sample(generator)
         posed = pose_person(assets, generator, person, sample_expression(generator, names),
-                     sample_torso_rotation(generator, apparent))
+                            sample_torso_rotation(generator, apparent))
         view = sample_view(generator, apparent, posed.vertices[landmarks], size,
-                         assets.config.cameras)
+                           assets.config.cameras)
         light = sample_light(generator, assets.environments, assets.config.lights)
         background = sample_background(generator, light, (size, size))
         scene = Scene(transform_meshes(posed.meshes, view.rotation, view.translation),
@@ -206,7 +206,7 @@ def render_crops(
     for index, (posed, view, light, scene) in enumerate(prepared):
         image = np.ascontiguousarray(rendering.image[index].numpy()[..., ::-1])
         image = apply_camera_effects(image, generator, assets.config.effects, view.magnification,
-                              darkness=0.7 if light.kind == 'low' else 0.0)
+                                     darkness=0.7 if light.kind == 'low' else 0.0)
         truth = assets.labeller.label(
             posed.vertices, view.rotation, view.translation, view.intrinsics, posed.shape,
             posed.expression, rendering.depth[index].numpy(),
@@ -292,7 +292,7 @@ def render_scene(
     rendering = render([scene])
     image = np.ascontiguousarray(rendering.image[0].numpy()[..., ::-1])
     image = apply_camera_effects(image, generator, assets.config.effects,
-                          darkness=0.7 if light.kind == 'low' else 0.0)
+                                 darkness=0.7 if light.kind == 'low' else 0.0)
     depth, cover = rendering.depth[0].numpy(), occluder_mask(rendering.part[0].numpy(), scene)
     return image, [
         assets.labeller.label(posed.vertices, rotation, position, camera.K, posed.shape,

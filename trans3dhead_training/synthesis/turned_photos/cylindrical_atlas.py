@@ -17,7 +17,7 @@ _LOW, _HIGH = -0.17, 0.13
 _SIZE = (384, 192)
 _FRONT_DEG = 50.0
 """Closer to the nose the atlas holds no detail."""
-_OVER_M = 0.004
+_OUTERMOST_TOLERANCE_M = 0.004
 
 # The hairline: height above the sellion (m) by the angle from the front (degrees).
 _HAIRLINE = np.array([
@@ -63,13 +63,13 @@ class CylindricalAtlas:
         )
         corner_pixels *= [width - 1, height - 1]
         radius = np.hypot(points[:, 0] - AXIS_X, points[:, 1])[triangles]
-        apart = np.arange(3 * len(triangles)).reshape(-1, 3)
-        seen = rasterize(corner_pixels.reshape(-1, 2), 1 - radius.ravel(), apart, _SIZE)
+        difference = np.arange(3 * len(triangles)).reshape(-1, 3)
+        seen = rasterize(corner_pixels.reshape(-1, 2), 1 - radius.ravel(), difference, _SIZE)
         outermost = np.zeros(width * height)
         outermost[seen.pixel] = (radius[seen.triangle] * seen.weights).sum(1)
         middle = np.round(corner_pixels.mean(1)).astype(int) @ [1, width]
-        shows_detail = ((radius.mean(1) > outermost[middle] - _OVER_M)
-                & (np.abs(angle)[triangles].min(1) > np.deg2rad(_FRONT_DEG)))
+        shows_detail = ((radius.mean(1) > outermost[middle] - _OUTERMOST_TOLERANCE_M)
+                        & (np.abs(angle)[triangles].min(1) > np.deg2rad(_FRONT_DEG)))
         z = np.linspace(_HIGH, _LOW, height)[:, None]
         column_angle = np.pi - np.abs(np.linspace(-np.pi, np.pi, width))[None]
         return cls(

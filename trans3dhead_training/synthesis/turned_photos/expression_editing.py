@@ -83,7 +83,7 @@ def edit_expression(
         moved = moved + extra * shape[inner]
     head = surface.model_vertices(photograph.shape, expression) + displacement
     edited = EditedHead(expression, head, photograph.inner + moved,
-                      texture.opened if jaw > 0 else texture.uv, texture.image)
+                        texture.uv_mouth_open if jaw > 0 else texture.uv, texture.image)
     return _texture_lids(photograph, edited, closing) if closing else edited
 
 
@@ -109,18 +109,18 @@ def _texture_lids(
     Their own skin is folded in the photograph; stretched, it would show lashes and shadow.
     """
     surface, texture, eye_patch = photograph.surface, photograph.texture, photograph.eye_patch
-    landed = photograph.project(surface.vertices(edited.head))[surface.triangles]
+    target_uv = photograph.project(surface.vertices(edited.head))[surface.triangles]
     height, width = eye_patch.image.shape[:2]
-    landed = np.clip(landed - eye_patch.corner, 0, [width - 1, height - 1]) + texture.eyes_at
+    target_uv = np.clip(target_uv - eye_patch.corner, 0, [width - 1, height - 1]) + texture.eye_patch_corner
     uv, part = edited.uv, eye_patch
     for side, amount in closing.items():
         covered = surface.lids[SIDES.index(side)]
         if amount > _SHUT:  # the eyeball must not show through the seam
             covered = covered | surface.eyeballs[SIDES.index(side)]
-        uv = np.where(covered[:, None, None], landed, uv)
+        uv = np.where(covered[:, None, None], target_uv, uv)
         edge = photograph.project(edited.inner[np.array(UPPER_LIDS[side]) - JAW_COUNT])
         part = replace(part, image=draw_lashes(part, edge, photograph.scale, amount))
     image = texture.image.copy()
-    x, y = texture.eyes_at
+    x, y = texture.eye_patch_corner
     image[y:y + height, x:x + width] = part.image
     return replace(edited, uv=uv, texture=image)

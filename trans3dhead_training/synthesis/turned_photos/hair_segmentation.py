@@ -87,6 +87,6 @@ def hair_thickness(
         mean = (mean * total + prior * 0.012) / (total + prior)
         known_share = np.minimum(total + prior, 1)
         filled = inpaint(np.repeat(mean.reshape(_CHART[::-1])[..., None], 3, 2).astype(np.float32),
-                      known_share.reshape(_CHART[::-1]).astype(np.float32))
+                         known_share.reshape(_CHART[::-1]).astype(np.float32))
         atlas = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
     return atlas[place[:, 1], place[:, 0], 0].astype(float)

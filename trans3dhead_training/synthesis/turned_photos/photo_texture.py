@@ -20,15 +20,15 @@ MIN_FACING = 0.12
 _HAIR_MARGIN = 0.15
 """Added to that for hair, whose outline is mixed with background."""
 _HAIR_EDGE_M, _SKIN_EDGE_M = 0.006, 0.0015
-_BEHIND_M = 0.012
-_SIGHT_PX = 128
+_OCCLUSION_TOLERANCE_M = 0.012
+_VISIBILITY_PX = 128
 _BLEND = 0.25
 _MOUTH_PX = 8
 _MOUTH_LIGHT = 0.55, 0.12
 """Brightness at the lips and deep in an opened mouth, relative to the inner lips."""
-_HAIR_CONTRAST, _HAIR_MOST = 0.5, 8.0
+_HAIR_CONTRAST, _HAIR_CONTRAST_LIMIT = 0.5, 8.0
 """Contrast of synthesised hair: relative to the visible hair's, and its limit in grey levels."""
-_APART = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
+_LAB_WEIGHTS = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
 """Weights of CIELAB differences: lightness separates skin less than hue, because of shadows."""
 
 
@@ -52,9 +52,9 @@ class PhotoTexture:
     """(h, w, 3) BGR; the photograph is at the upper left."""
     uv: Array
     """(T, 3, 2) px of the image, pixel centres at integers."""
-    opened: Array
+    uv_mouth_open: Array
     """(T, 3, 2) the same with a dark inside for a mouth that was closed."""
-    eyes_at: tuple[int, int]
+    eye_patch_corner: tuple[int, int]
     """(x, y) px, the upper left corner of the eyeless patch."""
 
 
@@ -70,7 +70,7 @@ def photo_visibility(
     :param shape: of the photograph.
     :return: the visibility.
     """
-    reduction = max(1.0, max(shape[:2]) / _SIGHT_PX)
+    reduction = max(1.0, max(shape[:2]) / _VISIBILITY_PX)
     size = (int(np.ceil(shape[1] / reduction)), int(np.ceil(shape[0] / reduction)))
     small = (pixels + 0.5) / reduction - 0.5
     depth = turned[:, 2]
@@ -81,7 +81,7 @@ def photo_visibility(
     nearest, above = maps.reshape(size[1], size[0], 2).transpose(2, 0, 1)
     column = np.clip(np.round(small[:, 0]), 0, size[0] - 1).astype(int)
     row = np.clip(np.round(small[:, 1]), 0, size[1] - 1).astype(int)
-    hidden = depth > nearest[row, column] + _BEHIND_M
+    hidden = depth > nearest[row, column] + _OCCLUSION_TOLERANCE_M
     inside = ((pixels >= 0) & (pixels <= [shape[1] - 1, shape[0] - 1])).all(1)
     facing = np.clip(-vertex_normals(turned, surface.triangles)[:, 2], 0, 1)
     facing[:len(surface.eyeball)][surface.eyeball] = 1.0
@@ -162,8 +162,8 @@ def project_texture(
     dark = np.stack([
         chart_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
         np.full(len(pixels), height + chart_height / 2)], axis=1)
-    opened = np.where(surface.pocket[:, None, None], dark[surface.triangles], uv)
-    return PhotoTexture(image, uv, opened, (0, bottom))
+    uv_mouth_open = np.where(surface.pocket[:, None, None], dark[surface.triangles], uv)
+    return PhotoTexture(image, uv, uv_mouth_open, (0, bottom))
 
 
 def _fill_atlas(picture: Image, pixels: Array, confidence: Array, surface: HeadSurface) -> Image:
@@ -176,7 +176,7 @@ def _fill_atlas(picture: Image, pixels: Array, confidence: Array, surface: HeadS
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     hair_colours, deviation = _fill_common_colour(colours, confidence * (hair > 0.99))
-    hair_colours += min(_HAIR_CONTRAST * deviation, _HAIR_MOST) * hair_strands(atlas)
+    hair_colours += min(_HAIR_CONTRAST * deviation, _HAIR_CONTRAST_LIMIT) * hair_strands(atlas)
     skin, _ = _fill_common_colour(colours, confidence * (hair < 0.5))
     filled = skin + atlas.hair * (hair_colours - skin)
     return np.clip(filled + confidence[..., None] * (colours - filled), 0, 255).astype(np.uint8)
@@ -196,8 +196,8 @@ def _fill_common_colour(
     if len(sure) == 0:
         return inpaint(colours, known), 0.0
     common = np.median(sure, axis=0)
-    apart = (_lab(colours) - _lab(np.float32(common)[None, None])) * _APART
-    alike = np.clip(2 - np.linalg.norm(apart, axis=2), 0, 1)
+    difference = (_lab(colours) - _lab(np.float32(common)[None, None])) * _LAB_WEIGHTS
+    alike = np.clip(2 - np.linalg.norm(difference, axis=2), 0, 1)
     deviation = 1.5 * float(np.median(np.abs(sure.mean(1) - common.mean())))
     return inpaint(colours, known * alike, common), deviation
 
