@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from trans3dhead_ros.types import Array, Image, Mask
+from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 _EDGE_M = 0.008
@@ -15,8 +16,8 @@ _CHEEK_MARGIN_M = 0.03
 
 def remove_head(
     picture: Image,
-    head: Mask,
-    person: Mask,
+    head: NDArray[np.uint8],
+    person: NDArray[np.uint8],
     side_axis: Array,
     up: Array,
     middle: Array,

@@ -111,7 +111,8 @@ def _texture_lids(
     surface, texture, eye_patch = photograph.surface, photograph.texture, photograph.eye_patch
     target_uv = photograph.project(surface.vertices(edited.head))[surface.triangles]
     height, width = eye_patch.image.shape[:2]
-    target_uv = np.clip(target_uv - eye_patch.corner, 0, [width - 1, height - 1]) + texture.eye_patch_corner
+    inside = np.clip(target_uv - eye_patch.corner, 0, [width - 1, height - 1])
+    target_uv = inside + texture.eye_patch_corner
     uv, part = edited.uv, eye_patch
     for side, amount in closing.items():
         covered = surface.lids[SIDES.index(side)]

@@ -6,17 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.types import Array, Mask
+from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.inpainting import inpaint
 
 _SIDE_PX = 90
 _STEP_M, _STEPS = 0.002, 22
 _THINNEST_M, _THICKEST_M = 0.004, 0.036
-_CHART, _COARSER = (48, 24), 8
+_GRID, _COARSER = (48, 24), 8
 
 
-def segment_person(picture: NDArray[np.uint8], head: Mask, px_per_metre: float) -> Mask:
+def segment_person(
+    picture: Image, head: NDArray[np.uint8], px_per_metre: float,
+) -> NDArray[np.uint8]:
     """
     Separate the person from the background by colour (GrabCut), starting from the bare head.
 
@@ -30,7 +32,7 @@ def segment_person(picture: NDArray[np.uint8], head: Mask, px_per_metre: float) 
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     head = cv2.resize(head, size, interpolation=cv2.INTER_NEAREST)
 
-    def near(metres: float) -> Mask:
+    def near(metres: float) -> NDArray[np.uint8]:
         reach = max(round(metres * px_per_metre / reduction), 1)
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
@@ -50,7 +52,8 @@ def segment_person(picture: NDArray[np.uint8], head: Mask, px_per_metre: float) 
 
 
 def hair_thickness(
-    surface: HeadSurface, pixels: Array, normals: Array, person: Mask, px_per_metre: float,
+    surface: HeadSurface, pixels: Array, normals: Array, person: NDArray[np.uint8],
+    px_per_metre: float,
 ) -> Array:
     """
     Measure how far the person extends beyond the outline of the bare skull.
@@ -63,7 +66,7 @@ def hair_thickness(
     :return: (vertices,) m, for skin as well.
     """
     outline = np.flatnonzero((surface.hair > 0.3) & (np.abs(normals[:, 2]) < 0.35))
-    atlas = np.full((*_CHART[::-1], 1), 0.012, np.float32)
+    grid = np.full((*_GRID[::-1], 1), 0.012, np.float32)
     place = surface.atlas.vertex_pixels // _COARSER
     if len(outline):
         direction = normals[outline, :2]
@@ -79,14 +82,14 @@ def hair_thickness(
         thickness = np.clip(_STEP_M * ends.argmax(1), _THINNEST_M, _THICKEST_M)
         measured = known[:, 0] & (ends.any(1) | known.all(1))
         thickness = np.where(ends.any(1), thickness, _THICKEST_M)
-        cell = place[outline] @ [1, _CHART[0]]
-        total = np.bincount(cell, measured, _CHART[0] * _CHART[1])
+        cell = place[outline] @ [1, _GRID[0]]
+        total = np.bincount(cell, measured, _GRID[0] * _GRID[1])
         mean = np.bincount(cell, measured * thickness, len(total)) / np.maximum(total, 1e-6)
         # A weak prior of the usual thickness.
         prior = 0.02
         mean = (mean * total + prior * 0.012) / (total + prior)
         known_share = np.minimum(total + prior, 1)
-        filled = inpaint(np.repeat(mean.reshape(_CHART[::-1])[..., None], 3, 2).astype(np.float32),
-                         known_share.reshape(_CHART[::-1]).astype(np.float32))
-        atlas = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
-    return atlas[place[:, 1], place[:, 0], 0].astype(float)
+        filled = inpaint(np.repeat(mean.reshape(_GRID[::-1])[..., None], 3, 2).astype(np.float32),
+                         known_share.reshape(_GRID[::-1]).astype(np.float32))
+        grid = cv2.GaussianBlur(filled, (0, 0), 1.5)[..., :1]
+    return grid[place[:, 1], place[:, 0], 0].astype(float)

@@ -94,7 +94,7 @@ def photo_visibility(
 def exclude_outline(
     visibility: PhotoVisibility,
     pixels: Array,
-    person: Image,
+    person: NDArray[np.uint8],
     surface: HeadSurface,
     px_per_metre: float,
 ) -> PhotoVisibility:
@@ -143,25 +143,25 @@ def project_texture(
     atlas = _fill_atlas(
         picture, pixels, np.clip((visibility.facing - least) / _BLEND, 0, 1), surface
     )
-    chart_height, chart_width = atlas.shape[:2]
-    bottom = height + chart_height
+    atlas_height, atlas_width = atlas.shape[:2]
+    bottom = height + atlas_height
     image = np.zeros(
-        (bottom + len(eye_patch), max(width, chart_width + _MOUTH_PX, eye_patch.shape[1]), 3),
+        (bottom + len(eye_patch), max(width, atlas_width + _MOUTH_PX, eye_patch.shape[1]), 3),
         np.uint8,
     )
     image[:height, :width] = picture
     image[:height, width:] = picture[:, -1:]
-    image[height:bottom, :chart_width] = atlas
+    image[height:bottom, :atlas_width] = atlas
     image[bottom:, :eye_patch.shape[1]] = eye_patch
     lips = np.clip(np.round(pixels[surface.lips]), 0, [width - 1, height - 1]).astype(int)
     colour = np.median(picture[lips[:, 1], lips[:, 0]], axis=0) if len(lips) else np.zeros(3)
-    image[height:bottom, chart_width:chart_width + _MOUTH_PX] = np.linspace(
+    image[height:bottom, atlas_width:atlas_width + _MOUTH_PX] = np.linspace(
         *_MOUTH_LIGHT, _MOUTH_PX)[:, None] * colour
     uv = np.where(shown[:, None, None], pixels[surface.triangles],
                   np.add(surface.atlas.corner_pixels, [0, height]))
     dark = np.stack([
-        chart_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
-        np.full(len(pixels), height + chart_height / 2)], axis=1)
+        atlas_width + (_MOUTH_PX - 1) * np.clip(1.5 * surface.depth_in_mouth, 0, 1),
+        np.full(len(pixels), height + atlas_height / 2)], axis=1)
     uv_mouth_open = np.where(surface.pocket[:, None, None], dark[surface.triangles], uv)
     return PhotoTexture(image, uv, uv_mouth_open, (0, bottom))
 
