@@ -32,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pipeline = HeadPipeline.load()
     wall = np.full((SIZE[1], SIZE[0], 3), 120, np.uint8)
-    image = HeadRenderer.of(pipeline.aligner.network.head_model).render(
+    image = HeadRenderer.from_model(pipeline.aligner.network.head_model).render(
         wall, Camera.from_fov(SIZE, 60.0), rotation_from_euler(np.zeros(3)), np.array([0, 0, 0.5]))
     heads = pipeline.track(image)
     landmarks, triangles, header = pipeline.landmark_indices, pipeline.triangles, Header()

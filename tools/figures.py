@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tools.frames_figure import draw_frames
     from trans3dhead_ros.network.checkpoint import load_head_model
     from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
-    renderer = HeadRenderer.of(load_head_model(options.model))
+    renderer = HeadRenderer.from_model(load_head_model(options.model))
     _write(options.folder / 'head_model.png', head_sheet(renderer))
     draw_frames(renderer, options.folder / 'frames.png')
     print(options.folder / 'frames.png')

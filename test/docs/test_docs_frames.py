@@ -80,7 +80,7 @@ def test_the_scene_shows_the_head_in_front_of_the_camera():
 @pytest.mark.train
 def test_the_picture_is_drawn(tmp_path: Path):
     pytest.importorskip('matplotlib')
-    draw_frames(HeadRenderer.of(load_head_model()), tmp_path / 'frames.png')
+    draw_frames(HeadRenderer.from_model(load_head_model()), tmp_path / 'frames.png')
     height, width = cv2.imread(str(tmp_path / 'frames.png')).shape[:2]
     assert (width, height) == (1600, 1160)
 

@@ -18,7 +18,7 @@ README = (ROOT / 'README.md').read_text()
 def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
     camera = Camera.from_fov((640, 480), 60)
-    person = HeadRenderer.of(load_head_model()).render(
+    person = HeadRenderer.from_model(load_head_model()).render(
         np.full((480, 640, 3), 128, np.uint8), camera, FACING_CAMERA, np.array([0.0, 0.0, 0.6]))
     cv2.imwrite(str(tmp_path / 'people.jpg'), person)
     monkeypatch.chdir(tmp_path)

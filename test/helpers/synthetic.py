@@ -61,7 +61,7 @@ def write_turning_head(folder: Path, model: HeadModel, frames: int = 10) -> Path
     """Render a clip of one head that turns 30 degrees, with its truth, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path, size = folder / 'turning_head.mp4', (480, 360)
-    camera, renderer = Camera.from_fov(size, 60.0), HeadRenderer.of(model)
+    camera, renderer = Camera.from_fov(size, 60.0), HeadRenderer.from_model(model)
     yaw = np.linspace(-15, 15, frames)
     rotation = rotation_from_euler(np.stack([yaw, 0 * yaw, 0 * yaw], axis=-1))
     translation = np.tile([0.02, -0.02, 0.5], (frames, 1))

@@ -21,7 +21,7 @@ _CLIP = 'head-pose-face-detection-male.gif'
 
 def rendered(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
     """Return pictures (H, W, 3) of a rendered head that turns and moves about."""
-    renderer, camera = HeadRenderer.of(load_head_model()), Camera.from_fov(size, 60.0)
+    renderer, camera = HeadRenderer.from_model(load_head_model()), Camera.from_fov(size, 60.0)
     wall = np.full((size[1], size[0], 3), (120, 128, 122), np.uint8)
     pictures = []
     for turn in np.linspace(0.0, 2.0 * np.pi, count, endpoint=False):

@@ -55,7 +55,7 @@ def check_crops(model: HeadModel, size: int, count: int = CROP_COUNT, seed: int 
     :return: (count, 3, size, size) RGB in 0..1.
     """
     generator = np.random.default_rng(seed)
-    renderer = HeadRenderer.of(model)
+    renderer = HeadRenderer.from_model(model)
     pictures = [_noise(generator) if number % 2 else _head(generator, renderer)
                 for number in range(count)]
     resized = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)

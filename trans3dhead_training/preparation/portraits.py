@@ -82,7 +82,7 @@ class PortraitMaker:
         fits = portrait_fits(self.fits)
         file = str(fits['files'][row])
         group = portrait_group(file)
-        fit = FaceFit.of_row(fits, row, np.asarray(fits['offsets'], dtype=float))
+        fit = FaceFit.from_row(fits, row, np.asarray(fits['offsets'], dtype=float))
         points = np.asarray(fits['points'][row], dtype=float)
         path, held_out = self.folder / file, is_held_out(group)
         yield self._plain(path, points, fit, group, held_out)
@@ -132,7 +132,7 @@ def portrait_fits(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of the fits of portraits, read once a process."""
     if not Path(path).is_file():
         raise UserError(f'portraits: no file {path}; make it with `trans3dhead prepare fits '
-                         '--portraits`, or leave the part out')
+                        '--portraits`, or leave the part out')
     return read_fits(path)
 
 

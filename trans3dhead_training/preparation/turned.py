@@ -79,7 +79,7 @@ class TurnedMaker:
     def _turned(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
         records, fits = labelled_faces(self.folder, self.fits)
         record = records[row]
-        fit = FaceFit.of_row(fits, row, offsets(self.fits))
+        fit = FaceFit.from_row(fits, row, offsets(self.fits))
         trust = AUTOMATIC_TRUST if record.source in NEVER_HELD_OUT else 1.0
         for image, truth in turns_of(record.path, record.points, fit, self.head_model,
                                      np.random.default_rng((self.seed, row)), yaws):
@@ -127,7 +127,7 @@ def turns_of(
 @lru_cache(maxsize=1)
 def surface(head_model: Path) -> HeadSurface:
     """Return the surface on which photographs are laid, made once a process."""
-    return HeadSurface.of(load_head_model(head_model))
+    return HeadSurface.from_model(load_head_model(head_model))
 
 
 @lru_cache(maxsize=1)

@@ -76,7 +76,7 @@ def test_a_task_that_fails_does_not_affect_the_others(aligner):
 
 @pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='no checkpoint is bundled')
 def test_pipelines_in_step_find_what_each_finds_alone():
-    renderer, wall = HeadRenderer.of(load_head_model()), np.full((240, 320, 3), 120, np.uint8)
+    renderer, wall = HeadRenderer.from_model(load_head_model()), np.full((240, 320, 3), 120, np.uint8)
     camera = Camera.from_fov((320, 240), 60.0)
     clips = [[renderer.render(wall, camera, rotation_from_euler(np.array([yaw, 0.0, 0.0])),
                               np.array([side, 0.0, 0.5])) for yaw in (0.0, 4.0, 8.0)]

@@ -39,7 +39,7 @@ def pictures(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('own') / 'pictures'
     folder.mkdir()
     model, size = bundled_head_model(), (320, 240)
-    renderer, camera = HeadRenderer.of(model), Camera.from_fov(size, 40.0)
+    renderer, camera = HeadRenderer.from_model(model), Camera.from_fov(size, 40.0)
     generator = np.random.default_rng(0)
     for number in range(FACES):
         shape = generator.normal(0.0, 0.7, model.shape_count)

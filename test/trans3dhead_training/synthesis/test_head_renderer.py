@@ -21,7 +21,7 @@ def test_the_outline_is_that_of_the_projected_vertices():
     model = small_head_model()
     rotation = rotation_from_euler(np.array([20.0, 5, 10]))
     translation = np.array([0.05, 0.02, 0.6])
-    renderer = HeadRenderer.of(model)
+    renderer = HeadRenderer.from_model(model)
     vertices = (model.mean.numpy() + renderer.appearance.hair) @ rotation.T + translation
     hull = cv2.convexHull(CAMERA.project(vertices).astype(np.float32))
     expected = cv2.fillConvexPoly(np.zeros((120, 160), np.uint8), np.round(hull).astype(int), 1)
@@ -30,7 +30,7 @@ def test_the_outline_is_that_of_the_projected_vertices():
 
 
 def test_a_turned_head_shows_more_of_its_hair():
-    renderer = HeadRenderer.of(small_head_model())
+    renderer = HeadRenderer.from_model(small_head_model())
     back = FACING_CAMERA @ np.diag([-1.0, -1.0, 1.0])
     place = np.array([0.0, 0.0, 0.5])
     front_view, back_view = (renderer.render(GREEN, CAMERA, rotation, place)
@@ -49,7 +49,7 @@ def test_an_unknown_expression_is_named():
 def test_a_face_detector_finds_the_rendered_head():
     camera, place = Camera.from_fov((480, 360), 60), np.array([0.0, 0.0, 0.46])
     background = np.full((360, 480, 3), 120, np.uint8)
-    image = HeadRenderer.of(load_head_model()).render(background, camera, FACING_CAMERA, place)
+    image = HeadRenderer.from_model(load_head_model()).render(background, camera, FACING_CAMERA, place)
     cascade = cv2.CascadeClassifier(
         cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
     faces = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)

@@ -380,7 +380,7 @@ def test_colours_survive_decoding_and_encoding() -> None:
 def test_halved_textures_keep_their_mean() -> None:
     texture = torch.randint(
         0, 256, (64, 32, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
-    small = TextureAtlas.of([texture], [2]).texels.view(torch.uint8).view(-1, 4).float()
+    small = TextureAtlas.from_textures([texture], [2]).texels.view(torch.uint8).view(-1, 4).float()
     assert small.shape == (128, 4)
     wanted = texture.float().view(16, 4, 8, 4, 4).mean((1, 3)).view(-1, 4)
     assert (small - wanted).abs().max() <= 2 and (small - wanted).mean().abs() < 0.5

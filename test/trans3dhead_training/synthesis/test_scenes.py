@@ -87,7 +87,7 @@ def assets(model):
     environment = Environment('test', panorama, environment_irradiance(panorama),
                               torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.3, 0.3, 0.3]))
     return SceneAssets(lambda g: Mannequin(model, g.normal(0, 0.8, 100)), (environment,),
-                       OccluderPlacement.of(model), HeadLabeller.of(model))
+                       OccluderPlacement.from_model(model), HeadLabeller.from_model(model))
 
 
 def picture_of(assets, euler_deg, occluders=None, expression=None, size=256, distance=0.9, seed=3):

@@ -69,12 +69,12 @@ class Portrait:
 
 @pytest.fixture(scope='module')
 def renderer():
-    return HeadRenderer.of(bundled_head_model())
+    return HeadRenderer.from_model(bundled_head_model())
 
 
 @pytest.fixture(scope='module')
 def surface(renderer):
-    return HeadSurface.of(renderer.model)
+    return HeadSurface.from_model(renderer.model)
 
 
 @pytest.fixture(scope='module')

@@ -77,22 +77,22 @@ def load_face_kit(path: Path) -> FaceKit:
     uv[..., 1] = 1 - uv[..., 1]
     fields = _fields(data)
 
-    def of(name: str) -> BoolArray:
+    def in_group(name: str) -> BoolArray:
         return group == groups.index(name)
 
-    skin = (triangles < SKIN_VERTICES).all(1) & (of(FACE) | of(BACK))
+    skin = (triangles < SKIN_VERTICES).all(1) & (in_group(FACE) | in_group(BACK))
     skin_uv = uv[skin] * np.float32([0.5, 1.0])  # two tiles side by side in one texture
     parts = {'skin': fields.part(np.arange(SKIN_VERTICES), triangles[skin], skin_uv)}
     for name, material in SCLERAS.items():
-        parts[name] = fields.subset(triangles[of(material)], uv[of(material)])
-    lash_uv = uv[of(LASHES)]
+        parts[name] = fields.subset(triangles[in_group(material)], uv[in_group(material)])
+    lash_uv = uv[in_group(LASHES)]
     lash_uv[..., 0] %= 1.0
-    parts['lashes'] = fields.subset(triangles[of(LASHES)], lash_uv)
-    teeth = of(TEETH) & _is_crown(data['mean'][triangles].mean(1))
+    parts['lashes'] = fields.subset(triangles[in_group(LASHES)], lash_uv)
+    teeth = in_group(TEETH) & _is_crown(data['mean'][triangles].mean(1))
     parts['teeth'] = fields.subset(triangles[teeth], uv[teeth])
     for name, chosen, count in (
-            ('gums', of(GUMS), 500),
-            ('sockets', of(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700)):
+            ('gums', in_group(GUMS), 500),
+            ('sockets', in_group(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700)):
         parts[name] = fields.simplified(triangles[chosen], count)
     for name in ('teeth', 'gums', 'sockets'):
         parts[name] = _by_depth(parts[name])

@@ -33,7 +33,7 @@ class Eyelid:
     """(L,) m, least distance of each vertex from the centre."""
 
     @classmethod
-    def of(
+    def from_person(
         cls, parts: Mapping[str, HeadPart], shapes: Mapping[str, Float32Array], eye: str
     ) -> Eyelid:
         """

@@ -62,10 +62,10 @@ class OccluderPlacement:
     """The head's surface seen from inside the mouth."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> OccluderPlacement:
+    def from_model(cls, model: HeadModel) -> OccluderPlacement:
         """Cast the rays from the centres of skull and mouth."""
         return cls(
-            model, RadialSurface.of(model, SKULL_CENTRE), RadialSurface.of(model, MOUTH_CENTRE)
+            model, RadialSurface.from_model(model, SKULL_CENTRE), RadialSurface.from_model(model, MOUTH_CENTRE)
         )
 
     def add_occluders(

@@ -37,7 +37,7 @@ class RadialSurface:
     """(E, A, 3) barycentric coordinates of the hit."""
 
     @classmethod
-    def of(
+    def from_model(
         cls, model: HeadModel, centre: Array, shape: tuple[int, int] = (37, 73)
     ) -> RadialSurface:
         """Cast rays on the model's mean; a ray that leaves through the neck ends at its rim."""

@@ -112,7 +112,7 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     lash = eyelash_texture(generator, generator.uniform(0, 0.5 if traits.male else 1.0))
     part_meshes['lashes'] = _part_mesh('lashes', assets.parts['lashes'], lash, LASH_MATERIAL)
 
-    eyelids = {name: Eyelid.of(assets.parts, shapes, name) for name in EYES}
+    eyelids = {name: Eyelid.from_person(assets.parts, shapes, name) for name in EYES}
     for name in EYES:
         shapes[name] = eyelids[name].with_flat_cornea(shapes[name])
     displacement = shapes['skin'] - assets.parts['skin'].mean

@@ -28,7 +28,7 @@ class HeadRenderer:
 
     Example::
 
-        renderer = HeadRenderer.of(load_head_model())
+        renderer = HeadRenderer.from_model(load_head_model())
         background = np.full((360, 480, 3), 120, np.uint8)
         image = renderer.render(background, Camera.from_fov((480, 360), 60), FACING_CAMERA,
                                 np.array([0.0, 0.0, 0.5]), {'jawOpen': 0.4})
@@ -40,7 +40,7 @@ class HeadRenderer:
     """Its texture."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> 'HeadRenderer':
+    def from_model(cls, model: HeadModel) -> 'HeadRenderer':
         """Return a renderer with a procedural texture for the model."""
         return cls(model, paint_head(model))
 

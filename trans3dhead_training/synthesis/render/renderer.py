@@ -129,7 +129,7 @@ def _render_batch(
     device: torch.device, shadow: int,
 ) -> Rendering:
     batch = batch_meshes([scene.meshes for scene in scenes], device)
-    grid = SampleGrid.of(height, width, oversampling)
+    grid = SampleGrid.for_picture(height, width, oversampling)
     K = torch.stack([scene.K.to(device, torch.float32) for scene in scenes], dim=2)
     background = torch.stack([scene.background.to(device) for scene in scenes])
     samples = batch.scenes * grid.samples
@@ -138,7 +138,7 @@ def _render_batch(
     depth = torch.full((samples,), float('inf'), device=device)
     if batch.meshes:
         corners = _project(batch, K, grid)
-        atlas = TextureAtlas.of(
+        atlas = TextureAtlas.from_textures(
             [mesh.texture for mesh in batch.meshes], _mip_levels(batch, corners)
         )
         solid, cutout = visible_layers(batch, corners, atlas, grid)

@@ -36,7 +36,7 @@ class SampleGrid:
     """Offset of odd rows to the right, in samples."""
 
     @classmethod
-    def of(cls, height: int, width: int, oversampling: int) -> SampleGrid:
+    def for_picture(cls, height: int, width: int, oversampling: int) -> SampleGrid:
         """Return the samples of a picture of this size in pixels."""
         if oversampling == 2:
             return cls(2 * height + 1, width + 1, 1, 2, (0.5, 1.0), 0.5)

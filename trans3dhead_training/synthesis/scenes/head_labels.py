@@ -74,7 +74,7 @@ class ContourCurves:
     """(17, K) weight of the second end."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> ContourCurves:
+    def from_model(cls, model: HeadModel) -> ContourCurves:
         """Compute the curves on the model's mean; on other heads they move with the mesh."""
         vertices = model.mean.detach().cpu().numpy().astype(np.float64)
         landmarks = model.landmark_indices.cpu().numpy()
@@ -146,7 +146,7 @@ class HeadLabeller:
     scale fits both face and back of the head; fits to photographs see the face."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> HeadLabeller:
+    def from_model(cls, model: HeadModel) -> HeadLabeller:
         """
         Prepare the level curves of a head model.
 
@@ -155,7 +155,7 @@ class HeadLabeller:
         """
         mean = model.mean.detach().cpu().numpy()
         ear = mean[model.landmark_indices.cpu().numpy()[0], 0]
-        return cls(model, ContourCurves.of(model), mean[:, 0] > ear)
+        return cls(model, ContourCurves.from_model(model), mean[:, 0] > ear)
 
     def label(
         self, vertices: Array, rotation: Array, translation: Array, intrinsics: Array,

@@ -129,7 +129,7 @@ class SceneAssets:
             wardrobe = replace(wardrobe, portraits=PortraitTextures.empty())
         return cls(partial(sample_person, wardrobe),
                    read_environments(data_root / 'appearance' / 'hdri'),
-                   OccluderPlacement.of(model), HeadLabeller.of(model), config)
+                   OccluderPlacement.from_model(model), HeadLabeller.from_model(model), config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ class CylindricalAtlas:
     """(H, W, 1) 0 (skin) .. 1 (hair)."""
 
     @classmethod
-    def of(cls, points: Array, triangles: IndexArray) -> CylindricalAtlas:
+    def from_surface(cls, points: Array, triangles: IndexArray) -> CylindricalAtlas:
         """Lay out a surface (vertices, 3) m, head frame."""
         width, height = _SIZE
         angle = angle_from_front(points)

@@ -41,7 +41,7 @@ class HeadSurface:
 
     Example::
 
-        surface = HeadSurface.of(load_head_model())
+        surface = HeadSurface.from_model(load_head_model())
         photograph = prepare_photograph(picture, points, fit, surface)
         (image, labels), = render_poses(photograph, [TargetPose((60.0, 0.0, 0.0))])
     """
@@ -74,7 +74,7 @@ class HeadSurface:
     """Vertices around the hole of the mouth."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> HeadSurface:
+    def from_model(cls, model: HeadModel) -> HeadSurface:
         """Prepare a head model; a mesh without a hole at the mouth gets no pocket."""
         mean = model.mean.double().cpu().numpy()
         triangles = model.triangles.cpu().numpy()
@@ -96,7 +96,7 @@ class HeadSurface:
             model,
             triangles_with_pocket,
             pocket,
-            CylindricalAtlas.of(vertices, triangles_with_pocket),
+            CylindricalAtlas.from_surface(vertices, triangles_with_pocket),
             hair * ~eyeball,
             above,
             eyeball,

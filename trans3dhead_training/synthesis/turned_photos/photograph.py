@@ -73,7 +73,7 @@ class FaceFit:
     """(51, 3) m, from the model's landmarks to where annotators place the inner points."""
 
     @classmethod
-    def of_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
+    def from_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
         """
         Return one face of arrays (N, ...) named like the fields.
 

@@ -70,7 +70,7 @@ def rows_of(folder):
 def pictures(tmp_path_factory):
     """A folder of four pictures; the second one is empty."""
     folder = tmp_path_factory.mktemp('pictures')
-    renderer, camera = HeadRenderer.of(load_head_model()), Camera.from_fov((480, 360), 60.0)
+    renderer, camera = HeadRenderer.from_model(load_head_model()), Camera.from_fov((480, 360), 60.0)
     wall = np.full((360, 480, 3), 120, np.uint8)
     for index, yaw in enumerate([0.0, None, 4.0, 8.0]):
         image = wall if yaw is None else renderer.render(

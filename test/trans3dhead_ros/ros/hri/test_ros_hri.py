@@ -114,7 +114,7 @@ def ros():
 @pytest.fixture(scope='module')
 def picture():
     """Return a function: picture of the heads at some of the `PLACES`, all turned alike."""
-    renderer = HeadRenderer.of(load_head_model())
+    renderer = HeadRenderer.from_model(load_head_model())
     rotation = rotation_from_euler(np.array([14.0, -4.0, 5.0]))
 
     def render(*places: str) -> np.ndarray:

@@ -254,7 +254,7 @@ def posed(pipeline):
     # A pinhole with more pixels on the head than any of the lenses, to draw them from.
     sharp = Camera(np.array([[560.0, 0, 449.5], [0, 560.0, 349.5], [0, 0, 1]]), size=(900, 700))
     wall = np.full((700, 900, 3), GREY, np.uint8)
-    drawn = HeadRenderer.of(load_head_model()).render(wall, sharp, ROTATION, PLACE)
+    drawn = HeadRenderer.from_model(load_head_model()).render(wall, sharp, ROTATION, PLACE)
     head = pipeline.aligner.network.head_model
     points = (head.mean.double().numpy()) @ ROTATION.T + PLACE
 

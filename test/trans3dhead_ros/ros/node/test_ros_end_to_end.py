@@ -45,7 +45,7 @@ def ros():
 @pytest.fixture(scope='module')
 def rendered():
     """Pictures of the head model as it turns slowly, with the true rotation and position."""
-    renderer = HeadRenderer.of(load_head_model())
+    renderer = HeadRenderer.from_model(load_head_model())
     height, width = SIZE[1], SIZE[0]
     wall = np.full((height, width, 3), (120, 128, 122), np.uint8)
     position = np.array([0.02, -0.02, 0.5])

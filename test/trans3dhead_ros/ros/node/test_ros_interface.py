@@ -45,7 +45,7 @@ def ros():
 @pytest.fixture(scope='module')
 def picture():
     wall = np.full((SIZE[1], SIZE[0], 3), (120, 128, 122), np.uint8)
-    return HeadRenderer.of(load_head_model()).render(
+    return HeadRenderer.from_model(load_head_model()).render(
         wall, Camera.from_fov(SIZE, 60.0), rotation_from_euler(np.array([5.0, -3.0, 4.0])),
         np.array([0.02, -0.02, 0.5]))
 

@@ -36,7 +36,7 @@ def ros():
 
 @pytest.fixture(scope='module')
 def pictures():
-    renderer = HeadRenderer.of(load_head_model())
+    renderer = HeadRenderer.from_model(load_head_model())
     rotation = rotation_from_euler(np.array([6.0, -3.0, 2.0]))
 
     def picture(camera, place):
