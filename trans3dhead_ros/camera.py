@@ -55,7 +55,7 @@ class Camera:
     def __post_init__(self) -> None:
         if self.model not in get_args(DistortionModel):
             raise UserError(f'model: {self.model!r} is unknown; use one of '
-                             + ', '.join(map(repr, get_args(DistortionModel))))
+                            + ', '.join(map(repr, get_args(DistortionModel))))
         object.__setattr__(self, 'K', _checked_intrinsics(self.K))
         object.__setattr__(self, 'D', _checked_distortion(self.D, self.model))
         if self.size is not None:

@@ -11,7 +11,7 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
-from trans3dhead_ros.media.clip_truth import Truth, write_truth
+from trans3dhead_ros.media.clip_truth import ClipTruth, write_truth
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
@@ -70,5 +70,5 @@ def write_turning_head(folder: Path, model: HeadModel, frames: int = 10) -> Path
     for index in range(frames):
         writer.write(renderer.render(wall, camera, rotation[index], translation[index]))
     writer.release()
-    write_truth(path, Truth(rotation[:, None], translation[:, None], camera.K, size, 25.0))
+    write_truth(path, ClipTruth(rotation[:, None], translation[:, None], camera.K, size, 25.0))
     return path

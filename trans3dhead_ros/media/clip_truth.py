@@ -1,4 +1,4 @@
-"""Ground truth of a synthetic clip, kept beside it as ``<clip>.truth.json``."""
+"""Ground truth of a synthetic clip, stored next to it as ``<clip>.truth.json``."""
 
 import json
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.types import Array
 
 _VERSION = 2
-_DIGITS = 6  # a micrometre
+_DIGITS = 6  # micrometres
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What is known about the N heads and the camera of every one of F frames of a clip."""
+class ClipTruth:
+    """Poses of the N heads in each of the F frames of a clip, and its camera."""
 
     rotation: Array
-    """(F, N, 3, 3) head frame → camera optical frame; a head keeps its place in the row."""
+    """(F, N, 3, 3) head frame → camera optical frame; heads have the same order in all frames."""
     translation: Array
     """(F, N, 3) m, the sellion in the camera optical frame."""
     intrinsics: Array
@@ -26,22 +26,22 @@ class Truth:
     size: tuple[int, int]
     """(width, height) px."""
     fps: float
-    """frames a second."""
+    """Frames per second."""
 
 
 def bundled_clip() -> Path:
-    """Where the project's own clip lies: two synthetic people, with their truth beside it."""
+    """Return the path of the clip that comes with the package: two synthetic people."""
     return Path(__file__).resolve().parents[1] / 'clips' / 'two_people.mp4'
 
 
 def truth_path(clip: str | Path) -> Path:
-    """Where the truth of this clip lies."""
+    """Return the path of the ground truth of a clip."""
     clip = Path(clip)
     return clip.with_name(clip.name + '.truth.json')
 
 
-def write_truth(clip: str | Path, truth: Truth) -> Path:
-    """Write the truth beside its clip and return the path."""
+def write_truth(clip: str | Path, truth: ClipTruth) -> Path:
+    """Write the ground truth of a clip and return its path."""
     path = truth_path(clip)
     path.write_text(json.dumps({
         'version': _VERSION,
@@ -59,13 +59,13 @@ def write_truth(clip: str | Path, truth: Truth) -> Path:
     return path
 
 
-def read_truth(clip: str | Path) -> Truth | None:
+def read_truth(clip: str | Path) -> ClipTruth | None:
     """
-    Read the truth beside a clip; None where there is none.
+    Read the ground truth of a clip.
 
-    Raises:
-        ValueError: the file is there but is not a truth file of this version.
-
+    :param clip: path of the clip.
+    :return: the ground truth; None for a clip without.
+    :raises ValueError: for a file that is not ground truth of this version.
     """
     path = truth_path(clip)
     if not path.is_file():
@@ -79,7 +79,7 @@ def read_truth(clip: str | Path) -> Truth | None:
         shape = (len(frames), len(frames[0]) if frames else 0, 3)
         rotation = [[head['rotation'] for head in heads] for heads in frames]
         translation = [[head['translation'] for head in heads] for heads in frames]
-        return Truth(
+        return ClipTruth(
             rotation=np.array(rotation, float).reshape(*shape, 3),
             translation=np.array(translation, float).reshape(shape),
             intrinsics=np.array(data['intrinsics'], float).reshape(3, 3),
@@ -87,4 +87,5 @@ def read_truth(clip: str | Path) -> Truth | None:
             fps=float(data['fps']),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{path}: not a truth file ({error}); write the clip again') from error
+        raise UserError(
+            f'{path}: not a ground truth file ({error}); render the clip again') from error

@@ -1,4 +1,4 @@
-"""Heads drawn into their image: mesh, landmarks, axes and a label."""
+"""Drawing of heads in their image: mesh, landmarks, axes and a label."""
 
 from collections.abc import Sequence
 
@@ -6,34 +6,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import axis_points
-from trans3dhead_ros.landmarks import CURVES
+from trans3dhead_ros.landmarks import CURVES, SELLION
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.types import Array, Image
 
 _MESH_OPACITY = 0.45
-# Far apart in hue, so that neighbours by id differ; BGR.
+# BGR; consecutive ids get distant hues.
 _COLOURS = ((255, 200, 80), (90, 220, 255), (150, 255, 120), (255, 130, 220), (120, 170, 255),
             (255, 255, 140))
-# x red, y green, z blue, as RViz draws a frame; BGR.
+# BGR; x red, y green, z blue, as in RViz.
 _AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))
-# Fractions of a pixel that cv2's drawing functions take: 4 bits.
+# Fractional bits of the coordinates of OpenCV's drawing functions.
 _SHIFT = 4
 _FONT, _FONT_SCALE, _LINE_HEIGHT = cv2.FONT_HERSHEY_SIMPLEX, 0.42, 14
 
 
 def draw_heads(image: Image, heads: Sequence[Head], triangles: NDArray[np.integer]) -> Image:
     """
-    Return a copy of the image with the heads drawn into it, far ones first.
+    Draw heads into a copy of an image, distant ones first.
 
     :param image: (H, W, 3) uint8 BGR.
-    :param heads: a head without vertices is drawn without its mesh.
+    :param heads: those without vertices are drawn without mesh.
     :param triangles: (T, 3) vertex indices, counter-clockwise seen from outside.
-    :raises ValueError: for another image.
+    :return: the copy.
+    :raises ValueError: for another kind of image.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise UserError(f'image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}')
+        raise ValueError(f'image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}')
     canvas = np.ascontiguousarray(image).copy()
     for head in sorted(heads, key=lambda h: -float(h.translation[2])):
         colour = _COLOURS[(head.track_id or 0) % len(_COLOURS)]
@@ -46,13 +46,13 @@ def draw_heads(image: Image, heads: Sequence[Head], triangles: NDArray[np.intege
 
 
 def _fixed(points: Array) -> NDArray[np.int32]:
-    """Pixels → cv2's fixed point; far-off points are held where the integers still fit."""
+    """Convert pixels to OpenCV's fixed-point numbers, clipped to what fits into them."""
     return np.round(np.clip(points, -1e5, 1e5) * (1 << _SHIFT)).astype(np.int32)
 
 
 def _draw_mesh(canvas: Image, head: Head, triangles: NDArray[np.integer],
                colour: tuple[int, int, int]) -> None:
-    """Blend the wire frame of the triangles that face the camera into the head's window."""
+    """Blend a wireframe of the triangles that face the camera into the image."""
     height, width = canvas.shape[:2]
     low = np.clip(np.floor(head.vertices_px.min(axis=0)) - 1, 0, [width, height]).astype(int)
     high = np.clip(np.ceil(head.vertices_px.max(axis=0)) + 2, 0, [width, height]).astype(int)
@@ -61,11 +61,11 @@ def _draw_mesh(canvas: Image, head: Head, triangles: NDArray[np.integer],
     window = canvas[low[1]:high[1], low[0]:high[0]]
     corners = (head.vertices_px - low)[triangles]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    # y points down, so counter-clockwise from outside has a negative area here.
+    # y points down, so the signed area of triangles that face the camera is negative.
     facing = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] < 0
     wires = window.copy()
     cv2.polylines(wires, _fixed(corners[facing]), True, colour, 1, cv2.LINE_AA, _SHIFT)
-    # The wires of a small head touch each other and would hide the face.
+    # The wireframe of a small head is dense and would hide the face.
     opacity = _MESH_OPACITY * float(np.clip(_size(head) / 160, 0.4, 1.0))
     cv2.addWeighted(wires, opacity, window, 1 - opacity, 0, dst=window)
 
@@ -74,7 +74,7 @@ def _draw_landmarks(canvas: Image, head: Head, colour: tuple[int, int, int]) -> 
     points = _fixed(head.landmarks[:, :2])
     for curve, closed in CURVES:
         cv2.polylines(canvas, [points[list(curve)]], closed, colour, 1, cv2.LINE_AA, _SHIFT)
-    # A small head would vanish under its dots.
+    # Dots would cover a small head.
     if _size(head) < 50:
         return
     radius = int(np.clip(_size(head) / 120, 0.6, 3.0) * (1 << _SHIFT))
@@ -85,20 +85,19 @@ def _draw_landmarks(canvas: Image, head: Head, colour: tuple[int, int, int]) -> 
 def _draw_axes(canvas: Image, head: Head) -> None:
     origin, *ends = _fixed(head_axes_px(head)).tolist()
     thickness = 2 if _size(head) > 60 else 1
-    # The axis that points away is drawn first.
+    # Axes that point away from the camera are drawn first.
     for axis in np.argsort(-head.rotation[2]):
-        cv2.line(canvas, origin, ends[axis],
-                 _AXIS_COLOURS[axis], thickness, cv2.LINE_AA, _SHIFT)
+        cv2.line(canvas, origin, ends[axis], _AXIS_COLOURS[axis], thickness, cv2.LINE_AA, _SHIFT)
 
 
 def head_axes_px(head: Head) -> Array:
     """
-    Return the pixels (4, 2) of the head's origin and of the ends of its x, y and z axis.
+    Return the pixels (4, 2) of the head's origin and of the end points of its x, y and z axes.
 
-    A head does not know its camera. Its vertices and their pixels give the affine camera around it,
-    which also holds far off the image's centre, where directions are seen at a slant.
+    A `Head` has no camera. An affine camera is fitted to its vertices and their pixels, which is
+    accurate also away from the image's centre.
     """
-    origin = head.landmarks[27, :2]
+    origin = head.landmarks[SELLION, :2]
     if len(head.vertices):
         relative = head.vertices - head.translation
         system = np.column_stack([relative, np.ones(len(relative))])

@@ -1,8 +1,8 @@
 """
-The size of an encoded image, read from its header before a decoder takes memory for the image.
+The size of an encoded image, read from its header before a decoder allocates memory.
 
-JPEG and PNG only, as cameras and image_transport send them: every further format is one more
-decoder within reach of whoever can publish an image.
+JPEG and PNG only, as sent by cameras and image_transport: every other format would be one more
+decoder that whoever can publish an image could attack.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import io
 from trans3dhead_ros.errors import UserError
 
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
-#: Bounds the time that is spent on a file without a header. Thumbnails and colour profiles fit.
+# Bounds the time for data without a header; thumbnails and colour profiles fit into it.
 _MAX_HEADER_BYTES = 2 ** 18
-#: Encoders make about ten; each costs the decoder a pass over the whole image.
+# Encoders write about ten; each costs the decoder a pass over the whole image.
 _MAX_JPEG_SCANS = 100
-#: Where the end marker of a PNG is looked for; some writers append data of their own.
+# The end marker of a PNG is searched here; some programs append data.
 _PNG_TAIL_BYTES = 2 ** 16
 
 

@@ -1,4 +1,4 @@
-"""One JSON object a frame, as `track --json` and the demo write it, and its error against truth."""
+"""Records of the heads in a frame, one JSON object per line, and their error to ground truth."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from trans3dhead_ros.geometry import (
     quaternion_from_rotation,
     rotation_from_quaternion,
 )
-from trans3dhead_ros.media.clip_truth import Truth
+from trans3dhead_ros.media.clip_truth import ClipTruth
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.types import Array
 
@@ -28,10 +28,10 @@ def frame_record(
     Return the record of one source frame, also when nothing was found.
 
     :param index: number of the frame in its source, from 0.
-    :param stamp: seconds; None for a picture on its own.
-    :param heads: what was found in it.
-    :param file: the picture's path; None where the frame is not a file.
-    :return: plain values; `file` is among them where there is one.
+    :param stamp: s; None for a still picture.
+    :param heads: of the frame.
+    :param file: path of the picture; None where the frame is not a file.
+    :return: JSON values, with the key `file` only where there is one.
     """
     origin = {} if file is None else {'file': file}
     return {'frame': index, 'stamp': stamp, **origin, 'heads': [
@@ -47,14 +47,16 @@ def head_record(
     """
     Return the record of one head.
 
-    :param track_id: identity over time; None where there was no tracking.
+    :param track_id: identity over time; None without tracking.
+    :param score: probability 0…1.
     :param box: (4,) x0 y0 x1 y1 px.
     :param euler_deg: (3,) yaw, pitch, roll, the convention of `geometry`.
     :param position: (3,) m, the sellion in the camera optical frame.
     :param quaternion: (4,) x y z w, head frame → camera optical frame.
-    :param landmarks: (68, 3) px; z smaller is nearer.
+    :param landmarks: (68, 3) px; smaller z is nearer.
+    :return: JSON values.
     """
-    # Digits beyond a thousandth of a pixel or a hundredth of a millimetre only make files large.
+    # Rounded to a thousandth of a pixel and a hundredth of a millimetre, to keep files small.
     return {
         'id': track_id,
         'score': round(float(score), 4),
@@ -71,7 +73,7 @@ def _rounded(values: ArrayLike, digits: int) -> list[Any]:
 
 
 def write_records(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write one object a line; each line is complete as soon as its frame is done."""
+    """Write one object per line, each as soon as its frame is processed."""
     with Path(path).open('w') as file:
         for record in records:
             file.write(record_line(record))
@@ -79,7 +81,7 @@ def write_records(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def record_line(record: dict[str, Any]) -> str:
-    """Return the line of a record; `ValueError` for a number that is not finite."""
+    """Return a record as a line of JSON; raises ValueError for numbers that are not finite."""
     return json.dumps(record, allow_nan=False) + '\n'
 
 
@@ -87,7 +89,9 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     """
     Read the records of a file.
 
-    :raises ValueError: the file is missing or a line is not a record; the message says which.
+    :param path: of the file.
+    :return: the records, in order.
+    :raises ValueError: for a missing file, or a line that is not a record.
     """
     records = []
     try:
@@ -107,14 +111,14 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class PoseError:
-    """How far the heads of a clip are from its truth; heads that were not found do not count."""
+    """Pose errors of the heads of a clip; those that were not found are counted apart."""
 
     rotation_deg: Array
-    """(N,) degrees, the geodesic distance of every true head that was found."""
+    """(N,) degrees, geodesic error of the rotation of each true head that was found."""
     position_m: Array
-    """(N,) m, the distance of the sellion."""
+    """(N,) m, error of the position of its sellion."""
     missed: int
-    """How many heads of the truth, over all frames, were not found."""
+    """Number of true heads, over all frames, that were not found."""
 
     def __str__(self) -> str:
         """Return one line for a summary."""
@@ -128,23 +132,27 @@ class PoseError:
                 f'{len(self.rotation_deg)} of {count} true heads found')
 
 
-def pose_error(records: Iterable[dict[str, Any]], truth: Truth) -> PoseError:
+def pose_error(records: Iterable[dict[str, Any]], truth: ClipTruth) -> PoseError:
     """
-    Compare the heads of every frame with the truth of the same frame number.
+    Compare the heads of every frame with the ground truth of the frame.
 
-    Each true head is compared with the answer nearest in position, no answer with two: together
-    the distances are the least. Answers beyond the number of true heads do not count.
+    In each frame heads are assigned to true heads one to one, with the least sum of distances.
+    Further heads are ignored.
+
+    :param records: as returned by `frame_record`.
+    :param truth: of the same clip.
+    :return: the errors.
     """
     by_frame = {record['frame']: record['heads'] for record in records}
     rotation, position = [], []
     for index, (true_rotation, true_position) in enumerate(
             zip(truth.rotation, truth.translation, strict=True)):
         heads = by_frame.get(index) or []
-        places = np.array([head['position'] for head in heads], float).reshape(-1, 3)
-        distance = np.linalg.norm(true_position[:, None] - places, axis=-1)
-        for true, answer in zip(*linear_sum_assignment(distance), strict=True):
-            answered = rotation_from_quaternion(np.array(heads[answer]['quaternion']))
-            rotation.append(geodesic_distance_deg(answered, true_rotation[true]))
-            position.append(distance[true, answer])
+        positions = np.array([head['position'] for head in heads], float).reshape(-1, 3)
+        distance = np.linalg.norm(true_position[:, None] - positions, axis=-1)
+        for true, found in zip(*linear_sum_assignment(distance), strict=True):
+            estimate = rotation_from_quaternion(np.array(heads[found]['quaternion']))
+            rotation.append(geodesic_distance_deg(estimate, true_rotation[true]))
+            position.append(distance[true, found])
     return PoseError(np.array(rotation, float), np.array(position, float),
                      missed=truth.rotation.shape[0] * truth.rotation.shape[1] - len(rotation))

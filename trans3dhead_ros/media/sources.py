@@ -13,19 +13,19 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.media.clip_truth import Truth, read_truth
+from trans3dhead_ros.media.clip_truth import ClipTruth, read_truth
 from trans3dhead_ros.media.picture_header import check_complete
 from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
     from trans3dhead_ros.camera import Camera
 
-
 PICTURE_SUFFIXES = frozenset(
     ['.bmp', '.jpg', '.jpeg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'])
+"""Names of picture files end in these, in lower or upper case."""
 
-#: Pictures of a folder carry no time: this many a second.
 FOLDER_FPS = 10.0
+"""Pictures per second of a folder, which has no stamps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,39 +35,41 @@ class Frame:
     index: int
     """0, 1, 2 … in the order of the source."""
     stamp: float
-    """seconds; 0 at the start of the source, strictly increasing."""
+    """Seconds since the start of the source, strictly increasing."""
     image: Image
     """(H, W, 3) BGR."""
     file: str | None = None
-    """Path of the picture; None for other sources than pictures."""
+    """Path of the picture; None for frames that are not files."""
 
 
 class FrameSource(ABC):
     """
-    Frames in order; iterating again starts again from the first (a camera just goes on).
+    An iterable of frames, see `open_source`.
 
-    Iteration raises `ValueError` where a picture of the source cannot be read.
+    Iterating again starts from the first frame (a camera continues). Iteration raises `ValueError`
+    where a picture cannot be read.
+
+    :param name: the source as it was given.
+    :param fps: frames per second, on average.
+    :param size: (width, height) px of the first frame; pictures of a folder can differ.
+    :param count: number of frames according to the container; None for a live source.
+    :param truth: poses of the heads, for a rendered clip.
     """
 
-    #: Whether frames come when they come, and not when they are asked for: a camera, a stream.
     live = False
+    """Whether frames arrive at their own pace, as from a camera or a stream."""
 
     def __init__(self, name: str, fps: float, size: tuple[int, int], count: int | None,
-                 truth: Truth | None = None) -> None:
-        #: The source as it was given.
+                 truth: ClipTruth | None = None) -> None:
         self.name = name
-        #: frames a second, on average.
         self.fps = fps
-        #: (width, height) px of the first frame; pictures of a folder may differ from it.
         self.size = size
-        #: How many frames there will be, as far as the container knows; None for a live source.
         self.count = count
-        #: The pose of the head in every frame, for a clip that was rendered.
         self.truth = truth
 
     @property
     def camera(self) -> 'Camera | None':
-        """The camera that made the clip, where its truth is known."""
+        """The camera of a rendered clip; None for other sources."""
         if self.truth is None:
             return None
         from trans3dhead_ros.camera import Camera
@@ -101,16 +103,16 @@ class PictureSource(FrameSource):
             yield Frame(index, index / self.fps, read_picture(path), path)
 
     def close(self) -> None:
-        """Nothing stays open between pictures."""
+        """Do nothing: no file stays open between pictures."""
 
 
 class VideoSource(FrameSource):
-    """A file or stream of OpenCV's video reader; GIFs come composed, with their own durations."""
+    """A video file, GIF or stream that OpenCV can read, with its own time stamps."""
 
     def __init__(self, name: str, target: str, live: bool) -> None:
         self._target = target
         self.live = live
-        # A stream may refuse a second connection, so a live one keeps the reader that was opened.
+        # A stream may refuse a second connection, so the first reader of a live source is kept.
         self._capture = cv2.VideoCapture(target)
         opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not opened:
@@ -137,7 +139,7 @@ class VideoSource(FrameSource):
                 if not read:
                     return
                 stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-                # Some containers and some OpenCV versions give no time, or the same one twice.
+                # Some containers and OpenCV versions give no time, or the same one twice.
                 if not np.isfinite(stamp) or stamp <= previous:
                     stamp = index / self.fps if previous < 0 else previous + 1 / self.fps
                 yield Frame(index, stamp, image)
@@ -152,7 +154,7 @@ class VideoSource(FrameSource):
 
 
 class CameraSource(FrameSource):
-    """A camera by its index, stamped when the frame arrives."""
+    """A camera by its index; frames are stamped on arrival."""
 
     live = True
 
@@ -186,20 +188,25 @@ def open_source(source: str | Path) -> FrameSource:
     Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
 
     :param source: a path, a URL, or the index of a camera.
+    :return: the source; close it after use, or use it as a context manager.
+    :raises ValueError: for a source that does not exist or cannot be read.
 
-    Raises:
-        ValueError: nothing is there, or it cannot be read; the message says which.
+    Example::
+
+        with open_source('clip.mp4') as source:
+            for frame in source:
+                heads = pipeline.track(frame.image, frame.stamp, source.camera)
 
     """
     name = str(source)
     path = Path(name)
     if path.is_dir():
-        # Joined as text: the paths begin as the folder was given, `./` included.
+        # Joined as text, so that paths start with the folder as it was given, `./` included.
         pictures = sorted((os.path.join(name, file.name) for file in path.iterdir()
                            if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order)
         if not pictures:
             raise UserError(f'source: the folder {name} holds no picture '
-                             f'({" ".join(sorted(PICTURE_SUFFIXES))})')
+                            f'({" ".join(sorted(PICTURE_SUFFIXES))})')
         return PictureSource(name, pictures)
     if path.is_file():
         if path.suffix.lower() in PICTURE_SUFFIXES:
@@ -210,16 +217,16 @@ def open_source(source: str | Path) -> FrameSource:
     if '://' in name:
         return VideoSource(name, name, live=True)
     raise UserError(f'source: {name} does not exist; give a picture, a folder of pictures, '
-                     'a video or a camera index')
+                    'a video or a camera index')
 
 
 def read_picture(path: str | Path) -> Image:
     """
-    Read a picture file as (H, W, 3) BGR uint8, turned upright by its EXIF orientation.
+    Read a picture file, rotated upright according to its EXIF orientation.
 
-    Raises:
-        ValueError: the file is missing, is no picture, or is cut short.
-
+    :param path: of the file.
+    :return: (H, W, 3) uint8 BGR.
+    :raises ValueError: for a file that is missing, not a picture, or truncated.
     """
     path = Path(path)
     try:
@@ -231,23 +238,27 @@ def read_picture(path: str | Path) -> Image:
 
 def decode_picture(data: bytes, name: str) -> Image:
     """
-    Decode the bytes of a picture file to (H, W, 3) BGR uint8; `name` is for the message.
+    Decode a picture file, rotated upright according to its EXIF orientation.
 
-    Raises:
-        ValueError: the bytes are no picture, or end too early (decoders fill the rest with grey).
-
+    :param data: the whole file.
+    :param name: of the picture, for error messages.
+    :return: (H, W, 3) uint8 BGR.
+    :raises ValueError: for data that are not a picture, or truncated.
     """
     try:
         check_complete(data)
     except UserError as error:
         raise UserError(f'picture: {name}: {error}') from None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # as for more pixels than OpenCV decodes
+        image = None
     if image is None:
         raise UserError(f'picture: {name} is not a picture that OpenCV can read')
     return image
 
 
 def natural_order(path: str) -> list[tuple[int, str]]:
-    """Return the key that sorts frame2 before frame10."""
+    """Return a sort key that puts frame2 before frame10."""
     return [(int(part), '') if part.isdigit() else (-1, part.lower())
             for part in re.split(r'(\d+)', path)]

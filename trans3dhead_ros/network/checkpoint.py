@@ -158,7 +158,7 @@ def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
     version = metadata.get('format_version')
     if version != FORMAT_VERSION:
         raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
-                         f'{_REMEDY}')
+                        f'{_REMEDY}')
     expected = {'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
                 'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
                 'metrics': dict}
@@ -189,10 +189,10 @@ def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
         config = NetworkConfig.from_dict(metadata['network'])
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'{path}: network configuration not understood ({error}); '
-                         f'{_REMEDY}') from None
+                        f'{_REMEDY}') from None
     if metadata['input_size'] != config.input_size:
         raise UserError(f'{path}: input size {metadata["input_size"]} contradicts the network '
-                         f'configuration ({config.input_size}); {_REMEDY}')
+                        f'configuration ({config.input_size}); {_REMEDY}')
     return config
 
 
@@ -206,7 +206,7 @@ def _check_sizes(path: Path, values: dict[str, Any]) -> None:
                 type(number) is kind or (kind is float and type(number) is int)
                 for number in numbers):
             raise UserError(f'{path}: network configuration not understood ({field.name}: '
-                             f'expected a value like {usual!r}, got {str(value)[:60]}); {_REMEDY}')
+                            f'expected a value like {usual!r}, got {str(value)[:60]}); {_REMEDY}')
         largest = _MAX_VALUES.get(field.name, math.inf)
         if kind in (int, float) and not all(0 <= number <= largest for number in numbers):
             raise UserError(f'{path}: {field.name} {str(value)[:60]} is out of range for a '
@@ -221,7 +221,7 @@ def _check_shapes(
     # Every layer has a tensor: building a configuration with more layers would be slow, and fail.
     if max(config.encoder_layers, config.decoder_layers, *config.blocks) > len(found):
         raise UserError(f'{path}: the tensors do not fit the network: its configuration has more '
-                         f'layers than the file has tensors; {_REMEDY}')
+                        f'layers than the file has tensors; {_REMEDY}')
     try:
         with torch.device('meta'):
             head = HeadModel.from_state(
@@ -231,7 +231,7 @@ def _check_shapes(
             state = Trans3DHead(config, head).state_dict()
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f'{path}: no network can be built from its configuration and head model '
-                         f'({error}); {_REMEDY}') from None
+                        f'({error}); {_REMEDY}') from None
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
     problems = [f'{name} is missing' for name in sorted(expected.keys() - found.keys())]
     problems += [f'{name[:60]} is unknown' for name in sorted(found.keys() - expected.keys())]
@@ -286,7 +286,7 @@ def _for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_floating_point():
         if not torch.isfinite(tensor).all():
             raise UserError(f'network: {name} holds a number that is not finite; the training '
-                             'diverged, take an earlier state')
+                            'diverged, take an earlier state')
         half = tensor.half()
         fits = torch.isfinite(half).all() and name not in _SINGLE_PRECISION
         return half if fits else tensor.float()

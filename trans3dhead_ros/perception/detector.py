@@ -270,4 +270,4 @@ def _cascade_folder() -> Path:
         if all((folder / step.cascade).is_file() for step in _PASSES):
             return folder
     raise UserError('detector: this OpenCV comes without its cascade files; install '
-                     'opencv-python-headless<5 (or opencv-data), or name a YuNet file')
+                    'opencv-python-headless<5 (or opencv-data), or name a YuNet file')

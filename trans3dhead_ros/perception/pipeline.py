@@ -192,13 +192,13 @@ class HeadPipeline:
 
 def _checked_image(image: Image) -> Image:
     if not isinstance(image, np.ndarray):
-        raise UserError(f'image: expected a NumPy array, got {type(image).__name__}')
+        raise ValueError(f'image: expected a NumPy array, got {type(image).__name__}')
     if image.dtype != np.uint8:
-        raise UserError(f'image: expected uint8 BGR, got {image.dtype}')
+        raise ValueError(f'image: expected uint8 BGR, got {image.dtype}')
     if image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(f'image: expected shape (H, W, 3), got {image.shape}')
+        raise ValueError(f'image: expected shape (H, W, 3), got {image.shape}')
     if image.size == 0:
-        raise UserError(f'image: has no pixels, shape {image.shape}')
+        raise ValueError(f'image: has no pixels, shape {image.shape}')
     return np.ascontiguousarray(image)
 
 
@@ -206,19 +206,19 @@ def _checked_boxes(boxes: ArrayLike) -> Array:
     try:
         boxes = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError('boxes: expected numbers of shape (N, 4)') from None
+        raise ValueError('boxes: expected numbers of shape (N, 4)') from None
     if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise UserError(f'boxes: expected shape (N, 4), got {boxes.shape}')
+        raise ValueError(f'boxes: expected shape (N, 4), got {boxes.shape}')
     for i, box in enumerate(boxes):
         if not np.isfinite(box).all():
-            raise UserError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
+            raise ValueError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
         if box[2] <= box[0] or box[3] <= box[1]:
-            raise UserError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
+            raise ValueError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
                             'x0 < x1 and y0 < y1')
         if np.abs(box).max() > _MAX_BOX_COORDINATE_PX:
-            raise UserError(f'boxes: box {i} {box.tolist()} is too far away from any image')
+            raise ValueError(f'boxes: box {i} {box.tolist()} is too far away from any image')
     return boxes
 
 
@@ -226,7 +226,7 @@ def _check_camera(camera: Camera | None, image: Image) -> None:
     if camera is None:
         return
     if not isinstance(camera, Camera):
-        raise UserError(f'camera: expected a Camera or None, got {type(camera).__name__}')
+        raise ValueError(f'camera: expected a Camera or None, got {type(camera).__name__}')
     height, width = image.shape[:2]
     if camera.size is not None and camera.size != (width, height):
         raise UserError(f'camera: is for images of {camera.size[0]} x {camera.size[1]}, this one '
@@ -239,7 +239,7 @@ def _checked_stamp(stamp: float | None) -> float | None:
     try:
         stamp = float(stamp)
     except (TypeError, ValueError):
-        raise UserError(f'stamp: expected seconds or None, got {stamp!r}') from None
+        raise ValueError(f'stamp: expected seconds or None, got {stamp!r}') from None
     if not np.isfinite(stamp):
-        raise UserError(f'stamp: expected finite seconds, got {stamp!r}')
+        raise ValueError(f'stamp: expected finite seconds, got {stamp!r}')
     return stamp

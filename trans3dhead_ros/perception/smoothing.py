@@ -54,7 +54,7 @@ class Smoothing:
         for name in ('min_cutoff', 'derivative_cutoff'):
             if not 0.0 < getattr(self, name) < np.inf:
                 raise UserError(f'{name}: expected a positive frequency in Hz, '
-                                 f'got {getattr(self, name)!r}')
+                                f'got {getattr(self, name)!r}')
         if not 0.0 <= self.beta < np.inf:
             raise UserError(f'beta: expected a number that is not negative, got {self.beta!r}')
 

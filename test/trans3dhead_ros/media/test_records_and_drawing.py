@@ -12,7 +12,7 @@ from trans3dhead_ros.geometry import (
     rotation_from_euler,
     rotation_from_quaternion,
 )
-from trans3dhead_ros.media.clip_truth import Truth, read_truth, write_truth
+from trans3dhead_ros.media.clip_truth import ClipTruth, read_truth, write_truth
 from trans3dhead_ros.media.overlay import draw_heads, head_axes_px
 from trans3dhead_ros.media.records import (
     frame_record,
@@ -73,7 +73,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
 
 def test_pose_error_against_truth(tmp_path):
     yaws = [0.0, 10.0, 20.0]
-    truth = Truth(np.stack([rotation_from_euler(np.array([[yaw, 0, 0]])) for yaw in yaws]),
+    truth = ClipTruth(np.stack([rotation_from_euler(np.array([[yaw, 0, 0]])) for yaw in yaws]),
                   np.tile([0.0, 0, 0.6], (3, 1, 1)), CAMERA.K, (320, 240), 25.0)
     write_truth(tmp_path / 'clip.mp4', truth)
     off = make_head((13.0, 0.0, 0.0), (0.0, 0.01, 0.6))
@@ -88,7 +88,7 @@ def test_pose_error_against_truth(tmp_path):
 
 def test_each_true_head_has_an_answer_of_its_own():
     places = np.array([[[-0.2, 0, 0.8], [0.2, 0, 0.8]]] * 2)
-    truth = Truth(rotation_from_euler(np.array([[[-10.0, 0, 0], [30.0, 0, 0]]] * 2)), places,
+    truth = ClipTruth(rotation_from_euler(np.array([[[-10.0, 0, 0], [30.0, 0, 0]]] * 2)), places,
                   CAMERA.K, (320, 240), 25.0)
     left, right = (make_head((yaw, 0.0, 0.0), place)
                    for yaw, place in ((-12.0, (-0.2, 0, 0.8)), (31.0, (0.1, 0, 0.8))))

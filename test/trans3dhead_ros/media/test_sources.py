@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clips import DATA
 
-from trans3dhead_ros.media.clip_truth import Truth, truth_path, write_truth
+from trans3dhead_ros.media.clip_truth import ClipTruth, truth_path, write_truth
 from trans3dhead_ros.media.sources import decode_picture, open_source, read_picture
 
 VIDEO = DATA / 'video'
@@ -59,8 +59,8 @@ def test_a_video_gives_every_frame_with_its_time_and_can_be_read_again(tmp_path)
 def test_a_clip_brings_its_truth_and_its_camera(tmp_path):
     write_clip(tmp_path / 'clip.mp4', 2)
     intrinsics = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])
-    write_truth(tmp_path / 'clip.mp4', Truth(np.tile(np.eye(3), (2, 3, 1, 1)), np.ones((2, 3, 3)),
-                                             intrinsics, (64, 48), 20.0))
+    write_truth(tmp_path / 'clip.mp4', ClipTruth(
+        np.tile(np.eye(3), (2, 3, 1, 1)), np.ones((2, 3, 3)), intrinsics, (64, 48), 20.0))
     source = open_source(tmp_path / 'clip.mp4')
     np.testing.assert_array_equal(source.truth.intrinsics, intrinsics)
     assert source.truth.rotation.shape == (2, 3, 3, 3)
@@ -69,7 +69,7 @@ def test_a_clip_brings_its_truth_and_its_camera(tmp_path):
 def test_a_broken_truth_file_is_named(tmp_path):
     write_clip(tmp_path / 'clip.mp4', 2)
     truth_path(tmp_path / 'clip.mp4').write_text('{"version": 1}')
-    with pytest.raises(ValueError, match=r'clip\.mp4\.truth\.json: not a truth file'):
+    with pytest.raises(ValueError, match=r'clip\.mp4\.truth\.json: not a ground truth file'):
         open_source(tmp_path / 'clip.mp4')
 
 

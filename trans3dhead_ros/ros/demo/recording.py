@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from trans3dhead.msg import HeadArray
 
-from trans3dhead_ros.media.clip_truth import Truth
+from trans3dhead_ros.media.clip_truth import ClipTruth
 from trans3dhead_ros.media.records import head_record, pose_error
 
 Picture = NDArray[np.uint8]
@@ -92,7 +92,7 @@ class OverlayVideo:
 
 def summary(
     rows: Sequence[dict[str, Any]], answered: int, latencies: Sequence[float], seconds: float,
-    truth: Truth | None,
+    truth: ClipTruth | None,
 ) -> str:
     """
     Return the lines that the demo prints at its end.

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
-from trans3dhead_ros.media.clip_truth import Truth, bundled_clip, write_truth
+from trans3dhead_ros.media.clip_truth import ClipTruth, bundled_clip, write_truth
 from trans3dhead_ros.types import Array
 from trans3dhead_training.synthesis.occluders.occluder_placement import only_occluders
 from trans3dhead_training.synthesis.render.lighting import rotate_irradiance
@@ -100,11 +100,11 @@ ACTORS = (
 )
 
 
-def clip_truth(seconds: float = SECONDS) -> Truth:
+def clip_truth(seconds: float = SECONDS) -> ClipTruth:
     """Return the poses of both heads in every frame."""
     times = np.arange(round(FPS * seconds)) / FPS
     poses = [[actor.pose(float(time)) for actor in ACTORS] for time in times]
-    return Truth(np.array([[rotation for rotation, _ in heads] for heads in poses]),
+    return ClipTruth(np.array([[rotation for rotation, _ in heads] for heads in poses]),
                  np.array([[translation for _, translation in heads] for heads in poses]),
                  Camera.from_fov(SIZE, FIELD_OF_VIEW_DEG).K, SIZE, FPS)
 
