@@ -49,7 +49,9 @@ def test_an_unknown_expression_is_named():
 def test_a_face_detector_finds_the_rendered_head():
     camera, place = Camera.from_fov((480, 360), 60), np.array([0.0, 0.0, 0.46])
     background = np.full((360, 480, 3), 120, np.uint8)
-    image = HeadRenderer.from_model(load_head_model()).render(background, camera, FACING_CAMERA, place)
+    image = HeadRenderer.from_model(load_head_model()).render(
+        background, camera, FACING_CAMERA, place
+    )
     cascade = cv2.CascadeClassifier(
         cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
     faces = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)

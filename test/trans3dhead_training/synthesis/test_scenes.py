@@ -65,13 +65,8 @@ class Mannequin:
         triangles = self.model.triangles.numpy()
         return (
             primitives.mesh_from_arrays(
-                self.head_vertices(expression),
-                triangles,
-                np.zeros((len(triangles), 3, 2)),
-                primitives.plain_texture((200, 150, 120)),
-                Material(two_sided=True),
-                'skin',
-            ),
+                self.head_vertices(expression), triangles, np.zeros((len(triangles), 3, 2)),
+                primitives.plain_texture((200, 150, 120)), Material(two_sided=True), 'skin'),
         )
 
 
@@ -107,11 +102,8 @@ def picture_of(assets, euler_deg, occluders=None, expression=None, size=256, dis
     light = Lighting(constant_irradiance((0.5, 0.5, 0.5)), torch.tensor([[0.0, -0.5, -0.866]]),
                      torch.tensor([[0.4, 0.4, 0.4]]), shadows=False)
     scene = Scene(
-        transform_meshes(meshes, rotation, translation),
-        torch.from_numpy(intrinsics).float(),
-        light,
-        torch.zeros(size, size, 3, dtype=torch.uint8),
-    )
+        transform_meshes(meshes, rotation, translation), torch.from_numpy(intrinsics).float(),
+        light, torch.zeros(size, size, 3, dtype=torch.uint8))
     rendering = render([scene])
     truth = assets.labeller.label(vertices, rotation, translation, intrinsics, np.zeros(50),
                                   expression, rendering.depth[0].numpy(),

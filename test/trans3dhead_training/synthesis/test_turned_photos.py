@@ -149,12 +149,8 @@ def test_a_mirrored_photograph_turns_to_the_mirrored_picture(portrait, photograp
     translation = portrait.fit.translation * [-1, 1]
     fit = replace(portrait.fit, rotation=mirrored(portrait.fit.rotation), translation=translation)
     other, other_truth = turn_photograph(
-        np.ascontiguousarray(portrait.picture[:, ::-1]),
-        points,
-        fit,
-        surface,
-        TargetPose((-60.0, -4, -3)),
-    )
+        np.ascontiguousarray(portrait.picture[:, ::-1]), points, fit, surface,
+        TargetPose((-60.0, -4, -3)))
     back = mirror_points(other_truth.landmarks, 256)
     assert np.linalg.norm(back[:, :2] - truth.landmarks[:, :2], axis=1).max() < 1.5
     inside = face(truth)
@@ -203,14 +199,8 @@ def test_the_same_seed_gives_the_same_pictures(portrait, surface):
     first, second = (
         list(
             render_random_poses(
-                portrait.picture,
-                portrait.points,
-                portrait.fit,
-                surface,
-                np.random.default_rng(5),
-                2,
-                size=96,
-            )
+                portrait.picture, portrait.points, portrait.fit, surface, np.random.default_rng(5),
+                2, size=96)
         )
         for _ in range(2)
     )

@@ -91,8 +91,9 @@ def load_face_kit(path: Path) -> FaceKit:
     teeth = in_group(TEETH) & _is_crown(data['mean'][triangles].mean(1))
     parts['teeth'] = fields.subset(triangles[teeth], uv[teeth])
     for name, chosen, count in (
-            ('gums', in_group(GUMS), 500),
-            ('sockets', in_group(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700)):
+        ('gums', in_group(GUMS), 500),
+        ('sockets', in_group(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700),
+    ):
         parts[name] = fields.simplified(triangles[chosen], count)
     for name in ('teeth', 'gums', 'sockets'):
         parts[name] = _by_depth(parts[name])

@@ -42,10 +42,7 @@ def bind_to_skin(vertices: NDArray[np.floating], skin: NDArray[np.floating]) -> 
 
 
 def push_outside_skin(
-    vertices: Float32Array,
-    binding: SkinBinding,
-    skin: Float32Array,
-    normals: Float32Array,
+    vertices: Float32Array, binding: SkinBinding, skin: Float32Array, normals: Float32Array,
     margin_m: float,
 ) -> Float32Array:
     """

@@ -79,10 +79,7 @@ def texel_polar_coordinates() -> tuple[Float32Array, Float32Array]:
 
 
 def eyeball_texture(
-    iris: NDArray[np.uint8],
-    colour: NDArray[np.floating] | None,
-    pupil: float,
-    white: float,
+    iris: NDArray[np.uint8], colour: NDArray[np.floating] | None, pupil: float, white: float,
     red: float,
 ) -> NDArray[np.uint8]:
     """

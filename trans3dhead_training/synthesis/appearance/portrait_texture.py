@@ -72,12 +72,8 @@ class PortraitFit:
 
 
 def bake_portrait_texture(
-    image: NDArray[np.uint8],
-    fit: PortraitFit,
-    base: NDArray[np.uint8],
-    skin: HeadPart,
-    texels: CoveredTexels,
-    uv_maps: SkinUvMaps,
+    image: NDArray[np.uint8], fit: PortraitFit, base: NDArray[np.uint8], skin: HeadPart,
+    texels: CoveredTexels, uv_maps: SkinUvMaps,
 ) -> NDArray[np.uint8]:
     """
     Bake a portrait into the skin's texture.
@@ -157,13 +153,8 @@ class PortraitTextures:
 
 
 def load_portrait_textures(
-    faces_root: Path,
-    fits: Path,
-    skins: NDArray[np.uint8],
-    means: Array,
-    skin: HeadPart,
-    texels: CoveredTexels,
-    uv_maps: SkinUvMaps,
+    faces_root: Path, fits: Path, skins: NDArray[np.uint8], means: Array, skin: HeadPart,
+    texels: CoveredTexels, uv_maps: SkinUvMaps,
 ) -> PortraitTextures:
     """
     Bake up to `MAX_PORTRAITS` accepted portraits, without those that are held out of training.

@@ -74,12 +74,8 @@ def skin_tone_colour(tone: float, undertone: float) -> Array:
 
 
 def paint_skin_texture(
-    bare: NDArray[np.uint8],
-    mean: Array,
-    appearance: SkinAppearance,
-    brow: NDArray[np.uint8],
-    uv_maps: SkinUvMaps,
-    generator: np.random.Generator,
+    bare: NDArray[np.uint8], mean: Array, appearance: SkinAppearance, brow: NDArray[np.uint8],
+    uv_maps: SkinUvMaps, generator: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """
     Paint a bare skin texture.

@@ -79,15 +79,8 @@ def sample_glasses(
                          [ear[0] - 0.022, ear_y - side * 0.003, ear[2] - 0.004]])
         meshes.append(
             primitives.tube_mesh(
-                path,
-                generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018),
-                texture,
-                material,
-                'glasses',
-                6,
-                0.45,
-                np.array([0.0, 0.0, 1.0]),
-            )
+                path, generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018), texture, material,
+                'glasses', 6, 0.45, np.array([0.0, 0.0, 1.0]))
         )
     lens = _lens(generator, dark)
     if lens is not None:

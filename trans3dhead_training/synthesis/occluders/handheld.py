@@ -77,13 +77,8 @@ def hand(
     end = tip + size * (0.026 * along + 0.006 * across + 0.01 * palm)
     meshes.append(
         primitives.tube_mesh(
-            np.stack([root, tip, end]),
-            size * np.array([0.013, 0.011, 0.007]),
-            texture,
-            SKIN,
-            'hand',
-            8,
-        )
+            np.stack([root, tip, end]), size * np.array([0.013, 0.011, 0.007]), texture, SKIN,
+            'hand', 8)
     )
     elbow = wrist - 0.24 * along - 0.05 * palm
     sleeve = generator.random() < 0.6
@@ -96,13 +91,8 @@ def hand(
         start = wrist - 0.06 * along
         meshes.append(
             primitives.tube_mesh(
-                np.stack([start, (start + elbow) / 2, elbow]),
-                np.array([0.036, 0.042, 0.052]),
-                cloth,
-                primitives.CLOTH,
-                'hand',
-                10,
-            )
+                np.stack([start, (start + elbow) / 2, elbow]), np.array([0.036, 0.042, 0.052]),
+                cloth, primitives.CLOTH, 'hand', 10)
         )
     return meshes
 
@@ -189,12 +179,7 @@ def _microphone(generator: np.random.Generator, landmarks: Array, side: float) -
         ),
         primitives.tube_mesh(
             np.stack([head, head + 0.1 * axis, head + 0.22 * axis]),
-            np.array([0.017, 0.013, 0.012]),
-            dark,
-            primitives.PLASTIC,
-            'microphone',
-            10,
-        ),
+            np.array([0.017, 0.013, 0.012]), dark, primitives.PLASTIC, 'microphone', 10),
     ]
 
 
@@ -207,10 +192,5 @@ def _blob(generator: np.random.Generator, landmarks: Array) -> Mesh:
     turn = Rotation.from_rotvec(generator.normal(0, 1.5, 3)).as_matrix()
     centre = target + out * (half.max() + generator.uniform(0.005, 0.06))
     return primitives.ellipsoid_mesh(
-        centre,
-        half[:, None] * turn,
-        primitives.sample_fabric_texture(generator),
-        primitives.PLASTIC,
-        'blob',
-        10,
-    )
+        centre, half[:, None] * turn, primitives.sample_fabric_texture(generator),
+        primitives.PLASTIC, 'blob', 10)

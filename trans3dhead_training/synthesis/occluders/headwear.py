@@ -90,24 +90,16 @@ def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mes
     cloth = primitives.sample_fabric_texture(generator)
     if kind == 0:
         crown = fit_hat_crown(
-            surface,
-            front,
-            generator.uniform(-30, -5),
-            generator.uniform(0.006, 0.012),
-            generator.uniform(0.0, 0.018),
-        )
+            surface, front, generator.uniform(-30, -5), generator.uniform(0.006, 0.012),
+            generator.uniform(0.0, 0.018))
         fold = crown.points()
         rim = primitives.grid_mesh(
             SKULL_CENTRE + (fold[:3] - SKULL_CENTRE) * 1.045, cloth, primitives.CLOTH, 'hat', True
         )
         return [primitives.grid_mesh(fold, cloth, primitives.CLOTH, 'hat', True), rim], crown
     crown = fit_hat_crown(
-        surface,
-        front,
-        generator.uniform(-8, 12),
-        generator.uniform(0.008, 0.013),
-        generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03),
-    )
+        surface, front, generator.uniform(-8, 12), generator.uniform(0.008, 0.013),
+        generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03))
     meshes = [primitives.grid_mesh(crown.points(), cloth, primitives.CLOTH, 'hat', True)]
     edge = crown.points()[0]
     azimuth = _AZIMUTH[:-1]
@@ -177,15 +169,8 @@ def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Me
     path = points + off * direction_vector(elevation, azimuth)
     meshes = [
         primitives.tube_mesh(
-            path,
-            generator.uniform(0.007, 0.014),
-            texture,
-            primitives.PLASTIC,
-            'headphones',
-            8,
-            0.35,
-            np.array([1.0, 0.0, 0.0]),
-        )
+            path, generator.uniform(0.007, 0.014), texture, primitives.PLASTIC, 'headphones', 8,
+            0.35, np.array([1.0, 0.0, 0.0]))
     ]
     radius, depth = generator.uniform(0.03, 0.044), generator.uniform(0.012, 0.022)
     for side in (1.0, -1.0):

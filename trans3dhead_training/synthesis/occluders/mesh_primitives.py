@@ -39,13 +39,8 @@ def grid_mesh(
     halves = [[0, 1, 2], [0, 2, 3]]
     triangles = ids[..., halves].reshape(-1, 3)
     return mesh_from_arrays(
-        points.reshape(-1, 3),
-        triangles,
-        uv[..., halves, :].reshape(-1, 3, 2),
-        texture,
-        material,
-        name,
-    )
+        points.reshape(-1, 3), triangles, uv[..., halves, :].reshape(-1, 3, 2), texture, material,
+        name)
 
 
 def tube_mesh(
@@ -85,11 +80,7 @@ def tube_mesh(
 
 
 def ellipsoid_mesh(
-    centre: Array,
-    axes: Array,
-    texture: NDArray[np.uint8],
-    material: Material,
-    name: str,
+    centre: Array, axes: Array, texture: NDArray[np.uint8], material: Material, name: str,
     steps: int = 12,
 ) -> Mesh:
     """Return an ellipsoid; the rows of `axes` (3, 3) m are its semi-axes."""
@@ -132,12 +123,8 @@ def fan_mesh(rim: Array, texture: NDArray[np.uint8], material: Material, name: s
 
 
 def mesh_from_arrays(
-    vertices: Array,
-    triangles: NDArray[np.integer],
-    uv: Array,
-    texture: NDArray[np.uint8],
-    material: Material,
-    name: str,
+    vertices: Array, triangles: NDArray[np.integer], uv: Array, texture: NDArray[np.uint8],
+    material: Material, name: str,
 ) -> Mesh:
     """Return the mesh of NumPy arrays."""
     return Mesh(torch.from_numpy(np.ascontiguousarray(vertices, np.float32)),

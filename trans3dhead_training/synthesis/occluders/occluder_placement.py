@@ -65,8 +65,8 @@ class OccluderPlacement:
     def from_model(cls, model: HeadModel) -> OccluderPlacement:
         """Cast the rays from the centres of skull and mouth."""
         return cls(
-            model, RadialSurface.from_model(model, SKULL_CENTRE), RadialSurface.from_model(model, MOUTH_CENTRE)
-        )
+            model, RadialSurface.from_model(model, SKULL_CENTRE),
+            RadialSurface.from_model(model, MOUTH_CENTRE))
 
     def add_occluders(
         self, generator: np.random.Generator, meshes: Sequence[Mesh], vertices: Array,

@@ -279,11 +279,8 @@ def _unflatten(arrays: Mapping[str, NDArray[Any]]) -> PersonAssets:
 
     hair = {
         name: make(
-            HairStyle,
-            f'hair/{name}/',
-            name=name,
-            binding=make(SkinBinding, f'hair/{name}/binding/'),
-        )
+            HairStyle, f'hair/{name}/', name=name,
+            binding=make(SkinBinding, f'hair/{name}/binding/'))
         for name in names('hair/')
     }
     return make(
@@ -299,10 +296,8 @@ def _unflatten(arrays: Mapping[str, NDArray[Any]]) -> PersonAssets:
         torso=garment('torso/'),
         collars={name: garment(f'collars/{name}/') for name in names('collars/')},
         portraits=make(
-            PortraitTextures,
-            'portraits/',
-            names=tuple(str(name) for name in arrays['portraits/names']),
-        ),
+            PortraitTextures, 'portraits/',
+            names=tuple(str(name) for name in arrays['portraits/names'])),
         ambient_visibility={
             name: arrays[f'ambient_visibility/{name}'] for name in names('ambient_visibility/')
         },

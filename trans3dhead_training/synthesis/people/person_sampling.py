@@ -103,12 +103,8 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     for name, material in (('teeth', TOOTH_MATERIAL), ('gums', FLESH_MATERIAL),
                            ('sockets', FLESH_MATERIAL)):
         part_meshes[name] = _part_mesh(
-            name,
-            assets.parts[name],
-            _depth_shaded(flesh[name]),
-            material,
-            light_of_depth(assets.parts[name].mean),
-        )
+            name, assets.parts[name], _depth_shaded(flesh[name]), material,
+            light_of_depth(assets.parts[name].mean))
     lash = eyelash_texture(generator, generator.uniform(0, 0.5 if traits.male else 1.0))
     part_meshes['lashes'] = _part_mesh('lashes', assets.parts['lashes'], lash, LASH_MATERIAL)
 
@@ -252,12 +248,8 @@ def _sample_eye_texture(
     else:
         colour = np.array(colour) * generator.uniform(0.8, 1.2)
     return eyeball_texture(
-        iris,
-        colour,
-        generator.uniform(0.24, 0.5),
-        generator.uniform(0.88, 1.04),
-        0.6 * generator.uniform(0, 1) ** 2,
-    )
+        iris, colour, generator.uniform(0.24, 0.5), generator.uniform(0.88, 1.04),
+        0.6 * generator.uniform(0, 1) ** 2)
 
 
 def _flesh_colours(
@@ -274,12 +266,8 @@ def _flesh_colours(
 
 
 def _make_hair(
-    assets: PersonAssets,
-    name: str,
-    appearance: SkinAppearance,
-    skin: Float32Array,
-    displacement: Float32Array,
-    generator: np.random.Generator,
+    assets: PersonAssets, name: str, appearance: SkinAppearance, skin: Float32Array,
+    displacement: Float32Array, generator: np.random.Generator,
 ) -> GarmentInstance:
     style = assets.hair[name]
     texture = tint_hair(style.grey, np.array(appearance.hair), float(generator.uniform(0, 0.6)))
@@ -315,10 +303,7 @@ def _depth_shaded(colour: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _part_mesh(
-    name: str,
-    part: HeadPart,
-    texture: NDArray[np.uint8],
-    material: Material,
+    name: str, part: HeadPart, texture: NDArray[np.uint8], material: Material,
     ambient_visibility: Float32Array | None = None,
 ) -> Mesh:
     mesh = _to_mesh(name, part.mean, part.triangles, part.uv, texture, material)
@@ -330,12 +315,8 @@ def _part_mesh(
 
 
 def _to_mesh(
-    name: str,
-    vertices: Float32Array,
-    triangles: IndexArray,
-    uv: Float32Array,
-    texture: NDArray[np.uint8],
-    material: Material,
+    name: str, vertices: Float32Array, triangles: IndexArray, uv: Float32Array,
+    texture: NDArray[np.uint8], material: Material,
 ) -> Mesh:
     return Mesh(
         torch.from_numpy(np.ascontiguousarray(vertices)), torch.from_numpy(triangles),

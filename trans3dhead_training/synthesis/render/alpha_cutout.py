@@ -35,10 +35,7 @@ class CutoutFragments:
 
 
 def cutout_fragments(
-    found: Fragments,
-    corners: ScreenTriangles,
-    batch: MeshBatch,
-    atlas: TextureAtlas,
+    found: Fragments, corners: ScreenTriangles, batch: MeshBatch, atlas: TextureAtlas,
     grid: SampleGrid,
 ) -> CutoutFragments:
     """

@@ -18,13 +18,9 @@ import torch.nn.functional as F
 # Coefficients of a clamped cosine lobe (Ramamoorthi and Hanrahan 2001), divided by pi.
 _COSINE = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)
 HARMONIC_SCALE = (
-    math.sqrt(1 / math.pi) / 2,
-    *(math.sqrt(3 / math.pi) / 2,) * 3,
-    *(math.sqrt(15 / math.pi) / 2,) * 2,
-    math.sqrt(5 / math.pi) / 4,
-    math.sqrt(15 / math.pi) / 2,
-    math.sqrt(15 / math.pi) / 4,
-)
+    math.sqrt(1 / math.pi) / 2, *(math.sqrt(3 / math.pi) / 2,) * 3,
+    *(math.sqrt(15 / math.pi) / 2,) * 2, math.sqrt(5 / math.pi) / 4, math.sqrt(15 / math.pi) / 2,
+    math.sqrt(15 / math.pi) / 4)
 _MEASURED_ROWS = 64
 """Panoramas are averaged down to that many rows, because irradiance is smooth."""
 

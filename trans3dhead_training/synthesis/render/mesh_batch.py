@@ -68,9 +68,7 @@ def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -
     def repeat(values: list[int], counts: list[int]) -> torch.Tensor:
         return torch.repeat_interleave(
             torch.tensor(values, dtype=torch.int32, device=device),
-            torch.tensor(counts, dtype=torch.int64, device=device),
-            output_size=sum(counts),
-        )
+            torch.tensor(counts, dtype=torch.int64, device=device), output_size=sum(counts))
 
     first_vertex, total = [], 0
     for count in vertex_counts:
@@ -80,11 +78,8 @@ def batch_meshes(scenes: Sequence[Sequence[Mesh]], device: torch.device | str) -
         vertices=_columns([mesh.vertices for mesh in meshes], (3, 0), torch.float32, device),
         occlusion=_occlusion(meshes, device),
         triangles=_columns(
-            [mesh.triangles.int() + first_vertex[i] for i, mesh in enumerate(meshes)],
-            (3, 0),
-            torch.int32,
-            device,
-        ),
+            [mesh.triangles.int() + first_vertex[i] for i, mesh in enumerate(meshes)], (3, 0),
+            torch.int32, device),
         uv=_columns([mesh.uv.flatten(1) for mesh in meshes], (6, 0), torch.float32, device),
         vertex_scene=repeat(mesh_scene, vertex_counts),
         triangle_mesh=repeat(list(range(len(meshes))), triangle_counts),

@@ -86,11 +86,8 @@ class Rendering:
 
 
 def render(
-    scenes: Sequence[Scene],
-    oversampling: int = 2,
-    device: torch.device | str = 'cpu',
-    shadow_size: int = 224,
-    batch_size: int | None = None,
+    scenes: Sequence[Scene], oversampling: int = 2, device: torch.device | str = 'cpu',
+    shadow_size: int = 224, batch_size: int | None = None,
 ) -> Rendering:
     """
     Render scenes.
@@ -118,10 +115,8 @@ def render(
             for i in range(0, len(scenes), count)
         ]
         return Rendering(
-            torch.cat([part.image for part in parts]),
-            torch.cat([part.part for part in parts]),
-            torch.cat([part.depth for part in parts]),
-        )
+            torch.cat([part.image for part in parts]), torch.cat([part.part for part in parts]),
+            torch.cat([part.depth for part in parts]))
 
 
 def _render_batch(
@@ -169,10 +164,8 @@ def _render_batch(
     light = grid.resolve(light)
     image = light[:3] + decode_srgb(background.permute(3, 0, 1, 2).contiguous()) * (1 - light[3])
     return Rendering(
-        encode_srgb(image).permute(1, 2, 3, 0).contiguous(),
-        grid.at_pixel_centres(part),
-        grid.at_pixel_centres(depth),
-    )
+        encode_srgb(image).permute(1, 2, 3, 0).contiguous(), grid.at_pixel_centres(part),
+        grid.at_pixel_centres(depth))
 
 
 def _project(batch: MeshBatch, K: torch.Tensor, grid: SampleGrid) -> ScreenTriangles:
@@ -190,14 +183,8 @@ def _project(batch: MeshBatch, K: torch.Tensor, grid: SampleGrid) -> ScreenTrian
 
 
 def _shade_samples(
-    scenes: Sequence[Scene],
-    batch: MeshBatch,
-    corners: ScreenTriangles,
-    atlas: TextureAtlas,
-    K: torch.Tensor,
-    grid: SampleGrid,
-    covered: torch.Tensor,
-    index: torch.Tensor,
+    scenes: Sequence[Scene], batch: MeshBatch, corners: ScreenTriangles, atlas: TextureAtlas,
+    K: torch.Tensor, grid: SampleGrid, covered: torch.Tensor, index: torch.Tensor,
     shadow_size: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return linear RGB (3, N), mesh (N,) and depth (N,) of the covered samples."""

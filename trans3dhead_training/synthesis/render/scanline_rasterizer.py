@@ -55,17 +55,12 @@ class Fragments:
     def select(self, kept: torch.Tensor) -> Fragments:
         """Return the fragments at indices (N,) int32."""
         return Fragments(
-            self.sample.index_select(0, kept),
-            self.index.index_select(0, kept),
-            self.height.index_select(0, kept),
-        )
+            self.sample.index_select(0, kept), self.index.index_select(0, kept),
+            self.height.index_select(0, kept))
 
 
 def cull_triangles(
-    batch: MeshBatch,
-    screen: torch.Tensor,
-    grid: SampleGrid,
-    mesh_mask: torch.Tensor,
+    batch: MeshBatch, screen: torch.Tensor, grid: SampleGrid, mesh_mask: torch.Tensor,
     perspective: bool,
 ) -> ScreenTriangles:
     """
@@ -155,10 +150,8 @@ def rasterize_triangles(
     value, slope = torch.stack([value, slope_x]).index_select(1, at_row)
     column = (along - start.index_select(0, at_row)).float()
     return Fragments(
-        along + origin.index_select(0, at_row),
-        of.index_select(0, at_row) + first,
-        value + column * slope,
-    )
+        along + origin.index_select(0, at_row), of.index_select(0, at_row) + first,
+        value + column * slope)
 
 
 def nearest_fragments(

@@ -46,9 +46,7 @@ def normalize(vector: torch.Tensor) -> torch.Tensor:
 
 
 def shade(
-    surface: ShadingPoints,
-    irradiance: torch.Tensor,
-    directions: torch.Tensor,
+    surface: ShadingPoints, irradiance: torch.Tensor, directions: torch.Tensor,
     colours: torch.Tensor,
 ) -> torch.Tensor:
     """

@@ -57,7 +57,9 @@ class TextureAtlas:
     """(M,) int32 texels."""
 
     @classmethod
-    def from_textures(cls, textures: Sequence[torch.Tensor], mip_levels: Sequence[int]) -> TextureAtlas:
+    def from_textures(
+        cls, textures: Sequence[torch.Tensor], mip_levels: Sequence[int]
+    ) -> TextureAtlas:
         """
         Concatenate textures at their mip levels; shared textures are stored once.
 

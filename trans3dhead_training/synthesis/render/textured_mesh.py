@@ -80,13 +80,9 @@ class Mesh:
     def to(self, device: torch.device | str) -> Mesh:
         """Return the mesh on another device."""
         return replace(
-            self,
-            vertices=self.vertices.to(device),
-            triangles=self.triangles.to(device),
-            uv=self.uv.to(device),
-            texture=self.texture.to(device),
-            occlusion=None if self.occlusion is None else self.occlusion.to(device),
-        )
+            self, vertices=self.vertices.to(device), triangles=self.triangles.to(device),
+            uv=self.uv.to(device), texture=self.texture.to(device),
+            occlusion=None if self.occlusion is None else self.occlusion.to(device))
 
 
 def _check(

@@ -61,10 +61,8 @@ def visible_layers(
     chance[which.long()] = False
     behind = sheets.select(nonzero_indices(chance))
     found = Fragments(
-        torch.cat([found.sample, behind.sample]),
-        torch.cat([found.index, behind.index]),
-        torch.cat([found.height, behind.height]),
-    )
+        torch.cat([found.sample, behind.sample]), torch.cat([found.index, behind.index]),
+        torch.cat([found.height, behind.height]))
     found = found.select(nonzero_indices(opacity.index_select(0, found.sample) < _SOLID))
     return _front(found, samples), veil
 

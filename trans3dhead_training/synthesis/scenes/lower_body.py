@@ -48,23 +48,13 @@ def sample_lower_body(
     for side in (1.0, -1.0):
         parts.append(
             primitives.tube_mesh(
-                _ARM * [1, side, 1],
-                np.array([0.052, 0.05, 0.043, 0.036]),
-                cloth,
-                primitives.CLOTH,
-                'body',
-                10,
-            )
+                _ARM * [1, side, 1], np.array([0.052, 0.05, 0.043, 0.036]), cloth,
+                primitives.CLOTH, 'body', 10)
         )
         parts.append(
             primitives.tube_mesh(
-                _LEG * [1, side, 1],
-                np.array([0.088, 0.075, 0.055]),
-                legs,
-                primitives.CLOTH,
-                'body',
-                10,
-            )
+                _LEG * [1, side, 1], np.array([0.088, 0.075, 0.055]), legs, primitives.CLOTH,
+                'body', 10)
         )
     turn, pivot = (torch.from_numpy(value).float() for value in (body_rotation, NECK_PIVOT))
     return [part.transformed(turn, pivot - turn @ pivot) for part in parts]

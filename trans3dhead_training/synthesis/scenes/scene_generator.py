@@ -53,14 +53,8 @@ HEAD_PARTS = ('skin', 'eye', 'lashes', 'teeth', 'gums', 'sockets', 'brows')
 _BODY_WIDTH = 0.42
 """m: least distance between two heads."""
 UPRIGHT = PoseDistribution(
-    behind_share=0.2,
-    nod_deg=18.0,
-    wide_nod_share=0.08,
-    tilt_sigma_deg=6.0,
-    elevation_sigma_deg=6.0,
-    in_plane_sigma_deg=3.0,
-    wide_in_plane_share=0.02,
-)
+    behind_share=0.2, nod_deg=18.0, wide_nod_share=0.08, tilt_sigma_deg=6.0,
+    elevation_sigma_deg=6.0, in_plane_sigma_deg=3.0, wide_in_plane_share=0.02)
 
 
 @dataclass(frozen=True)
@@ -106,11 +100,7 @@ class SceneAssets:
 
     @classmethod
     def load(
-        cls,
-        data_root: Path,
-        cache: Path,
-        model: HeadModel,
-        config: SceneConfig = SceneConfig(),
+        cls, data_root: Path, cache: Path, model: HeadModel, config: SceneConfig = SceneConfig(),
         portraits: bool = True,
     ) -> SceneAssets:
         """
@@ -147,10 +137,7 @@ class PosedPerson:
 
 
 def pose_person(
-    assets: SceneAssets,
-    generator: np.random.Generator,
-    person: Person,
-    expression: Array,
+    assets: SceneAssets, generator: np.random.Generator, person: Person, expression: Array,
     body_rotation: Array,
 ) -> PosedPerson:
     """

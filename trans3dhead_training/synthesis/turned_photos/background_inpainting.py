@@ -15,13 +15,8 @@ _CHEEK_MARGIN_M = 0.03
 
 
 def remove_head(
-    picture: Image,
-    head: NDArray[np.uint8],
-    person: NDArray[np.uint8],
-    side_axis: Array,
-    up: Array,
-    middle: Array,
-    chin: Array,
+    picture: Image, head: NDArray[np.uint8], person: NDArray[np.uint8], side_axis: Array,
+    up: Array, middle: Array, chin: Array,
 ) -> Image:
     """
     Paint over the head, and over the hair on the side that the face turns to.

@@ -73,15 +73,9 @@ class CylindricalAtlas:
         z = np.linspace(_HIGH, _LOW, height)[:, None]
         column_angle = np.pi - np.abs(np.linspace(-np.pi, np.pi, width))[None]
         return cls(
-            corner_pixels.astype(np.float32),
-            np.round(unit * [width - 1, height - 1]).astype(int),
-            triangles,
-            seen.pixel,
-            seen.triangle,
-            seen.weights,
-            shows_detail,
-            hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None],
-        )
+            corner_pixels.astype(np.float32), np.round(unit * [width - 1, height - 1]).astype(int),
+            triangles, seen.pixel, seen.triangle, seen.weights, shows_detail,
+            hair_weight(column_angle, z, _HAIR_SOFTNESS_M / 2)[..., None])
 
     def interpolate(self, values: Array) -> Float32Array:
         """Interpolate values (vertices, C) over the atlas, (H, W, C); 0 where it is empty."""

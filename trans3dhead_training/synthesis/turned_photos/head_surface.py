@@ -93,20 +93,12 @@ class HeadSurface:
         on_ball = eyeball[triangles_with_pocket].all(1)
         solid = (above[triangles_with_pocket] == 1).all(1)
         return cls(
-            model,
-            triangles_with_pocket,
-            pocket,
-            CylindricalAtlas.from_surface(vertices, triangles_with_pocket),
-            hair * ~eyeball,
-            above,
-            eyeball,
-            _lids(expressions, model.expression_names, triangles_with_pocket),
+            model, triangles_with_pocket, pocket,
+            CylindricalAtlas.from_surface(vertices, triangles_with_pocket), hair * ~eyeball, above,
+            eyeball, _lids(expressions, model.expression_names, triangles_with_pocket),
             np.stack([on_ball & (side < 0), on_ball & (side > 0)]),
-            _depth_in_mouth(len(mean), len(vertices)),
-            expressions,
-            (np.flatnonzero(solid), np.flatnonzero(~solid)),
-            lips,
-        )
+            _depth_in_mouth(len(mean), len(vertices)), expressions,
+            (np.flatnonzero(solid), np.flatnonzero(~solid)), lips)
 
     def vertices(self, head: Array) -> Array:
         """Return the surface's vertices, without hair, of the model's (V, 3) m."""
@@ -223,10 +215,7 @@ def _eyeballs(triangles: IndexArray, count: int) -> BoolArray:
 
 
 def spread_displacements(
-    positions: Array,
-    points: Array,
-    displacements: Array,
-    reach_m: float = 0.03,
+    positions: Array, points: Array, displacements: Array, reach_m: float = 0.03,
     noise: float = 0.03,
 ) -> Array:
     """

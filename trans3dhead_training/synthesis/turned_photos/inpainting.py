@@ -10,8 +10,7 @@ from trans3dhead_ros.types import Float32Array
 
 
 def inpaint(
-    picture: Float32Array,
-    known: Float32Array,
+    picture: Float32Array, known: Float32Array,
     default_colour: float | NDArray[np.floating] = 128.0,
 ) -> Float32Array:
     """
@@ -34,8 +33,6 @@ def inpaint(
         small /= np.maximum(weight, 1e-6)[..., None]
         # A few known pixels are enough for their neighbourhood.
         coarse = cv2.resize(
-            inpaint(small, np.minimum(4 * weight, 1.0), default_colour),
-            (width, height),
-            interpolation=cv2.INTER_LINEAR,
-        )
+            inpaint(small, np.minimum(4 * weight, 1.0), default_colour), (width, height),
+            interpolation=cv2.INTER_LINEAR)
     return picture * known[..., None] + coarse * (1 - known[..., None])

@@ -92,10 +92,7 @@ def photo_visibility(
 
 
 def exclude_outline(
-    visibility: PhotoVisibility,
-    pixels: Array,
-    person: NDArray[np.uint8],
-    surface: HeadSurface,
+    visibility: PhotoVisibility, pixels: Array, person: NDArray[np.uint8], surface: HeadSurface,
     px_per_metre: float,
 ) -> PhotoVisibility:
     """
@@ -118,10 +115,7 @@ def exclude_outline(
 
 
 def project_texture(
-    picture: Image,
-    pixels: Array,
-    visibility: PhotoVisibility,
-    eye_patch: Image,
+    picture: Image, pixels: Array, visibility: PhotoVisibility, eye_patch: Image,
     surface: HeadSurface,
 ) -> PhotoTexture:
     """

@@ -168,19 +168,8 @@ def prepare_photograph(
     backgrounds = (remove_head(picture, visibility.head, person, left, up, middle, chin),
                    remove_head(picture, visibility.head, person, -left, up, middle, chin))
     return Photograph(
-        surface,
-        fit.rotation,
-        translation,
-        scale,
-        fit.shape,
-        fit.expression,
-        displacement,
-        inner,
-        thickness,
-        texture,
-        eye_patch,
-        backgrounds,
-    )
+        surface, fit.rotation, translation, scale, fit.shape, fit.expression, displacement, inner,
+        thickness, texture, eye_patch, backgrounds)
 
 
 def _hair(

@@ -76,11 +76,8 @@ def assign_yaws(
     if count == 0:
         return [np.empty(0) for _ in source_yaws]
     targets = _even_yaws(
-        count,
-        config.max_yaw_deg,
-        np.empty(0) if existing_yaws is None else np.asarray(existing_yaws, float),
-        generator,
-    )
+        count, config.max_yaw_deg,
+        np.empty(0) if existing_yaws is None else np.asarray(existing_yaws, float), generator)
     given: list[list[float]] = [[] for _ in source_yaws]
     taken = np.zeros(len(source_yaws)) + generator.random(len(source_yaws)) / 2
     # First the yaws that the fewest photographs can be turned to.

@@ -35,11 +35,7 @@ _NECK = 1
 
 
 def turn_photograph(
-    picture: Image,
-    points: Array,
-    fit: FaceFit,
-    surface: HeadSurface,
-    target: TargetPose,
+    picture: Image, points: Array, fit: FaceFit, surface: HeadSurface, target: TargetPose,
     size: int = SIZE,
 ) -> tuple[Image, TurnedFace]:
     """
