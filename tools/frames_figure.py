@@ -35,7 +35,7 @@ _IMAGE_PLANE = 0.235
 _POSE_EULER, _POSE_AT = np.array([12.0, 4.0, 0.0]), np.array([0.03, -0.01, 0.62])
 
 _TILE, _TILE_FOV_DEG, _TILE_DISTANCE = (300, 320), 25.0, 0.80
-#: Title, what is seen, and yaw, pitch, roll in degrees.
+# Title, caption, and yaw, pitch, roll in degrees.
 SIGNS = (
     ('yaw > 0', "the nose points to the\nimage's left (own right)", (35.0, 0.0, 0.0)),
     ('yaw < 0', "the nose points to the\nimage's right (own left)", (-35.0, 0.0, 0.0)),

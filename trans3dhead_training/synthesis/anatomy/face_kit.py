@@ -151,12 +151,16 @@ def _is_crown(centre_cm: Float32Array) -> BoolArray:
 
 @dataclass(frozen=True, eq=False)
 class FaceKitBasis:
-    """The linear basis: mean (N, 3), identity (I, N, 3) and expression (E, N, 3) in cm."""
+    """The linear basis of ICT-FaceKit over its own vertices."""
 
     mean: Float32Array
+    """(N, 3) cm."""
     identity: Float32Array
+    """(I, N, 3) cm per unit."""
     expression: Float32Array
+    """(E, N, 3) cm per unit, the documented expressions."""
     sellion: int
+    """Vertex index of the sellion."""
 
     def part(self, vertices: IndexArray, triangles: IndexArray, uv: Float32Array) -> HeadPart:
         """Return the part made of the source's vertices (V,); triangles use the new indices."""

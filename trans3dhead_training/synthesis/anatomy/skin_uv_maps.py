@@ -34,12 +34,19 @@ class SkinUvMaps:
     position: Float32Array
     """(512, 1024, 3) m on the mean head."""
     scalp: Float32Array
+    """Hair-bearing scalp."""
     beard: Float32Array
+    """Area of the beard."""
     lips: Float32Array
+    """Lips."""
     lids: Float32Array
+    """Eyelids and their surroundings."""
     cheeks: Float32Array
+    """Cheeks."""
     nose: Float32Array
+    """Tip of the nose."""
     ears: Float32Array
+    """Ears."""
     grain: Float32Array
     """Standard normal noise, which `paint_skin_texture` rolls by random offsets."""
 

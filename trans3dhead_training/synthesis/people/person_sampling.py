@@ -64,14 +64,23 @@ class _Traits:
     """What is sampled before anything is painted."""
 
     male: bool
+    """Whether clothes, hair and make-up are those of a man."""
     old: bool
+    """Whether the hair may be grey and the skin has more detail."""
     dark: bool
+    """Whether the skin's texture is a dark one."""
     tone: float
+    """Skin tone, 0 (fair) .. 1 (dark)."""
     skin: int
+    """Index of the bare skin."""
     portrait: int | None
+    """Index of the portrait that gives the face, or None."""
     hair_name: str
+    """Key of `HAIR_COLOURS`."""
     hair_style: str
+    """Name of the style; 'bald', 'shaved' and 'balding' have no mesh."""
     iris: str
+    """Key of `IRIS_COLOURS`."""
 
 
 def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Person:
