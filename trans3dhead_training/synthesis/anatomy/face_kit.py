@@ -75,26 +75,26 @@ def load_face_kit(path: Path) -> FaceKit:
     group = data['triangle_group']
     uv = data['uv'][data['uv_triangles']].astype(np.float32)
     uv[..., 1] = 1 - uv[..., 1]
-    fields = _fields(data)
+    basis = _basis(data)
 
     def in_group(name: str) -> BoolArray:
         return group == groups.index(name)
 
     skin = (triangles < SKIN_VERTICES).all(1) & (in_group(FACE) | in_group(BACK))
     skin_uv = uv[skin] * np.float32([0.5, 1.0])  # two tiles side by side in one texture
-    parts = {'skin': fields.part(np.arange(SKIN_VERTICES), triangles[skin], skin_uv)}
+    parts = {'skin': basis.part(np.arange(SKIN_VERTICES), triangles[skin], skin_uv)}
     for name, material in SCLERAS.items():
-        parts[name] = fields.subset(triangles[in_group(material)], uv[in_group(material)])
+        parts[name] = basis.subset(triangles[in_group(material)], uv[in_group(material)])
     lash_uv = uv[in_group(LASHES)]
     lash_uv[..., 0] %= 1.0
-    parts['lashes'] = fields.subset(triangles[in_group(LASHES)], lash_uv)
+    parts['lashes'] = basis.subset(triangles[in_group(LASHES)], lash_uv)
     teeth = in_group(TEETH) & _is_crown(data['mean'][triangles].mean(1))
-    parts['teeth'] = fields.subset(triangles[teeth], uv[teeth])
+    parts['teeth'] = basis.subset(triangles[teeth], uv[teeth])
     for name, chosen, count in (
         ('gums', in_group(GUMS), 500),
         ('sockets', in_group(BACK) & np.isin(triangles, [*MOUTH_SOCKET, *EYE_SOCKETS]).any(1), 700),
     ):
-        parts[name] = fields.simplified(triangles[chosen], count)
+        parts[name] = basis.simplified(triangles[chosen], count)
     for name in ('teeth', 'gums', 'sockets'):
         parts[name] = _by_depth(parts[name])
     return FaceKit(data['mean'], triangles, data['landmarks68'].astype(np.int64), parts)
@@ -108,7 +108,7 @@ def load_basis(path: Path) -> FaceKitBasis:
     :return: the basis.
     :raises UserError: the file is missing or damaged.
     """
-    return _fields(_read(path))
+    return _basis(_read(path))
 
 
 def _read(path: Path) -> dict[str, NDArray]:
@@ -122,7 +122,7 @@ def _read(path: Path) -> dict[str, NDArray]:
         raise UserError(f'parametric head: {path} is damaged: {error}') from None
 
 
-def _fields(data: dict[str, NDArray]) -> FaceKitBasis:
+def _basis(data: dict[str, NDArray]) -> FaceKitBasis:
     documented = [i for i, name in enumerate(data['expression_names'])
                   if str(name) not in UNDOCUMENTED_EXPRESSIONS]
     return FaceKitBasis(data['mean'], data['identity'], data['expression'][documented],

@@ -114,10 +114,10 @@ class SceneAssets:
         :return: the assets.
         :raises UserError: an input is missing or damaged.
         """
-        wardrobe = PersonAssets.load(data_root, cache)
+        people = PersonAssets.load(data_root, cache)
         if not portraits:
-            wardrobe = replace(wardrobe, portraits=PortraitTextures.empty())
-        return cls(partial(sample_person, wardrobe),
+            people = replace(people, portraits=PortraitTextures.empty())
+        return cls(partial(sample_person, people),
                    read_environments(data_root / 'appearance' / 'hdri'),
                    OccluderPlacement.from_model(model), HeadLabeller.from_model(model), config)
 
