@@ -1,4 +1,4 @@
-"""The interface of the node as a page for people."""
+"""The page about the node's interface, as Markdown."""
 
 from __future__ import annotations
 
@@ -10,68 +10,67 @@ from rcl_interfaces.msg import ParameterDescriptor, ParameterType
 from tools.interface_files import InterfaceFile
 from tools.node_interface import CAMERA, Endpoint, ParameterFacts, TrackerInterface
 
-#: What the graph cannot say, by the name that it gives.
 TOPICS = {
-    'image_raw': 'images of the camera; with `image_transport: raw`',
-    'image_raw/compressed': 'the same compressed; with `image_transport: compressed`. `image_raw` '
-                            'is what one remaps; `/compressed` is put behind',
-    'camera_info': 'calibration; the latest one counts. Without it depth is a guess and `metric` '
-                   'is false',
+    'image_raw': 'images of the camera, with `image_transport: raw`',
+    'image_raw/compressed': 'compressed images, with `image_transport: compressed`. Remap '
+                            '`image_raw`; `/compressed` is appended',
+    'camera_info': 'calibration; the latest one is used. Without it, depth is based on a default '
+                   'field of view and `metric` is false',
     '/clock': 'with `use_sim_time: true`',
-    'heads': 'the whole answer to one image, also when no head is in it',
-    'head_pose': 'the principal head: the largest, and it stays while it is tracked',
-    'head_landmarks': 'only the landmarks of all heads',
+    'heads': 'all heads of one image, also when there are none',
+    'head_pose': 'pose of the principal head: the largest, kept while it is tracked',
+    'head_landmarks': 'landmarks of all heads',
     'head_markers': 'mesh, landmarks, axes and id of every head, for RViz',
-    'head_mesh': 'the vertices of all meshes, m in the frame of the image; field `id` is the '
-                 'track number',
-    'head_mesh/triangles': 'three indices a triangle into the vertices of one head; sent once '
-                           'a model',
+    'head_mesh': 'vertices of all meshes, m in the frame of the image; one row of the cloud per '
+                 'head, in the order of `heads`',
+    'head_mesh/triangles': 'vertex indices of the triangles, three each; published once per '
+                           'model',
     'overlay': 'the image with the heads drawn into it, bgr8',
-    '/tf': 'image frame → `<head_frame_prefix><id>`; sent before the topics of the same image',
-    '/diagnostics': 'once a second, also while the node is inactive',
+    '/tf': 'image frame → `<head_frame_prefix><id>`; published before the topics of the image',
+    '/diagnostics': 'once per second, also while the node is inactive',
 }
 SERVICES = {
-    '~/load_model': 'loads and warms a checkpoint beside the running one and swaps them between '
-                    'two images; on any error the running one stays',
-    '~/enable': 'false: images are ignored until it is true again',
-    '~/reset': 'forgets all heads and begins anew with new numbers',
+    '~/load_model': 'loads and warms up another checkpoint and swaps it in between two images; '
+                    'on any error the running one stays in use',
+    '~/enable': 'false: ignore images until it is called with true',
+    '~/reset': 'drops all tracks; heads get new ids',
 }
 DIAGNOSTICS = {
-    'input rate (Hz)': 'images that came, over the last five seconds',
+    'input rate (Hz)': 'rate of received images over the last five seconds',
     'images received': 'since the start',
-    'images answered': 'for these something was published',
-    'images replaced by newer ones': 'the network was busy, and only the newest image waits',
-    'images above max_rate': 'left out because of that parameter',
-    'images that failed': 'for a defect of this package; the log has it',
-    'bad images': 'could not be decoded; the log says why',
-    'bad camera_info': 'contradict themselves; the log says why',
-    'frame age (ms)': "from the stamp of the last answered image to its answer, by the node's "
-                      'clock',
-    'heads': 'in the last answered image',
-    'inference p50 (ms)': 'from taking an image to its heads, median of the last 300',
+    'images processed': 'images whose results were published',
+    'images replaced by newer ones': 'dropped for a newer image while the network was busy',
+    'images above max_rate': 'dropped because of that parameter',
+    'images that failed': 'not processed because of a defect of this package, which is in the log',
+    'bad images': 'could not be decoded, see the log',
+    'bad camera_info': 'invalid, see the log',
+    'frame age (ms)': 'age of the last processed image when its heads were published, by the clock '
+                      'of the node',
+    'heads': 'number of heads in the last processed image',
+    'inference p50 (ms)': 'processing time of an image, median of the last 300',
     'inference p95 (ms)': 'the same, 95th percentile',
     'image topic': 'its resolved name',
-    'publishers': 'of images of the right type on that topic',
+    'publishers': 'number of publishers of the right type on that topic',
     'publisher QoS': 'their reliability',
-    'subscription QoS': "the node's own; `none yet` until a publisher appears (`auto`)",
-    'device': 'where the network runs',
+    'subscription QoS': 'reliability of the node; `none yet` until a publisher appears (`auto`)',
+    'device': 'device of the network',
     'model': 'name and version of the checkpoint',
-    'peak memory (MB)': 'the most that the process has had resident',
-    'memory (MB)': 'resident',
-    'device memory (MB)': 'reserved on a GPU; absent elsewhere',
+    'peak memory (MB)': 'peak resident memory of the process',
+    'memory (MB)': 'resident memory of the process',
+    'device memory (MB)': 'reserved memory on a GPU; absent otherwise',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
-# Made by hand: hri_msgs, which it needs, is not everywhere where this page is written.
+# Written by hand, because the node needs hri_msgs for it, which is not always installed.
 _REP155 = (
     '### REP-155', '',
-    'With `rep155: true`, and hri_msgs installed, faces have the topics and frames of REP-155 as '
-    'well. `<id>` are five letters, other ones in each process; all cameras share the list.', '',
+    'With `rep155: true`, which needs hri_msgs, faces are also published according to REP-155. '
+    '`<id>` are five letters, which differ between processes; all cameras share the list.', '',
     '| topic | type | QoS | what |', '|---|---|---|---|',
-    '| `/humans/faces/tracked` | hri_msgs/IdsList | reliable, depth 1, latched | the faces at '
-    'present, with every image |',
+    '| `/humans/faces/tracked` | hri_msgs/IdsList | reliable, depth 1, latched | the '
+    'present faces, with every image |',
     '| `/humans/faces/<id>/roi` | hri_msgs/NormalizedRegionOfInterest2D | reliable, depth 1 | the '
     'box, 0 to 1 over the image |',
-    '| `/humans/faces/<id>/cropped` | sensor_msgs/Image | reliable, depth 1 | the face cut out, '
+    '| `/humans/faces/<id>/cropped` | sensor_msgs/Image | reliable, depth 1 | crop of the face, '
     'bgr8 |',
     '| `/humans/faces/<id>/landmarks` | hri_msgs/FacialLandmarks | reliable, depth 1 | 70 points, '
     '0 to 1 over the image |',
@@ -91,6 +90,7 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
     """
     Return the page as Markdown.
 
+    :param tracker: the interface of the node.
     :param files: the messages and services of this package, in the order of the page.
     """
     own = tracker.own
@@ -99,49 +99,49 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
     lines = [
         '# Interface of the node `head_tracker`', '',
         'Written by `python -m tools.api_docs` from the running node and from `msg/` and '
-        '`srv/`; the tests compare. What stands here is changed there.', '',
-        '* [Topics that it hears](#topics-that-it-hears) · '
-        '[publishes](#topics-that-it-publishes) · [services](#services) · '
+        '`srv/`; do not edit it. A test compares it with the node.', '',
+        '* [Subscribed topics](#subscribed-topics) · '
+        '[published topics](#published-topics) · [services](#services) · '
         '[parameters](#parameters) · [diagnostics](#diagnostics)',
         '* Messages: ' + ' · '.join(f'[{file.name}](#{_anchor(file.name)})' for file in files),
-        '* Beside this page: [frames, axes and angles](frames.md) · '
+        '* See also: [frames, axes and angles](frames.md) · '
         '[troubleshooting](troubleshooting.md) · [security](security.md)', '',
-        'Names without a slash in front are relative to the namespace of the node, and `~` is the '
-        'node itself: `/head_tracker` where nothing else is said. Every output carries the stamp '
-        'and the frame of its image. Units are SI; quaternions are x, y, z, w.', '',
-        '## Topics that it hears', '',
+        'Names without a leading slash are relative to the namespace of the node, and `~` is the '
+        'node itself, `/head_tracker` by default. Every output carries the stamp and the frame of '
+        'its image. Units are SI; quaternions are x, y, z, w.', '',
+        '## Subscribed topics', '',
         *_table(('topic', 'type', 'QoS', 'what'),
                 [_topic(end) for end in (*own.subscribes, *more)]), '',
-        'The subscription to images follows the reliability of their publisher '
-        '(`image_reliability`), because a reliable subscription hears nothing of a best-effort '
-        'publisher.', '',
-        '## Topics that it publishes', '',
-        'Nothing is built or sent that nobody subscribes to.', '',
+        'The subscription to images adopts the reliability of their publisher '
+        '(`image_reliability`), because a reliable subscription receives nothing from a '
+        'best-effort publisher.', '',
+        '## Published topics', '',
+        'Messages are built and published only while somebody subscribes.', '',
         *_table(('topic', 'type', 'QoS', 'what'), [_topic(end) for end in own.publishes]), '',
-        'Latched means transient local: who subscribes later gets the last message.', '',
+        'Latched means transient local: late subscribers get the last message.', '',
         '## Services', '',
         *_table(('service', 'type', 'what'),
                 [(f'`{end.name}`', _type(end.type), SERVICES.get(end.name, _UNKNOWN))
                  for end in own.serves]), '',
-        'And those of every lifecycle node (`~/change_state`, `~/get_state`, …) and of every node '
-        'with parameters (`~/set_parameters`, …).', '',
+        'In addition, those of every lifecycle node (`~/change_state`, `~/get_state`, …) and of '
+        'every node with parameters (`~/set_parameters`, …).', '',
         '## Parameters', '',
-        '*live* ones may be changed while the node runs, from the next image on; the others are '
-        'taken at the start.', '',
+        '*live* parameters can be changed while the node runs and apply from the next image on; '
+        'the others are read at the start.', '',
         *_table(('parameter', 'type', 'default', 'allowed', 'set', 'what'),
                 [_parameter(name, facts) for name, facts in own.parameters.items()]), '',
         '### Several cameras', '',
-        f'With `cameras: [{CAMERA}, …]` the topics of each camera have its name in front '
-        f'(`{CAMERA}/image_raw`, `{CAMERA}/heads`, …), and these parameters, beside those above, '
-        'are for it alone:', '',
+        f'With `cameras: [{CAMERA}, …]` the topics of each camera are prefixed with its name '
+        f'(`{CAMERA}/image_raw`, `{CAMERA}/heads`, …), and these parameters override those above '
+        'for one camera:', '',
         *_table(('parameter', 'type', 'default', 'allowed', 'set', 'what'),
                 [_parameter(name, facts) for name, facts in tracker.camera.parameters.items()]),
         '',
         *(_REP155 if 'rep155' in own.parameters else ()),
         '## Diagnostics', '',
-        'One status a camera on `/diagnostics`, named `<node>: tracking`, or `<node>: <camera>` '
-        'with several. Its message is `inactive`, `tracking` or `disabled`, or with level WARN '
-        'what is wrong. Its values:', '',
+        'One status per camera on `/diagnostics`, named `<node>: tracking`, or `<node>: <camera>` '
+        'with several. Its message is `inactive`, `tracking` or `disabled`, or, with level WARN or '
+        'ERROR, what is wrong. Its values:', '',
         *_table(('value', 'what'),
                 [(f'`{name}`', DIAGNOSTICS.get(name, _UNKNOWN)) for name in tracker.diagnostics]),
     ]
@@ -156,7 +156,7 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
 
 
 def undescribed(tracker: TrackerInterface) -> list[str]:
-    """Return what the node has and the tables of this module do not know."""
+    """Return the names of the node that the tables of this module do not describe."""
     ends = {end.name for end in (*tracker.own.subscribes, *tracker.own.publishes,
                                  *tracker.compressed.without(tracker.whole).subscribes)}
     return sorted({name for name, table in (
@@ -192,7 +192,7 @@ def _allowed(descriptor: ParameterDescriptor) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as YAML has it."""
+    """Return a value in YAML syntax."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -211,7 +211,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return the text of a cell: outside of code `<name>` would be taken for HTML."""
+    """Return the text of a cell; outside of code, `<name>` would be taken for HTML."""
     pieces = text.replace('|', '\\|').split('`')
     return '`'.join(piece if number % 2 else piece.replace('<', '&lt;')
                     for number, piece in enumerate(pieces))

@@ -1,4 +1,4 @@
-"""Reads .msg and .srv files for their documentation: each field with the comment above it."""
+"""Read the documentation of .msg and .srv files: each field with the comment above it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ class Field:
     """One field of a message."""
 
     type: str
+    """Type as the file spells it."""
     name: str
-    #: The comment above it, as one line.
+    """Name of the field."""
     comment: str
+    """The comment above it, as one line."""
 
 
 @dataclass(frozen=True)
 class InterfaceFile:
     """A message, or a service with the fields of its request and of its response."""
 
-    #: Such as `msg/HeadArray`.
     name: str
-    #: The comment at the top, one entry a paragraph.
+    """Such as `msg/HeadArray`."""
     about: tuple[str, ...]
-    #: One entry of a message, two of a service.
+    """The comment at the top, one entry per paragraph."""
     parts: tuple[tuple[Field, ...], ...]
+    """The fields: one entry for a message, request and response for a service."""
 
 
 def read_interface_file(path: Path) -> InterfaceFile:
     """
-    Read a file that has the comment of each field above it.
+    Read a file in which every field has a comment above it.
 
-    :raises ValueError: for a field without a comment.
+    :param path: a .msg or .srv file.
+    :raises UserError: for a field without a comment.
     """
     about: list[str] = []
     parts: list[list[Field]] = [[]]
@@ -51,7 +54,7 @@ def read_interface_file(path: Path) -> InterfaceFile:
             parts[-1].append(Field(kind, name, ' '.join(comment)))
             comment = []
         elif comment:
-            # A comment with nothing right below it is about the whole.
+            # A comment followed by an empty line describes the whole file.
             about += [' '.join(text.split('\n')) for text in '\n'.join(comment).split('\n\n')]
             comment = []
     return InterfaceFile(f'{path.suffix[1:]}/{path.stem}', tuple(about),

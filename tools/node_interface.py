@@ -1,5 +1,5 @@
 """
-What the node offers, as the running node itself and the ROS graph tell it.
+The interface of the node, read from the running node and the ROS graph.
 
 For the page and the permissions that `python -m tools.api_docs` writes.
 """
@@ -26,22 +26,22 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.ros.node.head_tracker_node import HeadTracker
 
 NODE = 'head_tracker'
-#: Stands for any camera of several.
 CAMERA = 'front'
+"""Name that stands for any of several cameras."""
 _NUMBERS = itertools.count()
 _RELIABILITIES = (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A topic that the node publishes or hears, or a service that it serves."""
+    """A topic that the node publishes or subscribes to, or a service that it offers."""
 
-    #: Relative to the node's namespace; `~/…` below the node's own name; `/…` absolute.
     name: str
-    #: Such as `sensor_msgs/msg/Image`.
+    """Relative to the node's namespace; `~/…` below the node's own name; `/…` absolute."""
     type: str
-    #: Such as `reliable, depth 10`; empty for services and what rcl itself makes.
+    """Such as `sensor_msgs/msg/Image`."""
     qos: str = ''
+    """Such as `reliable, depth 10`; empty for services and for topics of rcl itself."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,26 @@ class ParameterFacts:
     """A parameter as it was declared."""
 
     default: Any
+    """Its value without any override."""
     descriptor: ParameterDescriptor
+    """Its description and constraints."""
 
 
 @dataclass(frozen=True)
 class NodeInterface:
-    """Everything by which a node talks to others, each list in the order of its names."""
+    """The topics, services and parameters of a node; topics and services sorted by name."""
 
     publishes: tuple[Endpoint, ...]
+    """Topics that the node publishes."""
     subscribes: tuple[Endpoint, ...]
+    """Topics that the node subscribes to."""
     serves: tuple[Endpoint, ...]
-    #: By name, in the order of their declaration.
+    """Services that the node offers."""
     parameters: dict[str, ParameterFacts]
+    """By name, in the order of their declaration."""
 
     def without(self, other: NodeInterface) -> NodeInterface:
-        """Return what the other does not have."""
+        """Return the part that the other interface does not have."""
         return NodeInterface(
             *(tuple(end for end in mine if end.name not in {o.name for o in theirs})
               for mine, theirs in ((self.publishes, other.publishes),
@@ -75,22 +80,22 @@ class NodeInterface:
 
 @dataclass(frozen=True)
 class TrackerInterface:
-    """What the node offers in all its forms."""
+    """The interface of head_tracker in its different configurations."""
 
-    #: One camera, raw images: all but what every lifecycle node has.
     own: NodeInterface
-    #: The same of compressed images in simulated time, and with all of every node's.
+    """One camera with raw images, without what every lifecycle node has."""
     compressed: NodeInterface
-    #: One of several cameras, named `CAMERA`: its own parameters and topics.
+    """Compressed images and simulated time, including what every lifecycle node has."""
     camera: NodeInterface
-    #: Everything of `own` and what every lifecycle node has.
+    """What the camera `CAMERA` adds to a node with several cameras."""
     whole: NodeInterface
-    #: Names of the values in the report on /diagnostics.
+    """`own` and what every lifecycle node has."""
     diagnostics: tuple[str, ...]
+    """Names of the values on /diagnostics."""
 
 
 def read_interface(node: Node) -> NodeInterface:
-    """Return what a node of this process offers at present."""
+    """Return the present interface of a node of this process."""
     def relative(name: str) -> str:
         for start, stands_for in ((f'{node.get_fully_qualified_name()}/', '~/'),
                                   (f'{node.get_namespace()}/', '')):
@@ -115,22 +120,22 @@ def read_interface(node: Node) -> NodeInterface:
 
 def tracker_interface() -> TrackerInterface:
     """
-    Return what head_tracker offers; starts it three times, for a few seconds in all.
+    Return the interface of head_tracker; starts it three times, for a few seconds in all.
 
-    :raises ValueError: where it cannot be configured.
+    :raises UserError: when it cannot be configured.
     """
     with _ros(), _node(lambda: LifecycleNode(NODE)) as plain:
         base = read_interface(plain)
     with _tracker() as (tracker, neighbour):
-        heard = []
+        qos_by_name = []
         for reliability in _RELIABILITIES:
             with _publisher(neighbour, Image, 'image_raw', reliability), _active(tracker):
                 whole = read_interface(tracker)
-                heard.append({end.name: end.qos for end in whole.subscribes})
-                if len(heard) == 1:
+                qos_by_name.append({end.name: end.qos for end in whole.subscribes})
+                if len(qos_by_name) == 1:
                     values = _diagnostic_names(tracker, neighbour)
     whole = replace(whole, subscribes=tuple(
-        end if heard[0][end.name] == end.qos else
+        end if qos_by_name[0][end.name] == end.qos else
         replace(end, qos='reliability of the publisher, ' + end.qos.split(', ', 1)[1])
         for end in whole.subscribes))
     with (_tracker('-p', 'image_transport:=compressed', '-p', 'use_sim_time:=true') as (
@@ -146,10 +151,10 @@ def tracker_interface() -> TrackerInterface:
 @contextmanager
 def _ros(*arguments: str) -> Iterator[None]:
     """
-    Initialise ROS for one node in a namespace of its own.
+    Initialise ROS for one node in a unique namespace.
 
-    So its relative names can be told from absolute ones, and it from others: on the same network,
-    or of this process, which the graph remembers for a while.
+    The namespace tells relative names from absolute ones, and the node from others in the network
+    and from earlier ones of this process, which stay in the graph for a while.
     """
     rclpy.init(args=['--ros-args', '-r', f'__ns:=/api_docs_{os.getpid()}_{next(_NUMBERS)}',
                      '--log-level', 'warn', *arguments])
@@ -170,7 +175,7 @@ def _node(make: Callable[[], Node]) -> Iterator[Any]:
 
 @contextmanager
 def _tracker(*arguments: str) -> Iterator[tuple[HeadTracker, Node]]:
-    """Yield the configured tracker, and another node beside it."""
+    """Yield the configured tracker, and another node in its namespace."""
     with (_ros(*arguments), _node(HeadTracker) as tracker,
           _node(lambda: Node('neighbour', use_global_arguments=False,
                              namespace=tracker.get_namespace())) as neighbour):
@@ -200,11 +205,11 @@ def _publisher(
 
 def _succeed(result: TransitionCallbackReturn) -> None:
     if result != TransitionCallbackReturn.SUCCESS:
-        raise UserError(f'{NODE}: it could not be started, see its log above')
+        raise UserError(f'{NODE}: could not be started, see its log above')
 
 
 def _diagnostic_names(tracker: HeadTracker, neighbour: Node) -> tuple[str, ...]:
-    """Return the names of the values in the next report of the tracker."""
+    """Return the names of the values in the next status of the tracker."""
     reports: list[DiagnosticArray] = []
     subscription = neighbour.create_subscription(
         DiagnosticArray, '/diagnostics', reports.append, 10)

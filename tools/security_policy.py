@@ -1,4 +1,4 @@
-"""The permissions that the node needs under SROS 2, as a policy file."""
+"""The SROS 2 policy file with the permissions that the node needs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from xml.etree import ElementTree
 from tools.node_interface import NODE, Endpoint, TrackerInterface
 
 _COMMENT = """
-  What {node} needs and nothing more; names as where nothing is remapped and the namespace
-  is empty. Written by `python -m tools.api_docs` from the running node. docs/security.md
-  tells how it is used, and what to change for remapped topics, a namespace or several cameras.
+  The permissions that {node} needs and no others, for names without remappings in an empty
+  namespace. Written by `python -m tools.api_docs` from the running node. docs/security.md
+  describes how to use it, and what to change for remappings, a namespace or several cameras.
 """
 
 
 def policy_file(tracker: TrackerInterface) -> str:
-    """Return the policy (format 0.2.0 of sros2) with one enclave, that of the node."""
+    """Return the policy (format 0.2.0 of sros2), with one enclave for the node."""
     policy = ElementTree.Element('policy', version='0.2.0')
     enclave = ElementTree.SubElement(
         ElementTree.SubElement(policy, 'enclaves'), 'enclave', path=f'/{NODE}')

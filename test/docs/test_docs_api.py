@@ -1,4 +1,4 @@
-"""The page of the node's interface and its permissions are those of the node that runs."""
+"""The page about the node's interface and its SROS 2 policy match the running node."""
 
 import difflib
 import os
@@ -15,18 +15,20 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from tools.api_docs import PAGE, POLICY
 from tools.interface_files import read_interface_file
 from trans3dhead_ros.network.checkpoint import MAX_FILE_BYTES
-from trans3dhead_ros.ros.parameters import SPECS
+from trans3dhead_ros.ros.tracker_parameters import tracker_specs
+
+pytestmark = pytest.mark.ros
 
 ROOT = Path(__file__).resolve().parents[2]
-MEND = 'python -m tools.api_docs'
+COMMAND = 'python -m tools.api_docs'
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory) -> Path:
-    """Return the folder with what the command writes about the present node."""
+    """Return the folder with what the command writes about the running node."""
     folder = tmp_path_factory.mktemp('api')
     done = subprocess.run(
-        [sys.executable, *MEND.split()[1:], '--root', str(ROOT),
+        [sys.executable, *COMMAND.split()[1:], '--root', str(ROOT),
          '--output', str(folder)], capture_output=True, text=True, timeout=600,
         cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -36,19 +38,19 @@ def written(tmp_path_factory) -> Path:
 def difference(old: Path, new: Path) -> str:
     return '\n'.join(difflib.unified_diff(
         old.read_text().splitlines(), new.read_text().splitlines(), f'{old.name}, committed',
-        f'{old.name}, of the running node', lineterm=''))
+        f'{old.name}, from the running node', lineterm=''))
 
 
 def test_the_page_is_of_the_running_node(written):
     found = difference(ROOT / PAGE, written / PAGE)
-    assert not found, f'run `{MEND}` and commit what it writes:\n{found}'
+    assert not found, f'run `{COMMAND}` and commit what it writes:\n{found}'
 
 
 @pytest.mark.skipif(os.environ.get('ROS_DISTRO') == 'humble',
                     reason='nodes of Humble serve no type descriptions')
 def test_the_permissions_are_of_the_running_node(written):
     found = difference(ROOT / POLICY, written / POLICY)
-    assert not found, f'run `{MEND}` and commit what it writes:\n{found}'
+    assert not found, f'run `{COMMAND}` and commit what it writes:\n{found}'
 
 
 def test_the_permissions_grant_nothing_by_wildcard():
@@ -59,7 +61,7 @@ def test_the_permissions_grant_nothing_by_wildcard():
     names = [element.text for kind in ('topic', 'service') for element in policy.iter(kind)]
     assert names
     assert not [name for name in names if '*' in name]
-    # It asks no other node for anything.
+    # It calls no service of another node.
     assert not [group for group in policy.iter('services') if group.get('request')]
 
 
@@ -95,7 +97,7 @@ def test_nothing_that_the_node_imports_can_run_code_of_a_file():
 def test_the_security_page_names_the_bounds_of_the_code():
     page = (ROOT / 'docs' / 'security.md').read_text()
     assert f'{MAX_FILE_BYTES // 2 ** 20} MiB' in page
-    parameters = {spec.name for spec in SPECS}
+    parameters = tracker_specs()
     for name in ('max_image_pixels', 'model_folder', 'allow_any_model_path', 'rep155'):
         assert name in parameters
         assert f'`{name}' in page

@@ -64,8 +64,8 @@ def test_quoted_messages_are_those_of_the_code():
 
 
 @pytest.mark.parametrize('line', [
-    '[WARN] [head_tracker]: no picture for 5 s on /image_raw: nobody publishes it',
-    '[WARN] [head_tracker]: no image for 5 s on /image_raw: somebody publishes it',
+    '[WARN] [head_tracker]: no picture for 5 s on /image_raw: no publisher',
+    '[WARN] [head_tracker]: no image for 5 s on /image_raw: one publisher',
     'bad image dropped (1 so far): the sky is blue',
 ])
 def test_a_message_that_the_code_does_not_have_is_found(line):

@@ -1,4 +1,4 @@
-"""A tracker in a process of its own, and a client that asks it over DDS."""
+"""A tracker in a process of its own, and a client that sends it images over DDS."""
 
 import os
 import signal
@@ -6,18 +6,27 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header, UInt32MultiArray
 from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import HeadArray, LandmarkArray
+from trans3dhead.srv import LoadModel
 from visualization_msgs.msg import MarkerArray
 
 from trans3dhead_ros.ros.messages import bgr_image
@@ -28,11 +37,14 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 KEEP = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
-OUTPUTS = {
-    'heads': HeadArray, 'head_pose': PoseStamped, '/tf': TFMessage,
-    'head_landmarks': LandmarkArray, 'head_markers': MarkerArray, 'head_mesh': PointCloud2,
-    'overlay': Image,
+HEADS = {'heads': HeadArray}
+SMALL_OUTPUTS = {
+    **HEADS, 'head_pose': PoseStamped, '/tf': TFMessage,
+    'head_landmarks': LandmarkArray,
 }
+# Building and reading these takes longer than finding the heads.
+LARGE_OUTPUTS = {'head_markers': MarkerArray, 'head_mesh': PointCloud2, 'overlay': Image}
+OUTPUTS = SMALL_OUTPUTS | LARGE_OUTPUTS
 
 
 class TrackerProcess:
@@ -46,32 +58,42 @@ class TrackerProcess:
                  *arguments],
                 stdout=file, stderr=subprocess.STDOUT, env=dict(os.environ))
 
+    @property
+    def proc(self) -> Path:
+        """What the system knows about the process."""
+        return Path(f'/proc/{self.popen.pid}')
+
     def text(self) -> str:
         return self.log.read_text()
 
-    def stop(self, number: signal.Signals = signal.SIGINT, patience: float = 30.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, timeout: float = 30.0) -> int:
         """Send the signal and return the exit code; a process that stays is killed: -9."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
         try:
-            return self.popen.wait(patience)
+            return self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             return self.popen.wait()
 
 
 class Client(Node):
-    """Publishes images and collects what comes back, by topic without the camera's name."""
+    """
+    Publishes images and collects the results, by topic without the camera's name.
+
+    :param outputs: what to subscribe to, besides the diagnostics.
+    """
 
     def __init__(self, image_qos: QoSProfile = RELIABLE, topic: str = 'image_raw',
-                 kind: type = Image, outputs: bool = True, camera: str = '',
+                 kind: type = Image, outputs: Mapping[str, type] = OUTPUTS, camera: str = '',
                  frame: str = FRAME) -> None:
         super().__init__(f'test_client_{camera}')
         self._prefix, self._camera, self._frame = f'{camera}/' if camera else '', camera, frame
+        self._topic = topic
         self.images = self.create_publisher(kind, self._prefix + topic, image_qos)
         self.infos = self.create_publisher(CameraInfo, f'{self._prefix}camera_info', RELIABLE)
         self.received: dict[str, list] = defaultdict(list)
-        for name, message_type in OUTPUTS.items() if outputs else [('heads', HeadArray)]:
+        for name, message_type in outputs.items():
             self.listen(name, message_type, KEEP)
         self.listen('/diagnostics', DiagnosticArray, KEEP)
         self.listen('head_mesh/triangles', UInt32MultiArray, LATCHED)
@@ -79,9 +101,29 @@ class Client(Node):
         self._executor.add_node(self)
         self._stamp = 1000.0
 
-    def listen(self, topic: str, kind: type, qos: QoSProfile) -> None:
+    def listen(self, topic: str, kind: type, qos: QoSProfile) -> Subscription:
         name = topic if topic.startswith('/') else self._prefix + topic
-        self.create_subscription(kind, name, self.received[topic].append, qos)
+        return self.create_subscription(kind, name, self.received[topic].append, qos)
+
+    @contextmanager
+    def publisher(self, kind: type = Image, qos: QoSProfile = RELIABLE) -> Iterator[None]:
+        """Publish images by another publisher for a while."""
+        before = self.images
+        self.destroy_publisher(before)
+        self.images = self.create_publisher(kind, self._prefix + self._topic, qos)
+        try:
+            yield
+        finally:
+            self.destroy_publisher(self.images)
+            self.images = self.create_publisher(
+                before.msg_type, self._prefix + self._topic, before.qos_profile)
+            self.wait_for_tracker()
+
+    def forget(self) -> None:
+        """Drop what was received, except for what is latched."""
+        for topic, messages in self.received.items():
+            if topic != 'head_mesh/triangles':
+                messages.clear()
 
     def spin_until(self, condition, timeout: float = 60.0) -> bool:
         deadline = time.monotonic() + timeout
@@ -95,8 +137,8 @@ class Client(Node):
         self.spin_until(lambda: False, seconds)
 
     def wait_for_tracker(self) -> None:
-        """Wait until images are listened to and all answers are heard."""
-        assert self.spin_until(self.images.get_subscription_count), 'nobody listens to the images'
+        """Wait until images and results are matched with the tracker."""
+        assert self.spin_until(self.images.get_subscription_count), 'images have no subscriber'
         self.spin_until(lambda: self.count_publishers(f'{self._prefix}heads') > 0)
         self.spin_for(0.5)
 
@@ -116,21 +158,21 @@ class Client(Node):
     def answer(self, header: Header, timeout: float = 30.0) -> HeadArray:
         """Return the heads of the image with this header."""
         assert self.spin_until(lambda: self.all_of('heads', header), timeout), \
-            'the image was not answered'
+            'no heads were published for the image'
         return self.all_of('heads', header)[0]
 
     def ask(self, image) -> HeadArray:
-        """Send a BGR picture and return its answer."""
+        """Send a BGR picture and return its heads."""
         return self.answer(self.send(image))
 
     def of(self, topic: str, header: Header, timeout: float = 10.0):
         """Return the message of a topic with the stamp of an image."""
         assert self.spin_until(lambda: self.all_of(topic, header), timeout), \
-            f'nothing came on {topic}'
+            f'nothing was received on {topic}'
         return self.all_of(topic, header)[0]
 
     def all_of(self, topic: str, header: Header) -> list:
-        """Return the messages of a topic that have come with the stamp of an image."""
+        """Return the received messages of a topic with the stamp of an image."""
         def stamp(message):
             if hasattr(message, 'header'):
                 return message.header.stamp
@@ -162,6 +204,21 @@ class Client(Node):
             if any(condition(values_of(m.status[0])) for m in received):
                 return
         raise AssertionError(received[-1:])
+
+    def set_tracker_parameters(self, **values) -> list[SetParametersResult]:
+        """Set parameters of head_tracker, each on its own, and return the results."""
+        request = SetParameters.Request(parameters=[
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
+        return self.call(SetParameters, 'head_tracker/set_parameters', request).results
+
+    def load_model(self, path: object) -> LoadModel.Response:
+        """Call ~/load_model of head_tracker."""
+        return self.call(LoadModel, 'head_tracker/load_model', LoadModel.Request(path=str(path)))
+
+    def change_state(self, transition: int) -> bool:
+        """Trigger a transition of head_tracker and return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, 'head_tracker/change_state', request).success
 
     def call(self, kind: type, name: str, request) -> object:
         """Call a service and return its response."""

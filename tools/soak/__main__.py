@@ -21,7 +21,7 @@ from tools.soak.models import models
 from tools.soak.publishers import publishers
 from tools.soak.settings import settings
 from tools.soak.signals import signals
-from tools.soak.stage import Stage
+from tools.soak.stage import Stage, start_tracker
 from tools.soak.stamps import stamps
 from tools.soak.steady import steady
 from tools.soak.watch import Outcome
@@ -41,14 +41,14 @@ def run(name: str, folder: Path, minutes: float) -> Outcome:
         scenario, size = ALONE[name]
         return scenario(folder, size)
     scenario, size = STAGED[name]
-    stage = Stage(folder, name)
+    stage = Stage(start_tracker(folder, name))
     outcome = Outcome(name)
     try:
         outcome = scenario(stage, size)
     except AssertionError as error:
         outcome.demand(False, str(error))
     finally:
-        stage.close(outcome)
+        stage.end(outcome)
     return outcome
 
 

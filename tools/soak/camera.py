@@ -1,23 +1,26 @@
-"""A camera in a process of its own, which can be killed: `python -m tools.soak.camera TOPIC …`."""
+"""A camera in a process of its own, which can be killed: `python -m tools.soak.camera …`."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 from ros_graph import BEST_EFFORT, FRAME, RELIABLE
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from tools.soak.pictures import rendered
 from trans3dhead_ros.ros.messages import bgr_image
 
+ROOT = Path(__file__).resolve().parents[2]
 #: Small, so that nothing is lost on the way where the camera is best effort.
 SIZE = (320, 240)
 _QOS = {'reliable': RELIABLE, 'best_effort': BEST_EFFORT}
@@ -27,17 +30,17 @@ class CameraProcess:
     """A rendered head, sent until the process is killed, with the time of day as stamps."""
 
     def __init__(self, topic: str, reliability: str = 'reliable', rate: float = 10.0) -> None:
-        path = os.pathsep.join((str(Path(__file__).resolve().parent.parent),
+        path = os.pathsep.join((str(ROOT), str(ROOT / 'test' / 'helpers'),
                                 os.environ.get('PYTHONPATH', '')))
         self._popen = subprocess.Popen(
-            [sys.executable, '-m', 'tools.soak.camera', topic, reliability, str(rate)],
-            env={**os.environ, 'PYTHONPATH': path})
+            [sys.executable, '-m', 'tools.soak.camera', str(_pictures_file()), topic, reliability,
+             str(rate)], env={**os.environ, 'PYTHONPATH': path})
 
     def running(self) -> bool:
         return self._popen.poll() is None
 
     def kill(self) -> None:
-        """End the process as a crash would: it takes leave of nobody."""
+        """End the process as a crash would, without any shutdown."""
         self._popen.kill()
         self._popen.wait()
 
@@ -48,9 +51,20 @@ class CameraProcess:
         self.kill()
 
 
+@functools.cache
+def _pictures_file() -> Path:
+    """Render the pictures once for all camera processes; loading them needs no PyTorch."""
+    from tools.soak.pictures import rendered
+
+    path = Path(tempfile.mkdtemp(prefix='soak_')) / 'pictures.npy'
+    np.save(path, np.stack(rendered(8, SIZE)))
+    return path
+
+
 def main() -> None:
     """Send until killed."""
     parser = argparse.ArgumentParser()
+    parser.add_argument('pictures')
     parser.add_argument('topic')
     parser.add_argument('reliability', choices=_QOS)
     parser.add_argument('rate', type=float)
@@ -58,7 +72,8 @@ def main() -> None:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('mortal_camera')
     images = node.create_publisher(Image, arguments.topic, _QOS[arguments.reliability])
-    messages = [bgr_image(Header(frame_id=FRAME), picture) for picture in rendered(12, SIZE)]
+    messages = [bgr_image(Header(frame_id=FRAME), picture)
+                for picture in np.load(arguments.pictures)]
     while True:
         for message in messages:
             message.header.stamp = node.get_clock().now().to_msg()

@@ -39,15 +39,16 @@ def lifecycle(stage: Stage, size: int, seed: int = 0, traffic: bool = True) -> O
     try:
         for index in tqdm(range(size), desc='life cycle', unit='rounds', disable=None):
             if random.random() < 0.3:
-                outcome.demand(stage.change_state(_DEACTIVATE) and stage.change_state(_ACTIVATE),
+                outcome.demand(stage.raw.change_state(_DEACTIVATE)
+                               and stage.raw.change_state(_ACTIVATE),
                                f'round {index + 1}: no activation behind a deactivation')
             for step in _ROUND:
                 if random.random() < 0.3:
                     wrong = int(random.choice(_ILLEGAL[step]))
                     refused += 1
-                    outcome.demand(not stage.change_state(wrong),
+                    outcome.demand(not stage.raw.change_state(wrong),
                                    f'round {index + 1}: transition {wrong} was not refused')
-                outcome.demand(stage.change_state(step),
+                outcome.demand(stage.raw.change_state(step),
                                f'round {index + 1}: transition {step} failed')
                 stage.raw.spin_for(random.uniform(0.0, 0.05))
                 if step == _CLEANUP and stage.alive():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from ros_graph import Client, TrackerProcess
+from ros_graph import HEADS, Client, TrackerProcess
 from tqdm import tqdm
 
 from tools.soak.camera import CameraProcess
@@ -27,7 +27,7 @@ def signals(folder: Path, size: int, seed: int = 0) -> Outcome:
     """Start a tracker and end it, `size` times, by SIGINT and SIGTERM in turn."""
     outcome = Outcome('signals')
     random = np.random.default_rng(seed)
-    client, took = Client(outputs=False), {moment: [] for moment in _MOMENTS}
+    client, took = Client(outputs=HEADS), {moment: [] for moment in _MOMENTS}
     try:
         with CameraProcess('image_raw', rate=15.0):
             for index in tqdm(range(size), desc='signals', disable=None):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from lifecycle_msgs.srv import ChangeState
-from ros_graph import Client, TrackerProcess, compressed
+from ros_graph import HEADS, Client, TrackerProcess, compressed
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from trans3dhead.msg import HeadArray
@@ -23,6 +22,20 @@ _PATIENCE = 120.0  # s, for machines that have much else to do
 _SEARCH = 20
 
 
+def models_folder(folder: Path) -> Path:
+    """Return the folder that the tracker may load models from."""
+    return folder / 'models'
+
+
+def start_tracker(folder: Path, name: str = 'tracker') -> TrackerProcess:
+    """Start an active tracker of the cameras raw and packed, with its log in a folder."""
+    models = models_folder(folder)
+    models.mkdir(parents=True, exist_ok=True)
+    return TrackerProcess(
+        folder / f'{name}.log', '-p', 'autostart:=true', '-p', 'cameras:=[raw, packed]',
+        '-p', 'packed.image_transport:=compressed', '-p', f'model_folder:={models}')
+
+
 class Stage:
     """
     What the scenarios share.
@@ -32,16 +45,13 @@ class Stage:
     :ivar sad_words: what the log must not hold in the end.
     """
 
-    def __init__(self, folder: Path, name: str = 'tracker') -> None:
+    def __init__(self, process: TrackerProcess) -> None:
         self.sad_words: tuple[str, ...] = SAD_WORDS
-        self.models = folder / 'models'
-        self.models.mkdir(parents=True, exist_ok=True)
-        self.process = TrackerProcess(
-            folder / f'{name}.log', '-p', 'autostart:=true', '-p', 'cameras:=[raw, packed]',
-            '-p', 'packed.image_transport:=compressed', '-p', f'model_folder:={self.models}')
-        self.raw = Client(camera='raw', outputs=False)
+        self.process = process
+        self.models = models_folder(process.log.parent)
+        self.raw = Client(camera='raw', outputs=HEADS)
         self.packed = Client(camera='packed', topic='image_raw/compressed', kind=CompressedImage,
-                             outputs=False)
+                             outputs=HEADS)
         (self.person,), self.nobody = rendered(1), empty(SMALL)
 
     @property
@@ -111,15 +121,14 @@ class Stage:
             outcome.demand(answer is None or len(answer.heads) == 1,
                            f'{len(answer.heads) if answer else 0} heads in place of one {when}')
 
-    def change_state(self, transition: int) -> bool:
-        request = ChangeState.Request()
-        request.transition.id = transition
-        return self.raw.call(ChangeState, 'head_tracker/change_state', request).success
-
-    def close(self, outcome: Outcome) -> None:
-        """End the tracker, and demand that it goes in order and has not complained of itself."""
-        code = self.process.stop(patience=_PATIENCE)
+    def end(self, outcome: Outcome) -> None:
+        """End the tracker, and demand that it exits in order and has not logged a defect."""
+        code = self.process.stop(timeout=_PATIENCE)
         outcome.demand(code == 0, f'exit code {code}')
         outcome.read_log(self.process, self.sad_words)
+        self.close()
+
+    def close(self) -> None:
+        """Destroy the clients."""
         for client in self.clients:
             client.close()

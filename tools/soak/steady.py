@@ -23,7 +23,7 @@ from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
 
 MOST_GROWTH = 5.0  # MB
-_TOLD = ('images received', 'images answered', 'images replaced by newer ones', 'bad images')
+_TOLD = ('images received', 'images processed', 'images replaced by newer ones', 'bad images')
 #: Their bytes are not unpacked here: they are large, and what counts is that they were sent.
 _LARGE = ('head_markers', 'head_mesh', 'overlay')
 
@@ -136,7 +136,7 @@ def _judge(outcome: Outcome, rows: list[dict[str, float]], most_growth: float,
         outcome.figures[name] = f'{before:.4g} -> {after:.4g}{unit}'
         outcome.figures[f'{name} growth'] = round(after - before, 2)
         outcome.demand(after - before <= most, f'{name} grew from {before} to {after}{unit}')
-    answered = rows[-1]['images answered'] - rows[0]['images answered']
+    answered = rows[-1]['images processed'] - rows[0]['images processed']
     outcome.figures['seconds'] = rows[-1]['seconds']
     outcome.figures['answered a second'] = round(
         answered / max(rows[-1]['seconds'] - rows[0]['seconds'], 1.0), 1)
@@ -162,7 +162,7 @@ def _write(folder: Path, rows: list[dict[str, float]], outcome: Outcome) -> None
         memory.plot(minutes, [row[name] for row in rows], label=name)
     for name in ('threads', 'handles'):
         counts.plot(minutes, [row[name] for row in rows], label=name)
-    for name in ('sent', 'images answered'):
+    for name in ('sent', 'images processed'):
         totals = [row[name] for row in rows]
         # Over ten seconds, since the tracker tells its counts once a second.
         pace.plot(minutes[10:], [(b - a) / 10.0 for a, b in zip(totals, totals[10:], strict=False)],

@@ -42,7 +42,7 @@ class Smoothing:
     """
 
     enabled: bool = True
-    """Whether to smooth at all."""
+    """Whether to smooth pose and landmarks over time (One-Euro filter)."""
     min_cutoff: float = 0.5
     """Cut-off frequency for a head at rest, Hz; lower values smooth more."""
     beta: float = 1.0

@@ -1,4 +1,4 @@
-"""The camera of the images at hand, from the latest CameraInfo."""
+"""The camera of received images, from the latest CameraInfo."""
 
 from __future__ import annotations
 
@@ -11,47 +11,54 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.ros.camera_info import CameraReading, read_camera_info
 from trans3dhead_ros.ros.throttled_logger import ONCE, ThrottledLogger
 
-_NONE_YET = 'no camera_info yet: distances assume a field of view'
+_NO_CAMERA_INFO = 'no camera_info yet: distances assume a field of view'
 
 
 class Calibration:
     """
-    Reads a CameraInfo when its content, the image's size or what the image is has changed.
+    Caches the camera of a CameraInfo until the CameraInfo, the image size or rectification changes.
 
-    A CameraInfo that is no good leaves the camera that was there before.
+    An invalid CameraInfo leaves the previous camera in use.
 
-    :param reject: called with the reason once for every content that is no good.
-    :ivar message: the latest; another thread replaces it as a whole, so no lock is needed.
-    :ivar state: one line for the diagnostics.
+    :param throttled_log: gets the warnings.
+    :param reject: called with the reason, once for each invalid content.
+
+    Example::
+
+        calibration = Calibration(ThrottledLogger(node.get_logger()), rejected.append)
+        calibration.message = camera_info  # whenever one is received
+        camera = calibration.camera((640, 480), rectified=False)
     """
 
     def __init__(self, throttled_log: ThrottledLogger, reject: Callable[[str], None]) -> None:
         self.message: CameraInfo | None = None
-        self.state = _NONE_YET
+        """Latest CameraInfo; replaced as a whole by another thread, so no lock is needed."""
+        self.state = _NO_CAMERA_INFO
+        """One line for the diagnostics."""
         self._throttled_log = throttled_log
         self._reject = reject
-        self._seen: CameraInfo | None = None
+        self._last_message: CameraInfo | None = None
         self._content: tuple[Any, ...] = ()
         self._size = (0, 0)
         self._reading = CameraReading(None)
 
     def camera(self, size: tuple[int, int], rectified: bool) -> Camera | None:
         """
-        Return the intrinsics of an image, None where they are not known.
+        Return the intrinsics of an image, None where they are unknown.
 
         :param size: (width, height) px.
-        :param rectified: see `read_camera_info`.
+        :param rectified: whether the image is rectified, see `read_camera_info`.
         """
         message = self.message
         if message is None:
-            self._throttled_log.warn('calibration', _NONE_YET, ONCE)
+            self._throttled_log.warn('calibration', _NO_CAMERA_INFO, ONCE)
             return None
-        if message is self._seen and self._content[-2:] == (size, rectified):
+        if message is self._last_message and self._content[-2:] == (size, rectified):
             return self._reading.camera
         content = (*_content(message), size, rectified)
         if content != self._content:
             self._read(message, size, rectified)
-        self._seen, self._content, self._size = message, content, size
+        self._last_message, self._content, self._size = message, content, size
         return self._reading.camera
 
     def _read(self, message: CameraInfo, size: tuple[int, int], rectified: bool) -> None:
@@ -60,7 +67,7 @@ class Calibration:
             self._reading = read_camera_info(message, size, rectified)
             note = self._reading.note
         except ValueError as error:
-            # Another size cannot keep the camera of the last one.
+            # The previous camera does not fit images of another size.
             self._reading = CameraReading(before.camera if size == self._size else None)
             note = f'camera_info: {error}'
             self._reject(str(error))
@@ -71,7 +78,7 @@ class Calibration:
 
 
 def _content(message: CameraInfo) -> tuple[Any, ...]:
-    """Return everything but the header; bytes, because NaN is not equal to itself."""
+    """Return everything but the header, as bytes because NaN is not equal to itself."""
     roi = message.roi
     return (message.width, message.height, message.distortion_model, bytes(message.d),
             message.k.tobytes(), message.p.tobytes(), message.binning_x, message.binning_y,

@@ -1,10 +1,9 @@
 """
-Image messages -> (H, W, 3) BGR uint8 arrays.
+Decode image messages to (H, W, 3) BGR uint8 arrays.
 
-A message that contradicts itself raises `ValueError` that names the field, never anything else:
-what arrives over the network is a user's input. Where the bytes of the message already are BGR the
-array is a view of them; read it, do not write into it. Nothing is decoded that has more pixels than
-is allowed.
+Received messages are untrusted input: an inconsistent one raises `UserError` that names the field,
+never anything else. Where the message already contains BGR, the array is a view of it and must not
+be written to. An image with more pixels than allowed is not decoded.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.picture_header import picture_size
+from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import CompressedImage, Image
+    from sensor_msgs.msg import CompressedImage
+    from sensor_msgs.msg import Image as ImageMessage
 
-#: Most pixels of an image, where nothing else is asked for.
 MAX_PIXELS = 4096 * 4096
-
-Pixels = NDArray[np.uint8]
+"""Default limit of the size of an image, pixels."""
 
 # encoding -> (samples a pixel, bytes a sample, cv2 conversion to BGR or None)
 _PACKED: dict[str, tuple[int, int, int | None]] = {
@@ -50,16 +49,18 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     **dict.fromkeys(('yuv422_yuy2', 'yuyv', 'yuy2'), (2, 1, cv2.COLOR_YUV2BGR_YUY2)),
 }
 
-# A plane of luma and below it, at half the resolution, a plane of interleaved colour.
+# A plane of luma, followed by a plane of interleaved chroma at half the resolution.
 _SEMI_PLANAR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
 
 
-def decode_image(message: Image, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode_image(message: ImageMessage, max_pixels: int = MAX_PIXELS) -> Image:
     """
-    Return the (H, W, 3) BGR uint8 picture of a raw image; 16-bit samples keep their upper byte.
+    Return the (H, W, 3) BGR uint8 image of a raw image; 16-bit samples keep their upper byte.
 
-    :raises ValueError: for an unknown encoding, an image that is empty or has more than
-        `max_pixels`, a `step` shorter than a row, or `data` of another length than height x step.
+    :param message: the raw image.
+    :param max_pixels: limit of its size.
+    :raises UserError: for an unknown encoding, an image that is empty or has more than
+        `max_pixels`, a `step` shorter than a row, or `data` of a length other than height x step.
     """
     encoding = message.encoding.strip().lower()
     if message.width == 0 or message.height == 0:
@@ -81,17 +82,19 @@ def decode_image(message: Image, max_pixels: int = MAX_PIXELS) -> Pixels:
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
-def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Image:
     """
-    Return the (H, W, 3) BGR uint8 picture of a compressed image (JPEG or PNG).
+    Return the (H, W, 3) BGR uint8 image of a compressed image (JPEG or PNG).
 
-    The size is read from its header first: a small file can claim a picture that fills the memory.
+    The size is read from the header first, because a small file can decode to a huge image.
 
-    `format` is read as image_transport writes it, `<encoding>; <codec> compressed <colours>`: the
-    colours may be stored the other way round, and PNG keeps a Bayer mosaic as it is.
+    `format` is parsed as image_transport writes it, `<encoding>; <codec> compressed <colours>`: the
+    colours may be stored as RGB, and PNG may contain a Bayer mosaic.
 
-    :raises ValueError: for data that are empty, truncated, no picture or of more than `max_pixels`,
-        and for depth images.
+    :param message: the compressed image.
+    :param max_pixels: limit of its size.
+    :raises UserError: for data that are empty, truncated, not an image or of more than
+        `max_pixels`, and for depth images.
     """
     encoding, _, stored = (part.strip() for part in message.format.lower().partition(';'))
     if 'compresseddepth' in message.format.lower() or encoding in ('16uc1', '32fc1'):
@@ -103,7 +106,7 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     width, height = picture_size(data.tobytes())
     _check_pixels(width, height, max_pixels)
     mosaic = encoding.startswith('bayer_') and encoding in _PACKED and stored.endswith('compressed')
-    # CameraInfo describes the picture as stored: an EXIF orientation must not turn it.
+    # CameraInfo describes the image as stored: an EXIF orientation must not rotate it.
     flags = cv2.IMREAD_IGNORE_ORIENTATION | (
         cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
     try:
@@ -111,8 +114,8 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     except cv2.error as error:
         raise UserError(f'data: the compressed image cannot be decoded ({error.err})') from None
     if image is None:
-        raise UserError(f'data: {data.size} bytes with format {message.format[:100]!r} are no '
-                         'picture')
+        raise UserError(f'data: {data.size} bytes with format {message.format[:100]!r} are not an '
+                        'image')
     if mosaic:
         _check_mosaic(width, height)
         return cv2.cvtColor(image, _PACKED[encoding][2])
@@ -121,15 +124,15 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     return image
 
 
-def _samples(message: Image, rows: int, channels: int, size: int) -> NDArray:
-    """Return the samples (rows, W[, channels]) as a view of the message, whatever its padding."""
+def _samples(message: ImageMessage, rows: int, channels: int, size: int) -> NDArray:
+    """Return the samples (rows, W[, channels]) as a view of the message, without its padding."""
     row = message.width * channels * size
     if message.step < row:
         raise UserError(f'step: {message.step} bytes, but a row of {message.width} pixels in '
-                         f'{message.encoding} takes {row}')
+                        f'{message.encoding} takes {row}')
     if len(message.data) != rows * message.step:
         raise UserError(f'data: {len(message.data)} bytes, but {rows} rows of step '
-                         f'{message.step} take {rows * message.step}')
+                        f'{message.step} take {rows * message.step}')
     kind = np.dtype(np.uint8 if size == 1 else ('>u2' if message.is_bigendian else '<u2'))
     shape, strides = (rows, message.width), (message.step, channels * size)
     if channels > 1:
@@ -137,19 +140,19 @@ def _samples(message: Image, rows: int, channels: int, size: int) -> NDArray:
     return np.ndarray(shape, kind, np.frombuffer(message.data, np.uint8), strides=strides)
 
 
-def _decode_semi_planar(message: Image, conversion: int, max_pixels: int) -> Pixels:
+def _decode_semi_planar(message: ImageMessage, conversion: int, max_pixels: int) -> Image:
     if message.width % 2 or message.height % 2:
         raise UserError(f'width, height: {message.encoding} needs even numbers, got '
-                         f'{message.width} x {message.height}')
+                        f'{message.width} x {message.height}')
     planes = _samples(message, message.height * 3 // 2, 1, 1)
     _check_pixels(message.width, message.height, max_pixels)
     return cv2.cvtColor(np.ascontiguousarray(planes), conversion)
 
 
-def _decode_by_cv_bridge(message: Image) -> Pixels:
+def _decode_by_cv_bridge(message: ImageMessage) -> Image:
     unsupported = UserError(f'encoding: {message.encoding[:100]!r} is not supported; publish '
-                             'bgr8, rgb8, mono8, Bayer, yuv422, yuv422_yuy2 or nv12')
-    # A broken installation fails in many ways (NumPy ABI, a missing library), not just at import.
+                            'bgr8, rgb8, mono8, Bayer, yuv422, yuv422_yuy2 or nv12')
+    # A broken installation fails in many ways (NumPy ABI, a missing library), not only at import.
     try:
         from cv_bridge import CvBridge
         image = CvBridge().imgmsg_to_cv2(message, 'bgr8')
@@ -160,14 +163,14 @@ def _decode_by_cv_bridge(message: Image) -> Pixels:
     return image
 
 
-def _upper_byte(samples: NDArray) -> Pixels:
+def _upper_byte(samples: NDArray) -> Image:
     return (samples >> 8).astype(np.uint8)
 
 
-def _check_pixels(width: int, height: int, most: int) -> None:
-    if width * height > most:
-        raise UserError(f'width, height: {width} x {height} are more pixels than the {most} that '
-                         'max_image_pixels allows')
+def _check_pixels(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise UserError(f'width, height: {width} x {height} are more pixels than the {limit} that '
+                        'max_image_pixels allows')
 
 
 def _check_mosaic(width: int, height: int) -> None:

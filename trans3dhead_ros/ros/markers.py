@@ -1,10 +1,10 @@
 """
 Heads -> visualization_msgs/MarkerArray: mesh, landmarks, axes and the id.
 
-A mesh of 7,000 triangles is 21,000 points; built as Python objects they cost more than finding the
-head. So the array is serialised with one stand-in point per mesh, and the bytes of the real points
-take its place. Nothing behind them moves out of alignment: a point is 24 bytes, the strictest
-alignment is 8. A test holds the result against rclpy's own serialisation.
+A mesh of 7,000 triangles has 21,000 points; building them as Python objects costs more than the
+network. So the array is serialised with one placeholder point per mesh, which is then replaced by
+the bytes of the real points. This keeps the alignment of all that follows: a point has 24 bytes,
+and the strictest alignment is 8. A test compares the result with rclpy's own serialisation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import Point
-from numpy.typing import NDArray
 from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -21,26 +20,29 @@ from visualization_msgs.msg import Marker, MarkerArray
 from trans3dhead_ros.geometry import axis_points
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros.messages import track_id
+from trans3dhead_ros.types import Array, IndexArray
 
-#: The namespaces of the markers of one head; the marker's id is the track's.
 NAMESPACES = ('mesh', 'landmarks', 'axes', 'id')
+"""Namespaces of the markers of one head; the id of a marker is that of the track."""
 
 _TEXT_HEIGHT = 0.03  # m
-_ENCAPSULATION = 4  # bytes before the CDR body, from where alignment counts
+_ENCAPSULATION = 4  # bytes before the CDR body, whose start is the origin of the alignment
 # Exact in double precision, and no head is 10^200 m away.
-_STAND_IN = (1.5e200, -1.25e200, 1.75e200)
-_STAND_IN_BYTES = np.array(_STAND_IN, '<f8').tobytes()
+_PLACEHOLDER = (1.5e200, -1.25e200, 1.75e200)
+_PLACEHOLDER_BYTES = np.array(_PLACEHOLDER, '<f8').tobytes()
 
 
 def marker_array(
-    header: Header, heads: Sequence[Head], landmark_indices: NDArray[np.integer],
+    header: Header, heads: Sequence[Head], landmark_indices: IndexArray,
     lost: Sequence[int] = (),
 ) -> MarkerArray:
     """
-    Return the markers of all heads without the points of their meshes, and the removal of others.
+    Return the markers of all heads, without the points of their meshes.
 
+    :param header: header of the image.
+    :param heads: the heads to show.
     :param landmark_indices: (68,) vertices of the landmarks.
-    :param lost: ids whose markers shall go.
+    :param lost: ids whose markers are deleted.
     """
     array = MarkerArray()
     for head in heads:
@@ -52,48 +54,50 @@ def marker_array(
     return array
 
 
-def remove_all(header: Header) -> MarkerArray:
-    """Return the message that removes every marker."""
+def delete_all(header: Header) -> MarkerArray:
+    """Return the message that deletes every marker."""
     return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
 
 
-def mesh_points(head: Head, triangles: NDArray[np.integer]) -> NDArray[np.float64]:
+def mesh_points(head: Head, triangles: IndexArray) -> Array:
     """Return the corners (3 T, 3) m of the triangles, counter-clockwise seen from outside."""
     return head.vertices[triangles.reshape(-1)]
 
 
 def serialized_with_meshes(
-    array: MarkerArray, heads: Sequence[Head], triangles: NDArray[np.integer],
+    array: MarkerArray, heads: Sequence[Head], triangles: IndexArray,
 ) -> bytes:
     """
-    Return the serialised markers of `marker_array` with the points of the meshes in place.
+    Return the serialised markers of `marker_array`, with the points of the meshes filled in.
 
-    :raises RuntimeError: when the serialisation is not the little-endian CDR that it is expected to
-        be.
+    :param array: from `marker_array`.
+    :param heads: the heads that it was made from.
+    :param triangles: (T, 3) vertex indices.
+    :raises RuntimeError: when the middleware does not serialise to little-endian CDR.
     """
     meshes = [marker for marker in array.markers if marker.ns == 'mesh'
               and marker.action == Marker.ADD]
-    stand_in = Point(**dict(zip('xyz', _STAND_IN, strict=True)))
+    placeholder = Point(**dict(zip('xyz', _PLACEHOLDER, strict=True)))
     for marker in meshes:
-        marker.points = [stand_in]
+        marker.points = [placeholder]
     single = serialize_message(array)
     pieces, start = [], 0
     for head in heads:
-        at = single.find(_STAND_IN_BYTES, start)
+        at = single.find(_PLACEHOLDER_BYTES, start)
         if at < 0:
             raise RuntimeError('the middleware does not serialise to little-endian CDR')
         points = np.ascontiguousarray(mesh_points(head, triangles), '<f8')
         count_at = _count_offset(single, at)
         pieces += [single[start:count_at], np.uint32(len(points)).astype('<u4').tobytes(),
                    single[count_at + 4:at], points.tobytes()]
-        start = at + len(_STAND_IN_BYTES)
+        start = at + len(_PLACEHOLDER_BYTES)
     for marker in meshes:
         marker.points = []
     return b''.join([*pieces, single[start:]])
 
 
 def _count_offset(serialized: bytes, points_at: int) -> int:
-    """Return where the number of points stands: before the points, or before their padding."""
+    """Return the offset of the number of points: before the points, or before their padding."""
     if (points_at - _ENCAPSULATION) % 8:
         raise RuntimeError('the middleware does not align doubles as CDR does')
     near, far = points_at - 4, points_at - 8
@@ -117,7 +121,7 @@ def _mesh(header: Header, head: Head) -> Marker:
     return marker
 
 
-def _landmarks(header: Header, head: Head, landmark_indices: NDArray[np.integer]) -> Marker:
+def _landmarks(header: Header, head: Head, landmark_indices: IndexArray) -> Marker:
     marker = _marker(header, head, 'landmarks', Marker.POINTS)
     marker.scale.x = marker.scale.y = 0.003
     marker.color = ColorRGBA(r=0.1, g=0.9, b=0.2, a=1.0)
@@ -131,7 +135,7 @@ def _axes(header: Header, head: Head) -> Marker:
     marker.color.a = 1.0
     origin, *ends = axis_points(head.rotation, head.translation)
     marker.points = _points([point for end in ends for point in (origin, end)])
-    # As everywhere in ROS: x red, y green, z blue.
+    # The convention of ROS: x red, y green, z blue.
     marker.colors = [ColorRGBA(r=float(axis == 0), g=float(axis == 1), b=float(axis == 2), a=1.0)
                      for axis in range(3) for _ in range(2)]
     return marker

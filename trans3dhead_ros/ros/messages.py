@@ -1,9 +1,9 @@
 """
 Heads -> ROS messages.
 
-Every message takes the header of its image: stamp and frame_id of an answer are the image's. Flat
-arrays are filled as `array.array`, which rclpy takes as they are; from NumPy arrays or lists it
-would check every number in Python.
+Every message carries the header of its image, stamp and frame_id. Flat arrays are passed as
+`array.array`, which rclpy takes as it is; of NumPy arrays and lists it would check every number in
+Python.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Vector3
 from numpy.typing import ArrayLike, NDArray
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs.msg import Image as ImageMessage
+from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header, MultiArrayDimension, UInt32MultiArray
 from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import Head as HeadMessage
@@ -22,26 +23,29 @@ from trans3dhead.msg import HeadArray, LandmarkArray
 
 from trans3dhead_ros.geometry import quaternion_from_rotation
 from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.types import Image, IndexArray
 
 UNTRACKED = -1
+"""Id of a head that is not tracked."""
 
 
 def float_array(values: ArrayLike) -> array:
-    """Return numbers of any shape as a flat float32 `array.array`."""
+    """Return numbers of any shape as a flat `array.array` of float32."""
     return _typed_array('f', np.asarray(values, dtype=np.float32))
 
 
 def head_pose(head: Head) -> Pose:
-    """Return the pose head -> camera: the sellion in metres and the orientation."""
+    """Return the pose of the head in the camera frame: the sellion in metres, and orientation."""
     x, y, z, w = quaternion_from_rotation(head.rotation).tolist()
     position = Point(**dict(zip('xyz', head.translation.tolist(), strict=True)))
     return Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
-def head_message(head: Head, landmark_indices: NDArray[np.integer]) -> HeadMessage:
+def head_message(head: Head, landmark_indices: IndexArray) -> HeadMessage:
     """
-    Return one head as its message.
+    Return the message of one head.
 
+    :param head: the head.
     :param landmark_indices: (68,) vertices of the landmarks.
     """
     message = HeadMessage(
@@ -59,18 +63,18 @@ def head_message(head: Head, landmark_indices: NDArray[np.integer]) -> HeadMessa
 
 def head_array(
     header: Header, heads: Sequence[Head], model: str, expression_names: Sequence[str],
-    landmark_indices: NDArray[np.integer],
+    landmark_indices: IndexArray,
 ) -> HeadArray:
-    """Return all heads of one image; the principal one is expected first."""
+    """Return all heads of one image, in the given order."""
     return HeadArray(
         header=header, model=model, expression_names=list(expression_names),
         heads=[head_message(head, landmark_indices) for head in heads])
 
 
 def landmark_array(
-    header: Header, heads: Sequence[Head], landmark_indices: NDArray[np.integer],
+    header: Header, heads: Sequence[Head], landmark_indices: IndexArray,
 ) -> LandmarkArray:
-    """Return only the landmarks of all heads of one image."""
+    """Return the landmarks of all heads of one image."""
     return LandmarkArray(
         header=header, ids=array('i', [track_id(head) for head in heads]),
         px=float_array([head.landmarks for head in heads]),
@@ -97,7 +101,7 @@ def transforms(header: Header, heads: Sequence[Head], prefix: str) -> TFMessage:
 
 
 def mesh_cloud(header: Header, heads: Sequence[Head]) -> PointCloud2:
-    """Return the vertices in the camera frame: one row of the organised cloud per head."""
+    """Return the vertices in the camera frame, one row of the organised cloud per head."""
     count = len(heads[0].vertices) if heads else 0
     points = np.array([head.vertices for head in heads], dtype='<f4')
     fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
@@ -107,7 +111,7 @@ def mesh_cloud(header: Header, heads: Sequence[Head]) -> PointCloud2:
         point_step=12, row_step=12 * count, is_dense=True, data=_typed_array('B', points))
 
 
-def triangle_array(triangles: NDArray[np.integer]) -> UInt32MultiArray:
+def triangle_array(triangles: IndexArray) -> UInt32MultiArray:
     """Return the triangles (T, 3) of the mesh: indices into a row of `mesh_cloud`."""
     message = UInt32MultiArray(data=_typed_array('I', np.asarray(triangles, dtype=np.uint32)))
     message.layout.dim = [
@@ -117,15 +121,15 @@ def triangle_array(triangles: NDArray[np.integer]) -> UInt32MultiArray:
     return message
 
 
-def bgr_image(header: Header, image: NDArray[np.uint8]) -> Image:
-    """Return a (H, W, 3) BGR picture as bgr8."""
+def bgr_image(header: Header, image: Image) -> ImageMessage:
+    """Return a (H, W, 3) BGR image as bgr8."""
     height, width = image.shape[:2]
-    return Image(header=header, height=height, width=width, encoding='bgr8', is_bigendian=0,
-                 step=3 * width, data=_typed_array('B', np.ascontiguousarray(image)))
+    return ImageMessage(header=header, height=height, width=width, encoding='bgr8', is_bigendian=0,
+                        step=3 * width, data=_typed_array('B', np.ascontiguousarray(image)))
 
 
 def track_id(head: Head) -> int:
-    """Return the identity that messages carry."""
+    """Return the id that messages carry."""
     return UNTRACKED if head.track_id is None else int(head.track_id)
 
 

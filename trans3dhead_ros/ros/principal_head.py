@@ -1,4 +1,4 @@
-"""Which of several heads is the one that `head_pose` follows."""
+"""Selection of the head that `head_pose` follows."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import numpy as np
 
 from trans3dhead_ros.perception.head import Head
 
-# Two heads at the same distance must not take turns.
-_CLEARLY_LARGER = 1.5
+# Ratio of box areas at which another head takes over: hysteresis between heads of similar size.
+_SWITCH_RATIO = 1.5
 
 
 class PrincipalHead:
-    """The largest head; it stays until it is lost or another one is clearly larger."""
+    """Selects the largest head, and keeps it until it is lost or another is clearly larger."""
 
     def __init__(self) -> None:
-        # Track of the head; None if there is none.
-        self._identity: int | None = None
+        self._track_id: int | None = None
 
-    def sorted(self, heads: Sequence[Head]) -> list[Head]:
-        """Return the heads with the principal one first and the others in their order."""
+    def sort(self, heads: Sequence[Head]) -> list[Head]:
+        """Return the heads with the principal one first, the others in their order."""
         if not heads:
-            self._identity = None
+            self._track_id = None
             return []
         areas = [float(np.prod(head.box[2:] - head.box[:2])) for head in heads]
         chosen = int(np.argmax(areas))
         for index, head in enumerate(heads):
-            if head.track_id is not None and head.track_id == self._identity \
-                    and areas[chosen] < _CLEARLY_LARGER * areas[index]:
+            if head.track_id is not None and head.track_id == self._track_id \
+                    and areas[chosen] < _SWITCH_RATIO * areas[index]:
                 chosen = index
-        self._identity = heads[chosen].track_id
+        self._track_id = heads[chosen].track_id
         return [heads[chosen], *(head for i, head in enumerate(heads) if i != chosen)]

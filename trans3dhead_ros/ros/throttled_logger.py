@@ -1,43 +1,51 @@
-"""Warnings that say a thing once, or now and then, however often it happens."""
+"""Warnings that are logged once or periodically, however often their cause occurs."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-#: Seconds between warnings about the same thing.
 PERIOD = 5.0
+"""Default period of repeated warnings, seconds."""
 ONCE = float('inf')
-_LONGEST = 300
-# Senders may choose the words, so both the lines and their number are bounded.
-_MOST_TOPICS = 64
+"""Period of warnings that are not repeated."""
+# Texts may quote received messages, so their length and number are bounded.
+_MAX_LENGTH = 300
+_MAX_TOPICS = 64
 
 
 class ThrottledLogger:
     """
-    Warnings of one camera.
+    Logger of the warnings of one camera.
 
-    :param logger: of the node.
-    :param name: of the camera, put in front; empty where there is only one.
+    :param logger: logger of the node.
+    :param name: name of the camera, prepended to each text; empty where there is only one.
+
+    Example::
+
+        log = ThrottledLogger(node.get_logger(), 'front')
+        log.warn('encoding', 'encoding: 32FC1 is not supported')  # at most once in five seconds
     """
 
     def __init__(self, logger: Any, name: str = '') -> None:
         self._logger = logger
-        self._front = f'{name}: ' if name else ''
-        self._said: dict[str, float] = {}
+        self._prefix = f'{name}: ' if name else ''
+        self._last: dict[str, float] = {}
 
-    def warn(self, about: str, text: str, period: float = PERIOD) -> None:
+    def warn(self, topic: str, text: str, period: float = PERIOD) -> None:
         """
-        Warn, unless that was said less than `period` seconds ago.
+        Log a warning, unless one on the same topic was logged less than `period` seconds ago.
 
-        :param about: what counts as the same thing.
+        :param topic: identifies the cause, such as the name of a field.
+        :param text: the warning.
+        :param period: minimum time between two warnings, seconds.
         """
-        now, about = time.monotonic(), about[:_LONGEST]
-        last = self._said.get(about)
+        now, topic = time.monotonic(), topic[:_MAX_LENGTH]
+        last = self._last.get(topic)
         if last is not None and now - last < period:
             return
-        self._said.pop(about, None)
-        self._said[about] = now
-        if len(self._said) > _MOST_TOPICS:
-            del self._said[next(iter(self._said))]
-        self._logger.warning(self._front + text[:_LONGEST])
+        self._last.pop(topic, None)
+        self._last[topic] = now
+        if len(self._last) > _MAX_TOPICS:
+            del self._last[next(iter(self._last))]
+        self._logger.warning(self._prefix + text[:_MAX_LENGTH])

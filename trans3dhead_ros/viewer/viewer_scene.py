@@ -22,6 +22,7 @@ from trans3dhead_ros.geometry import AXIS_LENGTH
 from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
+from trans3dhead_ros.ros.stamps import stamp_nanoseconds, stamp_seconds
 from trans3dhead_ros.viewer.viewer_mesh import RebuiltMeshes, RecordedMeshes
 
 TIMELINE = 'stamp'
@@ -80,7 +81,7 @@ class Scene:
     def heads(self, message: Any) -> None:
         """Show a HeadArray."""
         self._at(message.header)
-        seconds = _seconds(message.header)
+        seconds = stamp_seconds(message.header.stamp)
         for head in message.heads:
             self._head(head, seconds)
         for vertices, head in self._meshes.from_heads(message):
@@ -170,8 +171,7 @@ class Scene:
             vertex_normals=vertex_normals(vertices, self._meshes.triangles).astype(np.float32)))
 
     def _at(self, header: Any) -> None:
-        stamp = header.stamp
-        nanoseconds = stamp.sec * 10 ** 9 + stamp.nanosec
+        nanoseconds = stamp_nanoseconds(header.stamp)
         self._recording.set_time(TIMELINE, timestamp=np.datetime64(nanoseconds, 'ns'))
 
 
@@ -188,10 +188,6 @@ def _encoded(message: Any) -> rr.EncodedImage:
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     return rr.EncodedImage(contents=cv2.imencode('.jpg', image, options)[1].tobytes(),
                            media_type='image/jpeg')
-
-
-def _seconds(header: Any) -> float:
-    return header.stamp.sec + header.stamp.nanosec * 1e-9
 
 
 def _number(text: str) -> float | None:

@@ -13,6 +13,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 
+pytestmark = pytest.mark.ros
+
 
 def smooth_picture(height=48, width=64):
     """Return smooth colours, so that subsampled chroma and mosaics lose little."""

@@ -9,12 +9,11 @@ from typing import Any
 
 import yaml
 from rclpy.exceptions import InvalidNamespaceException
-from rclpy.parameter import Parameter
 from rclpy.validate_namespace import validate_namespace
 
 from trans3dhead_ros.bags.bag_writer import STORAGE_SUFFIXES, check_replaceable
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.ros.parameters import SPECS, Settings, check_parameters
+from trans3dhead_ros.ros.tracker_parameters import TrackerParameters, tracker_specs
 
 LARGE_TOPICS = {'markers': ('head_markers',), 'mesh': ('head_mesh', 'head_mesh/triangles'),
                 'overlay': ('overlay',)}
@@ -57,7 +56,7 @@ def checked_output(source: Path, output: Path | None, force: bool) -> Path:
     return output
 
 
-def checked_settings(options: argparse.Namespace) -> Settings:
+def checked_parameters(options: argparse.Namespace) -> TrackerParameters:
     """
     Return the parameters of the node.
 
@@ -66,7 +65,8 @@ def checked_settings(options: argparse.Namespace) -> Settings:
     :raises UserError: for a parameter that is unknown, has no effect on a bag, or has no such
         value.
     """
-    values: dict[str, Any] = {spec.name: spec.default for spec in SPECS}
+    specs = tracker_specs()
+    values: dict[str, Any] = {name: spec.default for name, spec in specs.items()}
     values |= {'model': str(options.model or ''), 'device': options.device,
                'detector': options.detector}
     for text in options.parameter or ():
@@ -81,16 +81,14 @@ def checked_settings(options: argparse.Namespace) -> Settings:
         wanted, given = type(values[name]), yaml.safe_load(value)
         if wanted is float and type(given) is int:
             given = float(given)
-        parameter = Parameter(name, value=given)
-        spec = next(spec for spec in SPECS if spec.name == name)
-        allowed = check_parameters([parameter])
+        spec = specs[name]
         low, high = spec.bounds or (given, given)
-        if not allowed.successful:
-            raise UserError(f'parameter: {allowed.reason}')
+        if refusal := spec.refusal(given):
+            raise UserError(f'parameter: {name}: {refusal}')
         if (not spec.choices and type(given) is not wanted) or not low <= given <= high:
             raise UserError(f'parameter: {name} cannot be {value}: {spec.description}')
         values[name] = given
-    return Settings(**values)
+    return TrackerParameters(**values)
 
 
 def check_namespace(namespace: str) -> None:

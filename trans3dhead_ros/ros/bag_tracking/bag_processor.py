@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.serialization import deserialize_message
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from trans3dhead_ros.bags.image_topics import IMAGE_TYPES
@@ -18,11 +17,12 @@ from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.calibration import Calibration
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
-from trans3dhead_ros.ros.markers import remove_all
-from trans3dhead_ros.ros.outputs import Answer, ModelFacts, make_outputs
-from trans3dhead_ros.ros.parameters import Settings
+from trans3dhead_ros.ros.markers import delete_all
+from trans3dhead_ros.ros.outputs import FrameResult, ModelInfo, make_outputs
 from trans3dhead_ros.ros.principal_head import PrincipalHead
+from trans3dhead_ros.ros.stamps import stamp_seconds
 from trans3dhead_ros.ros.throttled_logger import ThrottledLogger
+from trans3dhead_ros.ros.tracker_parameters import TrackerParameters
 
 _MAX_NOTES = 20
 _KINDS = dict(zip(IMAGE_TYPES, (Image, CompressedImage), strict=True))
@@ -33,7 +33,7 @@ class BagProcessor:
     Does for one camera of a bag what the node does live, message by message.
 
     :param pipeline: tracks the heads.
-    :param settings: parameters of the node.
+    :param parameters: parameters of the node.
     :param image_topic: topic of the images; its name tells whether they are rectified.
     :param image_type: one of `IMAGE_TYPES`.
     :param publishers: collects the messages.
@@ -43,19 +43,19 @@ class BagProcessor:
     """
 
     def __init__(
-        self, pipeline: HeadPipeline, settings: Settings, image_topic: str, image_type: str,
-        publishers: BagPublishers, horizontal_fov: float | None = None,
+        self, pipeline: HeadPipeline, parameters: TrackerParameters, image_topic: str,
+        image_type: str, publishers: BagPublishers, horizontal_fov: float | None = None,
     ) -> None:
         self._pipeline = pipeline
-        self._settings = settings
-        self._rectified = settings.rectified(image_topic)
+        self._parameters = parameters
+        self._rectified = parameters.rectified(image_topic)
         self._kind = _KINDS[image_type]
         self._fov = horizontal_fov
-        self._model = ModelFacts.of(pipeline.aligner)
+        self._model = ModelInfo.of(pipeline.aligner)
         self._publishers = publishers
         self._outputs = make_outputs(publishers, '')
         for output in self._outputs:
-            output.describe(self._model)
+            output.set_model(self._model)
         self._principal = PrincipalHead()
         self.notes: Counter[str] = Counter()
         self._calibration = Calibration(ThrottledLogger(self), self._refuse_camera_info)
@@ -98,18 +98,18 @@ class BagProcessor:
         :raises UserError: if the image cannot be decoded; the node publishes nothing for it.
         """
         message = _deserialize(data, self._kind)
-        stamp = Time.from_msg(message.header.stamp).nanoseconds * 1e-9
+        stamp = stamp_seconds(message.header.stamp)
         decode = decode_image if isinstance(message, Image) else decode_compressed
-        image = decode(message, self._settings.max_image_pixels)
+        image = decode(message, self._parameters.max_image_pixels)
         camera = self._camera((image.shape[1], image.shape[0]))
         heads = [self._with_new_id(head) for head in self._pipeline.track(image, stamp, camera)]
-        answer = Answer(message.header, self._principal.sorted(heads), image, camera, self._model,
-                        self._settings)
+        result = FrameResult(message.header, self._principal.sort(heads), image, camera,
+                             self._model, self._parameters)
         if self._resumed:
             self._remove_earlier_markers(message)
         for output in self._outputs:
-            if output.has_readers():
-                output.publish(answer)
+            if output.has_subscribers():
+                output.publish(result)
         return self._publishers.drain(), len(heads)
 
     def _with_new_id(self, head: Head) -> Head:
@@ -123,7 +123,7 @@ class BagProcessor:
         self._resumed = False
         for topic, publisher in self._publishers.topics.items():
             if topic.endswith('/head_markers'):
-                publisher.publish(remove_all(message.header))
+                publisher.publish(delete_all(message.header))
 
     def _camera(self, size: tuple[int, int]) -> Camera | None:
         """Return the intrinsics of an image of (width, height) px."""

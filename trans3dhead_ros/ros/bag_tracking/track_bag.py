@@ -43,6 +43,7 @@ from trans3dhead_ros.ros.bag_tracking.bag_processor import BagProcessor
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.bag_tracking.partial_bag import PartialBag
 from trans3dhead_ros.ros.demo.recording import row
+from trans3dhead_ros.ros.stamps import stamp_seconds
 
 EXIT_LOSS = 1
 """Exit code if the bag is damaged or an image could not be decoded."""
@@ -81,7 +82,7 @@ def track_bag(options: argparse.Namespace) -> int:
     :raises UserError: for a wrong option.
     """
     output = bag_options.checked_output(Path(options.source), options.output, options.force)
-    settings = bag_options.checked_settings(options)
+    parameters = bag_options.checked_parameters(options)
     bag_options.check_namespace(options.namespace)
     publishers = BagPublishers(options.namespace, [
         topic for name, topics in bag_options.LARGE_TOPICS.items() if not getattr(options, name)
@@ -91,9 +92,10 @@ def track_bag(options: argparse.Namespace) -> int:
         info = choose_camera_info_topic(reader.topics, images, options.camera_info)
         # Loading an engine takes seconds: too long for a mistake above.
         from trans3dhead_ros.perception.pipeline import HeadPipeline
-        pipeline = HeadPipeline.load(settings.model or None, settings.device,
-                                     detector=settings.detector, config=settings.pipeline())
-        processor = BagProcessor(pipeline, settings, images, reader.topics[images].type,
+        pipeline = HeadPipeline.load(
+            parameters.model or None, parameters.device, detector=parameters.detector,
+            config=parameters.pipeline_config())
+        processor = BagProcessor(pipeline, parameters, images, reader.topics[images].type,
                                  publishers, options.fov)
         copied = {name: types_of(reader.topics[name]) for name in bag_options.copied_topics(
             reader.topics, options.copy, [images, *([info] if info else [])], publishers.topics)}
@@ -103,7 +105,7 @@ def track_bag(options: argparse.Namespace) -> int:
             'topic': images, 'camera-info': info, 'fov': options.fov,
             'model': pipeline.aligner.metadata.get('sha256'),
             'device': str(pipeline.aligner.device),
-            'parameters': {name: value for name, value in vars(settings).items()
+            'parameters': {name: value for name, value in vars(parameters).items()
                            if name not in ('model', 'device')},
         }
         folder = output.with_name(f'{output.name}.partial')
@@ -270,8 +272,7 @@ def _write_json(path: str, partial: PartialBag, heads: str) -> None:
         for message in partial.messages():
             if message.topic == heads:
                 array = deserialize_message(message.data, HeadArray)
-                stamp = array.header.stamp
-                yield row(message.image, stamp.sec + stamp.nanosec * 1e-9, array)
+                yield row(message.image, stamp_seconds(array.header.stamp), array)
 
     if path == '-':
         sys.stdout.writelines(map(record_line, rows()))

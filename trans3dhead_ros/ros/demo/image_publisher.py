@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -22,6 +22,13 @@ from trans3dhead_ros.media.sources import Frame, open_source
 from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
 from trans3dhead_ros.ros.node_process import ShutdownRequest, refuse_arguments, spin_node
+from trans3dhead_ros.ros.parameters import (
+    declare_parameters,
+    parameter,
+    parameter_specs,
+    read_parameters,
+)
+from trans3dhead_ros.ros.stamps import stamp_nanoseconds
 
 PACES = ('lockstep', 'realtime')
 #: What was published, as JSON, when the source has ended; latched.
@@ -36,12 +43,29 @@ FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
+@dataclass(frozen=True)
+class PublisherParameters:
+    """Parameters of `image_publisher`."""
+
+    # A camera index is a number.
+    source: str | int = parameter('', read_only=True, any_type=True)
+    """Picture, folder, GIF, video, stream URL or camera index."""
+    pace: str = parameter(PACES[0], choices=PACES, read_only=True)
+    """
+    lockstep publishes the next frame after the answer on heads, or after a second; realtime at the
+    rate of the source.
+    """
+    frame_id: str = parameter('camera_optical_frame', read_only=True)
+    """Frame of the images."""
+    wait_for: Sequence[str] = parameter([''], read_only=True)
+    """Nodes that must subscribe to the images before the first one is published."""
+    repeat: bool = parameter(False, read_only=True)
+    """Start again when the source ends; the list of frames then covers the last round."""
+
+
 class ImagePublisher(Node):
     """
-    Parameters: `source`, `pace` (lockstep waits for the answer on `heads`, a second at most;
-    realtime keeps the time of the source), `frame_id`, `wait_for` (nodes that must listen before
-    the first frame is sent), `repeat` (start again where the source ends; what was published is
-    then told of the last round).
+    Publishes the frames of a source; `PublisherParameters` are its parameters.
 
     Stamps are the source's own times from the moment of the start on, so that whoever smooths over
     time sees the source's time at any pace. A camera or a stream keeps its own pace, and its frames
@@ -52,21 +76,11 @@ class ImagePublisher(Node):
 
     def __init__(self, finish: ShutdownRequest) -> None:
         super().__init__('image_publisher')
-        # The index of a camera arrives as a number.
-        source = self.declare_parameter('source', '', ParameterDescriptor(
-            description='Picture, folder, GIF, video, stream URL or camera index.', read_only=True,
-            dynamic_typing=True)).value
-        self._pace = self.declare_parameter('pace', PACES[0], ParameterDescriptor(
-            description='lockstep or realtime.', read_only=True)).value
-        self._frame_id = self.declare_parameter('frame_id', 'camera_optical_frame').value
-        self._wait_for = self.declare_parameter('wait_for', ['']).value
-        self._repeat = self.declare_parameter('repeat', False, ParameterDescriptor(
-            description='Start again where the source ends.', read_only=True)).value
-        if self._pace not in PACES:
-            raise UserError(f'pace: {self._pace!r} is unknown, use {" or ".join(PACES)}')
-        if source == '':
+        declare_parameters(self, parameter_specs(PublisherParameters).values())
+        self._parameters = read_parameters(self, PublisherParameters)
+        if self._parameters.source == '':
             raise UserError('source: give one, as --ros-args -p source:=clip.mp4')
-        self._source = open_source(str(source))
+        self._source = open_source(str(self._parameters.source))
         self._finish = finish
         self._images = self.create_publisher(Image, 'image_raw', _QOS)
         self._infos = self.create_publisher(CameraInfo, 'camera_info', _QOS)
@@ -111,7 +125,7 @@ class ImagePublisher(Node):
         while True:
             self._sent.clear()
             for frame in self._source:
-                if self._pace == 'realtime' and not live:
+                if self._parameters.pace == 'realtime' and not live:
                     self._stopping.wait(max(0.0, began + passed + frame.stamp - time.monotonic()))
                 if self._stopping.is_set():
                     return
@@ -119,16 +133,16 @@ class ImagePublisher(Node):
                 if live:
                     stamp = self.get_clock().now().nanoseconds
                 self._publish(frame, stamp, info)
-                if self._pace == 'lockstep' and not live:
+                if self._parameters.pace == 'lockstep' and not live:
                     self._await_answer(stamp)
-            if not self._repeat:
+            if not self._parameters.repeat:
                 return
             if not self._sent:
                 raise UserError(f'source: {self._source.name} has ended and does not start again')
             passed += self._sent[-1]['stamp'] + 1.0 / self._source.fps
 
     def _publish(self, frame: Frame, stamp: int, info: CameraInfo | None) -> None:
-        header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id=self._frame_id)
+        header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id=self._parameters.frame_id)
         if info is not None:
             info.header = header
             self._infos.publish(info)
@@ -143,12 +157,12 @@ class ImagePublisher(Node):
 
     def _answered(self, message: HeadArray) -> None:
         with self._answer:
-            self._last_answer = Time.from_msg(message.header.stamp).nanoseconds
+            self._last_answer = stamp_nanoseconds(message.header.stamp)
             self._answer.notify()
 
     def _listened_to(self) -> bool:
         """Wait until everybody who shall see the first frame does; False when nobody comes."""
-        wanted = set(filter(None, self._wait_for))
+        wanted = set(filter(None, self._parameters.wait_for))
         deadline = time.monotonic() + _LISTENER_TIMEOUT
         while not self._stopping.wait(0.05):
             listeners = self.get_subscriptions_info_by_topic(self._images.topic_name)
@@ -167,7 +181,7 @@ class ImagePublisher(Node):
     def _tell_frames(self) -> None:
         self._frames.publish(String(data=json.dumps({
             'source': self._source.name, 'fps': self._source.fps, 'size': self._source.size,
-            'pace': self._pace, 'frames': list(self._sent)})))
+            'pace': self._parameters.pace, 'frames': list(self._sent)})))
         # What was sent last must not go with the process.
         for publisher in (self._images, self._frames):
             if publisher.get_subscription_count():
@@ -187,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if refused is not None:
         return refused
     return spin_node(ImagePublisher, arguments,
-                     begin=ImagePublisher.start, end=ImagePublisher.stop)
+                     on_start=ImagePublisher.start, on_stop=ImagePublisher.stop)
 
 
 if __name__ == '__main__':

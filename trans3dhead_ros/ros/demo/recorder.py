@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 from geometry_msgs.msg import PoseStamped
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
@@ -28,15 +27,32 @@ from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
 from trans3dhead_ros.ros.demo.recording import OverlayVideo, row, summary
 from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_ros.ros.node_process import ShutdownRequest, refuse_arguments, spin_node
+from trans3dhead_ros.ros.parameters import (
+    declare_parameters,
+    parameter,
+    parameter_specs,
+    read_parameters,
+)
+from trans3dhead_ros.ros.stamps import stamp_nanoseconds
 
 _QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 _PATIENCE = 3.0  # s without an answer, when the source has ended
 _MATCHING = 0.5  # s
 
 
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of `recorder`."""
+
+    output: str = parameter('out/demo', read_only=True)
+    """Folder for the results."""
+    fps: float = parameter(25.0, bounds=(0.1, 1000.0), read_only=True)
+    """Frame rate of the overlay video, Hz."""
+
+
 class Recorder(Node):
     """
-    Parameters: `output`, the folder; `fps` of the overlay video.
+    Records results; `RecorderParameters` are its parameters.
 
     The images are subscribed to last: a publisher that waits for this node may begin only when its
     other subscriptions hear the tracker.
@@ -46,10 +62,9 @@ class Recorder(Node):
 
     def __init__(self, finish: ShutdownRequest) -> None:
         super().__init__('recorder')
-        folder = Path(self.declare_parameter('output', 'out/demo', ParameterDescriptor(
-            description='Folder for the results.', read_only=True)).value)
-        fps = self.declare_parameter('fps', 25.0, ParameterDescriptor(
-            description='Frames a second of the overlay video.', read_only=True)).value
+        declare_parameters(self, parameter_specs(RecorderParameters).values())
+        parameters = read_parameters(self, RecorderParameters)
+        folder = Path(parameters.output)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,7 +72,7 @@ class Recorder(Node):
         self._folder = folder
         self._finish = finish
         self._bag = BagWriter(folder / 'bag')
-        self._video = OverlayVideo(folder, fps)
+        self._video = OverlayVideo(folder, parameters.fps)
         self._answers: dict[int, HeadArray] = {}
         self._arrived: dict[int, float] = {}
         self._seen: list[int] = []
@@ -109,7 +124,7 @@ class Recorder(Node):
                 self.create_subscription(Image, 'image_raw', self._image, _QOS)
 
     def _image(self, message: Image) -> None:
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = stamp_nanoseconds(message.header.stamp)
         image = decode_image(message)
         self._seen.append(stamp)
         self._video.image(stamp, image)
@@ -122,7 +137,7 @@ class Recorder(Node):
     def _answer(self, data: bytes) -> None:
         self._last = time.monotonic()
         message = deserialize_message(data, HeadArray)
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = stamp_nanoseconds(message.header.stamp)
         self._answers[stamp] = message
         self._arrived[stamp] = time.time()
         self._bag.write(self.resolve_topic_name('heads'), _type_name(HeadArray), time.time_ns(),
@@ -130,7 +145,7 @@ class Recorder(Node):
 
     def _overlay(self, message: Image) -> None:
         self._last = time.monotonic()
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = stamp_nanoseconds(message.header.stamp)
         answer = self._answers.get(stamp)
         worth = sum(head.score for head in answer.heads) if answer else 0.0
         self._video.overlay(stamp, decode_image(message), worth)
@@ -166,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Writes overlay.mp4, overlay.png, heads.jsonl and a bag, and prints a summary.')
     if refused is not None:
         return refused
-    return spin_node(Recorder, arguments, end=Recorder.close)
+    return spin_node(Recorder, arguments, on_stop=Recorder.close)
 
 
 if __name__ == '__main__':

@@ -1,47 +1,47 @@
 """
-A head in the numbers of REP-155: 70 landmarks and a region in 0…1 of the image, a small picture.
+A head as REP-155 describes faces: 70 landmarks and a region in image coordinates 0…1, and a crop.
 
-0 is the left or upper edge of the image and 1 the right or lower one, so a pixel centre x is
-`(x + 0.5) / width`.
+0 is the left or upper edge of the image and 1 the right or lower one, so the centre of pixel x is
+at `(x + 0.5) / width`.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.perception.gaze import LEFT_EYE, RIGHT_EYE, pupils
 from trans3dhead_ros.perception.head import Head
-
-Array = NDArray[np.float64]
-Picture = NDArray[np.uint8]
+from trans3dhead_ros.types import Array, Image
 
 FACE_WIDTH, FACE_HEIGHT = 128, 128
 """Size of `cropped`, px: the defaults of REP-155."""
 
-# A landmark counts as found within this share of the face's size, as failure rates have it.
+# Error up to which a landmark counts as found, as a share of the face size.
 _FOUND_WITHIN = 0.05
-# What the middle of an eye is off its pupil, of the eye's width, where eyes are not followed.
-_PUPIL_DOUBT = 0.1
+# Distance of the pupil from the centre of the eye, as a share of its width, without eye tracking.
+_PUPIL_UNCERTAINTY = 0.1
 
 
 def normalised_landmarks(head: Head, gaze: Array, size: tuple[int, int]) -> Array:
     """
-    Return (70, 3): x, y in 0…1 and a confidence, in the order of hri_msgs/FacialLandmarks.
+    Return the landmarks in the order of hri_msgs/FacialLandmarks: the 68, right pupil, left pupil.
 
-    That is the order of the 68 with the right and the left pupil behind. The confidence is the
-    probability that a coordinate is off by less than 5 % of the face's size √(w · h), from the
-    scales of the landmarks. A point outside of the image is moved to its border, since the message
-    knows no others, and has confidence 0.
+    The confidence is the probability that a coordinate is off by less than 5 % of the face size
+    √(w · h), from the scales of the landmarks. The message cannot represent a point outside the
+    image: it is moved to the border and has confidence 0.
 
-    :param gaze: (3, 3) of `gaze_rotation`. :param size: (width, height) px of the image.
+    :param head: the head.
+    :param gaze: (3, 3) from `gaze_rotation`.
+    :param size: (width, height) px of the image.
+    :return: (70, 3) x and y in 0…1, confidence.
     """
     points = np.concatenate([head.landmarks[:, :2], pupils(head, gaze)])
-    rims = [head.landmarks[eye, :2] for eye in (RIGHT_EYE, LEFT_EYE)]
-    doubts = [head.landmark_scale[eye].mean() + _PUPIL_DOUBT * np.ptp(rim, axis=0).max()
-              for eye, rim in zip((RIGHT_EYE, LEFT_EYE), rims, strict=True)]
-    scale = np.concatenate([head.landmark_scale, doubts])
+    eyes = [head.landmarks[eye, :2] for eye in (RIGHT_EYE, LEFT_EYE)]
+    pupil_scales = [
+        head.landmark_scale[eye].mean() + _PUPIL_UNCERTAINTY * np.ptp(contour, axis=0).max()
+        for eye, contour in zip((RIGHT_EYE, LEFT_EYE), eyes, strict=True)]
+    scale = np.concatenate([head.landmark_scale, pupil_scales])
     face = np.sqrt(np.prod(head.box[2:] - head.box[:2]))
     confidence = 1.0 - np.exp(-_FOUND_WITHIN * face / np.maximum(scale, 1e-9))
     place = (points + 0.5) / size
@@ -52,18 +52,21 @@ def normalised_landmarks(head: Head, gaze: Array, size: tuple[int, int]) -> Arra
 
 def normalised_region(head: Head, size: tuple[int, int]) -> Array:
     """
-    Return (4,) xmin, ymin, xmax, ymax in 0…1: the part of the head's box that the image shows.
+    Return the visible part of the head's box.
 
+    :param head: the head.
     :param size: (width, height) px of the image.
+    :return: (4,) xmin, ymin, xmax, ymax in 0…1.
     """
     return np.clip((head.box.reshape(2, 2) + 0.5) / size, 0.0, 1.0).ravel()
 
 
-def face_picture(image: Picture, head: Head) -> Picture:
+def cropped_face(image: Image, head: Head) -> Image:
     """
     Return the region of a face, scaled to fit and centred on black.
 
     :param image: (H, W, 3).
+    :param head: the head.
     :return: (`FACE_HEIGHT`, `FACE_WIDTH`, 3).
     """
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""The messages of REP-155, where they are installed, and heads as these messages."""
+"""The messages of REP-155, which are optional, and the transforms of faces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import os
 from collections.abc import Sequence
 from types import ModuleType
 
-import numpy as np
 from geometry_msgs.msg import Quaternion, TransformStamped
-from numpy.typing import NDArray
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
@@ -17,8 +15,9 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import quaternion_from_rotation
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros import messages
+from trans3dhead_ros.types import Array
 
-# What is filled in; drafts of the messages had other fields and pixels instead of 0…1.
+# The fields that are filled in; earlier drafts had other fields, and pixels instead of 0…1.
 _FIELDS = {
     'IdsList': {'header': 'std_msgs/Header', 'ids': 'sequence<string>'},
     'NormalizedRegionOfInterest2D': {
@@ -35,7 +34,7 @@ def load_hri_messages() -> ModuleType:
     """
     Return `hri_msgs.msg`.
 
-    :raises ValueError: when hri_msgs is not installed or is a draft with other fields.
+    :raises UserError: when hri_msgs is not installed or is a draft with other fields.
     """
     try:
         module = importlib.import_module('hri_msgs.msg')
@@ -50,16 +49,17 @@ def load_hri_messages() -> ModuleType:
 
 def check_fields(module: object) -> None:
     """
-    Check that messages are those of hri_msgs 2: the ones that REP-155 describes.
+    Check that messages are those of hri_msgs 2, which REP-155 describes.
 
-    :raises ValueError: for another one; names the message and the field.
+    :param module: has the message classes as attributes.
+    :raises UserError: for others; names the message and the field.
     """
-    for name, wanted in _FIELDS.items():
+    for name, expected in _FIELDS.items():
         kind = getattr(module, name, None)
         if kind is None:
             raise UserError(f'parameter rep155: hri_msgs has no {name}; use version 2 or later')
         present = kind.get_fields_and_field_types()
-        for field, type_name in wanted.items():
+        for field, type_name in expected.items():
             if present.get(field) != type_name:
                 raise UserError(
                     f'parameter rep155: hri_msgs/{name}.{field} is {present.get(field, "missing")} '
@@ -68,22 +68,25 @@ def check_fields(module: object) -> None:
 
 def face_transforms(
     header: Header, heads: Sequence[Head], names: Sequence[str],
-    gazes: Sequence[NDArray[np.float64]],
+    gazes: Sequence[Array],
 ) -> TFMessage:
     """
     Return the transforms image frame -> `face_<name>` -> `gaze_<name>` of all heads.
 
     The face frame of REP-155 is our head frame: origin at the sellion, x out of the face, z up.
 
-    :param names: identifiers of the faces. :param gazes: (3, 3) each, of `gaze_rotation`.
+    :param header: header of the image.
+    :param heads: the heads.
+    :param names: identifiers of their faces.
+    :param gazes: (3, 3) each, from `gaze_rotation`.
     """
     message = messages.transforms(header, heads, '')
     for face, name, gaze in zip(list(message.transforms), names, gazes, strict=True):
         face.child_frame_id = f'face_{name}'
-        look = TransformStamped(
+        gaze_frame = TransformStamped(
             header=Header(stamp=header.stamp, frame_id=face.child_frame_id),
             child_frame_id=f'gaze_{name}')
         x, y, z, w = quaternion_from_rotation(gaze).tolist()
-        look.transform.rotation = Quaternion(x=x, y=y, z=z, w=w)
-        message.transforms.append(look)
+        gaze_frame.transform.rotation = Quaternion(x=x, y=y, z=z, w=w)
+        message.transforms.append(gaze_frame)
     return message

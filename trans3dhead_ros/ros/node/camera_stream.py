@@ -1,4 +1,4 @@
-"""What the executor does for one camera: listen, count, report."""
+"""Subscriptions, counters and diagnostics of one camera, in the executor's thread."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from trans3dhead_ros.ros.node.camera_tracker import CameraTracker
 from trans3dhead_ros.ros.node.frame_processor import IncomingImage
 from trans3dhead_ros.ros.node.image_input import ImageInput
 from trans3dhead_ros.ros.node.statistics import Statistics, diagnostic_status
-from trans3dhead_ros.ros.parameters import Settings, read_settings, settings_of_camera
 from trans3dhead_ros.ros.throttled_logger import ThrottledLogger
+from trans3dhead_ros.ros.tracker_parameters import (
+    TrackerParameters,
+    camera_parameters,
+    read_tracker_parameters,
+)
 
 _PUBLISHER_POLL = 0.2  # s
 _LOG_PERIOD = 30.0  # s
@@ -26,56 +30,57 @@ _LOG_PERIOD = 30.0  # s
 
 class CameraStream:
     """
-    The subscriptions and the counters of one camera.
+    Subscriptions and counters of one camera.
 
-    :param name: of the camera; empty where there is only one.
-    :param submit: takes an image and the camera's name, and says whether it has replaced one that
-        was waiting.
-    :param silence: called once when images have ceased for `no_image_warning` seconds.
-    :ivar tracker: gets the calibration; None until the node is configured.
+    :param node: the node that subscribes.
+    :param name: name of the camera; empty where there is only one.
+    :param submit: takes an image and the camera's name, and returns whether the image has replaced
+        a waiting one.
+    :param on_timeout: called once when no image has been received for `no_image_warning` seconds.
     """
 
     def __init__(
         self, node: LifecycleNode, name: str, submit: Callable[[IncomingImage, str], bool],
-        silence: Callable[[CameraTracker], None],
+        on_timeout: Callable[[CameraTracker], None],
     ) -> None:
         self.name = name
         self.prefix = f'{name}/' if name else ''
         self.tracker: CameraTracker | None = None
+        """Gets the calibration; None until the node is configured."""
         self.statistics = Statistics()
         self._node = node
         self._submit = submit
-        self._silence = silence
-        self._silenced: float | None = None
+        self._on_timeout = on_timeout
+        self._timed_out_after: float | None = None
         self._input = ImageInput(
-            node, self.prefix, self._settings().image_transport, self._image)
+            node, self.prefix, self._parameters().image_transport, self._receive_image)
         self._camera_info: Subscription | None = None
-        self._listening_since: float | None = None
+        self._subscribed_since: float | None = None
         self._rejected = self._failures = 0
-        # Simulated time may stand still.
+        # Steady, because simulated time may stand still.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._poll: Timer | None = None
         self._throttled_log = ThrottledLogger(node.get_logger(), name)
 
     @property
     def topic(self) -> str:
-        """The resolved name of the image topic."""
+        """Resolved name of the image topic."""
         return self._input.topic
 
-    def listen(self) -> None:
-        """Subscribe."""
-        self._listening_since = time.monotonic()
+    def subscribe(self) -> None:
+        """Create the subscriptions."""
+        self._subscribed_since = time.monotonic()
         self.statistics.reset_pending()
-        # Best effort hears every publisher, and these messages are small.
+        # Best effort matches every publisher, and these messages are small.
         self._camera_info = self._node.create_subscription(
-            CameraInfo, f'{self.prefix}camera_info', self._store_camera_info,
+            CameraInfo, f'{self.prefix}camera_info', self._receive_camera_info,
             QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
         self._update()
         self._poll = self._node.create_timer(_PUBLISHER_POLL, self._update, clock=self._clock)
 
-    def stop_listening(self) -> None:
-        """Remove the subscriptions."""
-        self._listening_since = None
+    def unsubscribe(self) -> None:
+        """Destroy the subscriptions."""
+        self._subscribed_since = None
         self._input.destroy()
         if self._poll is not None:
             self._node.destroy_timer(self._poll)
@@ -83,35 +88,36 @@ class CameraStream:
             self._node.destroy_subscription(self._camera_info)
         self._poll = self._camera_info = None
 
-    def status(self, state: str, facts: dict[str, str], wanted: bool) -> DiagnosticStatus:
+    def status(self, state: str, common: dict[str, str], enabled: bool) -> DiagnosticStatus:
         """
-        Return the report.
+        Return the status of the camera for /diagnostics.
 
-        :param state: the summary where nothing is wrong.
-        :param facts: what all cameras share; added to the values.
-        :param wanted: whether anybody waits for images, so that their absence is worth a warning.
+        :param state: the message when nothing is wrong.
+        :param common: values that all cameras share.
+        :param enabled: whether images are expected, so that their absence is worth a warning.
         """
         now = time.monotonic()
         level, summary = DiagnosticStatus.OK, state
-        values = self.statistics.values(now) | self._input.report() | facts
+        values = self.statistics.values(now) | self._input.report() | common
         if self.tracker is not None:
             values['calibration'] = self.tracker.calibration.state
-        if wanted and self._listening_since is not None:
+        if enabled and self._subscribed_since is not None:
             last = self.statistics.last_received()
-            quiet = now - max(last or 0.0, self._listening_since)
-            owed = now - (self.statistics.pending_since() or now)
-            limit = self._settings().no_image_warning
+            quiet = now - max(last or 0.0, self._subscribed_since)
+            pending = now - (self.statistics.pending_since() or now)
+            limit = self._parameters().no_image_warning
             if 0.0 < limit < quiet:
                 level = DiagnosticStatus.WARN
-                summary = f'no image for {quiet:.0f} s {self._input.silence()}'
-                self._throttled_log.warn('silence', summary, _LOG_PERIOD)
-                # Once for the images up to this one.
-                if last != self._silenced and self.tracker is not None:
-                    self._silence(self.tracker)
-                    self._silenced = last
-            elif 0.0 < limit < owed:
-                level, summary = DiagnosticStatus.ERROR, f'no answer for {owed:.0f} s to images'
-                self._throttled_log.warn('no answer', summary, _LOG_PERIOD)
+                summary = f'no image for {quiet:.0f} s {self._input.no_image_reason()}'
+                self._throttled_log.warn('no image', summary, _LOG_PERIOD)
+                # Once after each last image.
+                if last != self._timed_out_after and self.tracker is not None:
+                    self._on_timeout(self.tracker)
+                    self._timed_out_after = last
+            elif 0.0 < limit < pending:
+                level = DiagnosticStatus.ERROR
+                summary = f'images have been waiting for {pending:.0f} s'
+                self._throttled_log.warn('images wait', summary, _LOG_PERIOD)
         else:
             self.statistics.reset_pending()
         rejected, failures = self.statistics.bad(), self.statistics.failures()
@@ -121,25 +127,22 @@ class CameraStream:
             level = DiagnosticStatus.ERROR
             summary = f'{failures - self._failures} images failed, see the log'
         self._rejected, self._failures = rejected, failures
+        node_name = self._node.get_fully_qualified_name().lstrip('/')
         return diagnostic_status(
-            f'{_full_name(self._node)}: {self.name or "tracking"}', facts.get('device', ''),
-            level, summary, values)
+            f'{node_name}: {self.name or "tracking"}', common.get('device', ''), level, summary,
+            values)
 
-    def _image(self, message: Image | CompressedImage) -> None:
+    def _receive_image(self, message: Image | CompressedImage) -> None:
         self.statistics.received(time.monotonic())
         if self._submit(IncomingImage(self.name, message), self.name):
             self.statistics.replaced()
 
-    def _store_camera_info(self, message: CameraInfo) -> None:
+    def _receive_camera_info(self, message: CameraInfo) -> None:
         if self.tracker is not None:
             self.tracker.calibration.message = message
 
     def _update(self) -> None:
-        self._input.update(self._settings().image_reliability)
+        self._input.update(self._parameters().image_reliability)
 
-    def _settings(self) -> Settings:
-        return settings_of_camera(self._node, read_settings(self._node), self.name)
-
-
-def _full_name(node: LifecycleNode) -> str:
-    return node.get_fully_qualified_name().lstrip('/')
+    def _parameters(self) -> TrackerParameters:
+        return camera_parameters(self._node, read_tracker_parameters(self._node), self.name)

@@ -1,18 +1,17 @@
-"""What the worker does with the images of one camera: decode, track, publish, count."""
+"""Processing of the images of one camera in the worker's thread: decode, track, publish, count."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
 from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceTask
 from trans3dhead_ros.perception.head import Head
@@ -20,34 +19,41 @@ from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.calibration import Calibration
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.ros.node.statistics import Statistics
-from trans3dhead_ros.ros.outputs import Answer, ModelFacts, Output
-from trans3dhead_ros.ros.parameters import Settings
+from trans3dhead_ros.ros.outputs import FrameResult, ModelInfo, Output
 from trans3dhead_ros.ros.principal_head import PrincipalHead
+from trans3dhead_ros.ros.stamps import stamp_seconds
 from trans3dhead_ros.ros.throttled_logger import ONCE, ThrottledLogger
+from trans3dhead_ros.ros.tracker_parameters import TrackerParameters
+from trans3dhead_ros.types import Image
 
-# Which of these it is does not change from one image to the next.
-_SAID_ONCE = ('encoding', 'distortion_model')
+# Fields whose value does not change from one image to the next: one warning per value is enough.
+_WARNED_ONCE = ('encoding', 'distortion_model')
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image that is decoded and waits for the network."""
+    """A decoded image that waits for the network."""
 
     header: Header
-    stamp: Time
-    image: NDArray[np.uint8]
+    """Header of the image."""
+    image: Image
+    """(H, W, 3) uint8 BGR."""
     camera: Camera | None
-    settings: Settings
+    """Intrinsics; None for an uncalibrated image."""
+    parameters: TrackerParameters
+    """Parameters of the camera."""
 
 
 class CameraTracker:
     """
-    Everything of one camera that belongs to the worker's thread.
+    State of one camera that belongs to the worker's thread.
 
-    :param name: empty where there is only one camera.
-    :param topic: the resolved image topic, which tells whether images are rectified.
-    :ivar calibration: its `message` is set from the executor's thread.
-    :ivar statistics: safe to use from every thread.
+    :param node: the node, for its clock and its logger.
+    :param name: name of the camera; empty where there is only one.
+    :param topic: resolved image topic; its name tells whether images are rectified.
+    :param pipeline: tracks the heads of this camera.
+    :param outputs: publish the results.
+    :param statistics: counters of the camera; safe to use from every thread.
     """
 
     def __init__(
@@ -55,113 +61,129 @@ class CameraTracker:
         outputs: list[Output], statistics: Statistics,
     ) -> None:
         self.name = name
+        self.statistics = statistics
         self._throttled_log = ThrottledLogger(node.get_logger(), name)
         self.calibration = Calibration(
             self._throttled_log, lambda reason: self.reject('camera_info', reason))
+        """Its `message` is set from the executor's thread."""
         self._clock = node.get_clock()
         self._topic = topic
         self._pipeline = pipeline
         self._outputs = outputs
-        self.statistics = statistics
         self._principal = PrincipalHead()
-        self._model = ModelFacts.of(pipeline.aligner)
-        self._settings: Settings | None = None
-        self._due = 0.0
-        self._describe()
+        self._parameters: TrackerParameters | None = None
+        self._next_due = 0.0
+        self._set_model(pipeline.aligner)
 
-    def begin(self, message: Image | CompressedImage, settings: Settings) -> Frame | None:
-        """Decode an image that is due; a bad one is counted and warned about."""
-        self._apply(settings)
-        if not self._is_due(settings.max_rate):
+    def prepare(
+        self, message: ImageMessage | CompressedImage, parameters: TrackerParameters,
+    ) -> Frame | None:
+        """
+        Decode an image, unless it exceeds `max_rate`.
+
+        :param message: the image; an invalid one is counted and logged.
+        :param parameters: present parameters of the camera.
+        """
+        self._apply(parameters)
+        if not self._is_due(parameters.max_rate):
             self.statistics.skipped()
             return None
         try:
-            stamp = Time.from_msg(message.header.stamp)
-            decode = decode_image if isinstance(message, Image) else decode_compressed
-            image = decode(message, settings.max_image_pixels)
+            stamp = message.header.stamp
+            if stamp.sec < 0:
+                raise UserError(f'stamp: {stamp.sec} s is before the epoch')
+            decode = decode_image if isinstance(message, ImageMessage) else decode_compressed
+            image = decode(message, parameters.max_image_pixels)
         except ValueError as error:
             self.reject('image', str(error))
             return None
         camera = self.calibration.camera(
-            (image.shape[1], image.shape[0]), settings.rectified(self._topic))
-        return Frame(message.header, stamp, image, camera, settings)
+            (image.shape[1], image.shape[0]), parameters.rectified(self._topic))
+        return Frame(message.header, image, camera, parameters)
 
     def tracking_task(self, frame: Frame) -> InferenceTask[list[Head]]:
-        """Return the work of finding the heads of this frame."""
+        """Return the tracking of this frame, which the network serves together with others."""
         return self._pipeline.tracking_task(
-            frame.image, frame.stamp.nanoseconds * 1e-9, frame.camera)
+            frame.image, stamp_seconds(frame.header.stamp), frame.camera)
 
-    def finish(self, frame: Frame, heads: list[Head], took: float) -> None:
+    def publish(self, frame: Frame, heads: list[Head], seconds: float) -> None:
         """
-        Publish what was found.
+        Publish the heads of a frame.
 
-        :param took: seconds from the message to the heads.
+        :param frame: the frame.
+        :param heads: its heads.
+        :param seconds: processing time from the message to the heads.
         """
-        heads = self._principal.sorted(heads)
+        heads = self._principal.sort(heads)
         if heads and not frame.header.frame_id:
             self._throttled_log.warn(
-                'frame', 'the header of the images names no frame_id: nothing goes to TF', ONCE)
-        answer = Answer(frame.header, heads, frame.image, frame.camera, self._model,
-                        frame.settings)
+                'frame', 'the header of the images has no frame_id: nothing is sent to TF', ONCE)
+        result = FrameResult(frame.header, heads, frame.image, frame.camera, self._model,
+                             frame.parameters)
         for output in self._outputs:
-            if output.has_readers():
-                output.publish(answer)
+            if output.has_subscribers():
+                output.publish(result)
             else:
                 output.clear()
-        age = (self._clock.now().nanoseconds - frame.stamp.nanoseconds) * 1e-9
-        self.statistics.answered(took, age, len(heads))
+        now = stamp_seconds(self._clock.now().to_msg())
+        self.statistics.processed(seconds, now - stamp_seconds(frame.header.stamp), len(heads))
 
     def reject(self, kind: str, reason: str) -> None:
-        """Count a bad message ('image' or 'camera_info') and warn, not more often than useful."""
+        """
+        Count an invalid message and log a throttled warning.
+
+        :param kind: 'image' or 'camera_info'.
+        :param reason: one line that starts with the field.
+        """
         count = self.statistics.rejected(kind)
         field = reason.split(':')[0]
         text = f'bad {kind} dropped ({count} so far): {reason}'
-        if field in _SAID_ONCE:
+        if field in _WARNED_ONCE:
             self._throttled_log.warn(f'{kind} {reason}', text, ONCE)
         else:
             self._throttled_log.warn(f'{kind} {field}', text)
 
-    def use(self, aligner: HeadAligner) -> None:
-        """Take another network from the next frame on; tracks live on where they can."""
+    def set_aligner(self, aligner: HeadAligner) -> None:
+        """Use another network from the next frame on; tracks continue where they can."""
         old = self._pipeline.aligner.network.head_model
         new = aligner.network.head_model
         self._pipeline.aligner = aligner
-        # What is smoothed over time must mean the same before and after.
+        # Smoothed quantities must have the same meaning before and after.
         if old.mean.shape != new.mean.shape or old.shape_count != new.shape_count \
                 or old.expression_names != new.expression_names:
             self._pipeline.reset()
-        self._model = ModelFacts.of(aligner)
-        self._describe()
+        self._set_model(aligner)
 
     def reset(self) -> None:
-        """Forget all heads."""
+        """Drop all tracks."""
         self._pipeline.reset()
         self._principal = PrincipalHead()
 
     def clear(self) -> None:
-        """Take away what was published and would stay."""
+        """Remove what was published and stays visible."""
         for output in self._outputs:
             output.clear()
 
-    def _describe(self) -> None:
+    def _set_model(self, aligner: HeadAligner) -> None:
+        self._model = ModelInfo.of(aligner)
         for output in self._outputs:
-            output.describe(self._model)
+            output.set_model(self._model)
 
-    def _apply(self, settings: Settings) -> None:
-        if settings == self._settings:
+    def _apply(self, parameters: TrackerParameters) -> None:
+        if parameters == self._parameters:
             return
-        self._settings = settings
+        self._parameters = parameters
         try:
-            self._pipeline.config = settings.pipeline()
+            self._pipeline.config = parameters.pipeline_config()
         except ValueError as error:
-            self._throttled_log.warn('settings', f'parameters are not applied: {error}')
+            self._throttled_log.warn('parameters', f'parameters are not applied: {error}')
 
     def _is_due(self, max_rate: float) -> bool:
         now = time.monotonic()
         if max_rate <= 0.0:
             return True
-        if now < self._due:
+        if now < self._next_due:
             return False
-        # Counted from when it was due, so that the average rate is the one asked for.
-        self._due = max(self._due + 1.0 / max_rate, now)
+        # Counted from the due time, so that the average rate is the requested one.
+        self._next_due = max(self._next_due + 1.0 / max_rate, now)
         return True

@@ -1,8 +1,8 @@
 """
-The process `head_tracker`: the node, and an orderly end also while it is still being loaded.
+The process `head_tracker`, which also ends in order while it is still starting.
 
-Loading PyTorch and ROS takes seconds. A signal meanwhile would end in a traceback out of the middle
-of somebody's module, and `ros2 launch` would report a crash for every early Ctrl-C.
+Importing PyTorch and ROS takes seconds. A signal during that time would cause a traceback in some
+module, and `ros2 launch` would report a crash after an early Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from types import FrameType
 
@@ -18,27 +19,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the node as a process.
 
-    :param arguments: `--ros-args …`; None takes the process's own.
+    :param arguments: `--ros-args …`; None takes those of the process.
     :return: exit code; 2 for a user's mistake.
     """
+    _limit_arenas()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-    from trans3dhead_ros.ros.node.heap import limit_pools
-    limit_pools()
+        signal.signal(number, _exit)
     from trans3dhead_ros.ros.node.head_tracker_node import main as run_node
 
     try:
         return run_node(arguments)
     finally:
-        # Nothing is left to be done in order: what is in memory goes with the process, and not
-        # object by object for a second, during which a signal would look like a crash.
+        # Nothing is left to be done. Without this, freeing all objects one by one takes a second,
+        # during which a signal would look like a crash.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         gc.freeze()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: nothing has begun, or all has ended."""
+def _limit_arenas() -> None:
+    """
+    Let all threads of the process share two heaps ("arenas") of glibc; starts the process again.
+
+    By default glibc uses up to eight per core and keeps freed memory in each. Every life cycle has
+    a new worker thread, every load_model a new loader thread, and each would leave the memory of a
+    model in another arena: 900 MB instead of 540 MB after 20 life cycles.
+    """
+    if 'MALLOC_ARENA_MAX' not in os.environ:
+        # Read by glibc when a process starts.
+        os.environ['MALLOC_ARENA_MAX'] = '2'
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit immediately: the node does not exist yet."""
     os._exit(0)
 
 

@@ -18,28 +18,30 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import HeadPipeline
-from trans3dhead_ros.ros.hri.faces import Faces
+from trans3dhead_ros.ros.hri.face_registry import FaceRegistry
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker
-from trans3dhead_ros.ros.node.frame_processor import FrameProcessor, IncomingImage, model_name
-from trans3dhead_ros.ros.node.heap import give_back
+from trans3dhead_ros.ros.node.frame_processor import FrameProcessor, IncomingImage
 from trans3dhead_ros.ros.node.model_service import ModelService
 from trans3dhead_ros.ros.node.statistics import memory
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
 from trans3dhead_ros.ros.node_process import refuse_arguments, spin_node
-from trans3dhead_ros.ros.outputs import Output, make_outputs
-from trans3dhead_ros.ros.parameters import declare_parameters, read_settings
+from trans3dhead_ros.ros.outputs import Output, make_outputs, model_name
+from trans3dhead_ros.ros.tracker_parameters import (
+    declare_tracker_parameters,
+    read_tracker_parameters,
+)
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_PATIENCE = 10.0  # s
+_STOP_TIMEOUT = 10.0  # s
 _Transition = Callable[['HeadTracker', LifecycleState], TransitionCallbackReturn]
 
 
-def _reporting(transition: _Transition) -> _Transition:
+def _log_exceptions(transition: _Transition) -> _Transition:
     """
-    Log what rclpy would swallow: an exception of a transition, which fails then.
+    Let a transition fail on an exception, and log the exception, which rclpy would swallow.
 
-    What it has done up to there is undone, so that the next attempt begins as the first one did.
+    What the transition has done so far is undone, so that it can be tried again.
     """
     @functools.wraps(transition)
     def wrapped(self: HeadTracker, state: LifecycleState) -> TransitionCallbackReturn:
@@ -47,16 +49,16 @@ def _reporting(transition: _Transition) -> _Transition:
             return transition(self, state)
         except Exception as error:
             name = transition.__name__
-            if isinstance(error, ValueError):
+            if isinstance(error, UserError):
                 self._failure = str(error)
                 self.get_logger().error(f'{name}: {error}')
             else:
                 self._failure = repr(error)
                 self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
-            self._stop_listening()
+            self._unsubscribe()
             if name == 'on_activate':
                 LifecycleNode.on_deactivate(self, state)
-            # Between inactive and active the model stays.
+            # The model stays loaded between inactive and active.
             elif name != 'on_deactivate':
                 self._free()
         return _FAILURE
@@ -65,27 +67,35 @@ def _reporting(transition: _Transition) -> _Transition:
 
 class HeadTracker(LifecycleNode):
     """
-    Callbacks only store and return; a worker thread owns the network and the tracks.
+    The node: its callbacks only store and return, a worker thread owns the network and the tracks.
 
-    Configure loads the model, activate subscribes, deactivate stops listening, cleanup frees.
+    Configure loads the model, activate subscribes, deactivate unsubscribes, cleanup frees memory.
 
-    :raises ValueError: for a parameter that is not allowed.
+    :raises UserError: for a parameter value that is not allowed.
+
+    Example::
+
+        rclpy.init()
+        node = HeadTracker()
+        node.trigger_configure()
+        node.trigger_activate()
+        rclpy.spin(node)
     """
 
     def __init__(self) -> None:
         super().__init__('head_tracker')
-        declare_parameters(self)
+        declare_tracker_parameters(self)
         self._streams = [CameraStream(self, name, self._submit, self._clear)
-                         for name in read_settings(self).camera_names()]
-        self._answerer: FrameProcessor | None = None
+                         for name in read_tracker_parameters(self).camera_names()]
+        self._processor: FrameProcessor | None = None
         self._worker: NewestFrameWorker[IncomingImage] | None = None
         self._outputs: list[Output] = []
-        self._faces: Faces | None = None
+        self._faces: FaceRegistry | None = None
         self._active = False
         self._enabled = True
         self._failure = 'see the log'
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Simulated time may stand still, and just then one wants to know.
+        # Steady, because simulated time may stand still, and the diagnostics report just that.
         self.create_timer(1.0, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._model_service = ModelService(self, self._running)
@@ -94,15 +104,15 @@ class HeadTracker(LifecycleNode):
 
     # -- lifecycle ---------------------------------------------------------------------------------
 
-    @_reporting
+    @_log_exceptions
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and warm the model, create the publishers."""
-        settings = read_settings(self)
-        config = settings.pipeline()
-        aligner = HeadAligner.load(settings.model or None, settings.device)
+        """Load and warm up the model, create the publishers."""
+        parameters = read_tracker_parameters(self)
+        config = parameters.pipeline_config()
+        aligner = HeadAligner.load(parameters.model or None, parameters.device)
         aligner.warm_up()
-        detector = make_detector(settings.detector)
-        faces = self._faces = Faces(self) if settings.rep155 else None
+        detector = make_detector(parameters.detector)
+        faces = self._faces = FaceRegistry(self) if parameters.rep155 else None
         trackers = {}
         for stream in self._streams:
             outputs = faces.make_outputs(stream.prefix) if faces \
@@ -111,69 +121,69 @@ class HeadTracker(LifecycleNode):
             stream.tracker = trackers[stream.name] = CameraTracker(
                 self, stream.name, stream.topic,
                 HeadPipeline(aligner, detector, config), outputs, stream.statistics)
-        self._answerer = FrameProcessor(self, aligner, trackers, settings)
-        self._worker = NewestFrameWorker(self._answerer.answer, self._answerer.failed)
+        self._processor = FrameProcessor(self, aligner, trackers, parameters)
+        self._worker = NewestFrameWorker(self._processor.process, self._processor.on_error)
         self.get_logger().info(f'{model_name(aligner)} on {aligner.device}')
         return super().on_configure(state)
 
-    @_reporting
+    @_log_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe."""
+        """Create the subscriptions."""
         if self._worker is None:
-            raise UserError('the model is gone; clean up and configure again')
+            raise UserError('no model is loaded; clean up and configure again')
         result = super().on_activate(state)
         self._active = True
         for stream in self._streams:
-            stream.listen()
+            stream.subscribe()
         topics = ', '.join(stream.topic for stream in self._streams)
-        self.get_logger().info(f'listening to {topics}')
+        self.get_logger().info(f'subscribed to {topics}')
         return result
 
-    @_reporting
+    @_log_exceptions
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening, finish the frames at hand, forget the tracks."""
-        self._stop_listening()
+        """Destroy the subscriptions, finish the frames in progress, drop the tracks."""
+        self._unsubscribe()
         return super().on_deactivate(state)
 
-    @_reporting
+    @_log_exceptions
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and the publishers."""
+        """Free the model, destroy the publishers."""
         self._free()
         return super().on_cleanup(state)
 
-    @_reporting
+    @_log_exceptions
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End from any state."""
-        self._stop_listening()
+        """Shut down from any state."""
+        self._unsubscribe()
         self._free()
         return super().on_shutdown(state)
 
-    @_reporting
+    @_log_exceptions
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured."""
-        self._stop_listening()
+        """Return to unconfigured."""
+        self._unsubscribe()
         self._free()
         return _SUCCESS
 
-    def _stop_listening(self) -> None:
+    def _unsubscribe(self) -> None:
         self._active = False
         for stream in self._streams:
-            stream.stop_listening()
+            stream.unsubscribe()
         if self._worker is not None:
             self._worker.discard()
-            self._worker.call(self._answerer.reset)
-            silent = self._worker.call(self._answerer.clear)
+            self._worker.call(self._processor.reset)
+            cleared = self._worker.call(self._processor.clear)
             try:
-                silent.result(_PATIENCE)
+                cleared.result(_STOP_TIMEOUT)
             except futures.TimeoutError:
                 self.get_logger().warning(
-                    f'a frame has taken more than {_PATIENCE:.0f} s; what it holds is forgotten '
-                    'when it is done')
+                    f'a frame takes more than {_STOP_TIMEOUT:.0f} s; its tracks are dropped when '
+                    'it is done')
             except Exception:
-                self.get_logger().error(f'what was shown may stay\n{traceback.format_exc()}')
+                self.get_logger().error(f'markers may stay visible\n{traceback.format_exc()}')
 
     def _free(self) -> None:
-        if self._worker is not None and not self._worker.stop(_PATIENCE):
+        if self._worker is not None and not self._worker.stop(_STOP_TIMEOUT):
             self.get_logger().warning('the worker is still busy with a frame')
         for stream in self._streams:
             stream.tracker = None
@@ -182,90 +192,89 @@ class HeadTracker(LifecycleNode):
         self._outputs = []
         if self._faces is not None:
             self._faces.destroy()
-        self._worker = self._answerer = self._faces = None
-        give_back()
+        self._worker = self._processor = self._faces = None
 
     # -- input and services ------------------------------------------------------------------------
 
-    def _submit(self, arrival: IncomingImage, source: str) -> bool:
-        """Leave an image for the worker; True when it has replaced one that was waiting."""
+    def _submit(self, image: IncomingImage, source: str) -> bool:
+        """Leave an image for the worker; True when it has replaced a waiting one."""
         if not self._enabled or self._worker is None:
             return False
-        return self._worker.submit(arrival, source)
+        return self._worker.submit(image, source)
 
     def _clear(self, tracker: CameraTracker) -> None:
-        """Take away what a camera shows that sends nothing any more; its tracks may go on."""
+        """Remove what is shown of a camera that has stopped publishing; its tracks are kept."""
         if self._worker is not None:
             self._worker.call(tracker.clear)
 
     def _running(self) -> tuple[FrameProcessor, NewestFrameWorker] | None:
-        return None if self._worker is None else (self._answerer, self._worker)
+        return None if self._worker is None else (self._processor, self._worker)
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
         if not request.data and self._worker is not None:
             self._worker.discard()
-            self._worker.call(self._answerer.clear)
+            self._worker.call(self._processor.clear)
         response.success, response.message = True, 'enabled' if request.data else 'disabled'
         return response
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._worker is not None
         if response.success:
-            self._worker.call(self._answerer.reset)
-        response.message = 'tracks forgotten' if response.success else 'the node is not configured'
+            self._worker.call(self._processor.reset)
+        response.message = 'tracks dropped' if response.success else 'the node is not configured'
         return response
 
     # -- diagnostics -------------------------------------------------------------------------------
 
     def _publish_diagnostics(self) -> None:
-        facts, state = {}, 'inactive'
+        common, state = {}, 'inactive'
         if self._active:
             state = 'tracking' if self._enabled else 'disabled'
-        if self._answerer is not None:
-            aligner = self._answerer.aligner
-            facts = {'device': str(aligner.device), 'model': model_name(aligner),
-                     **memory(aligner.device)}
+        if self._processor is not None:
+            aligner = self._processor.aligner
+            common = {'device': str(aligner.device), 'model': model_name(aligner),
+                      **memory(aligner.device)}
         self._diagnostics.publish(DiagnosticArray(
             header=Header(stamp=self.get_clock().now().to_msg()),
-            status=[stream.status(state, facts, self._enabled) for stream in self._streams]))
+            status=[stream.status(state, common, self._enabled) for stream in self._streams]))
 
     # -- process -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """
-        Configure and activate where `autostart` says so.
+        Configure and activate if `autostart` is set.
 
-        :raises ValueError: when that fails.
+        :raises UserError: when that fails.
         """
-        if read_settings(self).autostart:
+        if read_tracker_parameters(self).autostart:
             for name, trigger in (('configure', self.trigger_configure),
                                   ('activate', self.trigger_activate)):
                 if trigger() != _SUCCESS:
                     raise UserError(f'the node could not {name}: {self._failure}')
 
     def stop(self) -> None:
-        """Leave every state in order."""
+        """Shut down from the present state."""
         if self._active or self._worker is not None:
             try:
                 self.trigger_shutdown()
             except rclpy_implementation.RCLError as error:
-                self.get_logger().warning(f'left amid a transition: {error}')
+                self.get_logger().warning(f'shut down during a transition: {error}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the node as a process.
 
-    :param arguments: `--ros-args …`; None takes the process's own.
+    :param arguments: `--ros-args …`; None takes those of the process.
     :return: exit code; 2 for a user's mistake.
     """
     refused = refuse_arguments(arguments, 'usage: head_tracker [--ros-args …]\n'
-                               'Tracks heads in images; `ros2 param list` shows what can be set.')
+                               'Tracks heads in images; `ros2 param list` lists its parameters.')
     if refused is not None:
         return refused
-    return spin_node(lambda _: HeadTracker(), arguments, begin=HeadTracker.start,
-                     end=HeadTracker.stop, patient=True)
+    return spin_node(lambda _: HeadTracker(), arguments, on_start=HeadTracker.start,
+                     on_stop=HeadTracker.stop, keep_running=True)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The image subscription: transport, name and reliability."""
+"""The image subscription: transport, topic name and reliability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
-from trans3dhead_ros.ros.parameters import AUTO
+from trans3dhead_ros.ros.tracker_parameters import AUTO
 
 IMAGE_TOPIC = 'image_raw'
 _COMPRESSED = '/compressed'
@@ -24,40 +24,41 @@ _RELIABILITIES = {
 
 class ImageInput:
     """
-    Subscribes to the images of a camera as their publisher offers them.
+    Subscription to the images of a camera that follows the reliability of their publisher.
 
-    With reliability `auto` the subscription is made when the first publisher appears, and made anew
-    when another one replaces it with another reliability: a reliable subscription hears nothing of
-    a best-effort publisher, and best effort loses large images.
+    With reliability `auto` the subscription is created when the first publisher appears, and again
+    when the offered reliability changes: a reliable subscription receives nothing from a
+    best-effort publisher, and best effort loses large images.
 
-    :param prefix: of the topic's name: empty, or the camera's name and a slash.
+    :param node: the node that subscribes.
+    :param prefix: prefix of the topic name: empty, or the camera's name and a slash.
     :param transport: raw or compressed.
-    :param received: called with each message in the thread of the executor.
+    :param callback: called with each message in the executor's thread.
     """
 
     def __init__(
         self, node: Node, prefix: str, transport: str,
-        received: Callable[[Image | CompressedImage], None],
+        callback: Callable[[Image | CompressedImage], None],
     ) -> None:
         self._node = node
-        self._received = received
+        self._callback = callback
         self._kind, self._type = _TYPES[transport]
         self.topic = resolved_image_topic(node, prefix, transport)
         self._subscription: Subscription | None = None
         self._reliability: ReliabilityPolicy | None = None
 
-    def update(self, wanted: str) -> None:
+    def update(self, requested: str) -> None:
         """
-        Subscribe, or subscribe anew, where that is needed.
+        Create the subscription, or create it again, where that is needed.
 
-        :param wanted: auto, reliable or best_effort.
+        :param requested: auto, reliable or best_effort.
         """
-        reliability = _RELIABILITIES.get(wanted)
-        if wanted == AUTO:
+        reliability = _RELIABILITIES.get(requested)
+        if requested == AUTO:
             offered = self.offered()
             if not offered:
                 return
-            # The one that every publisher can serve.
+            # The strongest that every publisher offers.
             reliable = all(policy == ReliabilityPolicy.RELIABLE for policy in offered)
             reliability = _RELIABILITIES['reliable' if reliable else 'best_effort']
         if reliability == self._reliability:
@@ -65,41 +66,41 @@ class ImageInput:
         self.destroy()
         self._reliability = reliability
         self._subscription = self._node.create_subscription(
-            self._kind, self.topic, self._received, QoSProfile(
+            self._kind, self.topic, self._callback, QoSProfile(
                 history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability,
                 durability=DurabilityPolicy.VOLATILE))
 
     def offered(self) -> list[ReliabilityPolicy]:
-        """Return the reliability of every publisher of such images."""
+        """Return the reliability of every publisher of the right type."""
         return [end.qos_profile.reliability for end in self._publishers()
                 if end.topic_type == self._type]
 
     def report(self) -> dict[str, str]:
-        """Return topic, publishers and reliabilities for the diagnostics."""
+        """Return topic, publishers and reliabilities as values of the diagnostics."""
         offered = self.offered()
         return {'image topic': self.topic, 'publishers': str(len(offered)),
-                'publisher QoS': _names(offered) or 'nobody publishes',
+                'publisher QoS': _names(offered) or 'none',
                 'subscription QoS': self._own()}
 
-    def silence(self) -> str:
-        """Return why no image may have come, for a warning."""
+    def no_image_reason(self) -> str:
+        """Return the likely reason why no image is received."""
         offered = self.offered()
         if not offered:
             others = sorted({end.topic_type for end in self._publishers()})
-            what = f'its publisher sends {", ".join(others)} instead of {self._type}' \
-                if others else 'nobody publishes it'
+            what = f'its publisher has type {", ".join(others)} instead of {self._type}' \
+                if others else 'no publisher'
             return f'on {self.topic}: {what}'
-        where = f'on {self.topic}, publisher QoS {_names(offered)}, ours {self._own()}'
+        where = f'on {self.topic}, publisher QoS {_names(offered)}, subscription QoS {self._own()}'
         best_effort = ReliabilityPolicy.BEST_EFFORT in offered
         if best_effort and self._reliability == ReliabilityPolicy.RELIABLE:
-            return f'{where}: they do not fit, set image_reliability to auto'
+            return f'{where}: incompatible, set image_reliability to auto'
         if best_effort:
             return (f'{where}; large best-effort images need '
                     'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
-        return f'{where}: it is silent'
+        return f'{where}: it publishes nothing'
 
     def destroy(self) -> None:
-        """Stop listening."""
+        """Destroy the subscription."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._reliability = None
@@ -116,14 +117,18 @@ def resolved_image_topic(node: Node, prefix: str, transport: str) -> str:
     Return the full name of the image topic.
 
     Users remap the base name (`image_raw:=/camera/image_raw`) whatever the transport, so it is
-    remapped before the transport's suffix goes behind it; a remapping of the whole name wins.
+    remapped before the suffix of the transport is appended; a remapping of the full name wins.
+
+    :param node: the node whose remappings apply.
+    :param prefix: prefix of the topic name: empty, or the camera's name and a slash.
+    :param transport: raw or compressed.
     """
     base = prefix + IMAGE_TOPIC
     if transport != 'compressed':
         return node.resolve_topic_name(base)
-    whole = base + _COMPRESSED
-    if node.resolve_topic_name(whole) != node.resolve_topic_name(whole, only_expand=True):
-        return node.resolve_topic_name(whole)
+    full_name = base + _COMPRESSED
+    if node.resolve_topic_name(full_name) != node.resolve_topic_name(full_name, only_expand=True):
+        return node.resolve_topic_name(full_name)
     return node.resolve_topic_name(base) + _COMPRESSED
 
 

@@ -1,4 +1,4 @@
-"""The service ~/load_model: another network beside the running one, exchanged between frames."""
+"""The service ~/load_model: load another network and swap it in between two frames."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from trans3dhead.srv import LoadModel
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.ros.node.frame_processor import FrameProcessor, model_name
+from trans3dhead_ros.ros.node.frame_processor import FrameProcessor
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
-from trans3dhead_ros.ros.parameters import Settings, read_settings
+from trans3dhead_ros.ros.outputs import model_name
+from trans3dhead_ros.ros.tracker_parameters import TrackerParameters, read_tracker_parameters
 
-_LONGEST_REASON = 500
+_MAX_REASON_LENGTH = 500
 
 
 class ModelService:
     """
-    Loads and warms in a thread of its own, one model at a time.
+    Loads and warms up models in a separate thread, one at a time.
 
-    On any error the running model stays.
+    On any error the running model stays in use.
 
-    :param running: returns the answerer and its worker, or None while the node is not configured.
+    :param node: the node that offers the service.
+    :param running: returns the processor and its worker, or None while the node is not configured.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class ModelService:
         self._node = node
         self._running = running
         self._one_at_a_time = threading.Lock()
-        # Loading takes a while; in a group of its own nothing else waits for it.
+        # Reentrant, so that nothing else waits while a model is loaded.
         node.create_service(LoadModel, '~/load_model', self._load,
                             callback_group=ReentrantCallbackGroup())
 
@@ -50,9 +52,9 @@ class ModelService:
         if running is None:
             response.message = 'the node is not configured'
             return response
-        answerer, worker = running
-        response.version = model_name(answerer.aligner)
-        # Who asks again and again must not fill the process with loaders that wait.
+        processor, worker = running
+        response.version = model_name(processor.aligner)
+        # Repeated requests must not pile up threads that wait.
         if not self._one_at_a_time.acquire(blocking=False):
             response.message = 'another model is being loaded'
             return response
@@ -60,13 +62,13 @@ class ModelService:
 
         def load() -> None:
             try:
-                settings = read_settings(self._node)
+                parameters = read_tracker_parameters(self._node)
                 aligner = HeadAligner.load(
-                    permitted_model(request.path, settings), settings.device)
+                    allowed_model(request.path, parameters), parameters.device)
                 aligner.warm_up()
-                worker.call(lambda: answerer.use(aligner)).result()
+                worker.call(lambda: processor.set_aligner(aligner)).result()
                 result = f'{model_name(aligner)} loaded'
-            except BaseException as error:  # whatever it is, the service must answer
+            except BaseException as error:  # the client must get a response whatever happens
                 result = error
             finally:
                 self._one_at_a_time.release()
@@ -76,15 +78,15 @@ class ModelService:
 
         try:
             threading.Thread(target=load, name='load model', daemon=True).start()
-        except RuntimeError as error:  # a machine out of threads
+        except RuntimeError as error:  # no further thread could be started
             self._one_at_a_time.release()
             response.message = _reason(error)
             return response
         result = await done
         response.success = isinstance(result, str)
         response.message = result if response.success else _reason(result)
-        response.version = model_name(answerer.aligner)
-        # Two calls: rclpy lets a line log with one severity only.
+        response.version = model_name(processor.aligner)
+        # Two calls, because rclpy allows only one severity per line of code.
         if response.success:
             self._node.get_logger().info(f'load_model: {response.message}')
         else:
@@ -92,31 +94,33 @@ class ModelService:
         return response
 
 
-def permitted_model(path: str, settings: Settings) -> Path:
+def allowed_model(path: str, parameters: TrackerParameters) -> Path:
     """
-    Return the checkpoint that a client may have loaded, as a path without links.
+    Return the resolved path of a checkpoint that clients may load.
 
-    Clients are not the operator: what they name is confined to a folder, links followed.
+    Clients are not the operator, so paths are confined to one folder, after following links.
 
     :param path: absolute, or relative to the folder; empty for the bundled checkpoint.
-    :raises ValueError: for one elsewhere.
+    :param parameters: `model_folder`, `model` and `allow_any_model_path` tell what is allowed.
+    :raises UserError: for a path outside the folder.
     """
     bundled = bundled_checkpoint().resolve()
-    folder = Path(settings.model_folder) if settings.model_folder else \
-        (Path(settings.model) if settings.model else bundled).parent
+    folder = Path(parameters.model_folder) if parameters.model_folder else \
+        (Path(parameters.model) if parameters.model else bundled).parent
     folder = folder.resolve()
     try:
-        wanted = (folder / path).resolve() if path else bundled
+        resolved = (folder / path).resolve() if path else bundled
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f'path: {path[:100]!r} is no path ({error})') from None
-    if wanted != bundled and not settings.allow_any_model_path and folder not in wanted.parents:
-        raise UserError(f'path: {wanted} is not inside {folder}, which the parameter model_folder '
-                         'allows; allow_any_model_path allows all')
-    return wanted
+        raise UserError(f'path: {path[:100]!r} is not a path ({error})') from None
+    if resolved != bundled and not parameters.allow_any_model_path \
+            and folder not in resolved.parents:
+        raise UserError(f'path: {resolved} is not inside {folder}, to which model_folder restricts '
+                        'clients; allow_any_model_path lifts the restriction')
+    return resolved
 
 
 def _reason(error: Any) -> str:
     """Return one line."""
     if isinstance(error, CancelledError):
-        return 'the node stopped before the model was exchanged'
-    return ' '.join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        return 'the node stopped before the model was swapped in'
+    return ' '.join(str(error).split())[:_MAX_REASON_LENGTH] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What the node counts and measures, and its report on /diagnostics."""
+"""Counters and measurements of the node, and their report on /diagnostics."""
 
 from __future__ import annotations
 
@@ -25,75 +25,81 @@ class Statistics:
         self._counts: Counter[str] = Counter()
         self._age = float('nan')
         self._heads = 0
-        self._owed: float | None = None
+        self._pending_since: float | None = None
 
     def received(self, now: float) -> None:
-        """Note that an image has come; `now` is of a clock that only goes forward."""
+        """Count a received image; `now` is from a monotonic clock."""
         with self._lock:
             self._received.append(now)
-            self._owed = now if self._owed is None else self._owed
+            self._pending_since = now if self._pending_since is None else self._pending_since
             self._counts['received'] += 1
 
-    def answered(self, inference: float, age: float, heads: int) -> None:
-        """Note an answer: how long it took, how old the image was then, how many heads."""
+    def processed(self, inference: float, age: float, heads: int) -> None:
+        """
+        Count an image whose heads were published.
+
+        :param inference: processing time, seconds.
+        :param age: age of the image when its heads were published, seconds.
+        :param heads: their number.
+        """
         with self._lock:
             self._inference.append(inference)
-            self._counts['answered'] += 1
+            self._counts['processed'] += 1
             self._age, self._heads = age, heads
-            self._owed = None
+            self._pending_since = None
 
     def rejected(self, kind: str) -> int:
-        """Count a message that could not be used: 'image' or 'camera_info'. Return how many."""
+        """Count an invalid message, 'image' or 'camera_info', and return how many there were."""
         with self._lock:
             self._counts[f'bad {kind}'] += 1
             if kind == 'image':
-                self._owed = None
+                self._pending_since = None
             return self._counts[f'bad {kind}']
 
     def failed(self) -> None:
-        """Count an image that a defect has kept from being answered."""
+        """Count an image that was not processed because of a defect."""
         with self._lock:
             self._counts['failed'] += 1
-            self._owed = None
+            self._pending_since = None
 
     def replaced(self) -> None:
-        """Count an image that a newer one has replaced before it was looked at."""
+        """Count an image that was replaced by a newer one before it was processed."""
         with self._lock:
             self._counts['replaced'] += 1
 
     def skipped(self) -> None:
-        """Count an image that came sooner than `max_rate` asks for."""
+        """Count an image that exceeds `max_rate`."""
         with self._lock:
             self._counts['skipped'] += 1
-            self._owed = None
+            self._pending_since = None
 
     def bad(self) -> int:
-        """Return how many messages could not be used."""
+        """Return the number of invalid messages."""
         with self._lock:
             return self._counts['bad image'] + self._counts['bad camera_info']
 
     def failures(self) -> int:
-        """Return how many images a defect has kept from being answered."""
+        """Return the number of images that were not processed because of a defect."""
         with self._lock:
             return self._counts['failed']
 
     def last_received(self) -> float | None:
-        """Return when the last image came."""
+        """Return the time of the last image."""
         with self._lock:
             return self._received[-1] if self._received else None
 
     def pending_since(self) -> float | None:
-        """Return when the first image came since one was done with in whatever way; or None."""
+        """Return the time of the first image since one was last dealt with; None if none waits."""
         with self._lock:
-            return self._owed
+            return self._pending_since
 
     def reset_pending(self) -> None:
-        """Note that no answer is expected to the images that have come."""
+        """Expect no results for the images received so far."""
         with self._lock:
-            self._owed = None
+            self._pending_since = None
 
     def values(self, now: float) -> dict[str, str]:
-        """Return the report as names and texts."""
+        """Return the report as names and texts; `now` is from the clock of `received`."""
         with self._lock:
             recent = [t for t in self._received if now - t < 5.0]
             rate = (len(recent) - 1) / (recent[-1] - recent[0]) \
@@ -101,7 +107,7 @@ class Statistics:
             report = {
                 'input rate (Hz)': f'{rate:.1f}',
                 'images received': str(self._counts['received']),
-                'images answered': str(self._counts['answered']),
+                'images processed': str(self._counts['processed']),
                 'images replaced by newer ones': str(self._counts['replaced']),
                 'images above max_rate': str(self._counts['skipped']),
                 'images that failed': str(self._counts['failed']),
@@ -117,7 +123,7 @@ class Statistics:
 
 
 def memory(device: torch.device) -> dict[str, str]:
-    """Return the memory of the process, and what its tensors take on an accelerator."""
+    """Return the memory of the process and, on a GPU, that of its tensors."""
     # Linux reports the peak in KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = {'peak memory (MB)': f'{peak / 1024:.0f}'}
@@ -133,9 +139,13 @@ def diagnostic_status(
     name: str, hardware: str, level: bytes, summary: str, values: dict[str, str],
 ) -> DiagnosticStatus:
     """
-    Return one report for /diagnostics.
+    Return one status of /diagnostics.
 
+    :param name: what the status is about.
+    :param hardware: id of the hardware.
     :param level: `DiagnosticStatus.OK`, `.WARN`, `.ERROR` or `.STALE`.
+    :param summary: its message.
+    :param values: names and texts.
     """
     return DiagnosticStatus(
         level=level, name=name, message=summary, hardware_id=hardware,

@@ -1,4 +1,4 @@
-"""One thread that answers the newest frames and does nothing else at the same time."""
+"""A thread that processes the newest frame of each source, one batch at a time."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ Frame = TypeVar('Frame')
 
 class NewestFrameWorker(Generic[Frame]):
     """
-    A thread with a mailbox a source, each for a single frame: a newer one replaces a waiting one.
+    A thread with a one-frame mailbox per source: a newer frame replaces a waiting one.
 
-    The frames that wait together are handled together, one of every source that has one. So a fast
-    source cannot keep a slow one waiting, and their work can be shared.
+    Frames that wait at the same time are processed together, one of every source that has one, so
+    that a fast source cannot starve a slow one and their work can be batched.
 
-    Whatever the handler uses (model, trackers) belongs to this thread, so it needs no locks. Work
-    on it from outside goes through `call`, which runs between frames.
+    Whatever the handler uses (model, trackers) belongs to this thread and needs no locks. Other
+    threads reach it through `call`, which runs a function between frames.
 
-    :param handle: called with the frames that wait, in the thread of the worker.
-    :param failed: called there with an exception that `handle` let through, and the frames that it
-        had; the next frame goes on.
+    :param handle: called in the worker's thread with the waiting frames.
+    :param on_error: called there with an exception of `handle` and the frames it had; the worker
+        then continues with the next frames.
+    :param name: name of the thread.
+
+    Example::
+
+        worker = NewestFrameWorker(lambda frames: print(frames), lambda error, frames: None)
+        worker.submit('image 1', source='front')
+        worker.call(lambda: print('between frames')).result()
+        worker.stop()
     """
 
     def __init__(
-        self, handle: Callable[..., None], failed: Callable[..., None],
-        name: str = 'head tracker',
+        self, handle: Callable[[list[Frame]], None],
+        on_error: Callable[[Exception, list[Frame]], None], name: str = 'head tracker',
     ) -> None:
         self._handle = handle
-        self._failed = failed
+        self._on_error = on_error
         self._condition = threading.Condition()
         self._frames: dict[str, Frame] = {}
         self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
@@ -42,11 +50,17 @@ class NewestFrameWorker(Generic[Frame]):
 
     @property
     def replaced(self) -> int:
-        """How many frames a newer one has replaced before they were looked at."""
+        """Number of waiting frames that a newer one has replaced."""
         return self._replaced
 
     def submit(self, frame: Frame, source: str = '') -> bool:
-        """Leave a frame and return at once: True when it has replaced a waiting one."""
+        """
+        Leave a frame for the worker and return at once.
+
+        :param frame: what `handle` gets.
+        :param source: the mailbox to leave it in.
+        :return: whether the frame has replaced a waiting one.
+        """
         with self._condition:
             replaces = source in self._frames
             self._replaced += replaces
@@ -55,12 +69,12 @@ class NewestFrameWorker(Generic[Frame]):
         return replaces
 
     def discard(self) -> None:
-        """Forget the frames that still wait."""
+        """Drop the waiting frames."""
         with self._condition:
             self._frames.clear()
 
     def call(self, function: Callable[[], Any]) -> Future:
-        """Run a function between two frames; its result or exception comes in the future."""
+        """Run a function between two frames and return the future of its result."""
         future: Future = Future()
         with self._condition:
             if self._stopping:
@@ -72,9 +86,9 @@ class NewestFrameWorker(Generic[Frame]):
 
     def stop(self, timeout: float = 10.0) -> bool:
         """
-        ShutdownRequest the frames at hand, cancel what waits, end the thread.
+        Finish the frames in progress, cancel waiting calls and end the thread.
 
-        :param timeout: seconds to wait.
+        :param timeout: seconds to wait for it.
         :return: False when the thread was still busy then.
         """
         with self._condition:
@@ -99,17 +113,17 @@ class NewestFrameWorker(Generic[Frame]):
                     frames = list(self._frames.values())
                     self._frames.clear()
             if call is not None:
-                _fulfil(*call)
+                _run_call(*call)
             else:
                 try:
-                    self._handle(*frames)
+                    self._handle(frames)
                 except Exception as error:
-                    self._failed(error, *frames)
-            # A waiting thread must not keep the last images in memory.
+                    self._on_error(error, frames)
+            # Do not keep the last images in memory while waiting.
             call, frames = None, []
 
 
-def _fulfil(function: Callable[[], Any], future: Future) -> None:
+def _run_call(function: Callable[[], Any], future: Future) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

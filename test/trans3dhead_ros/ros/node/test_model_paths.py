@@ -9,14 +9,15 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint
-from trans3dhead_ros.ros.node.model_service import permitted_model
-from trans3dhead_ros.ros.parameters import SPECS, Settings
+from trans3dhead_ros.ros.node.model_service import allowed_model
+from trans3dhead_ros.ros.tracker_parameters import TrackerParameters
 
 BUNDLED = bundled_checkpoint().resolve()
-DEFAULTS = Settings(**{spec.name: spec.default for spec in SPECS})
+DEFAULTS = TrackerParameters()
+pytestmark = pytest.mark.ros
 
 
-def settings(**values):
+def parameters(**values):
     return dataclasses.replace(DEFAULTS, **{name: str(value) if name.startswith('model') else value
                                             for name, value in values.items()})
 
@@ -39,10 +40,10 @@ def folder(tmp_path):
 @pytest.mark.parametrize('name', ['a.safetensors', 'deep/b.safetensors', 'deep/../a.safetensors',
                                   'new.safetensors', 'links/back'])
 def test_files_of_the_folder_are_allowed_by_either_name(folder, name):
-    allowed = settings(model_folder=folder)
-    whole = permitted_model(name, allowed)
+    allowed = parameters(model_folder=folder)
+    whole = allowed_model(name, allowed)
     assert folder in whole.parents and whole == whole.resolve()
-    assert permitted_model(str(folder / name), allowed) == whole
+    assert allowed_model(str(folder / name), allowed) == whole
 
 
 @pytest.mark.parametrize('name', [
@@ -51,7 +52,7 @@ def test_files_of_the_folder_are_allowed_by_either_name(folder, name):
 ])
 def test_all_else_is_refused(folder, name):
     try:
-        allowed = permitted_model(name, settings(model_folder=folder))
+        allowed = allowed_model(name, parameters(model_folder=folder))
     except ValueError as error:
         assert re.match('path: ', str(error))
     else:
@@ -60,18 +61,18 @@ def test_all_else_is_refused(folder, name):
 
 
 def test_without_a_folder_it_is_that_of_the_model(folder):
-    beside = settings(model=folder / 'a.safetensors')
-    assert permitted_model('deep/b.safetensors', beside) == folder / 'deep' / 'b.safetensors'
+    beside = parameters(model=folder / 'a.safetensors')
+    assert allowed_model('deep/b.safetensors', beside) == folder / 'deep' / 'b.safetensors'
     with pytest.raises(ValueError, match='is not inside .*model_folder'):
-        permitted_model(str(BUNDLED.with_name('other')), beside)
-    assert permitted_model('other', settings()) == BUNDLED.with_name('other')
+        allowed_model(str(BUNDLED.with_name('other')), beside)
+    assert allowed_model('other', parameters()) == BUNDLED.with_name('other')
 
 
 def test_the_bundled_model_is_always_allowed(folder):
     for path in ('', str(BUNDLED)):
-        assert permitted_model(path, settings(model_folder=folder)) == BUNDLED
+        assert allowed_model(path, parameters(model_folder=folder)) == BUNDLED
 
 
 def test_everything_is_allowed_where_the_operator_says_so(folder):
-    anything = settings(model_folder=folder, allow_any_model_path=True)
-    assert permitted_model('../outside/c', anything) == folder.parent / 'outside' / 'c'
+    anything = parameters(model_folder=folder, allow_any_model_path=True)
+    assert allowed_model('../outside/c', anything) == folder.parent / 'outside' / 'c'

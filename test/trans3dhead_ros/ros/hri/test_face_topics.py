@@ -10,12 +10,9 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-import rclpy
-import ros_graph
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile
-from ros_graph import LATCHED, Client, TrackerProcess
+from ros_graph import HEADS, LATCHED, SMALL_OUTPUTS, Client, TrackerProcess
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -23,12 +20,10 @@ from std_srvs.srv import SetBool, Trigger
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.landmarks import MIRROR_68
-from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.perception.gaze import AHEAD
 from trans3dhead_ros.ros.hri.face_messages import check_fields, load_hri_messages
-from trans3dhead_ros.ros.hri.faces import FaceIds
+from trans3dhead_ros.ros.hri.face_registry import FaceIds
 from trans3dhead_ros.ros.image_decoding import decode_image
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (640, 360)
 CAMERA = Camera.from_fov(SIZE, 60.0)
@@ -37,6 +32,7 @@ HUMANS = '/humans/faces/'
 TRACKED = f'{HUMANS}tracked'
 # As those of ROS4HRI subscribe: nothing latched.
 PLAIN = QoSProfile(depth=20)
+pytestmark = pytest.mark.ros
 
 
 def messages():
@@ -105,24 +101,10 @@ def test_our_order_of_landmarks_is_the_one_of_the_message():
 
 
 @pytest.fixture(scope='module')
-def ros():
-    ros_graph.start_ros()
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture(scope='module')
-def picture():
+def picture(render):
     """Return a function: picture of the heads at some of the `PLACES`, all turned alike."""
-    renderer = HeadRenderer.from_model(load_head_model())
     rotation = rotation_from_euler(np.array([14.0, -4.0, 5.0]))
-
-    def render(*places: str) -> np.ndarray:
-        image = np.full((SIZE[1], SIZE[0], 3), (120, 128, 122), np.uint8)
-        for place in places:
-            image = renderer.render(image, CAMERA, rotation, PLACES[place])
-        return image
-    return render
+    return lambda *places: render(CAMERA, *((rotation, PLACES[place]) for place in places))
 
 
 @pytest.fixture(scope='module')
@@ -152,7 +134,7 @@ def rear(ros, tracker):
 
 
 def ready_client(camera: str) -> Client:
-    client = Client(camera=camera, frame=f'{camera}_optical_frame')
+    client = Client(camera=camera, frame=f'{camera}_optical_frame', outputs=SMALL_OUTPUTS)
     client.listen(TRACKED, messages().IdsList, PLAIN)
     client.wait_for_tracker()
     assert client.spin_until(lambda: client.count_publishers(TRACKED) == 1)
@@ -284,7 +266,7 @@ def test_cameras_share_one_list(front, rear, picture):
 
 def test_who_comes_late_and_takes_latched_messages_gets_the_list(front, picture):
     _, ids = ask_until(front, picture('left'), 1)
-    late = Client(camera='late', outputs=False)
+    late = Client(camera='late', outputs=HEADS)
     try:
         late.listen(TRACKED, messages().IdsList, LATCHED)
         assert late.spin_until(lambda: late.received[TRACKED])
@@ -306,8 +288,7 @@ def test_disabled_or_inactive_there_is_no_face(front, picture):
     ask_until(front, picture('left'), 1)
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP,
                        Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert front.call(ChangeState, 'head_tracker/change_state', request).success
+        assert front.change_state(transition)
         if transition == Transition.TRANSITION_DEACTIVATE:
             assert front.spin_until(nobody_left)
         elif transition == Transition.TRANSITION_CLEANUP:

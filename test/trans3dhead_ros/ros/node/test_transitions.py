@@ -7,15 +7,18 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from trans3dhead_ros.ros.node import head_tracker_node as node_module
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.node.head_tracker_node import HeadTracker
-from trans3dhead_ros.ros.node.head_tracker_node import head_tracker_node as node_module
+
+pytestmark = pytest.mark.ros
 
 FAILURE, SUCCESS = TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.SUCCESS
 
 
 @pytest.fixture(scope='module')
 def tracker():
+    rclpy.try_shutdown()
     rclpy.init(args=['--ros-args', '-r', '__ns:=/halves', '-p', 'cameras:=[left, right]'])
     node = HeadTracker()
     yield node
@@ -59,16 +62,15 @@ def test_configuring_fails_and_succeeds(tracker, monkeypatch):
 
 
 def test_activating_fails_and_succeeds(tracker, monkeypatch):
-    before = fail_twice(tracker, monkeypatch, tracker.trigger_activate, CameraStream, 'listen')
+    before = fail_twice(tracker, monkeypatch, tracker.trigger_activate, CameraStream, 'subscribe')
     assert tracker.trigger_activate() == SUCCESS
-    # camera_info of both, and the look at who publishes.
+    # camera_info of both, and the timers that watch their publishers.
     assert ends(tracker) == (before[0], before[1] + 2, before[2] + 2)
 
 
 def test_deactivating_fails_and_the_model_stays(tracker, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(CameraStream, 'stop_listening', failing_at(1, CameraStream.stop_listening))
+        patch.setattr(CameraStream, 'unsubscribe', failing_at(1, CameraStream.unsubscribe))
         assert tracker.trigger_deactivate() == FAILURE
     assert tracker.trigger_deactivate() == SUCCESS
     assert tracker.trigger_activate() == SUCCESS
-    assert tracker._running() is not None

@@ -9,7 +9,7 @@ from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.gaze import AHEAD
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros.hri.face_landmarks import (
-    face_picture,
+    cropped_face,
     normalised_landmarks,
     normalised_region,
 )
@@ -80,7 +80,7 @@ def test_the_picture_shows_the_region_and_black_bars(head, size):
     image = np.zeros((200, 400, 3), np.uint8)
     image[low[1]:low[1] + size[1], low[0]:low[0] + size[0]] = (10, 200, 90)
     box = np.concatenate([low, low + size]) - 0.5
-    picture = face_picture(image, replace(head, box=box.astype(float)))
+    picture = cropped_face(image, replace(head, box=box.astype(float)))
     assert picture.shape == (128, 128, 3)
     rows, columns = np.flatnonzero(picture.any((1, 2))), np.flatnonzero(picture.any((0, 2)))
     shown = np.array([len(columns), len(rows)])
@@ -91,4 +91,4 @@ def test_the_picture_shows_the_region_and_black_bars(head, size):
 
 def test_a_face_outside_of_the_image_is_black(head):
     image = np.full((SIZE[1], SIZE[0], 3), 255, np.uint8)
-    assert not face_picture(image, moved(head, 500.0, 0.0)).any()
+    assert not cropped_face(image, moved(head, 500.0, 0.0)).any()

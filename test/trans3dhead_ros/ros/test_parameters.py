@@ -1,4 +1,4 @@
-"""The parameter file and the declared parameters are of one mind."""
+"""Parameters of all nodes: declaration, ranges, overrides of cameras, and the parameter file."""
 
 import math
 from pathlib import Path
@@ -8,22 +8,27 @@ import yaml
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from trans3dhead_ros.ros.parameters import (
-    SPECS,
-    Settings,
-    check_parameters,
-    declare_parameters,
-    read_settings,
-    settings_of_camera,
+from trans3dhead_ros.perception.smoothing import Smoothing
+from trans3dhead_ros.perception.tracker import Tracking
+from trans3dhead_ros.ros.demo.image_publisher import PublisherParameters
+from trans3dhead_ros.ros.demo.recorder import RecorderParameters
+from trans3dhead_ros.ros.parameters import parameter_specs
+from trans3dhead_ros.ros.tracker_parameters import (
+    TrackerParameters,
+    camera_parameters,
+    camera_specs,
+    declare_tracker_parameters,
+    read_tracker_parameters,
+    tracker_specs,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCH_ARGUMENTS = {'device', 'image_transport', 'autostart'}
-DEFAULTS = {spec.name: spec.default for spec in SPECS}
+DEFAULTS = {name: spec.default for name, spec in tracker_specs().items()}
+pytestmark = pytest.mark.ros
 
 
 def test_parameter_file_holds_the_defaults_under_any_node_name():
@@ -34,20 +39,20 @@ def test_parameter_file_holds_the_defaults_under_any_node_name():
     assert [type(v) for v in values.values()] == [type(DEFAULTS[k]) for k in values]
 
 
-def test_every_parameter_is_described_and_numbers_have_a_range():
-    for spec in SPECS:
-        assert spec.description
+@pytest.mark.parametrize(
+    'parameters', [TrackerParameters, PublisherParameters, RecorderParameters])
+def test_every_parameter_is_described_and_numbers_have_a_range(parameters):
+    for spec in parameter_specs(parameters).values():
+        assert spec.description, spec.name
         if type(spec.default) in (int, float):
             low, high = spec.bounds
             assert low <= spec.default <= high
 
 
-def test_defaults_are_allowed_and_make_a_pipeline():
-    parameters = [Parameter(name, value=value) for name, value in DEFAULTS.items()]
-    assert check_parameters(parameters).successful
-    config = Settings(**DEFAULTS).pipeline()
-    assert config.tracking.new_track_threshold == DEFAULTS['new_track_threshold']
-    assert config.smoothing.beta == DEFAULTS['smoothing_beta']
+def test_defaults_are_allowed_and_those_of_the_pipeline():
+    assert not any(spec.refusal(spec.default) for spec in tracker_specs().values())
+    config = TrackerParameters().pipeline_config()
+    assert (config.tracking, config.smoothing) == (Tracking(), Smoothing())
 
 
 @pytest.mark.parametrize(('name', 'value'), [
@@ -58,9 +63,9 @@ def test_defaults_are_allowed_and_make_a_pipeline():
     ('cameras', ['front/left']), ('front.image_transport', 'theora'), ('front.max_rate', math.nan),
 ])
 def test_impossible_values_are_refused_with_a_reason(name, value):
-    result = check_parameters([Parameter(name, value=value)])
-    assert not result.successful
-    assert result.reason.startswith(f'{name}: ') and '\n' not in result.reason
+    specs = tracker_specs() | {spec.name: spec for spec in camera_specs('front')}
+    reason = specs[name].refusal(value)
+    assert reason and '\n' not in reason
 
 
 @pytest.mark.parametrize(('wanted', 'topic', 'rectified'), [
@@ -69,43 +74,50 @@ def test_impossible_values_are_refused_with_a_reason(name, value):
     (False, '/camera/image_rect', False),
 ])
 def test_rectified_follows_the_topic_unless_it_is_set(wanted, topic, rectified):
-    assert Settings(**{**DEFAULTS, 'image_rectified': wanted}).rectified(topic) is rectified
+    assert TrackerParameters(image_rectified=wanted).rectified(topic) is rectified
 
 
 @pytest.fixture
-def node():
-    rclpy.init()
-    yield lambda *arguments: Node('of_cameras', cli_args=['--ros-args', *arguments])
-    rclpy.shutdown()
+def node(ros):
+    nodes = []
+
+    def make(*arguments):
+        nodes.append(Node('of_cameras', cli_args=['--ros-args', *arguments]))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
 
 
 def test_a_camera_has_its_own_value_or_that_of_all(node):
     tracker = node('-p', 'cameras:=[front, rear]', '-p', 'front.image_transport:=compressed',
                    '-p', 'image_reliability:=reliable', '-p', 'rear.max_rate:=5.0')
-    declare_parameters(tracker)
-    settings = read_settings(tracker)
-    assert settings.camera_names() == ('front', 'rear')
-    front, rear = (settings_of_camera(tracker, settings, name) for name in ('front', 'rear'))
+    declare_tracker_parameters(tracker)
+    parameters = read_tracker_parameters(tracker)
+    assert parameters.camera_names() == ('front', 'rear')
+    front, rear = (camera_parameters(tracker, parameters, name) for name in ('front', 'rear'))
     assert (front.image_transport, rear.image_transport) == ('compressed', 'raw')
     assert front.image_reliability == rear.image_reliability == 'reliable'
     assert (front.max_rate, rear.max_rate) == (0.0, 5.0)
     tracker.set_parameters([Parameter('max_rate', value=9.0),
                             Parameter('rear.image_rectified', value=True)])
-    settings = read_settings(tracker)
-    front, rear = (settings_of_camera(tracker, settings, name) for name in ('front', 'rear'))
+    parameters = read_tracker_parameters(tracker)
+    front, rear = (camera_parameters(tracker, parameters, name) for name in ('front', 'rear'))
     assert (front.max_rate, rear.max_rate) == (9.0, 5.0)
     assert (front.image_rectified, rear.image_rectified) == ('auto', True)
 
 
 def test_without_names_there_is_one_camera_and_no_parameter_more(node):
     tracker = node()
-    declare_parameters(tracker)
-    settings = read_settings(tracker)
-    assert settings.camera_names() == ('',)
-    assert settings_of_camera(tracker, settings, '') == settings
+    declare_tracker_parameters(tracker)
+    parameters = read_tracker_parameters(tracker)
+    assert parameters.camera_names() == ('',)
+    assert camera_parameters(tracker, parameters, '') == parameters
     assert not tracker.has_parameter('.image_transport')
 
 
 def test_a_wrong_value_of_one_camera_is_named(node):
     with pytest.raises(ValueError, match='parameter rear.image_reliability: .*one of'):
-        declare_parameters(node('-p', 'cameras:=[rear]', '-p', 'rear.image_reliability:=maybe'))
+        declare_tracker_parameters(
+            node('-p', 'cameras:=[rear]', '-p', 'rear.image_reliability:=maybe'))

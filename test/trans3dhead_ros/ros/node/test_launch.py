@@ -27,7 +27,12 @@ from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
 from trans3dhead_ros.ros.markers import NAMESPACES
-from trans3dhead_ros.ros.parameters import declare_parameters, read_settings
+from trans3dhead_ros.ros.tracker_parameters import (
+    declare_tracker_parameters,
+    read_tracker_parameters,
+)
+
+pytestmark = pytest.mark.ros
 
 ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / 'config'
@@ -101,10 +106,10 @@ def test_the_node_knows_and_takes_every_parameter_of_the_file(name):
     node = Node('any_name', namespace='anywhere',
                 cli_args=['--ros-args', '--params-file', str(CONFIG / name)])
     try:
-        declare_parameters(node)
+        declare_tracker_parameters(node)
         wanted = flat(yaml.safe_load((CONFIG / name).read_text())['/**']['ros__parameters'])
         assert {key: node.get_parameter(key).value for key in wanted} == wanted
-        assert read_settings(node).camera_names() == (
+        assert read_tracker_parameters(node).camera_names() == (
             ('front', 'rear') if name.startswith('multi') else ('',))
     finally:
         node.destroy_node()
@@ -146,8 +151,9 @@ def prefix(tmp_path_factory, monkeypatch) -> Path:
     shutil.copy(ROOT / 'package.xml', share)
     for name in ('launch', 'config', 'msg', 'srv'):
         shutil.copytree(ROOT / name, share / name)
-    for name, module in (('head_tracker', 'head_tracker'), ('image_publisher', 'image_publisher'),
-                         ('recorder', 'recorder')):
+    for name, module in (('head_tracker', 'node.head_tracker'),
+                         ('image_publisher', 'demo.image_publisher'),
+                         ('recorder', 'demo.recorder')):
         script = programs / name
         script.write_text(
             f'#!/bin/sh\nexec {sys.executable} -m trans3dhead_ros.ros.{module} "$@"\n')
@@ -363,9 +369,9 @@ def test_without_autostart_the_node_waits_for_its_lifecycle(prefix, tmp_path, li
 def test_a_tracker_that_was_killed_comes_again(prefix, tmp_path, listen):
     listener = listen()
     with Launch(tmp_path, 'head_tracking.launch.py', 'respawn:=true') as launched:
-        listener.wait(lambda: launched.text().count('listening to') == 1, launched)
+        listener.wait(lambda: launched.text().count('subscribed to') == 1, launched)
         os.kill(launched.pid_of('head_tracker-1'), signal.SIGKILL)
-        listener.wait(lambda: launched.text().count('listening to') == 2, launched)
+        listener.wait(lambda: launched.text().count('subscribed to') == 2, launched)
         assert launched.interrupt() == 0
 
 

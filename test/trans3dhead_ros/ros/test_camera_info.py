@@ -11,11 +11,11 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
-from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros.calibration import Calibration
 from trans3dhead_ros.ros.camera_info import camera_info, read_camera_info
 from trans3dhead_ros.ros.throttled_logger import ThrottledLogger
-from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
+
+pytestmark = pytest.mark.ros
 
 K = [500.0, 0.0, 319.5, 0.0, 505.0, 239.5, 0.0, 0.0, 1.0]
 D = [0.1, -0.05, 0.001, 0.002, 0.0]
@@ -249,12 +249,11 @@ def pipeline():
 
 
 @pytest.fixture(scope='module')
-def posed(pipeline):
+def posed(pipeline, render):
     """Return a function: the pose of the same head, seen by a lens and a sensor."""
     # A pinhole with more pixels on the head than any of the lenses, to draw them from.
     sharp = Camera(np.array([[560.0, 0, 449.5], [0, 560.0, 349.5], [0, 0, 1]]), size=(900, 700))
-    wall = np.full((700, 900, 3), GREY, np.uint8)
-    drawn = HeadRenderer.from_model(load_head_model()).render(wall, sharp, ROTATION, PLACE)
+    drawn = render(sharp, (ROTATION, PLACE))
     head = pipeline.aligner.network.head_model
     points = (head.mean.double().numpy()) @ ROTATION.T + PLACE
 

@@ -1,7 +1,6 @@
-"""Messages and markers carry what the heads say; the worker answers the newest frame only."""
+"""Messages and markers contain the heads."""
 
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
@@ -16,14 +15,14 @@ from visualization_msgs.msg import MarkerArray
 from trans3dhead_ros.bags.message_types import common_types
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.perception.head import Head
-from trans3dhead_ros.ros import markers, messages
-from trans3dhead_ros.ros.node.worker import NewestFrameWorker
+from trans3dhead_ros.ros import markers, messages, stamps
 from trans3dhead_ros.ros.principal_head import PrincipalHead
 
 VERTICES, TRIANGLES = 300, 500
 LANDMARKS = np.arange(68) * 4
 HEADER = Header(frame_id='camera')
 HEADER.stamp.sec, HEADER.stamp.nanosec = 17, 250
+pytestmark = pytest.mark.ros
 
 
 def make_head(identity=1, side=100.0, seed=0):
@@ -131,89 +130,17 @@ def test_triangle_array_survives_the_wire():
     np.testing.assert_array_equal(np.array(again.data).reshape(-1, 3), make_triangles())
 
 
+def test_stamps_are_converted_to_seconds():
+    assert stamps.stamp_nanoseconds(HEADER.stamp) == 17_000_000_250
+    assert stamps.stamp_seconds(HEADER.stamp) == pytest.approx(17.00000025, abs=1e-12)
+
+
 def test_principal_head_is_the_largest_and_sticks():
     principal = PrincipalHead()
     small, large = make_head(1, side=100), make_head(2, side=110)
-    assert [head.track_id for head in principal.sorted([small, large])] == [2, 1]
+    assert [head.track_id for head in principal.sort([small, large])] == [2, 1]
     # Slightly larger now, but not clearly.
-    assert principal.sorted([make_head(1, side=115), large])[0].track_id == 2
-    assert principal.sorted([make_head(1, side=150), large])[0].track_id == 1
-    assert principal.sorted([large])[0].track_id == 2
-    assert principal.sorted([]) == []
-
-
-class Gate:
-    """A handler that waits with its frame until it is let go."""
-
-    def __init__(self):
-        self.taken, self.go, self.handled = threading.Semaphore(0), threading.Semaphore(0), []
-
-    def __call__(self, frame):
-        self.taken.release()
-        self.go.acquire(timeout=10)
-        if frame == 'bad':
-            raise RuntimeError('bad frame')
-        self.handled.append(frame)
-
-
-@pytest.fixture
-def gate():
-    return Gate()
-
-
-def test_worker_takes_only_the_newest_of_the_waiting_frames(gate):
-    worker = NewestFrameWorker(gate, pytest.fail)
-    worker.submit(1)
-    gate.taken.acquire(timeout=10)
-    for frame in (2, 3, 4):
-        worker.submit(frame)
-    gate.go.release(2)
-    gate.taken.acquire(timeout=10)
-    assert worker.stop()
-    assert gate.handled == [1, 4]
-    assert worker.replaced == 2
-
-
-def test_worker_answers_one_frame_of_every_source_however_fast_another_is():
-    handled, taken, go = [], threading.Semaphore(0), threading.Semaphore(0)
-
-    def handle(*frames):
-        taken.release()
-        go.acquire(timeout=10)
-        handled.append(frames)
-    worker = NewestFrameWorker(handle, pytest.fail)
-    worker.submit('start', 'fast')
-    taken.acquire(timeout=10)
-    replaced = [worker.submit(f'fast {i}', 'fast') for i in range(20)]
-    assert not worker.submit('slow 0', 'slow')
-    go.release(2)
-    taken.acquire(timeout=10)
-    assert worker.stop()
-    assert handled == [('start',), ('fast 19', 'slow 0')]
-    assert replaced == [False] + [True] * 19
-
-
-def test_worker_goes_on_after_a_failure(gate):
-    failures = []
-    worker = NewestFrameWorker(gate, lambda error, *frames: failures.append((error, frames)))
-    gate.go.release(2)
-    for frame in ('bad', 'good'):
-        worker.submit(frame)
-        gate.taken.acquire(timeout=10)
-    assert worker.stop()
-    assert gate.handled == ['good']
-    assert [str(error) for error, _ in failures] == ['bad frame']
-    assert [frames for _, frames in failures] == [('bad',)]
-
-
-def test_worker_runs_calls_between_frames_and_cancels_them_when_it_stops(gate):
-    worker = NewestFrameWorker(gate, pytest.fail)
-    worker.submit(1)
-    gate.taken.acquire(timeout=10)
-    during = worker.call(lambda: list(gate.handled))
-    failing = worker.call(lambda: 1 / 0)
-    gate.go.release()
-    assert during.result(timeout=10) == [1]
-    assert isinstance(failing.exception(timeout=10), ZeroDivisionError)
-    assert worker.stop()
-    assert worker.call(list).cancelled()
+    assert principal.sort([make_head(1, side=115), large])[0].track_id == 2
+    assert principal.sort([make_head(1, side=150), large])[0].track_id == 1
+    assert principal.sort([large])[0].track_id == 2
+    assert principal.sort([]) == []

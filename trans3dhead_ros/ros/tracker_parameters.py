@@ -1,0 +1,211 @@
+"""
+Parameters of the node `head_tracker`.
+
+With several cameras, `<camera>.<name>` overrides `<name>` for one camera, for the few parameters
+that are about how its images come in; all others hold for all cameras.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rclpy.node import Node
+
+from trans3dhead_ros.network.device import resolve_device
+from trans3dhead_ros.perception.assembly import HeadSize
+from trans3dhead_ros.perception.pipeline import PipelineConfig
+from trans3dhead_ros.perception.smoothing import Smoothing
+from trans3dhead_ros.perception.tracker import Tracking
+from trans3dhead_ros.ros.image_decoding import MAX_PIXELS
+from trans3dhead_ros.ros.parameters import (
+    ParameterSpec,
+    config_parameter,
+    declare_parameters,
+    parameter,
+    parameter_specs,
+    read_parameters,
+)
+
+AUTO = 'auto'
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_FRAME_PREFIX = re.compile(r'[A-Za-z_][A-Za-z0-9_/]*')
+
+
+def _check_cameras(value: Sequence[str]) -> str:
+    names = [name for name in value if name]
+    if len(set(names)) < len(names) or not all(map(_CAMERA_NAME.fullmatch, names)):
+        return (f'{list(value)!r}: expected distinct names that start with a letter, followed by '
+                'letters, digits and _')
+    return ''
+
+
+def _check_frame_prefix(value: str) -> str:
+    if _FRAME_PREFIX.fullmatch(str(value)):
+        return ''
+    return f'{value!r} cannot start the name of a frame; use letters, digits, _ and /'
+
+
+def _check_device(value: str) -> str:
+    try:
+        resolve_device(value)
+    except ValueError as error:
+        return str(error).removeprefix('device: ')
+    return ''
+
+
+@dataclass(frozen=True)
+class TrackerParameters:
+    """Values of all parameters of `head_tracker` at one moment."""
+
+    cameras: Sequence[str] = parameter([''], read_only=True, check=_check_cameras)
+    """
+    Names of the cameras, such as [front, rear]: each has its own topics <camera>/image_raw,
+    <camera>/heads and so on. Empty: one camera whose topics have no prefix.
+    """
+    model: str = parameter('', read_only=True)
+    """
+    Checkpoint (.safetensors) that is loaded on configuring; empty: the bundled one. The service
+    ~/load_model loads another one at run time.
+    """
+    model_folder: str = parameter('', read_only=True)
+    """
+    Folder from which ~/load_model may load; empty: that of the parameter model. The bundled
+    checkpoint may always be loaded.
+    """
+    allow_any_model_path: bool = parameter(False, read_only=True)
+    """Let ~/load_model load from any folder."""
+    autostart: bool = parameter(False, read_only=True)
+    """Configure and activate at start."""
+    image_transport: str = parameter(
+        'raw', choices=('raw', 'compressed'), read_only=True, inherit='')
+    """
+    raw subscribes to image_raw, compressed to the remapped name of image_raw with /compressed
+    appended.
+    """
+    image_reliability: str = parameter(
+        AUTO, choices=(AUTO, 'reliable', 'best_effort'), inherit='')
+    """Reliability of the image subscription; auto: that of the publisher."""
+    image_rectified: str | bool = parameter(AUTO, choices=(AUTO, True, False), inherit='')
+    """
+    Whether images are rectified, so that P of camera_info describes them, without distortion; auto:
+    when the topic name contains rect.
+    """
+    max_image_pixels: int = parameter(MAX_PIXELS, bounds=(1, 2 ** 30))
+    """Larger images are rejected, compressed ones before they are decoded; pixels."""
+    device: str = parameter(AUTO, check=_check_device)
+    """Device of the network: auto, cpu, cuda or cuda:N."""
+    detector: str = parameter('cascade', read_only=True)
+    """
+    Detector of new heads: cascade, or the path of a YuNet .onnx file; read on configuring.
+    """
+    max_rate: float = parameter(0.0, bounds=(0.0, 1000.0), inherit=-1.0)
+    """Maximum rate at which images are processed, Hz; 0: no limit."""
+    new_track_threshold: float = config_parameter(
+        Tracking, 'new_track_threshold', bounds=(0.0, 1.0))
+    keep_track_threshold: float = config_parameter(
+        Tracking, 'keep_track_threshold', bounds=(0.0, 1.0))
+    max_missed_frames: int = config_parameter(Tracking, 'max_missed_frames', bounds=(0, 1000))
+    search_interval: int = config_parameter(Tracking, 'search_interval', bounds=(1, 10000))
+    head_scale: float = config_parameter(HeadSize, 'scale', bounds=(0.1, 10.0))
+    head_size_uncertainty: float = config_parameter(HeadSize, 'uncertainty', bounds=(0.0, 1.0))
+    smoothing: bool = config_parameter(Smoothing, 'enabled')
+    smoothing_min_cutoff: float = config_parameter(Smoothing, 'min_cutoff', bounds=(0.01, 100.0))
+    smoothing_beta: float = config_parameter(Smoothing, 'beta', bounds=(0.0, 100.0))
+    smoothing_derivative_cutoff: float = config_parameter(
+        Smoothing, 'derivative_cutoff', bounds=(0.01, 100.0))
+    head_frame_prefix: str = parameter('tracked_head_', check=_check_frame_prefix)
+    """TF frame of a head: this prefix and the id of the head."""
+    rep155: bool = parameter(False, read_only=True)
+    """
+    Also publish faces according to REP-155, /humans/faces/..., with the TF frames face_<id> and
+    gaze_<id> instead of the one above; needs hri_msgs.
+    """
+    publish_tf: bool = parameter(True)
+    """Publish the pose of every head to TF."""
+    publish_markers: bool = parameter(True)
+    """Publish head_markers while somebody subscribes."""
+    publish_mesh: bool = parameter(True)
+    """Publish head_mesh while somebody subscribes."""
+    publish_overlay: bool = parameter(True)
+    """Publish overlay while somebody subscribes."""
+    no_image_warning: float = parameter(5.0, bounds=(0.0, 3600.0))
+    """Time without an image after which the node warns, seconds; 0: never."""
+
+    def pipeline_config(self) -> PipelineConfig:
+        """Return the configuration of the pipeline."""
+        return PipelineConfig(
+            tracking=Tracking(self.new_track_threshold, self.keep_track_threshold,
+                              self.max_missed_frames, self.search_interval),
+            smoothing=Smoothing(
+                self.smoothing, self.smoothing_min_cutoff, self.smoothing_beta,
+                self.smoothing_derivative_cutoff),
+            head_size=HeadSize(self.head_scale, self.head_size_uncertainty))
+
+    def camera_names(self) -> tuple[str, ...]:
+        """Return the names of the cameras; one empty name where they are not named."""
+        return tuple(name for name in self.cameras if name) or ('',)
+
+    def rectified(self, topic: str) -> bool:
+        """Whether images of this topic are rectified."""
+        if self.image_rectified == AUTO:
+            return 'rect' in topic
+        return bool(self.image_rectified)
+
+
+@functools.cache
+def tracker_specs() -> dict[str, ParameterSpec]:
+    """Return the declaration of every parameter by name, without overrides of cameras."""
+    return parameter_specs(TrackerParameters)
+
+
+def camera_specs(camera: str) -> list[ParameterSpec]:
+    """Return the declarations of the overrides `<camera>.<name>` of one camera."""
+    overrides = []
+    for spec in tracker_specs().values():
+        if spec.inherit is not None:
+            low, high = spec.bounds or (0.0, 0.0)
+            overrides.append(replace(
+                spec, name=f'{camera}.{spec.name}', default=spec.inherit, inherit=None,
+                description=f'{spec.name} of this camera; {spec.inherit!r}: as for all cameras.',
+                choices=(spec.inherit, *spec.choices) if spec.choices else (),
+                bounds=(min(low, spec.inherit), high) if spec.bounds else None))
+    return overrides
+
+
+def declare_tracker_parameters(node: Node) -> None:
+    """
+    Declare all parameters, overrides of the named cameras included.
+
+    :param node: the node that gets them.
+    :raises UserError: for a value that is not allowed; the message names the parameter.
+    """
+    declare_parameters(node, tracker_specs().values())
+    for camera in filter(None, node.get_parameter('cameras').value):
+        declare_parameters(node, camera_specs(camera))
+
+
+def read_tracker_parameters(node: Node) -> TrackerParameters:
+    """Return the present values; cheap enough for every frame."""
+    return read_parameters(node, TrackerParameters)
+
+
+def camera_parameters(
+    node: Node, parameters: TrackerParameters, camera: str,
+) -> TrackerParameters:
+    """
+    Return the parameters of one camera: its overrides in place of the common values.
+
+    :param node: the node that declares them.
+    :param parameters: the common values.
+    :param camera: name of the camera; empty where there is only one.
+    """
+    if not camera:
+        return parameters
+    inherited = {spec.name: spec.inherit for spec in tracker_specs().values()
+                 if spec.inherit is not None}
+    values = {name: node.get_parameter(f'{camera}.{name}').value for name in inherited}
+    return replace(parameters, **{
+        name: value for name, value in values.items() if value != inherited[name]})
