@@ -1,15 +1,14 @@
 """
-Measure the maps from detector boxes to landmark boxes that `perception/detect.py` states.
+Measure the maps from detector boxes to landmark boxes in `perception/detector.py`.
 
-    python benchmarks/calibrate_detectors.py --data ../shared/data [--yunet FILE.onnx]
+    python benchmarks/calibrate_detectors.py --data FOLDER [--yunet FILE.onnx]
 
 Prints, for each detector, the median offset of the centre and the median size of the landmark box
-in units of the detector box's sides, with the median absolute deviations. A mirrored profile counts
-with its offset mirrored back. Photographs held out for validation are not looked at.
+in units of the sides of the detector box, with median absolute deviations. Offsets of mirrored
+profiles are mirrored back. Photographs of the validation set are not used.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import cv2
@@ -33,7 +32,7 @@ def yunet_boxes(network: cv2.FaceDetectorYN, image: np.ndarray) -> np.ndarray:
 
 
 def relation(boxes: np.ndarray, points: np.ndarray, mirror: float = 1.0) -> list[list[float]]:
-    """Return offset and size of the landmark box in each detector box about the same face."""
+    """Return offset and size of the landmark box relative to each detector box of the same face."""
     low, high = points.min(0), points.max(0)
     rows = []
     for x, y, width, height in boxes:
@@ -47,7 +46,7 @@ def relation(boxes: np.ndarray, points: np.ndarray, mirror: float = 1.0) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', default=os.environ.get('TRANS3DHEAD_DATA', '../shared/data'))
+    parser.add_argument('--data', required=True, help='the folder that contains faces/labels.csv')
     parser.add_argument('--yunet', help='a YuNet model of fixed input size')
     parser.add_argument('--count', type=int, default=600, help='photographs (default %(default)s)')
     options = parser.parse_args()

@@ -1,11 +1,11 @@
 """
-Measure whether a checkpoint tells where eyes look, or no more than where the head points.
+Measure the gaze direction of a checkpoint against the assumption that eyes look straight ahead.
 
-    python benchmarks/gaze.py --data runs/data [--model FILE.safetensors]
+    python benchmarks/gaze.py --data FOLDER [--model FILE.safetensors]
 
-Looks at the synthetic heads that training never saw and that show both eyes. The gaze of the labels
-is relative to the head, so an answer that always looks straight ahead is off by the size of that
-gaze. Prints the mean angle to the true gaze of the checkpoint and of that answer.
+Uses the synthetic validation heads that show both eyes. Gaze is relative to the head, so the error
+of the assumption is the angle of the true gaze. Prints the mean angular errors of the checkpoint
+and of the assumption.
 """
 
 import argparse
@@ -30,13 +30,14 @@ def angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, default=Path('runs/data'))
-    parser.add_argument('--model', help='a checkpoint; the bundled one without it')
+    parser.add_argument('--data', type=Path, required=True,
+                        help='written by `trans3dhead prepare data`')
+    parser.add_argument('--model', help='checkpoint (default: the bundled one)')
     options = parser.parse_args()
 
     aligner = HeadAligner.load(options.model, 'cpu')
     names = aligner.expression_names
-    true, told = [], []
+    true, estimated = [], []
     for path in sorted((options.data / 'synthetic').glob(f'*{SUFFIX}')):
         shard = Shard(path)
         labels = shard.labels
@@ -47,17 +48,17 @@ def main() -> None:
             box = np.concatenate([points.min(0), points.max(0)])
             found = aligner.align(image, box[None])
             true.append(gaze_rotation(labels['expression'][row], names)[:, 2])
-            told.append(gaze_rotation(found.expression[0], names)[:, 2])
+            estimated.append(gaze_rotation(found.expression[0], names)[:, 2])
     if not true:
-        raise SystemExit(f'{options.data}: no synthetic heads that are held out; '
+        raise SystemExit(f'{options.data}: no synthetic validation heads; '
                          'run `trans3dhead prepare data`')
-    true, told = np.array(true), np.array(told)
+    true, estimated = np.array(true), np.array(estimated)
     ahead = np.broadcast_to(AHEAD[:, 2], true.shape)
     print(f'{len(true)} heads within {FACING_DEG:.0f} degrees of the camera')
-    print(f'off the true gaze: {angle_deg(told, true).mean():.2f} degrees, '
+    print(f'mean error: checkpoint {angle_deg(estimated, true).mean():.2f} degrees, '
           f'straight ahead {angle_deg(ahead, true).mean():.2f}')
-    print(f'the answers are {angle_deg(told, ahead).mean():.2f} degrees off straight ahead, '
-          f'at most {angle_deg(told, ahead).max():.2f}')
+    print(f'estimates deviate by {angle_deg(estimated, ahead).mean():.2f} degrees from straight '
+          f'ahead, at most {angle_deg(estimated, ahead).max():.2f}')
 
 
 if __name__ == '__main__':

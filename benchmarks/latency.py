@@ -1,11 +1,11 @@
 """
-Measure the network beside a MobileNet-v1, and the pipeline stage by stage.
+Measure the network next to a MobileNet-v1, and the stages of the pipeline.
 
     python benchmarks/latency.py [--model FILE] [--device auto] [--threads 1] [--rounds 200]
 
-Both networks answer one crop at a time, taking turns in one process, so that whatever else the
-machine does hits them alike; the ratio of the medians is the figure to compare. MobileNet is the
-common yardstick of this task: version 1, width 1, 120 x 120 input, 62 outputs, 3.27 M weights.
+Both networks process one crop at a time, taking turns in one process, so that other load affects
+both; the ratio of the medians is the figure to compare. MobileNet is the usual baseline of this
+task: version 1, width 1, 120 x 120 input, 62 outputs, 3.27 M weights.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),
           (1024, 2), (1024, 1))
 
 
-def convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Module:
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1,
+) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups,
+                  bias=False),
+        nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 class MobileNet(nn.Module):
@@ -38,11 +41,11 @@ class MobileNet(nn.Module):
 
     def __init__(self, outputs: int = 62) -> None:
         super().__init__()
-        layers = [convolution(3, 32, 3, 2)]
+        layers = [conv_bn_relu(3, 32, 3, 2)]
         channels = 32
         for width, stride in BLOCKS:
-            layers += [convolution(channels, channels, 3, stride, groups=channels),
-                       convolution(channels, width, 1, 1)]
+            layers += [conv_bn_relu(channels, channels, 3, stride, groups=channels),
+                       conv_bn_relu(channels, width, 1, 1)]
             channels = width
         self.layers = nn.Sequential(*layers)
         self.output = nn.Linear(channels, outputs)
@@ -54,7 +57,7 @@ class MobileNet(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', help='checkpoint (default: the one of the package)')
+    parser.add_argument('--model', help='checkpoint (default: the bundled one)')
     parser.add_argument('--device', default='auto')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=200)
@@ -66,11 +69,11 @@ def main() -> None:
     device, network = aligner.device, aligner.network
     size = network.config.input_size
     crops = torch.rand(1, 3, size, size, device=device)
-    yardstick, small = MobileNet().eval().to(device), torch.rand(1, 3, 120, 120, device=device)
-    rows = [('network', network, crops), ('MobileNet-v1 x1', yardstick, small)]
+    baseline, small = MobileNet().eval().to(device), torch.rand(1, 3, 120, 120, device=device)
+    rows = [('network', network, crops), ('MobileNet-v1 x1', baseline, small)]
     with torch.inference_mode():
         turns = take_turns({'network': lambda: network(crops),
-                            'yardstick': lambda: yardstick(small)}, options.rounds, device)
+                            'baseline': lambda: baseline(small)}, options.rounds, device)
     times = [float(np.median(taken)) for taken in turns.values()]
     print(f'{device}, {options.threads} thread(s), median of {options.rounds}, one crop')
     for (name, module, example), taken in zip(rows, times, strict=True):
@@ -81,7 +84,7 @@ def main() -> None:
 
 
 def measure_stages(aligner: HeadAligner, rounds: int) -> None:
-    """Print what each stage of `align` costs for one head in a 640 x 480 image with a lens."""
+    """Print the time of each stage of `align`, for a head in a distorted 640 x 480 image."""
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     box = np.array([[250.0, 150.0, 370.0, 280.0]])
     camera = Camera([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]], (-0.2, 0.05, 0, 0),
@@ -93,12 +96,12 @@ def measure_stages(aligner: HeadAligner, rounds: int) -> None:
     print('pipeline, one head in 640 x 480')
     for name, time_ms in taken.items():
         print(f'  {name:24s} {time_ms:6.2f} ms')
-    beside = taken['align, camera'] - taken['network, 1 crop']
-    print(f'  {"align beside the network":24s} {beside:6.2f} ms')
+    overhead = taken['align, camera'] - taken['network, 1 crop']
+    print(f'  {"align without network":24s} {overhead:6.2f} ms')
     search = take_turns({'full': lambda: pipeline.detector.detect(image),
-                         'share': lambda: pipeline.detector.detect(image, 0)}, 5, aligner.device)
-    full, share = (float(np.median(values)) for values in search.values())
-    print(f'  cascade, full search     {full:6.0f} ms, one share {share:.0f} ms')
+                         'pass': lambda: pipeline.detector.detect(image, 0)}, 5, aligner.device)
+    full, single = (float(np.median(values)) for values in search.values())
+    print(f'  cascade, full search     {full:6.0f} ms, one pass {single:.0f} ms')
 
 
 if __name__ == '__main__':

@@ -216,7 +216,7 @@ def _checked_boxes(boxes: ArrayLike) -> Array:
             raise ValueError(f'boxes: box {i} {box.tolist()} holds a number that is not finite')
         if box[2] <= box[0] or box[3] <= box[1]:
             raise ValueError(f'boxes: box {i} {box.tolist()} is empty or reversed; expected '
-                            'x0 < x1 and y0 < y1')
+                             'x0 < x1 and y0 < y1')
         if np.abs(box).max() > _MAX_BOX_COORDINATE_PX:
             raise ValueError(f'boxes: box {i} {box.tolist()} is too far away from any image')
     return boxes
