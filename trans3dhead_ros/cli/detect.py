@@ -70,7 +70,7 @@ def run(options: Namespace) -> int:
             if options.output:
                 write_picture(options.output / f'{index:06d}_{Path(file).stem}.png',
                               draw_heads(image, heads, pipeline.triangles))
-    print(f'{len(files)} pictures, {found} heads in {with_heads} of them',
+    print(f'pictures: {len(files)}, with heads: {with_heads}, heads: {found}',
           file=sys.stderr if options.json == '-' else sys.stdout)
     return 0
 

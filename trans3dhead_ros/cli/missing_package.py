@@ -4,11 +4,12 @@ from __future__ import annotations
 
 _ROS = ('rclpy', 'trans3dhead', 'ament_index_python')
 _ROS_ENDINGS = ('_msgs', '_interfaces')
-_EXTRAS = {
+EXTRAS = {
     'training': ('fast_simplification', 'matplotlib', 'onnx', 'onnxruntime', 'onnxscript',
                  'tensorboard', 'trans3dhead_training'),
-    'viewer': ('mcap', 'rerun', 'rerun_cli', 'rosbags'),
+    'viewer': ('rerun', 'rerun_cli'),
 }
+"""Extra of the distribution → modules that it brings."""
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
@@ -25,6 +26,6 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
     if name in _ROS or name.endswith(_ROS_ENDINGS):
         return (f'this needs ROS 2, and {name} is not installed; run `make setup`, or source a '
                 'workspace with trans3dhead')
-    extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
+    extra = next((extra for extra, names in EXTRAS.items() if name in names), None)
     mend = '' if extra is None else f"; in a checkout: python3 -m pip install '.[{extra}]'"
     return f'this needs the Python package {name}, which is not installed{mend}'

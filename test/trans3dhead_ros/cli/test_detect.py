@@ -52,7 +52,7 @@ def test_overlays_are_one_a_picture(folder, tmp_path, capsys):
     assert sorted(file.name for file in new.iterdir()) == [
         '000000_p2.png', '000001_p10.png', '000002_p11.png']
     assert cv2.imread(str(new / '000001_p10.png')).shape == (60, 80, 3)
-    assert '3 pictures' in capsys.readouterr().out
+    assert 'pictures: 3, with heads: ' in capsys.readouterr().out
 
 
 def test_a_field_of_view_makes_the_pose_metric(folder, capsys):

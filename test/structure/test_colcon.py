@@ -1,0 +1,68 @@
+"""A workspace gets both packages, or the runtime alone, and every command once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {'trans3dhead', 'head_tracker', 'image_publisher', 'recorder'}
+
+
+@pytest.fixture(scope='module')
+def workspace(tmp_path_factory) -> Path:
+    """Return the folder whose `on` and `off` are install spaces with and without training."""
+    beside = Path(sys.executable).with_name('colcon')
+    colcon = str(beside) if beside.exists() else shutil.which('colcon')
+    if colcon is None:
+        pytest.skip('colcon is not installed')
+    folder = tmp_path_factory.mktemp('workspace')
+    environment = dict(os.environ)
+    environment['PATH'] = os.pathsep.join([str(beside.parent), environment['PATH']])
+    environment['CMAKE_PREFIX_PATH'] = os.pathsep.join(filter(None, [
+        sys.prefix, environment.get('CMAKE_PREFIX_PATH')]))
+    # A copy: CMake refuses a Python (`.venv`) that lies inside of what it builds.
+    shutil.copytree(ROOT, folder / 'src' / 'trans3dhead', ignore=shutil.ignore_patterns(
+        '.*', '__pycache__', 'build', 'install', 'log', 'out', 'runs', 'test', 'docs'))
+    # One build space, so that the messages are generated and compiled once.
+    for option in ('on', 'off'):
+        done = subprocess.run(
+            [colcon, 'build', '--install-base', option, '--cmake-args', '-DBUILD_TESTING=OFF',
+             f'-DPython3_EXECUTABLE={sys.executable}', f'-DTRANS3DHEAD_TRAINING={option.upper()}'],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def installed(workspace: Path, option: str) -> dict[str, Path]:
+    """Return what an install space has in its site-packages, by name."""
+    (packages,) = (workspace / option / 'trans3dhead').glob('lib/python*/*-packages')
+    return {path.name.split('-')[0] + path.suffix: path for path in packages.iterdir()}
+
+
+def test_training_is_installed_beside_the_runtime(workspace):
+    found = installed(workspace, 'on')
+    assert {'trans3dhead', 'trans3dhead_ros', 'trans3dhead_training'} <= {*found}
+    assert (found['trans3dhead_training'] / 'cli' / 'train.py').is_file()
+    assert list((found['trans3dhead_ros'] / 'models').glob('*.safetensors'))
+    # Its commands are those of the runtime; installed twice, the later one would win.
+    assert not (found['trans3dhead_training.egg-info'] / 'entry_points.txt').exists()
+    assert 'matplotlib' not in (
+        found['trans3dhead_ros.egg-info'] / 'requires.txt').read_text().split('[')[0]
+
+
+def test_training_can_be_left_out(workspace):
+    assert not [name for name in installed(workspace, 'off') if 'training' in name]
+
+
+@pytest.mark.parametrize('option', ['on', 'off'])
+def test_every_command_is_installed_once(workspace, option):
+    library = workspace / option / 'trans3dhead' / 'lib'
+    assert {path.name for path in (library / 'trans3dhead').iterdir()} == COMMANDS
+    assert not (library.parent / 'bin').exists()

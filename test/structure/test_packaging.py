@@ -1,0 +1,76 @@
+"""What is installed with the packages is what they need, said the same everywhere."""
+
+import re
+from configparser import ConfigParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from trans3dhead_ros.cli.missing_package import EXTRAS
+
+ROOT = Path(__file__).resolve().parents[2]
+# Python package → its key in rosdep, where that is not `python3-` and the name.
+ROSDEP = {'opencv-python-headless': 'opencv', 'pillow': 'pil', 'pyyaml': 'yaml'}
+
+
+def names(lines: str) -> set[str]:
+    """Return the packages of requirement lines, without versions."""
+    return {re.split(r'[=<>\[#; ]', line)[0].lower()
+            for line in lines.splitlines() if line.strip() and not line.startswith('#')}
+
+
+@pytest.fixture(scope='module')
+def setup_cfg() -> ConfigParser:
+    parser = ConfigParser()
+    parser.read(ROOT / 'setup.cfg')
+    return parser
+
+
+def pinned(group: str) -> set[str]:
+    return names((ROOT / 'requirements' / f'{group}.txt').read_text())
+
+
+def test_the_runtime_installs_what_the_set_up_pins_for_it(setup_cfg):
+    assert names(setup_cfg['options']['install_requires']) == pinned('runtime')
+
+
+@pytest.mark.parametrize('extra', ['training', 'viewer'])
+def test_an_extra_installs_what_the_set_up_pins_for_it(setup_cfg, extra):
+    assert names(setup_cfg['options.extras_require'][extra]) == pinned(extra)
+
+
+def test_the_runtime_installs_nothing_that_only_training_needs(setup_cfg):
+    runtime = names(setup_cfg['options']['install_requires'])
+    assert not runtime & names(setup_cfg['options.extras_require']['training'])
+
+
+def test_a_missing_package_of_training_is_traced_to_its_extra(setup_cfg):
+    modules = {name.replace('-', '_')
+               for name in names(setup_cfg['options.extras_require']['training'])}
+    assert modules <= {*EXTRAS['training']}
+
+
+def test_the_ros_package_needs_nothing_of_training(setup_cfg):
+    keys = {element.text for element in ElementTree.parse(ROOT / 'package.xml').iter()
+            if element.tag.endswith('depend')}
+    training = names(setup_cfg['options.extras_require']['training'])
+    assert not keys & {f'python3-{ROSDEP.get(name, name)}' for name in training}
+    assert 'python3-numpy' in keys
+
+
+def test_both_packages_carry_one_version(setup_cfg):
+    training = ConfigParser()
+    training.read(ROOT / 'setup_training.cfg')
+    assert not training.has_section('options.entry_points')
+    version = ElementTree.parse(ROOT / 'package.xml').findtext('version')
+    assert setup_cfg['metadata']['version'] == training['metadata']['version'] == version
+
+
+@pytest.mark.parametrize('package', ['trans3dhead_ros', 'trans3dhead_training'])
+def test_every_folder_of_code_is_found_by_setuptools(package):
+    setuptools = pytest.importorskip('setuptools')
+    found = {ROOT.joinpath(*name.split('.'))
+             for name in setuptools.find_packages(str(ROOT), include=[f'{package}*'])}
+    assert found == {path for file in (ROOT / package).rglob('*.py')
+                     for path in file.parents if ROOT / package in (path, *path.parents)}

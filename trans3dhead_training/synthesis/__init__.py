@@ -1,0 +1,1 @@
+"""Synthetic training data: people, scenes, their rendering, and photographs turned in depth."""
