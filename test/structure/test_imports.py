@@ -1,4 +1,4 @@
-"""Dependencies point down only, no two folders import each other, and each package needs its own."""
+"""Imports point down only, folders form no cycle, and each package needs only its own."""
 
 import ast
 import pkgutil
@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME, TRAINING = 'trans3dhead_ros', 'trans3dhead_training'
 
-# Lower layers first; a room may import itself and any room of a lower layer of its own package.
-# '' are the files at the top of a package; its `__init__` is the public interface, and stands alone.
+# Lower layers first; a folder may import itself and any folder of a lower layer of its package.
+# '' are the files at the top of a package; its `__init__`, the public interface, stands alone.
 LAYERS = {
     RUNTIME: (
         ('',),
@@ -30,7 +30,7 @@ LAYERS = {
         ('cli',),
     ),
     TRAINING: (
-        ('core', 'synthesis.render'),
+        ('core', 'synthesis', 'synthesis.render'),
         ('data',),
         ('losses', 'formats', 'predictors', 'synthesis.preview'),
         ('fitting', 'export'),
