@@ -2,19 +2,19 @@
 Readers of AFLW2000-3D and 300W-LP (Zhu et al., CVPR 2016): a `.mat` beside every `.jpg`.
 
 * `Pose_Para`: pitch, yaw, roll in radians, the convention that `geometry` decodes; the rotation is
-  that of weak perspective, so it is the apparent one. Translation and scale follow in it; they
-  belong to the origin of the sets' own head model and are not read.
+  that of weak perspective, so it is the apparent one. Translation and scale follow; they refer to
+  the origin of the head model of these datasets and are not read.
 * `pt3d_68` (AFLW2000-3D): x, y px and z of the 68 points fixed on the head. Their z grows towards
   the camera and has its zero elsewhere: the depth here is its negative, 0 at the sellion.
 * `landmarks/<folder>/<name>_pts.mat` (300W-LP): `pts_3d` and `pts_2d`, the points fixed on the head
   and those with the jaw on the visible contour.
 * `pt2d` is not read: in 300W-LP all turned copies have that of the photograph they were made from,
   in AFLW2000-3D it has 21 points of another definition.
-* `Shape_Para` and `Exp_Para` are coefficients of that other model: of no use to ours, not read.
-  `roi` is the place of the face in a picture that the sets do not hold: not read either.
+* `Shape_Para` and `Exp_Para` are coefficients of another head model and are not read. `roi` is the
+  position of the face in a picture that the datasets do not contain; it is not read either.
 
-The pixel numbers are used as they stand, as every figure published for these sets does, although
-the tools that wrote them count pixels from 1.
+Pixel coordinates are used unchanged, as in all results published for these datasets, although the
+tools that wrote them count pixels from 1.
 """
 
 import re
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from tqdm import tqdm
@@ -30,10 +29,9 @@ from tqdm import tqdm
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import COUNT, JAW, SELLION
+from trans3dhead_ros.types import Array
 from trans3dhead_training.data.labels import is_held_out
 from trans3dhead_training.data.sample import Sample, in_split
-
-Array = NDArray[np.float64]
 
 PARTS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 """Folders of 300W-LP."""
@@ -43,7 +41,10 @@ def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
     """
     Read a flat folder of .jpg + .mat; all of it is validation.
 
-    :raises ValueError: no such folder, a label without its picture, or a .mat of something else.
+    :param folder: of AFLW2000-3D.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: no such folder, a label without its picture, or a .mat with other content.
     """
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
@@ -55,17 +56,20 @@ def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
 
 def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
     """
-    Read the folders AFW, HELEN, IBUG, LFPW, and landmarks, which belongs to them.
+    Read the folders AFW, HELEN, IBUG and LFPW, with their landmarks in the folder `landmarks`.
 
-    The mirrored twins `<part>_Flip` have no landmarks of their own and are left out; training
-    mirrors by itself.
+    The mirrored copies `<part>_Flip` have no landmarks of their own and are left out; training
+    mirrors pictures itself.
 
     A tenth of the photographs is held out, by the same hash of the same names as in `labels.csv`:
-    what is held out there is held out here in all its turned copies. (Near-duplicates of lfpw,
-    which only that reader looks for, may part.)
+    a photograph that is held out there is held out here with all its turned copies. (Only the
+    reader of `labels.csv` looks for near-duplicates of lfpw; they may be on different sides here.)
 
-    :raises ValueError: no such folders, a label without its picture or landmarks, or a .mat of
-        something else.
+    :param folder: of 300W-LP.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: no such folders, a label without its picture or landmarks, or a .mat with
+        other content.
     """
     parts = [name for name in PARTS if (folder / name).is_dir()]
     if not parts:
@@ -84,10 +88,14 @@ def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
 
 def photograph(part: str, stem: str) -> str:
     """
-    Name the photograph of a picture of 300W-LP as `labels.csv` does.
+    Return the name that the photograph of a picture of 300W-LP has in `labels.csv`.
 
     `HELEN_100040721_2_7` (face 2, turned by step 7) → `helen/train_100040721`;
     `LFPW_image_train_0001_0` → `lfpw/train_image_0001`.
+
+    :param part: one of `PARTS`.
+    :param stem: file name without suffix.
+    :return: `<source>/<photo>`.
     """
     photo = stem.removeprefix(f'{part}_').rsplit('_', 1)[0]
     if part == 'LFPW':
@@ -100,8 +108,8 @@ def _read(label: Path, source: str, group: str, is_validation: bool,
           landmarks: Path | None = None) -> Sample:
     picture = label.with_suffix('.jpg')
     if landmarks is not None and not landmarks.is_file():
-        raise UserError(f'data: {label} has no landmarks {landmarks}; the folder landmarks/ comes '
-                         'with 300W-LP and belongs beside AFW, HELEN …')
+        raise UserError(f'data: {label} has no landmarks {landmarks}; the folder landmarks/ of '
+                        '300W-LP belongs beside AFW, HELEN …')
     if not picture.is_file():
         raise UserError(f'data: {label} has no picture {picture.name} beside it')
     content, contour = _load(label, ('Pose_Para', 'pt3d_68')), None
@@ -127,11 +135,11 @@ def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, OSError, MatReadError,
             NotImplementedError) as error:
         raise UserError(f'data: {path} has no readable {" and ".join(keys[::-1])}: it is damaged '
-                         f'or no .mat file ({error})') from error
+                         f'or not a .mat file ({error})') from error
 
 
 def _points(content: dict[str, Any], key: str, path: Path) -> Array:
-    """Return (68, 2 or 3), whether they stand in rows or in columns."""
+    """Return (68, 2 or 3), from points in rows or in columns."""
     points = np.asarray(content.get(key, []), float)
     if points.ndim == 2 and len(points) in (2, 3):
         points = points.T

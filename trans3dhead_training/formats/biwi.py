@@ -5,51 +5,52 @@ Folders 01 … 24 hold `frame_<n>_rgb.png`, `frame_<n>_pose.txt` (a 3×3 rotatio
 centre of the head in mm) and `rgb.cal` (3×3 intrinsics, distortion, 3×3 rotation, translation in
 mm, size of the picture; blank lines between).
 
-**Frames.** A pose is given in the frame of the depth camera, which is an optical frame like ours:
-x right, y down, z forward. The rotation M takes the set's head frame to it, `p_depth = M p + c`,
-and is the identity for a head that looks into the camera. So that head frame has x to the person's
-left, y down and z into the head: a point of our head frame is there at `FACING_CAMERA @ p`. The
-file `rgb.cal` takes the depth frame to the colour camera, `p_rgb = E p_depth + e`. Hence
+**Frames.** Poses are given in the frame of the depth camera, which is an optical frame like ours:
+x right, y down, z forward. The rotation M takes the head frame of the dataset to it,
+`p_depth = M p + c`, and is the identity for a head that looks into the camera. That head frame
+therefore has x to the person's left, y down and z into the head: a point p of our head frame is at
+`FACING_CAMERA @ p` in it. `rgb.cal` takes the depth frame to the colour camera,
+`p_rgb = E p_depth + e`. Hence
 
     R_camera = E @ M @ FACING_CAMERA,    centre = E @ c + e,
     rotation = viewing_ray_rotation(centre).T @ R_camera   (what a crop of the picture shows).
 
-With E = 1 and without the last step the angles of `euler_from_rotation` are those by which others
-evaluate on this set (yaw = asin M02, pitch = atan2(M12, M22), roll = −atan2(M01, M00)). The last
-step moves them by the angle between the ray and the optical axis. "Straight" is what each person's
-template calls so: expect constant differences of some degrees, in pitch above all.
+With E = 1 and without the last step the angles of `euler_from_rotation` are those that others
+evaluate on this dataset (yaw = asin M02, pitch = atan2(M12, M22), roll = −atan2(M01, M00)). The
+last step changes them by the angle between the ray and the optical axis. Each person's template
+defines its own zero pose: expect constant differences of some degrees, above all in pitch.
 
-**Box.** A square of `FACE_SIZE_M` at the centre of the head and at its depth; rougher than boxes
-around landmarks.
+**Box.** A square of `FACE_SIZE_M` at the centre of the head and at its depth; less exact than
+boxes around landmarks.
 """
 
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import FACING_CAMERA, nearest_rotation, viewing_ray_rotation
+from trans3dhead_ros.types import Array
 from trans3dhead_training.data.sample import Sample, in_split
-
-Array = NDArray[np.float64]
 
 FACE_SIZE_M = 0.15
 """Longer side of the box of the 68 points on a mean head that faces the camera."""
 
 SAME_PERSON = {'15': '03', '18': '05', '21': '02', '22': '07'}
-"""Sequences of people who were recorded before, and in which."""
+"""Sequences of people who were recorded before, and the earlier sequence."""
 
 _PICTURE, _POSE = '_rgb.png', '_pose.txt'
 
 
 def read_biwi(folder: Path, split: str = 'all') -> list[Sample]:
     """
-    Read every frame of every sequence; all of it is validation. Group is the person.
+    Read every frame of every sequence; all of it is validation, and the group is the person.
 
-    :raises ValueError: no sequences, a frame without its picture, or a file of numbers that is
-        something else.
+    :param folder: that holds the sequences 01, 02 ….
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: no sequences, a frame without its picture, or a file with other content.
     """
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
@@ -102,5 +103,5 @@ def _numbers(path: Path, count: int, what: str) -> Array:
 def _rotation(matrix: Array, path: Path) -> Array:
     nearest = nearest_rotation(matrix)
     if np.abs(nearest - matrix).max() > 0.01:
-        raise UserError(f'data: {path} holds a matrix that is no rotation')
+        raise UserError(f'data: {path} holds a matrix that is not a rotation')
     return nearest

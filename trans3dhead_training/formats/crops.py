@@ -1,4 +1,4 @@
-"""Reader of a folder of crops with `labels.csv`; `labels` says what it holds out."""
+"""Reader of a folder of crops with `labels.csv`; see `labels` for the table and its split."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ def read_crops(folder: Path, split: str = 'all') -> list[Sample]:
     """
     Read every row that has points: 68 in 2D, the jaw on the visible contour.
 
-    :raises ValueError: see `read_labels`.
+    :param folder: with `labels.csv` and the pictures.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: see `read_labels`.
     """
     return [Sample(picture=record.path, source=record.source, group=record.photo,
                    is_validation=record.is_validation, points=record.points, points_are_3d=False)

@@ -5,8 +5,8 @@ Reader of DAD-3DHeads (Martyniuk et al., CVPR 2022): a dense mesh and a pose, no
     train/images/<item_id>.png, train/annotations/<item_id>.json:
         {vertices (5023, 3), model_view_matrix (4, 4), projection_matrix (4, 4)}
 
-**Frames.** Matrices are OpenGL's. The vertices' frame has x to the person's left, y up, z out of
-the face, so a point p of our head frame is there at (p_y, p_z, p_x): `A p`. `model_view_matrix`
+**Frames.** Matrices are OpenGL's. The frame of the vertices has x to the person's left, y up, z out
+of the face, so a point p of our head frame is at (p_y, p_z, p_x) in it: `A p`. `model_view_matrix`
 takes it to a camera with x right, y up and z backwards, and D = diag(1, −1, −1) takes that to our
 optical frame; a uniform scale in it is divided out. `projection_matrix` gives homogeneous px that
 count upwards from the lower edge: (x / w, height − y / w). Hence
@@ -16,17 +16,16 @@ count upwards from the lower edge: (x / w, height − y / w). Hence
 
 with the ray through the middle of the box, which is what a crop around it shows.
 
-The set's own pose error compares D @ model_view[:3, :3], without the last step.
+The pose error of the benchmark compares D @ model_view[:3, :3], without the last step.
 
 **Vertices** of a sample are the projected mesh in FLAME's topology (5,023): x, y px, and depth in
 px by the mesh's mean scale, 0 at the tip of the nose.
 
-**Points** are None: which vertices of FLAME are the 68 points is not in the annotations, and the
-table of it has a licence of its own.
+**Points** are None: the annotations do not state which vertices of FLAME are the 68 points, and the
+table of these has a licence of its own.
 
-**Box.** `bbox` is the set's box of the head. Aligners want that of the landmarks, so the box is
-that of the projected vertices around the face: those within `FACE_LOW`…`FACE_HIGH` of the tip of
-the nose.
+**Box.** `bbox` surrounds the whole head. Aligners expect that of the landmarks, so the box is that
+of the projected vertices of the face: those within `FACE_LOW`…`FACE_HIGH` of the tip of the nose.
 """
 
 import json
@@ -34,20 +33,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation, viewing_ray_rotation
-from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.types import Array, BoolArray, Float32Array
 from trans3dhead_training.data.sample import Sample, in_split
-
-Array = NDArray[np.float64]
 
 VERTEX_COUNT = 5023
 SUBSETS = {'train': False, 'val': True}
-"""Folder names and whether they are held out; `test` has no annotations."""
+"""Folder names, and whether they are held out; `test` has no annotations."""
 
 FACE_LOW, FACE_HIGH = np.array([-0.41, -0.44, -0.63]), np.array([0.41, 0.34, 0.0])
 """Extent of the 68 points from the tip of the nose, over the width of the head with its ears."""
@@ -60,7 +57,10 @@ def read_dad_3dheads(folder: Path, split: str = 'all') -> list[Sample]:
     """
     Read the folders train and val, or one of them; val is validation.
 
-    :raises ValueError: none of the folders, a file that is missing, or json of something else.
+    :param folder: that holds train and val, or one of these.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: none of the folders, a missing file, or JSON with other content.
     """
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
@@ -127,8 +127,8 @@ def _ray(projection: Array, x: float, upwards: float) -> Array:
                     projection[1, :3] - upwards * projection[3, :3])
 
 
-def _is_face(vertices: Array) -> NDArray[np.bool_]:
-    """Which vertices (V,) lie where the 68 points of a mean head would."""
+def _is_face(vertices: Array) -> BoolArray:
+    """Return which vertices (V,) lie where the 68 points of a mean head are."""
     nose = vertices[vertices[:, 2].argmax()]
     # The lower end of the neck may be wider than the head.
     width = float(np.ptp(vertices[vertices[:, 1] >= nose[1], 0]))
@@ -136,8 +136,8 @@ def _is_face(vertices: Array) -> NDArray[np.bool_]:
     return ((offset >= width * FACE_LOW) & (offset <= width * FACE_HIGH)).all(axis=1)
 
 
-def _with_depth(vertices: Array, camera: Array, pixels: Array) -> NDArray[np.float32]:
-    """Add depth to the pixels, by the mesh's mean scale; single, for there are 37,000 meshes."""
+def _with_depth(vertices: Array, camera: Array, pixels: Array) -> Float32Array:
+    """Add depth to the pixels, by the mean scale; in single precision for 37,000 meshes."""
     across = camera[:, :2] - camera[:, :2].mean(axis=0)
     scale = np.linalg.norm(pixels - pixels.mean(axis=0)) / max(float(np.linalg.norm(across)), 1e-9)
     depth = scale * (camera[vertices[:, 2].argmax(), 2] - camera[:, 2])
@@ -145,19 +145,19 @@ def _with_depth(vertices: Array, camera: Array, pixels: Array) -> NDArray[np.flo
 
 
 def _height(picture: Path) -> int:
-    """Return the height px of a picture, of a PNG from its header alone: there are 37,000."""
-    with picture.open('rb') as file:
-        header = file.read(24)
-    if header.startswith(b'\x89PNG\r\n\x1a\n') and len(header) == 24:
-        return int.from_bytes(header[20:], 'big')
-    return read_picture(picture).shape[0]
+    """Return the height px of a picture from its header alone: there are 37,000 pictures."""
+    try:
+        with Image.open(picture) as image:
+            return image.height
+    except OSError as error:
+        raise UserError(f'data: the picture {picture} cannot be read ({error})') from error
 
 
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
-        raise UserError(f'data: {path} is missing or no whole json ({error}); fetch it again'
+        raise UserError(f'data: {path} is missing or not complete JSON ({error}); fetch it again'
                          ) from error
 
 

@@ -9,21 +9,21 @@ Reader of folders of `.pts` beside pictures, as 300-W has them.
     }
 
 These files count pixels from 1: the centre of the first pixel is (1, 1). Here it is (0, 0), so 1 is
-taken from every coordinate. The jaw is on the visible contour.
+subtracted from every coordinate. The jaw is on the visible contour.
 """
 
 import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_ros.types import Array
 from trans3dhead_training.data.sample import Sample, in_split
 
 FIRST_PIXEL = 1.0
-"""What the files call the centre of the first pixel."""
+"""Coordinate of the centre of the first pixel in the files."""
 
 SUFFIXES = ('.jpg', '.png', '.jpeg', '.JPG', '.PNG', '.JPEG')
 TRAINING_FOLDERS = ('train', 'trainset')
@@ -35,10 +35,13 @@ def read_pts(folder: Path, split: str = 'all') -> list[Sample]:
     """
     Read every `.pts` in a folder and below.
 
-    A file under a folder named train or trainset is for training, every other is validation. The
+    A file below a folder named train or trainset is for training, every other is validation. The
     source is the first folder below the given one (helen, ibug …), or the given one.
 
-    :raises ValueError: no such folder, a label without its picture, or a file that is not 68 points
+    :param folder: searched with all folders below.
+    :param split: one of `SPLITS`.
+    :return: the samples.
+    :raises UserError: no such folder, a label without its picture, or a file that is not 68 points
         in the form above.
     """
     if not folder.is_dir():
@@ -58,21 +61,23 @@ def read_pts(folder: Path, split: str = 'all') -> list[Sample]:
 
 
 def photograph(stem: str) -> str:
-    """Name the photograph: `232194_1` (a face of it) → `232194`; `image_0001` stays as it is."""
+    """Return the photograph of a face: `232194_1` → `232194`; `image_0001` stays as it is."""
     match = re.fullmatch(r'(.*\d)_\d{1,2}', stem.removesuffix('_mirror'))
     return match[1] if match else stem.removesuffix('_mirror')
 
 
-def read_points(path: Path) -> NDArray[np.float64]:
+def read_points(path: Path) -> Array:
     """
-    Return the points (68, 2) px of one file, pixel centres at integers from 0.
+    Read one file.
 
-    :raises ValueError: the file cannot be read or holds something else.
+    :param path: of the file.
+    :return: (68, 2) px, pixel centres at integers from 0.
+    :raises UserError: the file cannot be read or has other content.
     """
     try:
         match = _FORM.fullmatch(path.read_text(encoding='ascii'))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'data: {path} is no readable .pts file ({error})') from error
+        raise UserError(f'data: {path} is not a readable .pts file ({error})') from error
     if match is None:
         raise UserError(f'data: {path} is not of the form "version: 1", "n_points: 68", '
                          '"{", points, "}"')

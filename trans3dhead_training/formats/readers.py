@@ -1,4 +1,4 @@
-"""Sets by their name, `FORMAT:PATH`: one reader for each layout that people have on disk."""
+"""Datasets by `FORMAT:PATH`: one reader for each layout that people have on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from trans3dhead_training.formats.dad_3dheads import read_dad_3dheads
 from trans3dhead_training.formats.pts import read_pts
 
 Reader = Callable[[Path, str], list[Sample]]
-"""Of a folder and a split; a reader may give more than the split takes where it costs nothing."""
+"""Takes a folder and a split; may return samples of other splits where that costs nothing."""
 
 READERS: dict[str, Reader] = {
     'crops': read_crops,
@@ -28,12 +28,12 @@ READERS: dict[str, Reader] = {
 
 def read_samples(data: str, split: str = 'validation') -> list[Sample]:
     """
-    Read a set.
+    Read a dataset.
 
     :param data: `FORMAT:PATH` with a format of `READERS`.
-    :param split: one of `SPLITS`; each reader says what it holds out.
-    :raises ValueError: unknown format or split, a file that is missing or cannot be read, or no
-        labelled head at all.
+    :param split: one of `SPLITS`; each reader documents what it holds out.
+    :return: at least one sample.
+    :raises UserError: unknown format or split, a missing or unreadable file, or no labelled head.
     """
     form, separator, path = data.partition(':')
     if not separator or form not in READERS:

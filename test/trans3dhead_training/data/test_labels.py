@@ -77,9 +77,9 @@ def test_names_of_photographs():
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('file,x0\n', 'does not begin with the columns'),
+    ('file,x0\n', 'does not start with the columns'),
     (HEADER + '\na.png,helen,train,1\n', 'line 2 has 4 columns'),
-    (HEADER + '\na.png,own,train,' + ','.join(['x'] * 136) + '\n', 'line 2 holds something'),
+    (HEADER + '\na.png,own,train,' + ','.join(['x'] * 136) + '\n', 'line 2 contains something'),
     (HEADER + '\na.png,own,train,' + ','.join(['1'] * 135 + ['nan']) + '\n', 'only some'),
     (HEADER + '\na.png,helen,train,' + ','.join(['1'] * 136) + '\n', r'a\.png is missing'),
 ])

@@ -121,7 +121,7 @@ def test_damaged_biwi_files_are_named(tmp_path):
     with pytest.raises(ValueError, match='has no sequences 01, 02'):
         read_samples(f'biwi:{tmp_path}')
     folder = write_biwi(tmp_path, 2 * np.eye(3), np.array([0.0, 0, 900]))
-    with pytest.raises(ValueError, match=r'pose\.txt holds a matrix that is no rotation'):
+    with pytest.raises(ValueError, match=r'pose\.txt holds a matrix that is not a rotation'):
         read_samples(f'biwi:{tmp_path}')
     (folder / 'frame_00003_pose.txt').write_text('1 0 0\n0 1 0\n')
     with pytest.raises(ValueError, match=r'pose\.txt holds 6 numbers, not the 12'):
@@ -175,7 +175,7 @@ def test_damaged_dad_3dheads_files_are_named(tmp_path):
     label = folder / 'annotations' / 'a1.json'
     whole = label.read_text()
     label.write_text(whole[:5000])
-    with pytest.raises(ValueError, match=r'a1\.json is missing or no whole json'):
+    with pytest.raises(ValueError, match=r'a1\.json is missing or not complete JSON'):
         read_samples(f'dad:{tmp_path}')
     content = json.loads(whole)
     label.write_text(json.dumps(content | {'vertices': content['vertices'][:9]}))
