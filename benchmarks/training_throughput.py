@@ -94,8 +94,8 @@ def main() -> None:
     trainer = Trainer(load_config(arguments.config, [
         f'data={arguments.data}', f'threads={arguments.threads}', *arguments.overrides]))
     config, device = trainer.config, trainer.device
-    batches = prefetched(trainer.data.training, config.batch_size, config.seed, 0, trainer.augmentation,
-                         threads=config.loader_threads)
+    batches = prefetched(trainer.data.training, config.batch_size, config.seed, 0,
+                         trainer.augmentation, threads=config.loader_threads)
     ready = next(batches).to(device)
     meter = MeanMeter()
     trainer.network.train()
@@ -113,8 +113,8 @@ def main() -> None:
     batches.close()
     bare, loop = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratios = sorted(bare / loop for bare, loop in rounds)
-    print(f'{device}, {torch.get_num_threads()} thread(s), batches of {config.batch_size}, precision '
-          f'{config.precision}, {len(ratios)} rounds of {arguments.steps} steps')
+    print(f'{device}, {torch.get_num_threads()} thread(s), batches of {config.batch_size}, '
+          f'precision {config.precision}, {len(ratios)} rounds of {arguments.steps} steps')
     print(f'  network alone  {config.batch_size / bare:7.1f} images/s')
     print(f'  training       {config.batch_size / loop:7.1f} images/s')
     print(f'  kept           {100 * statistics.median(ratios):7.1f} %  '

@@ -18,8 +18,12 @@ from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
 from trans3dhead_training.engine.trainer import Trainer
 
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
 TIMEOUT_S = 300
 PAIR = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+HELPER = Path(__file__).parents[2] / 'helpers' / 'gradients_of_a_share.py'
+KEYS = ['log_steps=1', 'freeze_batch_norm=true']
 TRAIN = [*PAIR, '-m', 'trans3dhead_ros.cli.main', 'train']
 
 
@@ -40,21 +44,22 @@ def trained(prepared, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def shared(prepared, trained, tmp_path_factory) -> Path:
-    """Return the folder of what both processes found."""
+    """Return the folder of what two processes computed and trained."""
     folder = tmp_path_factory.mktemp('shared')
-    run_pair([*PAIR, str(Path(__file__).parents[2] / 'helpers' / 'gradients_of_a_share.py'), str(folder),
-              *overrides(prepared, folder, 1), f'init_checkpoint={trained}'])
+    run_pair([*PAIR, str(HELPER), str(folder), str(trained), *overrides(prepared, folder, 5),
+              *KEYS])
     return folder
 
 
 def alone(root: Path, trained: Path, frozen: str) -> Trainer:
-    return Trainer(load_config(None, [*overrides(root, Path('unused'), 1), f'init_checkpoint={trained}',
-                                  f'freeze_batch_norm={frozen}']))
+    return Trainer(load_config(None, [
+        *overrides(root, Path('unused'), 1), f'init_checkpoint={trained}',
+        f'freeze_batch_norm={frozen}']))
 
 
-def assert_close(run: Trainer, found: dict) -> None:
+def assert_close(trainer: Trainer, found: dict) -> None:
     assert len(found['gradients']) > 50
-    for name, parameter in run.network.named_parameters():
+    for name, parameter in trainer.network.named_parameters():
         torch.testing.assert_close(found['gradients'][name], parameter.grad, atol=1e-5, rtol=1e-5,
                                    msg=lambda text, name=name: f'{name}: {text}')
 
@@ -65,21 +70,22 @@ def test_both_processes_have_the_same_gradients(shared, kind):
                      for rank in (0, 1))
     for group in ('gradients', 'statistics'):
         assert all(torch.equal(first[group][name], second[group][name]) for name in first[group])
-    assert first['figures'] == second['figures']
+    assert first['losses'] == second['losses']
 
 
-def test_freeze_batch_norm_two_processes_have_the_gradients_of_one(prepared, trained, shared):
-    run = alone(prepared, trained, 'true')
-    figures = run.backward(run.data.training.training_batch(8, np.random.default_rng((0, 0))))
+def test_two_processes_with_frozen_norms_have_the_gradients_of_one(prepared, trained, shared):
+    trainer = alone(prepared, trained, 'true')
+    batch = trainer.data.training.training_batch(8, np.random.default_rng((0, 0)))
+    losses = trainer.backward(batch)
     found = torch.load(shared / 'frozen_0.pt', weights_only=True)
-    assert_close(run, found)
-    assert found['figures'] == pytest.approx(figures, rel=1e-5, abs=1e-6)
+    assert_close(trainer, found)
+    assert found['losses'] == pytest.approx(losses, rel=1e-5, abs=1e-6)
 
 
-def test_live_norms_two_processes_have_the_gradients_of_one_that_accumulates(
+def test_two_processes_with_live_norms_have_the_gradients_of_one_that_accumulates(
         prepared, trained, shared):
-    run = alone(prepared, trained, 'false')
-    network, training = run.network.train(), run.data.training
+    trainer = alone(prepared, trained, 'false')
+    network, training = trainer.network.train(), trainer.data.training
     halves, statistics = [], [batch_statistics(network)]
     for rank in (0, 1):
         half = training.training_batch(8, np.random.default_rng((0, 0)), share=(rank, 2))
@@ -95,11 +101,11 @@ def test_live_norms_two_processes_have_the_gradients_of_one_that_accumulates(
         interleaved(halves[0].point_scale, halves[1].point_scale),
         interleaved(halves[0].score, halves[1].score))
     batch = training.training_batch(8, np.random.default_rng((0, 0)))
-    loss, _ = run.criterion(both, batch)
+    loss, _ = trainer.criterion(both, batch)
     loss.backward()
     found = torch.load(shared / 'live_0.pt', weights_only=True)
-    assert_close(run, found)
-    assert found['figures']['loss'] == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert_close(trainer, found)
+    assert found['losses']['loss'] == pytest.approx(float(loss.detach()), rel=1e-5)
     # One process moves its statistics by a tenth twice; each of two does once, from where it was.
     for name, value in found['statistics'].items():
         start, between, end = (moment[name] for moment in statistics)
@@ -110,21 +116,18 @@ def batch_statistics(network: Trans3DHead) -> dict[str, torch.Tensor]:
     return {name: b.clone() for name, b in network.named_buffers() if '.running_' in name}
 
 
-def test_a_shared_training_is_resumed_to_the_bit(prepared, tmp_path):
-    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    keys = ['log_steps=1', 'freeze_batch_norm=true']
-    output = run_pair([*TRAIN, *overrides(prepared, whole, 5), *keys])
-    assert output.count('step=5 ') == 1  # the first process alone speaks
+def test_a_shared_training_is_resumed_bit_for_bit(prepared, shared, tmp_path):
+    whole, broken = shared / 'whole', shared / 'broken'
     assert [row['step'] for row in CsvLog(whole / 'losses.csv').rows()] == list('12345')
     assert len(CsvLog(whole / 'metrics.csv').rows()) == 1
-    run_pair([*TRAIN, '--minutes', '1e-5', *overrides(prepared, broken, 5), *keys])
     assert torch.load(broken / 'state.pt', weights_only=True)['step'] == 1
-    run_pair([*TRAIN, '--resume', f'output={broken}'])
+    output = run_pair([*TRAIN, '--resume', f'output={broken}'])
+    assert output.count('step=5 ') == 1  # only the first process prints
     expected, found = weights(whole), weights(broken)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    # One process learns the same; rounding apart, which the optimizer's first steps enlarge.
+    # One process learns the same, up to rounding, which the first steps of AdamW enlarge.
     one = tmp_path / 'one'
-    main([*overrides(prepared, one, 5), *keys])
+    main([*overrides(prepared, one, 5), *KEYS])
     expected = CsvLog(one / 'losses.csv').rows()
     for row, found in zip(expected, CsvLog(whole / 'losses.csv').rows(), strict=True):
         assert float(found['loss']) == pytest.approx(float(row['loss']), rel=1e-3)

@@ -1,4 +1,4 @@
-"""A training may begin with the backbone of another network."""
+"""A training may start from the backbone of another network."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The training loop on a small set that the test writes: what it learns from; that it learns."""
+"""The training loop on a small dataset that the tests write."""
 
 import csv
 import json
@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,20 +14,20 @@ from safetensors.torch import load_file
 from synthetic import small_head_model
 from training_set import overrides
 
-from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_training.core.augmentation import centred_transform, photometric, random_transform
-from trans3dhead_training.core.background_crops import negative_crop
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.engine.config import PRECISIONS, load_config
 from trans3dhead_training.engine.distributed import World
-from trans3dhead_training.engine.trainer import Trainer, learning_rate_factor
+from trans3dhead_training.engine.trainer import Trainer
+
+pytestmark = pytest.mark.train
 
 
 def read_heads(root: Path, validation: bool = False) -> HeadDataset:
-    return HeadDataset.read(root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
+    return HeadDataset.read(
+        root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
 
 
 def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
@@ -42,7 +41,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, cap
     assert 'inner51_percent' in capsys.readouterr().out
 
 
-def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, tmp_path):
+def test_a_checkpoint_states_the_origin_of_its_initial_weights(prepared, tmp_path):
     first, second = tmp_path / 'first', tmp_path / 'second'
     main(overrides(prepared, first, 1))
     main([*overrides(prepared, second, 1), f'init_checkpoint={first / "last.safetensors"}'])
@@ -53,7 +52,7 @@ def test_a_checkpoint_says_where_the_weights_it_began_with_came_from(prepared, t
         assert after[name].endswith(f'initial weights: {before[name]}')
 
 
-def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
+def test_the_best_checkpoint_of_an_open_run_is_selected_by_open_data(prepared, tmp_path):
     shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'portraits')
     shutil.copytree(prepared / 'data' / 'photographs', tmp_path / 'data' / 'photographs')
     manifest = Manifest.load(prepared / 'data')
@@ -63,11 +62,11 @@ def test_an_open_run_is_chosen_by_nothing_restricted(prepared, tmp_path):
     replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
     arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
     assert Trainer(load_config(None, arguments)).data.selection_part == 'photographs'
-    run = Trainer(load_config(None, [*arguments, 'sampling.open_only=true']))
-    assert run.data.selection_part == 'portraits'
-    assert run.data.training.table.part_names == ('portraits',)
-    assert 'photographs' in run.data.validations  # measured all the same
-    run.train()
+    trainer = Trainer(load_config(None, [*arguments, 'sampling.open_only=true']))
+    assert trainer.data.selection_part == 'portraits'
+    assert trainer.data.training.table.part_names == ('portraits',)
+    assert 'photographs' in trainer.data.validations  # measured all the same
+    trainer.train()
     _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
     assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
 
@@ -97,73 +96,21 @@ def test_fits_land_on_the_labels_after_every_augmentation(prepared):
     assert error.median() < 0.05  # crop units; the landmark box spans 1.3
 
 
-def test_the_plain_transform_puts_the_box_in_the_middle():
-    points = np.random.default_rng(0).uniform(-1, 1, (68, 2))
-    mapped = centred_transform(points, 1.5).points(points)
-    assert np.allclose(mapped.min(0), -mapped.max(0))
-    assert np.abs(mapped).max() == pytest.approx(1 / 1.5)
-
-
-def test_pixels_follow_the_points_through_a_random_transform():
-    generator = np.random.default_rng(5)
-    image = np.zeros((200, 200, 3), np.uint8)
-    points = generator.uniform(60, 140, (68, 2))
-    mark = points[30].round()
-    points[30] = mark
-    cv2.circle(image, tuple(int(v) for v in mark), 4, (255, 255, 255), -1)
-    low, high = points.min(0), points.max(0)
-    centre, side = (low + high) / 2, (high - low).max()
-    face = 2 * (points - centre) / side
-    for mirror in (False, True):
-        own = face[MIRROR_68] * [-1, 1] if mirror else face
-        transform = random_transform(own, mirror, 1.5, generator)
-        crop = cv2.warpAffine(image, transform.image_to_crop(centre, side, 128), (128, 128))
-        ys, xs = np.nonzero(crop[..., 0] > 128)
-        target = transform.points(own)[MIRROR_68[30] if mirror else 30]
-        assert np.allclose([xs.mean(), ys.mean()], (target + 1) * 64 - 0.5, atol=1.0)
-
-
-def test_photometric_changes_keep_shape_and_type():
-    generator = np.random.default_rng(0)
-    crop = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    for _ in range(60):
-        changed = photometric(crop, generator)
-        assert changed.shape == crop.shape and changed.dtype == np.uint8
-
-
-def test_negatives_have_the_crops_size():
-    generator = np.random.default_rng(0)
-    image = generator.integers(0, 256, (150, 120, 3), dtype=np.uint8)
-    points = generator.uniform(40, 80, (68, 2))
-    for _ in range(60):
-        crop = negative_crop(image, points, 32, 1.5, [], generator)
-        assert crop.shape == (32, 32, 3) and crop.dtype == np.uint8
-
-
-def test_schedule_warms_up_then_falls_to_one_percent():
-    assert learning_rate_factor(0.0, 0, 10) == pytest.approx(0.1)
-    assert learning_rate_factor(0.0, 9, 10) == pytest.approx(1.0)
-    assert learning_rate_factor(1.0, 500, 10) == pytest.approx(0.01)
-
-
-def test_an_unknown_key_names_the_near_one():
-    with pytest.raises(ValueError, match='did you mean learning_rate'):
-        load_config(None, ['learning_rat=0.1'])
-
-
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_every_precision_learns(prepared, tmp_path, precision):
-    run = Trainer(load_config(None, [*overrides(prepared, tmp_path, 100), f'precision={precision}']))
-    batch = run.data.training.training_batch(8, np.random.default_rng(0))
-    losses = [run.train_step(batch)['loss'] for _ in range(30)]
+    trainer = Trainer(load_config(None, [
+        *overrides(prepared, tmp_path, 100), f'precision={precision}']))
+    batch = trainer.data.training.training_batch(8, np.random.default_rng(0))
+    losses = [trainer.train_step(batch)['loss'] for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
 
 def test_frozen_batch_norms_stay(prepared, tmp_path):
-    run = Trainer(load_config(None, [*overrides(prepared, tmp_path, 9), 'freeze_batch_norm=true']))
-    before = {name: value.clone() for name, value in run.network.named_buffers()}
-    run.train_step(run.data.training.training_batch(8, np.random.default_rng(0)))
-    assert all(torch.equal(before[name], value) for name, value in run.network.named_buffers())
+    trainer = Trainer(load_config(None, [
+        *overrides(prepared, tmp_path, 9), 'freeze_batch_norm=true']))
+    before = {name: value.clone() for name, value in trainer.network.named_buffers()}
+    trainer.train_step(trainer.data.training.training_batch(8, np.random.default_rng(0)))
+    assert all(torch.equal(before[name], value) for name, value in trainer.network.named_buffers())
 
 
 def test_shares_of_a_batch_are_the_batch(prepared):
@@ -181,7 +128,7 @@ def test_a_batch_cannot_be_shared_unevenly(prepared, tmp_path):
         Trainer(load_config(None, overrides(prepared, tmp_path, 1)), world)
 
 
-def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_batch(prepared, tmp_path):
     with pytest.raises(ValueError, match='bad_batch'):
         main([*overrides(prepared, tmp_path, 50), 'learning_rate=1e30', 'warmup_steps=0'])
     batch = Batch(**load_file(tmp_path / 'bad_batch.safetensors'))
@@ -192,17 +139,3 @@ def test_what_is_not_finite_stops_and_is_kept(prepared, tmp_path):
     # Batch statistics have seen the batch; weights have not.
     assert all(torch.isfinite(value.float()).all() for name, value in state['network'].items()
                if '.running_' not in name)
-
-
-@pytest.mark.parametrize('override', [
-    'batch_size=many', 'batch_size', 'precision=float16', 'network=3', 'network.qamem=odd'])
-def test_a_wrong_value_is_refused(override):
-    with pytest.raises(ValueError):
-        load_config(None, [override])
-
-
-def test_yaml_then_overrides(tmp_path):
-    path = tmp_path / 'c.yaml'
-    path.write_text('batch_size: 16\nnetwork:\n  dim: 48\n')
-    config = load_config(path, ['batch_size=32', 'learning_rate=5e-4'])
-    assert (config.batch_size, config.network.dim, config.learning_rate) == (32, 48, 5e-4)

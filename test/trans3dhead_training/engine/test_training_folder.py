@@ -1,4 +1,4 @@
-"""What a training leaves in its folder."""
+"""The folder of a training."""
 
 import json
 import re
@@ -17,12 +17,14 @@ from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
 from trans3dhead_training.engine.run_folder import RunFolder, git_revision
 
+pytestmark = pytest.mark.train
+
 KEYS = ['log_steps=3', 'validate_steps=6', 'learning_rate=5e-4']
 
 
 @pytest.fixture(scope='module')
 def run(prepared, tmp_path_factory) -> Path:
-    """Return the folder of a training in two sittings."""
+    """Return the folder of a training in two sessions."""
     folder = tmp_path_factory.mktemp('run') / 'run'
     main([*overrides(prepared, folder, 12), '--minutes', '1e-5', *KEYS])
     main(['--resume', f'output={folder}'])
@@ -35,7 +37,7 @@ def test_its_configuration_can_be_given_back(prepared, run):
     assert json.loads((run / 'config.json').read_text())['learning_rate'] == 5e-4
 
 
-def test_its_sittings_say_what_made_it(run):
+def test_its_sessions_state_what_made_it(run):
     first, second = json.loads((run / 'sessions.json').read_text())
     assert (first['step'], second['step']) == (0, 1)
     assert first['torch'] == torch.__version__

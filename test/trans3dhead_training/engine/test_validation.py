@@ -1,4 +1,4 @@
-"""What a training watches: figures over heads that it does not learn from."""
+"""The metrics that a training watches on held-out heads."""
 
 from dataclasses import replace
 from types import SimpleNamespace

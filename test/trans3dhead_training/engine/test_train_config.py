@@ -1,0 +1,32 @@
+"""The configuration of a training: YAML, overrides, and mistakes in either."""
+
+import pytest
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_training.engine.config import load_config
+from trans3dhead_training.engine.trainer import learning_rate_factor
+
+
+def test_schedule_warms_up_then_falls_to_one_percent():
+    assert learning_rate_factor(0.0, 0, 10) == pytest.approx(0.1)
+    assert learning_rate_factor(0.0, 9, 10) == pytest.approx(1.0)
+    assert learning_rate_factor(1.0, 500, 10) == pytest.approx(0.01)
+
+
+def test_an_unknown_key_names_the_near_one():
+    with pytest.raises(UserError, match='did you mean learning_rate'):
+        load_config(None, ['learning_rat=0.1'])
+
+
+@pytest.mark.parametrize('override', [
+    'batch_size=many', 'batch_size', 'precision=float16', 'network=3', 'network.qamem=odd'])
+def test_a_wrong_value_is_refused(override):
+    with pytest.raises(UserError):
+        load_config(None, [override])
+
+
+def test_yaml_then_overrides(tmp_path):
+    path = tmp_path / 'c.yaml'
+    path.write_text('batch_size: 16\nnetwork:\n  dim: 48\n')
+    config = load_config(path, ['batch_size=32', 'learning_rate=5e-4'])
+    assert (config.batch_size, config.network.dim, config.learning_rate) == (32, 48, 5e-4)
