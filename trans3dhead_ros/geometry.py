@@ -99,9 +99,12 @@ def rotation_6d_to_matrix(six: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    first = torch.nn.functional.normalize(six[..., :3], dim=-1)
-    second = six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first
-    second = torch.nn.functional.normalize(second, dim=-1)
+    def normalized(vector: torch.Tensor) -> torch.Tensor:
+        # Not `functional.normalize`, whose `expand` OpenCV's importer of ONNX does not take.
+        return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+    first = normalized(six[..., :3])
+    second = normalized(six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first)
     return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
 from trans3dhead_ros.head_model import HeadModel, visible_contour
@@ -236,7 +237,7 @@ class Trans3DHead(nn.Module):
         return points_of_queries(outputs, self.contour_count)
 
     def _of_parameters(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs.flatten(1)[:, self.parameter_indices]
+        return outputs.flatten(1).index_select(1, self.parameter_indices)
 
     def _embedded(self, points: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, N, d) of estimated points (B, 85, 2), by landmark query."""
@@ -251,7 +252,7 @@ class Trans3DHead(nn.Module):
         self, queries: torch.Tensor, tokens: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         position = self.query_pos_embed[self.point_queries:]
-        start = self.mean_parameters.expand(queries.shape[0], -1)
+        start = self.mean_parameters[None]
         estimates: list[torch.Tensor] = []
         for layer, residual in zip(self.parameter_decoder, self.parameter_residuals, strict=True):
             queries = layer(queries, position, tokens, self.token_pos_embed)
@@ -279,7 +280,7 @@ class Trans3DHead(nn.Module):
         """Run one decoder for all queries; the landmarks start from the parameters of its layer."""
         points: list[torch.Tensor] = []
         parameters: list[torch.Tensor] = []
-        start = self.mean_parameters.expand(queries.shape[0], -1)
+        start = self.mean_parameters[None]
         count = self.point_queries
         position: torch.Tensor = self.query_pos_embed
         for layer, point_residual, parameter_residual in zip(
@@ -287,9 +288,8 @@ class Trans3DHead(nn.Module):
                 strict=True):
             if self.config.embed_estimates:
                 estimate = points[-1].detach() if points else self._reference(start)
-                position = torch.cat([
-                    self.query_pos_embed[:count] + self._embedded(estimate),
-                    self.query_pos_embed[count:].expand(len(estimate), -1, -1)], dim=1)
+                embedded = pad(self._embedded(estimate), (0, 0, 0, len(self.query_pos_embed) - count))
+                position = self.query_pos_embed + embedded
             queries = layer(queries, position, tokens, self.token_pos_embed)
             before = parameters[-1] if parameters and self.config.marr else start
             parameters.append(before + self._of_parameters(parameter_residual(queries[:, count:])))
@@ -300,7 +300,7 @@ class Trans3DHead(nn.Module):
     def _reference(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return the reference points (B, 85, 2): the mean face, posed if so configured."""
         if self.config.reference == 'mean':
-            return self.mean_points.expand(parameters.shape[0], -1, -1)
+            return self.mean_points[None]
         # Detached: the landmark losses must not train the pose through its reference.
         family = self.layout.split(parameters.detach())
         rotation = rotation_6d_to_matrix(family['rotation'])
