@@ -63,7 +63,7 @@ def test_a_point_behind_the_camera_has_no_pixel():
     assert np.isnan(pixels[:2]).all() and np.isfinite(pixels[2]).all()
 
 
-def test_a_pixel_that_the_lens_cannot_reach_has_no_ray():
+def test_a_pixel_beyond_the_distortion_model_has_no_ray():
     camera = Camera(K, (-0.3, 0, 0, 0), size=SIZE)
     assert np.isnan(camera.rays([4000.0, 3000.0])).all()
     assert np.isfinite(camera.rays([400.0, 300.0])).all()

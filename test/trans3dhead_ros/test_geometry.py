@@ -38,7 +38,7 @@ def test_positive_roll_moves_the_crown_to_the_images_right():
     assert (rotation(roll=30) @ CROWN)[0] == pytest.approx(0.5)
 
 
-def test_decode_is_the_one_of_pose_para():
+def test_angles_follow_the_convention_of_pose_para():
     yaw, pitch, roll = 40.0, -25.0, 15.0
     matrices = [Rotation.from_euler(axis, angle, degrees=True).as_matrix()
                 for axis, angle in (('z', roll), ('y', yaw), ('x', pitch))]
@@ -57,7 +57,7 @@ def test_euler_round_trip_in_numpy_and_torch():
     assert torch.allclose(back, tensor)
 
 
-def test_six_numbers_give_back_the_rotation():
+def test_the_6d_representation_gives_back_the_rotation():
     matrices = torch.from_numpy(random_rotations())
     assert torch.allclose(geometry.rotation_6d_to_matrix(geometry.rotation_to_6d(matrices)),
                           matrices)
@@ -70,7 +70,7 @@ def test_geodesic_distance_is_the_angle_between():
     assert geometry.geodesic_distance_deg(first[0], first[0]) == 0.0
 
 
-def test_turning_the_picture_turns_the_points_with_it():
+def test_rotating_the_image_rotates_the_points_with_it():
     import cv2
     points = np.random.default_rng(1).normal(size=(6, 3))
     r = random_rotations(1)[0]
@@ -93,7 +93,7 @@ def test_quaternion_round_trip():
     assert np.allclose(geometry.rotation_from_quaternion(2 * quaternion), r)
 
 
-def test_nearest_rotation_of_a_disturbed_one():
+def test_the_nearest_rotation_to_a_noisy_one():
     r = random_rotations()
     near = geometry.nearest_rotation(1.7 * r)
     assert np.allclose(near, r)

@@ -91,7 +91,7 @@ def test_the_bundled_head_has_the_right_anatomy(bundled):
     assert signed_volume(bundled.mean.numpy(), bundled.triangles.numpy()) > 0.002
 
 
-def test_named_expressions_do_what_they_say(bundled):
+def test_named_expressions_move_the_right_vertices(bundled):
     names = bundled.expression_names
     assert len(set(names)) == len(names)
     shape, expression = zero_coefficients(bundled)

@@ -205,7 +205,7 @@ def open_source(source: str | Path) -> FrameSource:
         pictures = sorted((os.path.join(name, file.name) for file in path.iterdir()
                            if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order)
         if not pictures:
-            raise UserError(f'source: the folder {name} holds no picture '
+            raise UserError(f'source: the folder {name} contains no picture '
                             f'({" ".join(sorted(PICTURE_SUFFIXES))})')
         return PictureSource(name, pictures)
     if path.is_file():

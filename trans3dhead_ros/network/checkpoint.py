@@ -83,7 +83,7 @@ def save_checkpoint(
         raise ValueError(f'metadata: holds a value that is not JSON ({error})') from None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name and renamed, so that nobody reads half a file.
+    # Written under another name and renamed, so that no reader sees an incomplete file.
     partial = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         partial.write_bytes(save(tensors, metadata=text))

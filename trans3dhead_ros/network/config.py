@@ -51,13 +51,13 @@ class NetworkConfig:
     """'single': a query per parameter, as in the paper; 'grouped': one for the rotation, one for
     the placement, one for every few coefficients of shape and of expression."""
     contour_queries: bool = True
-    """A query per jaw point on the visible contour; else the queries of the jaw answer both."""
+    """A query per jaw point on the visible contour; else the jaw queries estimate both points."""
     content_rank: int = 0
-    """Rank of the map from the image to the initial content of all queries, added to a learned
-    content; 0 is a full matrix, and no learned content."""
+    """Rank of the map from the image to the initial content of all queries, which is added to a
+    learned content; 0 is a full matrix without learned content."""
     embed_estimates: bool = False
-    """Tell every layer where the landmarks were estimated by the layer before; else the landmark
-    branch learns its reference alone, before its first layer."""
+    """Embed the landmark estimates of the previous layer in the queries of every layer; else only
+    the reference is embedded, before the first layer."""
     qamem: str = 'per_head'
     """Query-aware memory: 'none'; 'per_head' (block-diagonal, exact); 'full' (a dim x dim map per
     query after the output projection); 'family' (like 'full', shared by queries of one kind)."""
@@ -72,7 +72,7 @@ class NetworkConfig:
     'spatial' summary that keeps where things are."""
     value_position: bool = True
     """Let the values of the attention carry the positions of the tokens, as the keys do. In the
-    paper's form they do not, and a query learns slowly where it has looked."""
+    paper they do not, and queries learn slowly where their content comes from."""
 
     def __post_init__(self) -> None:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),

@@ -106,7 +106,7 @@ class Trans3DHead(nn.Module):
         self.bfloat16_backbone = False
         self.layout = ParameterLayout(head_model.shape_count, head_model.expression_count)
         dim = config.dim
-        # The contour comes last: without queries of its own, the jaw's answer it.
+        # The contour is the last family; without it, the jaw queries estimate the contour, too.
         points = POINT_FAMILIES if config.contour_queries else POINT_FAMILIES[:-1]
         self.point_queries = sum(count for _, count in points)
         self.contour_count = POINT_COUNT - self.point_queries
@@ -243,7 +243,7 @@ class Trans3DHead(nn.Module):
         """Return the embedding (B, N, d) of estimated points (B, 85, 2), by landmark query."""
         if self.contour_count:
             landmarks, contour = points[:, :COUNT], points[:, COUNT:]
-            # Landmarks without a contour point of their own stand for it.
+            # Landmarks without a contour point take its place.
             second = torch.cat([contour, landmarks[:, JAW_COUNT:]], dim=1)
             points = torch.cat([landmarks, second], dim=-1)
         return self.reference_projection(points)

@@ -1,4 +1,4 @@
-"""What each query of the landmark branch and of the parameter branch stands for."""
+"""The meaning of the queries of the landmark branch and of the parameter branch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ POINT_FAMILIES = (('jaw', 17), ('brows', 10), ('nose', 9), ('eyes', 12), ('mouth
 """Names and sizes: the 68 landmarks in iBUG order, then the jaw on the visible contour."""
 
 POINT_COUNT = sum(count for _, count in POINT_FAMILIES)
-"""Number of points that the network answers."""
+"""Number of points that the network estimates."""
 
 SHAPES_PER_QUERY = 10
+"""Identity coefficients of a grouped query."""
+
 EXPRESSIONS_PER_QUERY = 6
+"""Expression coefficients of a grouped query."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class ParameterLayout:
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
-        """Family and number of parameters of each query where queries answer groups, in order."""
+        """Family and number of parameters of each grouped query, in order."""
         return (('rotation', 6), ('placement', 3),
                 *(('shape', size) for size in _chunks(self.shapes, SHAPES_PER_QUERY)),
                 *(('expression', size)

@@ -8,15 +8,15 @@ from torch import nn
 
 class LowRankContent(nn.Module):
     """
-    A learned content of every query plus a few directions in which the image moves it.
+    A learned content of every query, plus a low-rank map of the image.
 
-    A full matrix from the image to N queries is most of a small network's weights, and a batch of
-    one crop is bound by reading them.
+    A full matrix from the image to N queries would be most of the weights of a small network, and
+    reading it would dominate the time of a single crop.
 
     :param in_features: size of the summary of the image.
     :param num_queries: N.
     :param dim: size d of a query.
-    :param rank: number of directions.
+    :param rank: rank of the map.
     """
 
     def __init__(self, in_features: int, num_queries: int, dim: int, rank: int) -> None:

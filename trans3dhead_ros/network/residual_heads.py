@@ -1,4 +1,4 @@
-"""From decoded queries to residuals of points and parameters."""
+"""Layers that map decoded queries to residuals of points and parameters."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def points_of_queries(outputs: torch.Tensor, contour_count: int) -> torch.Tensor
     Return the outputs of the landmarks, then those of the contour points.
 
     :param outputs: (B, N, e) with a query per point, or (B, N, 2 e) where the first
-        `contour_count` queries answer a landmark and a contour point each.
-    :param contour_count: number of contour points without a query of their own, 0 for none.
+        `contour_count` queries estimate a landmark and a contour point each.
+    :param contour_count: number of contour points that share a query with a landmark.
     :return: (B, N + contour_count, e).
     """
     if not contour_count:
@@ -45,9 +45,9 @@ def points_of_queries(outputs: torch.Tensor, contour_count: int) -> torch.Tensor
 
 def group_indices(sizes: tuple[int, ...]) -> torch.Tensor:
     """
-    Return where the parameters of grouped queries lie in their flattened outputs.
+    Return the indices of the parameters in the flattened outputs of grouped queries.
 
-    :param sizes: number of parameters of each query; every query has outputs for the largest.
+    :param sizes: number of parameters of each query; each has as many outputs as the largest.
     :return: (sum of sizes,) int64.
     """
     width = max(sizes)

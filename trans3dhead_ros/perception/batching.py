@@ -47,7 +47,7 @@ def run_batched(
     """
     Run several tasks in step.
 
-    :param aligner: what answers their requests.
+    :param aligner: processes their requests.
     :param tasks: may need different numbers of requests.
     :return: the result of each task, or the exception that ended it. A task that fails does not
         affect the others.

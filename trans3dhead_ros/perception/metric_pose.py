@@ -137,11 +137,11 @@ def _camera_points(points: Array, rotation: Array, translation: Array) -> Array:
 
 def _fit_translation(points: Array, rays: Array, inverse: Array, rotation: Array) -> Array:
     """Return the translations (B, 3) that fit these rotations, by least squares of z ray = xy."""
-    turned = points @ rotation.swapaxes(-1, -2)
+    rotated = points @ rotation.swapaxes(-1, -2)
     # For every point a row t_x - u t_z = u z_i - x_i, and the same for y.
     weight = inverse ** 2
     u, v = rays[..., 0], rays[..., 1]
-    right_x, right_y = (rays * turned[..., 2:] - turned[..., :2]).transpose(2, 0, 1)
+    right_x, right_y = (rays * rotated[..., 2:] - rotated[..., :2]).transpose(2, 0, 1)
     total, su, sv = weight.sum(1), (weight * u).sum(1), (weight * v).sum(1)
     zero = np.zeros_like(total)
     normal = np.stack([
@@ -193,8 +193,8 @@ def _linearise(
 
     The cost is infinite where a point lies behind the camera.
     """
-    turned = points @ rotation.swapaxes(-1, -2)
-    x, y, z = (turned + translation[:, None, :]).transpose(2, 0, 1)
+    rotated = points @ rotation.swapaxes(-1, -2)
+    x, y, z = (rotated + translation[:, None, :]).transpose(2, 0, 1)
     behind = z < _MIN_DEPTH
     z = np.where(behind, _MIN_DEPTH, z)
     residual = (np.stack([x / z, y / z], -1) - rays) * inverse[..., None]
@@ -207,7 +207,7 @@ def _linearise(
     jacobian[..., 0, 2] = -x / z ** 2
     jacobian[..., 1, 2] = -y / z ** 2
     # A small rotation w about the fixed axes moves a point by w x (R p).
-    a, b, c = turned.transpose(2, 0, 1)
+    a, b, c = rotated.transpose(2, 0, 1)
     jx, jy = jacobian[..., 0, 2], jacobian[..., 1, 2]
     jacobian[..., 0, 3], jacobian[..., 1, 3] = jx * b, -c / z + jy * b
     jacobian[..., 0, 4], jacobian[..., 1, 4] = c / z - jx * a, -jy * a

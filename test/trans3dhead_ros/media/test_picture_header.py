@@ -74,7 +74,7 @@ def test_other_formats_are_refused(data):
         picture_size(data)
 
 
-def test_a_jpeg_of_endless_scans_is_refused():
+def test_a_jpeg_with_too_many_scans_is_refused():
     scan = JPEG[JPEG.index(b'\xff\xda'):-2]
     with pytest.raises(ValueError, match='scans'):
         picture_size(JPEG[:-2] + 200 * scan + JPEG[-2:])
@@ -89,7 +89,7 @@ def test_the_search_for_a_header_is_bounded(filler):
     assert time.process_time() - start < 3.0
 
 
-def test_noise_behind_a_signature_raises_nothing_else():
+def test_corrupted_data_raise_no_other_exception():
     generator = np.random.default_rng(1)
     for whole in (JPEG, PNG):
         for _ in range(300):

@@ -65,7 +65,7 @@ def test_records_survive_their_file(tmp_path):
     assert read_records(tmp_path / 'heads.jsonl') == records
 
 
-def test_a_line_that_is_no_record_is_named(tmp_path):
+def test_an_invalid_record_is_named(tmp_path):
     (tmp_path / 'heads.jsonl').write_text('{"frame": 0, "stamp": 0, "heads": []}\n{"frame": 1}\n')
     with pytest.raises(ValueError, match='line 2 is not the record'):
         read_records(tmp_path / 'heads.jsonl')
@@ -86,7 +86,7 @@ def test_pose_error_against_truth(tmp_path):
     assert error.missed == 1 and '2 of 3 true heads found' in str(error)
 
 
-def test_each_true_head_has_an_answer_of_its_own():
+def test_heads_are_assigned_to_true_heads_one_to_one():
     places = np.array([[[-0.2, 0, 0.8], [0.2, 0, 0.8]]] * 2)
     truth = ClipTruth(rotation_from_euler(np.array([[[-10.0, 0, 0], [30.0, 0, 0]]] * 2)), places,
                   CAMERA.K, (320, 240), 25.0)

@@ -37,7 +37,7 @@ def test_a_picture_is_a_source_of_one_frame(tmp_path):
     np.testing.assert_array_equal(frame.image, gradient(7))
 
 
-def test_a_folder_goes_in_natural_order_and_skips_other_files(tmp_path):
+def test_a_folder_is_read_in_natural_order_without_other_files(tmp_path):
     for shade in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f'frame{shade}.png'), gradient(shade))
     (tmp_path / 'notes.txt').write_text('not a picture')
@@ -56,7 +56,7 @@ def test_a_video_gives_every_frame_with_its_time_and_can_be_read_again(tmp_path)
     np.testing.assert_array_equal(first[3].image, second[3].image)
 
 
-def test_a_clip_brings_its_truth_and_its_camera(tmp_path):
+def test_a_rendered_clip_has_its_truth_and_camera(tmp_path):
     write_clip(tmp_path / 'clip.mp4', 2)
     intrinsics = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])
     write_truth(tmp_path / 'clip.mp4', ClipTruth(
@@ -89,23 +89,23 @@ def test_a_gif_is_composed_and_keeps_its_durations(name, count, seconds):
     assert all((f.image.max(axis=2) > 0).mean() > 0.95 for f in frames)
 
 
-def test_what_is_not_there_is_named():
+def test_a_missing_source_is_named():
     with pytest.raises(ValueError, match=r'nowhere\.mp4 does not exist'):
         open_source('nowhere.mp4')
 
 
-def test_a_camera_that_is_not_there_is_named():
+def test_a_missing_camera_is_named():
     with pytest.raises(ValueError, match='camera 99 cannot be opened'):
         open_source('99')
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match='holds no picture'):
+    with pytest.raises(ValueError, match='contains no picture'):
         open_source(tmp_path)
 
 
 @pytest.mark.parametrize('name', ['text.png', 'text.mp4', 'text.gif'])
-def test_a_file_that_holds_something_else_is_named(tmp_path, name):
+def test_a_file_of_another_kind_is_named(tmp_path, name):
     (tmp_path / name).write_text('hello, I am text')
     with pytest.raises(ValueError, match=name):
         open_source(tmp_path / name)
@@ -119,7 +119,7 @@ def test_a_truncated_picture_is_refused(tmp_path, suffix):
     assert decode_picture(data.tobytes(), 'frame').shape == (64, 64, 3)
 
 
-def test_a_bad_picture_in_a_folder_is_named_when_its_turn_comes(tmp_path):
+def test_an_invalid_picture_in_a_folder_is_named_when_it_is_read(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), gradient(1))
     shutil.copyfile(__file__, tmp_path / 'b.png')
     frames = iter(open_source(tmp_path))

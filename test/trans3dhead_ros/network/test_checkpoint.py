@@ -49,7 +49,7 @@ def rewrite(path, metadata=None, tensors=None):
     save_file(tensors, path, metadata=changed)
 
 
-def test_a_loaded_network_answers_as_the_saved_one(saved):
+def test_a_loaded_network_predicts_like_the_saved_one(saved):
     network, metadata = load_checkpoint(saved, CPU)
     crops = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -86,7 +86,7 @@ def test_a_number_beyond_half_precision_is_kept(tmp_path):
     assert loaded.input_projection.bias[0] == 1e6
 
 
-def test_the_metadata_say_what_the_file_is(saved):
+def test_the_metadata_describe_the_file(saved):
     metadata = read_metadata(saved)
     assert metadata['format_version'] == checkpoint.FORMAT_VERSION
     assert metadata['input_size'] == 32 and metadata['colour_order'] == 'RGB'
@@ -97,12 +97,12 @@ def test_the_metadata_say_what_the_file_is(saved):
     assert len(metadata['sha256']) == 64
 
 
-def test_what_the_trainer_did_not_state_is_said_to_be_unstated(tmp_path):
+def test_missing_provenance_is_marked_as_not_stated(tmp_path):
     save_checkpoint(tmp_path / 'a.safetensors', small_network(), {})
     assert read_metadata(tmp_path / 'a.safetensors')['licence'] == 'not stated'
 
 
-def test_saving_replaces_in_one_step_and_leaves_nothing_beside(saved):
+def test_saving_replaces_atomically_and_leaves_no_other_file(saved):
     save_checkpoint(saved, small_network(1), STATED)
     load_checkpoint(saved, CPU)
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
@@ -162,7 +162,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
         load_checkpoint(tmp_path / 'foreign.safetensors', CPU)
 
 
-def test_a_damaged_tensor_is_noticed(saved):
+def test_a_damaged_tensor_is_detected(saved):
     data = bytearray(saved.read_bytes())
     data[-100] ^= 1
     saved.write_bytes(data)
@@ -248,8 +248,7 @@ def test_a_file_too_large_to_be_a_checkpoint_is_not_read(tmp_path):
         load_checkpoint(path, CPU)
 
 
-@pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='no checkpoint is bundled yet')
-def test_the_bundled_checkpoint_is_small_and_says_where_it_comes_from():
+def test_the_bundled_checkpoint_is_small_and_states_its_provenance():
     network, metadata = load_checkpoint(bundled_checkpoint(), CPU)
     assert bundled_checkpoint().stat().st_size <= 20e6
     assert metadata['licence'] != 'not stated' and metadata['training_data'] != 'not stated'
@@ -326,7 +325,7 @@ def test_a_hostile_configuration_is_refused(saved, network, reason):
     ('network', '[' * 100_000), ('metrics', '{"nme": NaN}'), ('sha256', '9' * 10_000),
     ('network', '{"crop_scale": Infinity}'),
 ])
-def test_metadata_that_are_no_json_are_refused(saved, name, text):
+def test_metadata_with_invalid_json_are_refused(saved, name, text):
     tensors, metadata = parts(saved)
     save_file(tensors, saved, metadata={**metadata, name: text})
     with pytest.raises(ValueError, match='not a checkpoint of|damaged'):
@@ -360,7 +359,7 @@ def test_tensors_of_another_kind_are_refused(saved, name, change, reason):
         load_checkpoint(saved, CPU)
 
 
-def test_a_network_whose_answers_are_no_numbers_is_not_warmed(tmp_path):
+def test_warming_up_a_network_with_infinite_outputs_is_an_error(tmp_path):
     network = small_network()
     with torch.no_grad():
         network.backbone.stem[1].running_var.fill_(-1.0)

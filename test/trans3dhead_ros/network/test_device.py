@@ -10,14 +10,14 @@ from trans3dhead_ros.network.device import resolve_device
 DEVICES = torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def test_auto_takes_a_gpu_or_says_once_that_there_is_none(caplog):
+def test_auto_takes_a_gpu_or_logs_once_that_there_is_none(caplog):
     with caplog.at_level(logging.INFO, logger='trans3dhead_ros.network.device'):
         device = resolve_device('auto')
     assert device.type == ('cuda' if DEVICES else 'cpu')
     assert len(caplog.records) == (0 if DEVICES else 1)
 
 
-def test_a_device_that_is_absent_is_an_error_and_no_fall_back():
+def test_a_missing_device_is_an_error_without_fallback():
     with pytest.raises(ValueError, match='^device: .*cuda'):
         resolve_device(f'cuda:{DEVICES}')
 
@@ -29,11 +29,11 @@ def test_cuda_without_a_gpu_is_an_error():
 
 
 @pytest.mark.parametrize('name', ['gpu', 'cuda:', 'cuda:x', 'cpu:1', '', None, 3])
-def test_an_unknown_name_is_answered_with_the_names_that_work(name):
+def test_the_error_for_an_unknown_device_lists_the_valid_names(name):
     with pytest.raises(ValueError, match="^device: .*'auto'"):
         resolve_device(name)
 
 
-def test_the_processor_is_taken_when_named():
+def test_cpu_is_the_cpu():
     assert resolve_device('cpu') == torch.device('cpu')
     assert resolve_device(torch.device('cpu')) == torch.device('cpu')

@@ -86,14 +86,14 @@ def test_every_query_has_its_own_memory():
     assert not torch.allclose(first, second)
 
 
-def test_query_aware_memory_begins_as_plain_attention():
+def test_query_aware_memory_starts_as_plain_attention():
     torch.manual_seed(0)
     memory = QueryAwareMemory('per_head', 2, 8, 2, (0, 0))
     attended = torch.rand(3, 2, 8)
     assert torch.allclose(memory.before_projection(attended), attended)
 
 
-def test_grouped_queries_answer_every_parameter_once():
+def test_grouped_queries_estimate_every_parameter_once():
     network = build(parameter_queries='grouped')
     indices = network.parameter_indices.tolist()
     assert len(set(indices)) == len(indices) == network.layout.count
@@ -105,7 +105,7 @@ def test_grouped_queries_answer_every_parameter_once():
     assert (moved[:, 6:] == 0.0).all()
 
 
-def test_jaw_queries_answer_the_contour_where_it_has_none_of_its_own():
+def test_jaw_queries_estimate_the_contour_where_it_has_no_queries():
     network = build(contour_queries=False)
     outputs = network.forward_layers(crops())
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_shapes_of_the_prediction():
     assert torch.allclose(torch.linalg.det(prediction.rotation), torch.ones(2))
 
 
-def test_an_untrained_network_answers_with_the_posed_mean_head():
+def test_an_untrained_network_predicts_the_posed_mean_head():
     network = build()
     network.mean_parameters[8] = 2.0
     prediction = network(crops(1))
@@ -145,7 +145,7 @@ def test_the_mean_reference_starts_at_the_average_points():
     assert torch.allclose(network(crops(1)).landmarks[0], network.mean_points[:68])
 
 
-def test_landmark_losses_do_not_bend_the_pose_through_the_reference():
+def test_landmark_losses_have_no_gradient_through_the_reference():
     network = randomised(build())
     outputs = network.forward_layers(crops())
     outputs.points[-1].sum().backward()
@@ -185,7 +185,7 @@ def test_every_part_can_be_switched_and_trains(changes):
         assert not unused
 
 
-def test_the_whole_network_lives_on_the_device_it_is_given():
+def test_the_whole_network_moves_to_its_device():
     with torch.device('meta'):
         network = Trans3DHead(NetworkConfig(), small_head())
     image = torch.empty(2, 3, 128, 128, device='meta')

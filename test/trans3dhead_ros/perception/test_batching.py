@@ -6,7 +6,7 @@ from synthetic import small_network
 
 from trans3dhead_ros import Camera, HeadPipeline
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceRequest, run_batched, run_single
@@ -24,7 +24,7 @@ def noise(seed, shape=(64, 80, 3)):
     return np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
 
 
-def test_boxes_of_several_images_are_answered_as_if_alone(aligner):
+def test_boxes_of_several_images_give_the_same_results_as_alone(aligner):
     requests = [(noise(0), BOXES), (noise(1, (96, 48, 3)), BOXES[:0]), (noise(2), BOXES[:2])]
     for (image, boxes), found in zip(requests, aligner.align_images(requests), strict=True):
         alone = aligner.align(image, boxes)
@@ -74,9 +74,9 @@ def test_a_task_that_fails_does_not_affect_the_others(aligner):
     assert isinstance(broken, RuntimeError) and str(broken) == 'a defect'
 
 
-@pytest.mark.skipif(not bundled_checkpoint().is_file(), reason='no checkpoint is bundled')
-def test_pipelines_in_step_find_what_each_finds_alone():
-    renderer, wall = HeadRenderer.from_model(load_head_model()), np.full((240, 320, 3), 120, np.uint8)
+def test_batched_pipelines_find_what_each_finds_alone():
+    renderer = HeadRenderer.from_model(load_head_model())
+    wall = np.full((240, 320, 3), 120, np.uint8)
     camera = Camera.from_fov((320, 240), 60.0)
     clips = [[renderer.render(wall, camera, rotation_from_euler(np.array([yaw, 0.0, 0.0])),
                               np.array([side, 0.0, 0.5])) for yaw in (0.0, 4.0, 8.0)]

@@ -20,7 +20,7 @@ def ramps(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize('centre', [(300.3, 250.7), (401.5, 298.25)])
 @pytest.mark.parametrize(('side', 'size'), [(100, 128), (128, 128), (200, 128), (450, 64)])
-def test_a_crop_shows_what_the_map_says(centre, side, size):
+def test_a_crop_agrees_with_its_coordinate_map(centre, side, size):
     crop = crop_square(ramps(700, 900), np.array(centre), side, size)
     assert crop.shape == (size, size, 3) and crop.dtype == np.uint8
     units = (2 * np.arange(size) + 1) / size - 1

@@ -62,12 +62,12 @@ def test_the_passes_together_find_what_the_full_search_finds(cascade):
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 200), (300, 2), (40, 40)])
-def test_small_and_thin_pictures_hold_no_head(cascade, shape):
+def test_small_and_thin_images_contain_no_head(cascade, shape):
     boxes, scores = cascade.detect(np.full((*shape, 3), 120, np.uint8))
     assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
-def test_a_turned_view_maps_back_to_where_it_came_from():
+def test_points_of_a_rotated_image_map_back():
     picture = np.zeros((90, 160), np.uint8)
     picture[20:23, 130:133] = 255  # its middle is at (131, 21); from the edges (131.5, 21.5)
     for degrees in (40.0, -40.0):
@@ -104,7 +104,7 @@ def test_yunet_boxes_are_landmark_boxes_at_every_size_of_picture():
     assert yunet.detect(np.zeros((100, 100, 3), np.uint8))[0].shape == (0, 4)
 
 
-def test_a_detector_file_that_is_missing_or_no_model_is_named(tmp_path):
+def test_a_missing_or_invalid_detector_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'^detector: no such file .*yunet\.onnx'):
         make_detector(tmp_path / 'yunet.onnx')
     (tmp_path / 'yunet.onnx').write_bytes(b'not a network')
@@ -113,7 +113,7 @@ def test_a_detector_file_that_is_missing_or_no_model_is_named(tmp_path):
     assert isinstance(make_detector('cascade'), CascadeDetector)
 
 
-def test_a_part_of_a_face_is_not_a_head_of_its_own():
+def test_a_part_of_a_face_is_the_same_head():
     face = np.array([[100.0, 100.0, 200.0, 200.0]])
     parts = np.array([[92.0, 130.0, 120.0, 160.0],    # an ear, mostly inside
                       [150.0, 120.0, 190.0, 145.0],   # an eye

@@ -35,7 +35,7 @@ def test_a_head_model_without_eyelook_looks_straight_ahead():
     # Eyes that converge look between the two.
     ({'eyeLookIn_L': 1.0, 'eyeLookIn_R': 1.0}, 0, 0),
 ])
-def test_the_gaze_turns_as_the_eyes_do(weights, left_deg, up_deg):
+def test_the_gaze_follows_the_eyes(weights, left_deg, up_deg):
     gaze = looking(**weights)
     x, y, z = gaze[:, 2]
     assert np.degrees(np.arctan2(y, x)) == pytest.approx(left_deg)
@@ -43,11 +43,11 @@ def test_the_gaze_turns_as_the_eyes_do(weights, left_deg, up_deg):
     assert gaze[2, 0] == pytest.approx(0.0), 'the x axis of the gaze stays level'
 
 
-def test_a_full_look_is_that_of_the_synthetic_people():
+def test_the_largest_eye_rotation_is_that_of_the_training_data():
     assert MAX_EYE_ROTATION_DEG == MAX_GAZE_DEG
 
 
-def test_pupils_move_with_the_eyes_and_stay_when_they_rest(facing):
+def test_pupils_move_with_the_eyes(facing):
     """The person's own left is the image's right."""
     still = pupils(facing, looking())
     np.testing.assert_allclose(still[0], facing.landmarks[36:42, :2].mean(0))

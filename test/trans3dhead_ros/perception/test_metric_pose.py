@@ -60,7 +60,7 @@ def test_exact_landmarks_give_the_exact_pose_anywhere_in_the_image(camera, dista
         np.testing.assert_allclose(found.translation[0], translation, atol=2e-3 * distance)
 
 
-def test_a_head_that_looks_along_its_viewing_ray_is_turned_in_the_camera_frame():
+def test_a_head_that_faces_along_its_viewing_ray_is_rotated_in_the_camera_frame():
     camera = CAMERAS['pinhole']
     translation = np.array([0.35, 0.0, 0.8])
     apparent = rotation_from_euler(np.array([0.0, 0.0, 0.0]))
@@ -71,7 +71,7 @@ def test_a_head_that_looks_along_its_viewing_ray_is_turned_in_the_camera_frame()
     assert abs(turned - np.rad2deg(np.arctan2(0.35, 0.8))) < 0.1
 
 
-def test_outliers_do_not_carry_the_pose_away():
+def test_outliers_hardly_change_the_pose():
     camera, rng = CAMERAS['pinhole'], np.random.default_rng(2)
     rotation, translation = rotation_from_euler(np.array([25.0, 5.0, -10.0])), np.array([0, 0, 0.6])
     pixels = camera.project(HEAD @ rotation.T + translation)
@@ -110,7 +110,7 @@ def test_the_covariance_is_that_of_a_monte_carlo():
     assert deviations.min() > 0.85 and deviations.max() < 1.15
 
 
-def test_the_size_of_heads_makes_the_depth_uncertain_along_the_ray():
+def test_the_uncertain_size_of_heads_enters_the_depth_along_the_ray():
     camera = CAMERAS['pinhole']
     rotation, translation = rotation_from_euler(np.zeros(3)), np.array([0.3, 0.0, 1.0])
     pixels = camera.project(HEAD @ rotation.T + translation)[None]
@@ -122,7 +122,7 @@ def test_the_size_of_heads_makes_the_depth_uncertain_along_the_ray():
     np.testing.assert_allclose((found - without)[3:, 3:], 0.0, atol=1e-12)
 
 
-def test_a_fit_worse_than_its_scales_is_less_certain():
+def test_a_poor_fit_increases_the_covariance():
     camera, rng = CAMERAS['pinhole'], np.random.default_rng(5)
     rotation, translation = rotation_from_euler(np.zeros(3)), np.array([0.0, 0.0, 0.8])
     exact = camera.project(HEAD @ rotation.T + translation)
@@ -139,7 +139,7 @@ def test_a_fit_worse_than_its_scales_is_less_certain():
     np.where(np.arange(68)[:, None] < 65, np.nan, HEAD[:, 1:]),
     np.random.default_rng(0).normal(size=(68, 2)) * 50,
 ], ids=['no point seen', 'absurd', 'one place', 'three points', 'noise'])
-def test_evidence_that_carries_no_pose_gives_finite_numbers_and_a_wide_covariance(evidence):
+def test_degenerate_landmarks_give_a_finite_pose_with_a_large_covariance(evidence):
     start = rotation_from_euler(np.array([10.0, 0.0, 0.0]))
     good = CAMERAS['pinhole'].rays(CAMERAS['pinhole'].project(HEAD @ start.T + [0.0, 0.0, 0.8]))
     found = solve_poses(
@@ -155,7 +155,7 @@ def test_evidence_that_carries_no_pose_gives_finite_numbers_and_a_wide_covarianc
     assert geodesic_distance_deg(found.rotation[1], start) < 0.1
 
 
-def test_a_pixel_at_the_edge_of_a_fisheye_is_a_larger_step_of_the_ray():
+def test_rays_change_faster_per_pixel_at_the_edge_of_a_fisheye_image():
     camera = Camera([[200.0, 0, 320], [0, 200.0, 240], [0, 0, 1]], (), (640, 480), 'equidistant')
     angles = np.deg2rad([0.5, 30.0, 60.0])
     pixels = np.stack([320 + 200 * angles, np.full(3, 240.0)], axis=1)
@@ -172,7 +172,7 @@ def test_no_heads_give_no_poses():
     assert found.rotation.shape == (0, 3, 3) and found.covariance.shape == (0, 6, 6)
 
 
-def test_weak_perspective_keeps_the_rotation_and_is_unsure():
+def test_weak_perspective_keeps_the_rotation_and_has_a_large_covariance():
     rotation = rotation_from_euler(np.array([[20.0, 3.0, -8.0]]))
     found = weak_perspective_poses(rotation, np.array([[0.2, -0.1]]), np.array([1.5]))
     np.testing.assert_array_equal(found.rotation, rotation)

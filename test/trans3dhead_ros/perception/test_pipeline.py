@@ -47,7 +47,7 @@ def arrays(head):
 
 
 @pytest.mark.parametrize('camera', [None, CAMERA], ids=['no camera', 'camera'])
-def test_every_box_is_answered_in_order(pipeline, camera):
+def test_there_is_one_head_per_box_in_order(pipeline, camera):
     heads = pipeline.align(IMAGE, BOXES, camera=camera)
     assert len(heads) == len(BOXES)
     for head, box in zip(heads, BOXES, strict=True):
@@ -77,7 +77,7 @@ def test_a_head_has_the_stated_shapes_and_only_finite_numbers(pipeline, camera):
         assert np.linalg.eigvalsh(head.pose_covariance)[0] > 0.0
 
 
-def test_the_parts_of_a_head_agree(pipeline):
+def test_the_fields_of_a_head_are_consistent(pipeline):
     head = pipeline.align(IMAGE, BOXES[:1], camera=CAMERA)[0]
     low, high = head.landmarks[:, :2].min(0), head.landmarks[:, :2].max(0)
     np.testing.assert_allclose(head.box, [*low, *high])
@@ -90,7 +90,7 @@ def test_the_parts_of_a_head_agree(pipeline):
         head.vertices, local[0].double().numpy() @ head.rotation.T + head.translation, atol=1e-6)
 
 
-def test_without_a_camera_nothing_is_invented(pipeline):
+def test_without_a_camera_the_pose_is_the_apparent_one(pipeline):
     without, = pipeline.align(IMAGE, BOXES[:1])
     assumed, = pipeline.align(IMAGE, BOXES[:1], camera=Camera.from_fov(SIZE, 60.0))
     # The rotation is the apparent one, which the angles state; the camera's one is another.
@@ -112,7 +112,7 @@ def test_the_depth_of_landmarks_grows_away_from_the_viewer(pipeline):
         np.corrcoef(relative, head.landmarks[:, 2])[0, 1], 1.0, atol=1e-6)
 
 
-def test_the_score_is_low_when_the_network_or_its_landmarks_say_no():
+def test_the_score_is_low_for_a_low_logit_or_uncertain_landmarks():
     box = np.array([[0.0, 0.0, 100.0, 100.0]])
 
     def score(logit, scale):
@@ -124,7 +124,7 @@ def test_the_score_is_low_when_the_network_or_its_landmarks_say_no():
     assert 0.0 <= score(-1e6, 1e6) < 1e-9 and 0.49 < score(1e6, 7.0) < 0.51
 
 
-def test_moving_the_picture_moves_the_answer(pipeline):
+def test_shifting_the_image_shifts_the_landmarks(pipeline):
     shifted = np.roll(IMAGE, (7, 11), axis=(0, 1))
     box, shift = np.array([40.0, 30.0, 80.0, 70.0]), np.array([11.0, 7.0, 0.0])
     before, = pipeline.align(IMAGE, [box])
@@ -140,13 +140,13 @@ def test_an_empty_list_of_boxes_gives_an_empty_list_of_heads(pipeline):
         assert pipeline.align(IMAGE, empty) == []
 
 
-def test_integers_and_views_are_as_good_as_arrays(pipeline):
+def test_integer_boxes_and_image_views_are_accepted(pipeline):
     expected, = pipeline.align(np.ascontiguousarray(IMAGE[:, ::-1]), [[20.0, 30.0, 60.0, 80.0]])
     found, = pipeline.align(IMAGE[:, ::-1], np.array([[20, 30, 60, 80]], np.int32))
     np.testing.assert_array_equal(found.landmarks, expected.landmarks)
 
 
-def test_an_answer_belongs_to_its_caller(pipeline):
+def test_heads_do_not_share_memory_and_are_frozen(pipeline):
     first, second = pipeline.align(IMAGE, BOXES[:2])
     before = second.landmarks.copy()
     first.landmarks[:] = 0.0
@@ -155,7 +155,7 @@ def test_an_answer_belongs_to_its_caller(pipeline):
         first.score = 1.0
 
 
-def test_triangles_and_names_describe_the_answer(pipeline):
+def test_triangles_and_expression_names_fit_the_heads(pipeline):
     assert pipeline.triangles.shape[1] == 3 and pipeline.triangles.max() < 200
     assert pipeline.expression_names == EXPRESSIONS
 
@@ -196,14 +196,14 @@ def test_a_wrong_stamp_is_named(pipeline, stamp):
         pipeline.track(IMAGE, stamp=stamp)
 
 
-def test_a_device_that_is_absent_is_named(checkpoint):
+def test_a_missing_device_is_named(checkpoint):
     with pytest.raises(ValueError, match='^device: '):
         HeadPipeline.load(checkpoint, device='cuda:99')
     with pytest.raises(ValueError, match='^device: '):
         HeadPipeline.load(checkpoint, device='tpu')
 
 
-def test_a_model_that_is_absent_is_named(tmp_path):
+def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'nothing\.safetensors: no such'):
         HeadPipeline.load(tmp_path / 'nothing.safetensors')
 
@@ -239,7 +239,7 @@ def test_two_cameras_share_a_network_and_not_their_tracks(pipeline):
         head.track_id for head in tracked]
 
 
-def test_the_size_of_heads_scales_the_space_and_not_the_picture(pipeline, checkpoint):
+def test_the_size_of_heads_scales_space_but_not_pixels(pipeline, checkpoint):
     config = PipelineConfig()
     child = HeadPipeline(pipeline.aligner, pipeline.detector, dataclasses.replace(
         config, head_size=dataclasses.replace(config.head_size, scale=0.8)))
@@ -263,7 +263,7 @@ def test_no_tensor_is_made_on_a_default_device():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 @pytest.mark.parametrize('camera', [None, CAMERA], ids=['no camera', 'camera'])
-def test_a_gpu_answers_as_the_processor(pipeline, checkpoint, camera):
+def test_a_gpu_gives_the_same_results_as_the_cpu(pipeline, checkpoint, camera):
     cuda = HeadPipeline.load(checkpoint, device='cuda')
     expected = pipeline.align(IMAGE, BOXES, camera=camera)
     for head, other in zip(cuda.align(IMAGE, BOXES, camera=camera), expected, strict=True):

@@ -32,7 +32,7 @@ def head(yaw=0.0, shift=0.0, scale=700.0, rng=None, noise=0.0):
         found.rotation, (origin - 320.0) / 600.0, 600.0 / found.scale)
 
 
-def test_a_still_head_shakes_less_than_its_measurements():
+def test_a_head_at_rest_jitters_less_than_its_measurements():
     rng, smoother = np.random.default_rng(3), HeadSmoother()
     raw, smooth = [], []
     for i in range(120):
@@ -51,7 +51,7 @@ def test_a_still_head_shakes_less_than_its_measurements():
         assert shake(smooth, of) < 0.5 * shake(raw, of)
 
 
-def test_a_turning_head_is_followed_with_little_lag():
+def test_a_rotating_head_is_followed_with_little_lag():
     smoother = HeadSmoother()
     for i in range(60):
         found, pose = head(yaw=-45.0 + 1.5 * i)
@@ -70,7 +70,7 @@ def test_a_moving_head_is_followed_with_little_lag():
 
 
 @pytest.mark.parametrize('stamp', [10.0 - 0.5, 10.0 + 1.5])
-def test_a_jump_in_time_starts_afresh(stamp):
+def test_a_jump_in_time_restarts_the_filters(stamp):
     smoother = HeadSmoother()
     smoother(*head(yaw=0.0), 10.0, Smoothing())
     found, pose = head(yaw=40.0, shift=100.0)
@@ -91,7 +91,7 @@ def test_missing_and_repeated_stamps_still_smooth(stamps):
     assert 0.02 < geodesic_distance_deg(answer.rotation[0], found.rotation[0]) < 1.98
 
 
-def test_the_speed_of_the_images_and_not_of_the_computer_counts():
+def test_smoothing_depends_on_stamps_and_not_on_the_clock():
     def last(period):
         smoother = HeadSmoother()
         for i in range(10):
@@ -101,7 +101,7 @@ def test_the_speed_of_the_images_and_not_of_the_computer_counts():
     assert last(1 / 5) > last(1 / 60) + 5.0
 
 
-def test_switched_off_it_changes_nothing():
+def test_disabled_smoothing_changes_nothing():
     smoother = HeadSmoother()
     for i in range(5):
         found, pose = head(yaw=10.0 * i, shift=30.0 * i)
@@ -120,7 +120,7 @@ def test_the_first_metric_pose_is_not_mixed_with_the_assumed_ones():
     np.testing.assert_allclose(answer_pose.translation, metric.translation)
 
 
-def test_rotations_are_smoothed_across_the_fold_of_euler_angles():
+def test_rotations_are_smoothed_where_euler_angles_are_ambiguous():
     smoothing, of = Smoothing(), RotationFilter()
     for yaw in np.linspace(60.0, 120.0, 60):
         value = Rotation.from_rotvec([0.0, np.deg2rad(yaw), 0.0]).as_matrix()
