@@ -42,7 +42,7 @@ from trans3dhead_ros.ros.bag_tracking import bag_options
 from trans3dhead_ros.ros.bag_tracking.bag_processor import BagProcessor
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.bag_tracking.partial_bag import PartialBag
-from trans3dhead_ros.ros.demo.recording import row
+from trans3dhead_ros.ros.demo.demo_results import head_array_record
 from trans3dhead_ros.ros.stamps import stamp_seconds
 
 EXIT_LOSS = 1
@@ -272,7 +272,8 @@ def _write_json(path: str, partial: PartialBag, heads: str) -> None:
         for message in partial.messages():
             if message.topic == heads:
                 array = deserialize_message(message.data, HeadArray)
-                yield row(message.image, stamp_seconds(array.header.stamp), array)
+                stamp = stamp_seconds(array.header.stamp)
+                yield head_array_record(message.image, stamp, array)
 
     if path == '-':
         sys.stdout.writelines(map(record_line, rows()))

@@ -1,7 +1,7 @@
 """
-The demo: image publisher → head_tracker → recorder, three processes over DDS.
+Run the demo: image publisher → head_tracker → recorder, three processes over DDS.
 
-The graph has a ROS domain of its own, so that it neither disturbs nor hears others.
+They use a random ROS domain, so that they neither disturb nor receive other nodes.
 """
 
 from __future__ import annotations
@@ -32,38 +32,50 @@ _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class DemoError(Exception):
-    """A process of the graph failed; the message says which and how."""
+    """A process of the demo failed; the message says which and how."""
 
 
 @dataclass
 class Process:
-    """One process of the graph."""
+    """One process of the demo."""
 
     name: str
+
     popen: subprocess.Popen
+
     log: Path
+    """File with its standard error."""
 
     @classmethod
     def start(cls, name: str, module: str, parameters: dict[str, str], folder: Path) -> Process:
-        """Start `python -m module` with ROS parameters; its messages go to a log file."""
+        """
+        Start `python -m module` with ROS parameters.
+
+        :param name: of the log file in `folder`, and in messages.
+        :param module: the module.
+        :param parameters: of its node.
+        :param folder: folder of the log file.
+        :return: the running process.
+        """
         arguments = [f'{name}:={value}' for name, value in parameters.items()]
         command = [sys.executable, '-m', module, '--ros-args',
                    *(word for argument in arguments for word in ('-p', argument))]
         log = folder / f'{name}.log'
         with log.open('w') as file:
-            # In a session of its own: Ctrl-C reaches the demo alone, which ends the three in order.
+            # In a session of its own, so that Ctrl-C reaches only the demo, which then ends the
+            # processes in order.
             popen = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL,
                                      start_new_session=True, preexec_fn=_end_with_parent)
         return cls(name, popen, log)
 
     def check(self) -> None:
-        """Raise `DemoError` when the process has ended with an error."""
+        """Raise `DemoError` if the process has ended with an error."""
         code = self.popen.poll()
         if code:
             raise DemoError(f'{self.name} ended with code {code}: {self._last_line()}')
 
     def stop(self) -> None:
-        """End the process in order, or by force; raise `DemoError` when it did not end well."""
+        """Interrupt the process, or kill it; raise `DemoError` if it does not end well."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGINT)
         try:
@@ -81,17 +93,22 @@ class Process:
 
 def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
     """
-    Run the graph until the source has ended.
+    Run the processes until the source has ended.
 
-    :raises ValueError: for a source that cannot be read.
-    :raises DemoError: when a process fails.
+    :param source: what `open_source` takes.
+    :param pace: 'lockstep' or 'realtime'.
+    :param output: folder of the results; those of an earlier demo are replaced.
+    :param model: a checkpoint; empty for the bundled one.
+    :param device: auto, cpu, cuda or cuda:N.
+    :raises UserError: for a source that cannot be read, or a folder with other files.
+    :raises DemoError: if a process fails.
     """
     with open_source(source) as opened:
         fps = opened.fps
     check_replaceable(output / 'bag')
     for path in (output / 'log').glob('*'):
         if path.suffix != '.log':
-            raise UserError(f'output: {path} is not of a demo: name another folder')
+            raise UserError(f'output: {path} is not of a demo; choose another folder')
     for name in _RESULTS:
         target = output / name
         if target.is_dir():
@@ -102,7 +119,7 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
     logs.mkdir(parents=True)
     _isolate()
     processes: list[Process] = []
-    # From here on a signal must not strike amid a start: the child would belong to nobody.
+    # From here on, a signal must not interrupt the start of a process, which would be orphaned.
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -123,11 +140,12 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the demo and return the exit code; 2 for a user's mistake.
+    Run the demo as a command.
 
-    :param arguments: of the command line, without the program; None takes the process's own.
+    :param arguments: of the command line, without the program; None for those of the process.
+    :return: exit code: 2 for a user's mistake, 1 for the failure of a process.
     """
-    # OpenCV and FFmpeg print lines of their own about a file that they cannot read.
+    # OpenCV and FFmpeg would print lines of their own about a file that they cannot read.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -135,9 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog='demo', description='image publisher → head_tracker → recorder')
     parser.add_argument('--source', default='', help='picture, folder, GIF, video, stream URL or '
                         'camera index (default: the clip that comes with the package)')
-    parser.add_argument('--pace', default='', help='lockstep: the next frame after the answer; '
-                        'realtime: at the rate of the source (default: lockstep)')
-    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder for results')
+    parser.add_argument('--pace', default='', help='lockstep: publish the next frame when the '
+                        'heads of the last one arrive; realtime: at the rate of the source '
+                        '(default: lockstep)')
+    parser.add_argument('--output', type=Path, default=Path('out/demo'),
+                        help='folder of the results')
     parser.add_argument('--model', default='', help='checkpoint (default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     try:
@@ -147,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f'pace: {pace!r} is unknown, use {" or ".join(_PACES)}')
         source = options.source or str(bundled_clip())
         run(source, pace, options.output, options.model, options.device)
-    except ValueError as error:
+    except UserError as error:
         print(f'demo: error: {error}', file=sys.stderr)
         return 2
     except (DemoError, OSError) as error:
@@ -160,16 +180,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _isolate() -> None:
-    """Give this process and its children a ROS domain that others hardly have."""
-    # Up to 101, DDS ports stay clear of those that Linux gives out by itself.
+    """Set a random ROS domain for this process and its children."""
+    # Up to 101, DDS ports stay clear of the ports that Linux hands out by itself.
     os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
-    os.environ['ROS_LOCALHOST_ONLY' if os.environ.get('ROS_DISTRO') == 'humble'
-               else 'ROS_AUTOMATIC_DISCOVERY_RANGE'] = \
-        '1' if os.environ.get('ROS_DISTRO') == 'humble' else 'LOCALHOST'
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 
 def _wait(processes: list[Process], interrupted: threading.Event) -> None:
-    """Wait until the recorder has everything; `KeyboardInterrupt` when the user has not."""
+    """Wait until the recorder ends; raise `KeyboardInterrupt` if the user interrupts."""
     recorder = processes[0].popen
     while recorder.poll() is None:
         if interrupted.is_set():
@@ -181,7 +202,7 @@ def _wait(processes: list[Process], interrupted: threading.Event) -> None:
 
 
 def _stop(processes: list[Process]) -> None:
-    """Stop all of them, the source first; the first failure is raised when all have ended."""
+    """Stop the processes in this order; raise the first failure when all have ended."""
     failures = []
     for process in processes:
         try:
@@ -197,7 +218,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel end a child whose demo was killed, so that nothing stays behind."""
+    """Make the kernel end this process when the demo is killed, so that nothing is left behind."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 

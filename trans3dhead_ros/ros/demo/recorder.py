@@ -24,7 +24,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import read_truth
 from trans3dhead_ros.media.records import write_records
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
-from trans3dhead_ros.ros.demo.recording import OverlayVideo, row, summary
+from trans3dhead_ros.ros.demo.demo_results import OverlayVideo, head_array_record, summarize
 from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_ros.ros.node_process import ShutdownRequest, refuse_arguments, spin_node
 from trans3dhead_ros.ros.parameters import (
@@ -98,7 +98,7 @@ class Recorder(Node):
         frames = self._told['frames'] if self._told else [
             {'frame': i, 'stamp': (stamp - self._seen[0]) * 1e-9, 'header_stamp': stamp}
             for i, stamp in enumerate(self._seen)]
-        rows = [row(f['frame'], f['stamp'], self._answers.get(f['header_stamp'])) for f in frames]
+        rows = [head_array_record(f['frame'], f['stamp'], self._answers.get(f['header_stamp'])) for f in frames]
         write_records(self._folder / 'heads.jsonl', rows)
         # Of a long stream only its last frames are told.
         arrived = {f['header_stamp']: self._arrived[f['header_stamp']] for f in frames
@@ -108,7 +108,7 @@ class Recorder(Node):
         sent = [f['sent'] for f in frames if 'sent' in f]
         seconds = max(arrived.values()) - min(sent) if sent and arrived else 0.0
         truth = read_truth(self._told['source']) if self._told else None
-        print(summary(rows, len(arrived), latencies, seconds, truth), flush=True)
+        print(summarize(rows, len(arrived), latencies, seconds, truth), flush=True)
 
     def _record(self, kind: type, topic: str) -> None:
         name = _type_name(kind)
@@ -127,7 +127,7 @@ class Recorder(Node):
         stamp = stamp_nanoseconds(message.header.stamp)
         image = decode_image(message)
         self._seen.append(stamp)
-        self._video.image(stamp, image)
+        self._video.add_image(stamp, image)
         # A tenth of the raw bytes, and what `image_transport:=compressed` replays.
         packed = CompressedImage(header=message.header, format='bgr8; jpeg compressed bgr8',
                                  data=cv2.imencode('.jpg', image)[1].tobytes())
@@ -148,7 +148,7 @@ class Recorder(Node):
         stamp = stamp_nanoseconds(message.header.stamp)
         answer = self._answers.get(stamp)
         worth = sum(head.score for head in answer.heads) if answer else 0.0
-        self._video.overlay(stamp, decode_image(message), worth)
+        self._video.add_overlay(stamp, decode_image(message), worth)
 
     def _source_ended(self, message: String) -> None:
         self._last = time.monotonic()
