@@ -29,6 +29,12 @@ UNTRACKED = -1
 """Id of a head that is not tracked."""
 
 
+def type_name(kind: type) -> str:
+    """Return the name of a message type, such as 'sensor_msgs/msg/Image'."""
+    package, group = kind.__module__.split('.')[:2]
+    return f'{package}/{group}/{kind.__name__}'
+
+
 def float_array(values: ArrayLike) -> array:
     """Return numbers of any shape as a flat `array.array` of float32."""
     return _typed_array('f', np.asarray(values, dtype=np.float32))

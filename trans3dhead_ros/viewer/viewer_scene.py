@@ -150,23 +150,23 @@ class Scene:
         log(f'plots/angles/{head.id}', rr.Scalars(np.rad2deg([head.yaw, head.pitch, head.roll])))
         log(f'plots/score/{head.id}', rr.Scalars(float(head.score)))
 
-    def _name(self, identity: int) -> None:
+    def _name(self, track_id: int) -> None:
         """Log once what the numbers and the triangles of a head are."""
-        if identity in self._named:
+        if track_id in self._named:
             return
-        self._named.add(identity)
+        self._named.add(track_id)
         def names(*parts: str) -> rr.SeriesLines:
-            return rr.SeriesLines(names=[f'{part} of {identity}' for part in parts])
-        self._recording.log(f'plots/position/{identity}', names('x', 'y', 'z'), static=True)
-        self._recording.log(f'plots/angles/{identity}', names('yaw', 'pitch', 'roll'), static=True)
-        self._recording.log(f'plots/score/{identity}', names('score'), static=True)
+            return rr.SeriesLines(names=[f'{part} of {track_id}' for part in parts])
+        self._recording.log(f'plots/position/{track_id}', names('x', 'y', 'z'), static=True)
+        self._recording.log(f'plots/angles/{track_id}', names('yaw', 'pitch', 'roll'), static=True)
+        self._recording.log(f'plots/score/{track_id}', names('score'), static=True)
         if self._meshes.triangles is not None:
-            self._recording.log(f'camera/heads/{identity}/mesh', rr.Mesh3D.from_fields(
+            self._recording.log(f'camera/heads/{track_id}/mesh', rr.Mesh3D.from_fields(
                 triangle_indices=self._meshes.triangles, albedo_factor=_SKIN), static=True)
 
-    def _mesh(self, identity: int, vertices: NDArray[np.float32]) -> None:
-        self._name(identity)
-        self._recording.log(f'camera/heads/{identity}/mesh', rr.Mesh3D.from_fields(
+    def _mesh(self, track_id: int, vertices: NDArray[np.float32]) -> None:
+        self._name(track_id)
+        self._recording.log(f'camera/heads/{track_id}/mesh', rr.Mesh3D.from_fields(
             vertex_positions=vertices,
             vertex_normals=vertex_normals(vertices, self._meshes.triangles).astype(np.float32)))
 

@@ -60,7 +60,7 @@ class BagProcessor:
         self.notes: Counter[str] = Counter()
         self._calibration = Calibration(ThrottledLogger(self), self._refuse_camera_info)
         self.last_id = 0
-        self._first_id = 0
+        self._id_offset = 0
         self._resumed = False
 
     def resume(self, last_id: int, notes: dict[str, int]) -> None:
@@ -70,7 +70,7 @@ class BagProcessor:
         :param last_id: the highest id of a head in that run.
         :param notes: its notes.
         """
-        self.last_id = self._first_id = last_id
+        self.last_id = self._id_offset = last_id
         self.notes = Counter(notes)
         self._resumed = True
         # What is published once was published by the earlier run.
@@ -114,7 +114,7 @@ class BagProcessor:
 
     def _with_new_id(self, head: Head) -> Head:
         """Return a head with an id above those of the run that is resumed."""
-        head = replace(head, track_id=self._first_id + head.track_id) if self._first_id else head
+        head = replace(head, track_id=self._id_offset + head.track_id) if self._id_offset else head
         self.last_id = max(self.last_id, head.track_id)
         return head
 

@@ -11,6 +11,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosReliability
 
 from trans3dhead_ros.bags.bag_writer import DEFAULT_QOS
 from trans3dhead_ros.bags.image_topics import resolve_topic
+from trans3dhead_ros.ros.messages import type_name
 
 
 class BagPublisher:
@@ -31,8 +32,7 @@ class BagPublisher:
         self, name: str, kind: type, qos: QoSProfile, wanted: bool,
         collected: list[tuple[str, bytes]],
     ) -> None:
-        package, group = kind.__module__.split('.')[:2]
-        self.name, self.type, self.wanted = name, f'{package}/{group}/{kind.__name__}', wanted
+        self.name, self.type, self.wanted = name, type_name(kind), wanted
         self._qos = qos
         self._collected = collected
 

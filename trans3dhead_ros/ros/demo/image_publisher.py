@@ -1,4 +1,4 @@
-"""Publishes the frames of a picture, folder, GIF, video or camera as ROS images."""
+"""Publish the frames of a picture, folder, GIF, video or camera as ROS images."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from trans3dhead_ros.ros.parameters import (
 from trans3dhead_ros.ros.stamps import stamp_nanoseconds
 
 PACES = ('lockstep', 'realtime')
-#: What was published, as JSON, when the source has ended; latched.
 FRAMES_TOPIC = 'source_frames'
-_ANSWER_TIMEOUT = 1.0  # s
-_LISTENER_TIMEOUT = 60.0  # s
-# Frames that are remembered for the end: an hour of a camera, which may run for months.
-_MOST_TOLD = 100_000
-# Deeper than one, so that a recorder beside the tracker can take its time.
+"""Latched topic with the list of published frames as JSON, sent when the source has ended."""
+
+_HEADS_TIMEOUT = 1.0  # s
+_SUBSCRIBER_TIMEOUT = 60.0  # s
+# Of a camera, which may run for months, the last hour is listed.
+_MAX_LISTED_FRAMES = 100_000
+# Deeper than one, so that a recorder may be slower than the tracker for a while.
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -52,8 +53,8 @@ class PublisherParameters:
     """Picture, folder, GIF, video, stream URL or camera index."""
     pace: str = parameter(PACES[0], choices=PACES, read_only=True)
     """
-    lockstep publishes the next frame after the answer on heads, or after a second; realtime at the
-    rate of the source.
+    lockstep publishes the next frame when the heads of the last one arrive, or after a second;
+    realtime at the rate of the source.
     """
     frame_id: str = parameter('camera_optical_frame', read_only=True)
     """Frame of the images."""
@@ -67,37 +68,38 @@ class ImagePublisher(Node):
     """
     Publishes the frames of a source; `PublisherParameters` are its parameters.
 
-    Stamps are the source's own times from the moment of the start on, so that whoever smooths over
-    time sees the source's time at any pace. A camera or a stream keeps its own pace, and its frames
-    are stamped when they arrive. camera_info is published where the camera of the source is known.
+    Stamps are the times of the source, counted from the start, so that smoothing over time gives
+    the same at any pace. A camera or a stream keeps its own pace, and its frames are stamped when
+    they arrive. camera_info is published if the camera of the source is known.
 
-    :raises ValueError: for a source that cannot be read or another pace.
+    :param shutdown: ends the process.
+    :raises UserError: for a source that cannot be read or another pace.
     """
 
-    def __init__(self, finish: ShutdownRequest) -> None:
+    def __init__(self, shutdown: ShutdownRequest) -> None:
         super().__init__('image_publisher')
         declare_parameters(self, parameter_specs(PublisherParameters).values())
         self._parameters = read_parameters(self, PublisherParameters)
         if self._parameters.source == '':
             raise UserError('source: give one, as --ros-args -p source:=clip.mp4')
         self._source = open_source(str(self._parameters.source))
-        self._finish = finish
+        self._shutdown = shutdown
         self._images = self.create_publisher(Image, 'image_raw', _QOS)
         self._infos = self.create_publisher(CameraInfo, 'camera_info', _QOS)
         self._frames = self.create_publisher(String, FRAMES_TOPIC, FRAMES_QOS)
-        self.create_subscription(HeadArray, 'heads', self._answered, _QOS)
-        self._answer = threading.Condition()
-        self._last_answer = -1
+        self.create_subscription(HeadArray, 'heads', self._receive_heads, _QOS)
+        self._heads_arrived = threading.Condition()
+        self._last_heads = -1
         self._stopping = threading.Event()
-        self._sent: deque[dict[str, float]] = deque(maxlen=_MOST_TOLD)
+        self._published: deque[dict[str, float]] = deque(maxlen=_MAX_LISTED_FRAMES)
         self._thread = threading.Thread(target=self._run, name='source', daemon=True)
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Start publishing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End in order: what was published is told before."""
+        """Stop publishing and send the list of frames."""
         self._stopping.set()
         self._thread.join(timeout=10.0)
         self._source.close()
@@ -105,14 +107,14 @@ class ImagePublisher(Node):
     def _run(self) -> None:
         code = 1
         try:
-            if self._listened_to():
+            if self._wait_for_subscribers():
                 self._publish_all()
                 code = 0
-        except ValueError as error:
+        except UserError as error:
             self.get_logger().error(str(error))
         finally:
-            self._tell_frames()
-            self._finish(code)
+            self._publish_frame_list()
+            self._shutdown(code)
 
     def _publish_all(self) -> None:
         camera = self._source.camera
@@ -120,10 +122,10 @@ class ImagePublisher(Node):
         live = self._source.live
         start = self.get_clock().now().nanoseconds
         began = time.monotonic()
-        # Seconds that the rounds before have taken, in the time of the source.
+        # Duration of the rounds before in seconds of the source.
         passed = 0.0
         while True:
-            self._sent.clear()
+            self._published.clear()
             for frame in self._source:
                 if self._parameters.pace == 'realtime' and not live:
                     self._stopping.wait(max(0.0, began + passed + frame.stamp - time.monotonic()))
@@ -134,12 +136,12 @@ class ImagePublisher(Node):
                     stamp = self.get_clock().now().nanoseconds
                 self._publish(frame, stamp, info)
                 if self._parameters.pace == 'lockstep' and not live:
-                    self._await_answer(stamp)
+                    self._wait_for_heads(stamp)
             if not self._parameters.repeat:
                 return
-            if not self._sent:
+            if not self._published:
                 raise UserError(f'source: {self._source.name} has ended and does not start again')
-            passed += self._sent[-1]['stamp'] + 1.0 / self._source.fps
+            passed += self._published[-1]['stamp'] + 1.0 / self._source.fps
 
     def _publish(self, frame: Frame, stamp: int, info: CameraInfo | None) -> None:
         header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id=self._parameters.frame_id)
@@ -147,42 +149,43 @@ class ImagePublisher(Node):
             info.header = header
             self._infos.publish(info)
         message = bgr_image(header, frame.image)
-        self._sent.append({'frame': frame.index, 'stamp': frame.stamp, 'header_stamp': stamp,
+        self._published.append({'frame': frame.index, 'stamp': frame.stamp, 'header_stamp': stamp,
                            'sent': time.time()})
         self._images.publish(message)
 
-    def _await_answer(self, stamp: int) -> None:
-        with self._answer:
-            self._answer.wait_for(lambda: self._last_answer >= stamp, _ANSWER_TIMEOUT)
+    def _wait_for_heads(self, stamp: int) -> None:
+        with self._heads_arrived:
+            self._heads_arrived.wait_for(lambda: self._last_heads >= stamp, _HEADS_TIMEOUT)
 
-    def _answered(self, message: HeadArray) -> None:
-        with self._answer:
-            self._last_answer = stamp_nanoseconds(message.header.stamp)
-            self._answer.notify()
+    def _receive_heads(self, message: HeadArray) -> None:
+        with self._heads_arrived:
+            self._last_heads = stamp_nanoseconds(message.header.stamp)
+            self._heads_arrived.notify()
 
-    def _listened_to(self) -> bool:
-        """Wait until everybody who shall see the first frame does; False when nobody comes."""
+    def _wait_for_subscribers(self) -> bool:
+        """Wait until the nodes in `wait_for` subscribe; return False if they do not."""
         wanted = set(filter(None, self._parameters.wait_for))
-        deadline = time.monotonic() + _LISTENER_TIMEOUT
+        deadline = time.monotonic() + _SUBSCRIBER_TIMEOUT
         while not self._stopping.wait(0.05):
-            listeners = self.get_subscriptions_info_by_topic(self._images.topic_name)
-            names = {info.node_name for info in listeners}
-            # Known to the graph comes before matched, and only a matched one receives.
-            matched = self._images.get_subscription_count() >= max(len(listeners), 1)
+            subscribers = self.get_subscriptions_info_by_topic(self._images.topic_name)
+            names = {info.node_name for info in subscribers}
+            # A subscriber is known to the graph before it is matched and receives.
+            matched = self._images.get_subscription_count() >= max(len(subscribers), 1)
             if wanted <= names and matched:
                 return True
             if wanted and time.monotonic() > deadline:
                 missing = ', '.join(sorted(wanted - names))
                 self.get_logger().error(f'{missing} did not subscribe to '
-                                        f'{self._images.topic_name} for {_LISTENER_TIMEOUT:.0f} s')
+                                        f'{self._images.topic_name} within '
+                                        f'{_SUBSCRIBER_TIMEOUT:.0f} s')
                 return False
         return False
 
-    def _tell_frames(self) -> None:
+    def _publish_frame_list(self) -> None:
         self._frames.publish(String(data=json.dumps({
             'source': self._source.name, 'fps': self._source.fps, 'size': self._source.size,
-            'pace': self._parameters.pace, 'frames': list(self._sent)})))
-        # What was sent last must not go with the process.
+            'pace': self._parameters.pace, 'frames': list(self._published)})))
+        # What was published last must arrive before the process ends.
         for publisher in (self._images, self._frames):
             if publisher.get_subscription_count():
                 publisher.wait_for_all_acked(Duration(seconds=4))
@@ -192,12 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the publisher as a process.
 
-    :param arguments: `--ros-args …`; None takes the process's own.
+    :param arguments: `--ros-args …`; None for those of the process.
     :return: exit code; 2 for a user's mistake.
     """
     refused = refuse_arguments(
         arguments, 'usage: image_publisher --ros-args -p source:=FILE [-p pace:=realtime]\n'
-        'Publishes image_raw, and camera_info where the camera is known.')
+        'Publishes image_raw, and camera_info if the camera is known.')
     if refused is not None:
         return refused
     return spin_node(ImagePublisher, arguments,
