@@ -7,7 +7,8 @@ import pytest
 from printed import Printer
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md'), *ROOT.glob('benchmarks/*.md')])
+PAGES = sorted([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *ROOT.glob('docs/*.md'),
+                *ROOT.glob('benchmarks/*.md')])
 FENCED = re.compile(r'^```.*?^```$', re.DOTALL | re.MULTILINE)
 # [text](target) and ![text](target), also over the end of a line.
 LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')

@@ -1,18 +1,24 @@
 """Imports point down only, folders form no cycle, and each package needs only its own."""
 
-import ast
 import pkgutil
 import subprocess
 import sys
 from collections import defaultdict
 from graphlib import TopologicalSorter
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-RUNTIME, TRAINING = 'trans3dhead_ros', 'trans3dhead_training'
+from tools.import_graph import (
+    FILES,
+    ROOT,
+    RUNTIME,
+    TRAINING,
+    folder_graph,
+    folder_of,
+    is_interface,
+    own_imports,
+)
 
 # Lower layers first; a folder may import itself and any folder of a lower layer of its package.
 # '' are the files at the top of a package; its `__init__`, the public interface, stands alone.
@@ -49,39 +55,6 @@ TRAINING_BUILDS_ON = ('', 'network', 'perception', 'media')
 KNOWS_TRAINING = 'cli'
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix('').parts
-    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
-
-
-FILES = {module_name(path): path
-         for package in LAYERS for path in sorted((ROOT / package).rglob('*.py'))}
-
-
-def room_of(module: str) -> tuple[str, str]:
-    """('trans3dhead_ros', 'ros.node') of 'trans3dhead_ros.ros.node.worker'."""
-    package, *rooms = FILES[module].relative_to(ROOT).parts[:-1]
-    return package, '.'.join(rooms)
-
-
-def is_interface(module: str) -> bool:
-    return module in LAYERS
-
-
-def own_imports(module: str) -> set[str]:
-    """Every module of both packages that a file imports, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f'{module} imports relatively'
-            for alias in node.names:
-                inner = f'{node.module}.{alias.name}'
-                found.add(inner if inner in FILES else node.module)
-    return {name for name in found if name in FILES and not is_interface(name)}
-
-
 def rank_of(package: str, room: str) -> int:
     for rank, rooms in enumerate(LAYERS[package]):
         if room in rooms:
@@ -91,10 +64,10 @@ def rank_of(package: str, room: str) -> int:
 
 @pytest.mark.parametrize('module', [name for name in FILES if not is_interface(name)])
 def test_imports_point_down(module):
-    package, room = room_of(module)
+    package, room = folder_of(module)
     rank = rank_of(package, room)
     for name in own_imports(module):
-        other_package, other_room = room_of(name)
+        other_package, other_room = folder_of(name)
         if other_package == package:
             assert other_room == room or rank_of(package, other_room) < rank, name
         elif package == TRAINING:
@@ -104,13 +77,7 @@ def test_imports_point_down(module):
 
 
 def test_folders_do_not_import_one_another_in_a_circle():
-    graph = defaultdict(set)
-    for module in FILES:
-        if not is_interface(module):
-            graph[room_of(module)].update(map(room_of, own_imports(module)))
-    for room, others in graph.items():
-        others.discard(room)
-    TopologicalSorter(graph).prepare()  # raises CycleError
+    TopologicalSorter(folder_graph()).prepare()  # raises CycleError
 
 
 def test_every_file_name_occurs_once_in_a_package():
