@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.preparation.synthetic import load_scene_assets
+from trans3dhead_training.preparation.synthetic_maker import load_scene_assets
 from trans3dhead_training.synthesis.render.renderer import render
 from trans3dhead_training.synthesis.scenes import scene_generator
 

@@ -1,8 +1,9 @@
 """
 Make shards of labelled heads to train on, from raw folders.
 
-Photographs as they are, photographs turned in depth, portraits with a teacher's points, and
-synthetic people. An interrupted run is continued; the same seed gives the same bytes.
+Photographs as they are, photographs turned in depth, portraits with a teacher's points, synthetic
+people, and on request windows without a head at which a detector fires. An interrupted run is
+continued; the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.about import read_about
 from trans3dhead_training.data.manifest import Manifest
-from trans3dhead_training.preparation.part import Maker
-from trans3dhead_training.preparation.part_writer import prepare
-from trans3dhead_training.preparation.photographs import PhotographMaker, read_fits
-from trans3dhead_training.preparation.portraits import PortraitMaker
-from trans3dhead_training.preparation.synthetic import SyntheticMaker
-from trans3dhead_training.preparation.turned import TurnedMaker
+from trans3dhead_training.data.mined_negatives import NEGATIVES
+from trans3dhead_training.preparation.negative_maker import NegativeMaker
+from trans3dhead_training.preparation.part_maker import PartMaker
+from trans3dhead_training.preparation.part_writer import write_parts
+from trans3dhead_training.preparation.photograph_maker import PhotographMaker, read_fits
+from trans3dhead_training.preparation.portrait_maker import PortraitMaker
+from trans3dhead_training.preparation.synthetic_maker import SyntheticMaker
+from trans3dhead_training.preparation.turned_maker import TurnedMaker
 
-MAKERS: dict[str, Callable[[Namespace, Path], Maker]] = {
+MAKERS: dict[str, Callable[[Namespace, Path], PartMaker]] = {
     'photographs': lambda options, root: credited(
         PhotographMaker(root / 'faces', options.fits)),
     'turned': lambda options, root: credited(TurnedMaker(
@@ -35,6 +38,9 @@ MAKERS: dict[str, Callable[[Namespace, Path], Maker]] = {
         root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed)),
     'synthetic': lambda options, root: SyntheticMaker(
         root, options.cache, options.head_model, options.people, options.seed),
+    NEGATIVES: lambda options, root: NegativeMaker(
+        root / 'faces', root / 'appearance' / 'hdri', options.views, options.negative_photographs,
+        options.seed),
 }
 
 
@@ -58,13 +64,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     """
     parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/data'))
-    parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(MAKERS))
+    parser.add_argument('--parts', nargs='+', choices=MAKERS,
+                        default=[name for name in MAKERS if name != NEGATIVES],
+                        help=f'one or more of {", ".join(MAKERS)} (default: all but {NEGATIVES})')
     parser.add_argument('--open', action='store_true',
                         help='only parts that are free for any use')
     parser.add_argument('--people', type=int, default=4000,
                         help='synthetic people, eight pictures each (default: %(default)s)')
     parser.add_argument('--turns', type=float, default=4.0,
                         help='turned pictures of a photograph, on average (default: %(default)s)')
+    parser.add_argument('--views', type=int, default=300,
+                        help='negatives: views of each panorama (default: %(default)s)')
+    parser.add_argument('--negative-photographs', type=int, default=2000, metavar='N',
+                        help='negatives: labelled photographs, at most (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
     parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'))
@@ -83,8 +95,10 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
-    if options.people < 1 or options.turns <= 0 or options.workers < 1:
-        raise UserError('--people, --turns, --workers: expected more than 0')
+    if min(options.people, options.turns, options.workers, options.views,
+           options.negative_photographs) <= 0:
+        raise UserError('--people, --turns, --workers, --views, --negative-photographs: expected '
+                        'more than 0')
     root = options.data or data_root()
     makers = [MAKERS[name](options, root) for name in MAKERS if name in options.parts]
     if options.open:
@@ -93,7 +107,7 @@ def run(options: Namespace) -> int:
         raise UserError('--open: none of the chosen parts is free for any use')
     by_hand = any(maker.name in ('photographs', 'turned') for maker in makers)
     offsets = read_fits(options.fits)['offsets'] if by_hand else None
-    manifest = prepare(makers, options.output, options.seed, offsets, options.workers)
+    manifest = write_parts(makers, options.output, options.seed, offsets, options.workers)
     print(summary(manifest))
     return 0
 

@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
         raise UserError('--count, --size: expected at least 1 frame of 32 x 32')
     from trans3dhead_training.core.data_root import data_root
     from trans3dhead_training.preparation.scene_frames import write_scenes
-    from trans3dhead_training.preparation.synthetic import load_scene_assets
+    from trans3dhead_training.preparation.synthetic_maker import load_scene_assets
     assets = load_scene_assets(options.data or data_root(), options.cache, options.head_model)
     heads = write_scenes(assets, options.output, options.count, tuple(options.size), options.seed)
     print(f'{options.output}: {options.count} frames, {heads} heads')

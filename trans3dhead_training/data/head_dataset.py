@@ -24,6 +24,7 @@ from trans3dhead_training.core.augmentation import (
 from trans3dhead_training.core.background_crops import negative_crop
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.data.head_table import HeadTable, read_table
+from trans3dhead_training.data.mined_negatives import MinedNegatives
 from trans3dhead_training.data.mirror import HeadMirror
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
@@ -54,6 +55,8 @@ class SamplingConfig:
 
     negative_share: float = 0.2
     """Share of a batch that shows no head."""
+    mined_share: float = 0.25
+    """Share of the crops without a head that the part `negatives` gives, where it was prepared."""
     label_offset: float = 0.005
     """How far labels lie to the right of and below what they mark, as a fraction of the longer
     side of the landmark box."""
@@ -75,6 +78,7 @@ class HeadDataset:
     :param crop_scale: side of a crop / longer side of the landmark box.
     :param config: of the sampling.
     :param backgrounds: panoramas (H, W, 3) uint8 BGR, for crops without a head.
+    :param mined: the part `negatives`, for crops without a head.
 
     Example::
 
@@ -85,10 +89,11 @@ class HeadDataset:
     def __init__(
         self, table: HeadTable, mirror: HeadMirror | None, size: int, crop_scale: float,
         config: SamplingConfig = SamplingConfig(), backgrounds: Sequence[np.ndarray] = (),
+        mined: MinedNegatives | None = None,
     ) -> None:
         self.table, self.mirror = table, mirror
         self.size, self.crop_scale, self.config = size, crop_scale, config
-        self.backgrounds = backgrounds
+        self.backgrounds, self.mined = backgrounds, mined
         low, high = table.points.min(1), table.points.max(1)
         self.centres, self.sides = (low + high) / 2, (high - low).max(1)
         photographs = [name == 'photographs' for name in table.part_names]
@@ -118,7 +123,8 @@ class HeadDataset:
         """
         table = read_table(folder, model, parts, validation, config.open_only,
                            config.label_offset)
-        return cls(table, mirror or HeadMirror.of(model), size, crop_scale, config, backgrounds)
+        return cls(table, mirror or HeadMirror.of(model), size, crop_scale, config, backgrounds,
+                   MinedNegatives.read(folder, validation, config.open_only))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -170,6 +176,8 @@ class HeadDataset:
                 # Corners that are always black would give the in-plane rotation away.
                 border = BORDERS[own.integers(len(BORDERS))]
                 crop = self._crop(image, row, transform, border)
+            elif self.mined is not None and own.random() < self.config.mined_share:
+                crop = self.mined.crop(self.size, self.crop_scale, own)
             else:
                 crop = negative_crop(image, self.table.points[row], self.size, self.crop_scale,
                                      self.backgrounds, own)

@@ -11,6 +11,7 @@ from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_training.core.background_crops import backgrounds_of
 from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.manifest import Manifest
+from trans3dhead_training.data.mined_negatives import NEGATIVES
 from trans3dhead_training.data.mirror import HeadMirror
 from trans3dhead_training.engine.config import TrainConfig
 
@@ -58,12 +59,13 @@ class TrainingData:
 
         training = dataset(config.sampling.shares.parts, False)
         validations = {part.name: dataset((part.name,), True)
-                       for part in manifest.parts if part.validation}
+                       for part in manifest.parts if part.validation and part.name != NEGATIVES}
         usable = {part.name for part in manifest.usable(open_only)}
         selecting = [name for name in SELECTION_PARTS if name in usable & {*validations}]
         if not selecting:
             raise UserError(f'data: {folder} has no validation heads that may be used')
-        sources, licences = manifest.credit(open_only, training.table.part_names)
+        used = (*training.table.part_names, *([NEGATIVES] if training.mined else []))
+        sources, licences = manifest.credit(open_only, used)
         return cls(manifest, training, validations, selecting[0], {
             'training_data': f'{sources}; {HEAD_MODEL_SOURCE}',
             'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'})

@@ -1,1 +1,1 @@
-"""`trans3dhead prepare data`: from raw folders to shards that a training draws from."""
+"""From raw folders to the shards that a training reads."""

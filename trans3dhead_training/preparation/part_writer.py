@@ -1,4 +1,4 @@
-"""Runs makers in several processes, shard by shard; goes on where it was interrupted."""
+"""Writes parts of the prepared data in several processes, shard by shard, resumably."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_training.data.manifest import NAME as MANIFEST
 from trans3dhead_training.data.manifest import Manifest, Part
 from trans3dhead_training.data.shards import SUFFIX, Shard, write_shard
-from trans3dhead_training.preparation.part import Maker
+from trans3dhead_training.preparation.part_maker import PartMaker
 
 SAMPLES_PER_SHARD = 500
 _SETTINGS = 'settings.json'
@@ -31,46 +31,53 @@ _RESERVE = 1.1
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """One shard: items start ... stop - 1 of a part."""
 
     part: str
+    """Name of the part."""
     file: str
+    """Of the shard, relative to the output folder."""
     start: int
     stop: int
 
 
-def jobs_of(maker: Maker) -> list[Job]:
-    """Cut a part into shards of about `SAMPLES_PER_SHARD` samples."""
+def jobs_of(maker: PartMaker) -> list[ShardJob]:
+    """Divide a part into shards of about `SAMPLES_PER_SHARD` samples."""
     items, step = maker.count(), max(1, round(SAMPLES_PER_SHARD / maker.samples_per_item()))
-    return [Job(maker.name, f'{maker.name}/{number:05d}{SUFFIX}', start, min(start + step, items))
+    return [ShardJob(maker.name, f'{maker.name}/{number:05d}{SUFFIX}', start,
+                     min(start + step, items))
             for number, start in enumerate(range(0, items, step))]
 
 
-def prepare(
-    makers: Sequence[Maker], output: Path, seed: int, offsets: np.ndarray | None, workers: int,
+def write_parts(
+    makers: Sequence[PartMaker], output: Path, seed: int, offsets: np.ndarray | None, workers: int,
 ) -> Manifest:
     """
-    Write the shards that are not there yet, then the manifest.
+    Write the missing shards, then the manifest.
 
-    Parts that the folder holds already and that are not among the makers stay as they are.
+    Other parts that the folder holds already stay as they are.
 
-    :param offsets: (51, 3) m of the fits; None: those of the folder, or none.
-    :param workers: processes, each with one thread.
-    :raises ValueError: too little disk, a folder that was begun with other settings, an input that
-        is missing or damaged.
+    :param makers: of the parts to write.
+    :param output: folder.
+    :param seed: recorded in the manifest.
+    :param offsets: (51, 3) m of the fits; None keeps those of the folder, if any.
+    :param workers: number of processes, each with one thread.
+    :return: the manifest.
+    :raises UserError: too little disk space, the folder was started with other settings, or an
+        input is missing or damaged.
     """
     output.mkdir(parents=True, exist_ok=True)
     jobs = {maker.name: jobs_of(maker) for maker in makers}
-    _settle(output, {maker.name: maker.settings() for maker in makers} | {'seed': seed})
-    todo = {name: [job for job in own if not (output / job.file).is_file()]
+    _record_settings(output, {maker.name: maker.settings() for maker in makers} | {'seed': seed})
+    missing = {name: [job for job in own if not (output / job.file).is_file()]
             for name, own in jobs.items()}
-    _enough_disk(makers, todo, output)
+    _check_disk_space(makers, missing, output)
     by_name = {maker.name: maker for maker in makers}
-    waiting = [(by_name[name], job) for name, own in todo.items() for job in own]
+    waiting = [(by_name[name], job) for name, own in missing.items() for job in own]
     total = sum((job.stop - job.start) * maker.samples_per_item() for maker, job in waiting)
     with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
-        for count in _made(waiting, output, workers):
+        for count in _write_shards(waiting, output, workers):
             bar.update(count)
     parts = {maker.name: _part(maker, jobs[maker.name], output) for maker in makers}
     if (output / MANIFEST).is_file():
@@ -79,7 +86,7 @@ def prepare(
         offsets = np.array(before.offsets) if offsets is None else offsets
     if offsets is None:
         offsets = np.zeros((COUNT - JAW_COUNT, 3))
-    # Read again: another part may have been begun meanwhile.
+    # Read again: another process may have started another part meanwhile.
     manifest = Manifest(seed, _read_settings(output / _SETTINGS),
                         np.asarray(offsets, float).tolist(),
                         tuple(part for _, part in sorted(parts.items())))
@@ -87,16 +94,18 @@ def prepare(
     return manifest
 
 
-def _made(waiting: Sequence[tuple[Maker, Job]], output: Path, workers: int) -> Iterator[int]:
-    """Yield the number of samples of every shard as it is written."""
+def _write_shards(
+    waiting: Sequence[tuple[PartMaker, ShardJob]], output: Path, workers: int,
+) -> Iterator[int]:
+    """Write shards and yield the number of samples of each."""
     if workers <= 1:
         for maker, job in waiting:
             yield make_shard(maker, job, output)
         return
-    # Not by fork: the threads of torch and OpenCV do not survive it.
+    # Not fork, which the threads of torch and OpenCV do not survive.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        futures = [pool.submit(_shard_or_mistake, maker, job, output) for maker, job in waiting]
+        futures = [pool.submit(_shard_or_message, maker, job, output) for maker, job in waiting]
         try:
             for future in as_completed(futures):
                 made = future.result()
@@ -115,21 +124,21 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave when the command was killed: a pool's workers would wait for it forever."""
+    """Exit when the parent was killed, or a pool's workers would wait for it forever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
-def _shard_or_mistake(maker: Maker, job: Job, output: Path) -> int | str:
-    """As `make_shard`; a user's mistake is returned as its message: tracebacks do not travel."""
+def _shard_or_message(maker: PartMaker, job: ShardJob, output: Path) -> int | str:
+    """Run `make_shard`; return the message of a `UserError`, whose traceback cannot be pickled."""
     try:
         return make_shard(maker, job, output)
     except UserError as error:
         return str(error)
 
 
-def make_shard(maker: Maker, job: Job, output: Path) -> int:
-    """Make and write one shard; return its number of samples. An empty one is only marked."""
+def make_shard(maker: PartMaker, job: ShardJob, output: Path) -> int:
+    """Write one shard and return its number of samples; an empty shard is an empty file."""
     samples = maker.make(job.start, job.stop)
     path = output / job.file
     if samples:
@@ -140,43 +149,45 @@ def make_shard(maker: Maker, job: Job, output: Path) -> int:
     return len(samples)
 
 
-def _settle(output: Path, settings: dict[str, Any]) -> None:
-    """Write down the settings of all that the folder will hold; refuse to mix two of one part."""
+def _record_settings(output: Path, settings: dict[str, Any]) -> None:
+    """Record the settings of the parts; refuse to mix two settings of one part."""
     path = output / _SETTINGS
     before = _read_settings(path)
     settings = json.loads(json.dumps(settings))
     changed = sorted(key for key in {*before} & {*settings} if before[key] != settings[key])
     if changed:
-        raise UserError(f'--output: {output} was begun with other settings of '
-                         f'{", ".join(changed)}; name another folder or remove it')
+        raise UserError(f'--output: {output} was started with other settings of '
+                        f'{", ".join(changed)}; name another folder or remove it')
     partial = path.with_name(f'.{path.name}.partial')
     partial.write_text(json.dumps(before | settings, indent=1, sort_keys=True))
     partial.replace(path)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """Return what a folder was begun with; nothing where that file is not there yet."""
+    """Return the settings that a folder was started with; empty where there are none yet."""
     try:
         settings = json.loads(path.read_text()) if path.is_file() else {}
         if not isinstance(settings, dict):
-            raise UserError('no settings')
+            raise ValueError('not an object')
         return settings
     except ValueError as error:
         raise UserError(f'--output: {path} is damaged ({error}); name another folder or remove '
                          'this one') from None
 
 
-def _enough_disk(makers: Sequence[Maker], todo: dict[str, list[Job]], output: Path) -> None:
+def _check_disk_space(
+    makers: Sequence[PartMaker], missing: dict[str, list[ShardJob]], output: Path,
+) -> None:
     needed = sum(maker.bytes_each * maker.samples_per_item() * (job.stop - job.start)
-                 for maker in makers for job in todo[maker.name])
+                 for maker in makers for job in missing[maker.name])
     free = shutil.disk_usage(output).free
     print(f'{output}: about {needed / 1e9:.2f} GB to write, {free / 1e9:.1f} GB free')
     if needed * _RESERVE > free:
         raise UserError(f'--output: {output} has {free / 1e9:.1f} GB free and about '
-                         f'{needed / 1e9:.1f} GB are needed; make room or prepare less')
+                        f'{needed / 1e9:.1f} GB are needed; make room or prepare less')
 
 
-def _part(maker: Maker, jobs: Sequence[Job], output: Path) -> Part:
+def _part(maker: PartMaker, jobs: Sequence[ShardJob], output: Path) -> Part:
     shards, validation = {}, 0
     for job in jobs:
         path = output / job.file

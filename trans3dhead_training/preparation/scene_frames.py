@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from trans3dhead_training.preparation.encode import encoded
+from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
 from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, render_scene
 
@@ -21,14 +21,14 @@ def write_scenes(
     assets: SceneAssets, folder: Path, count: int, size: tuple[int, int], seed: int,
 ) -> int:
     """
-    Write frames and their labels; those of an earlier run that are there already are kept.
+    Write frames and their labels; complete ones of an earlier run are kept.
 
     :param assets: what people and scenes are made of.
-    :param folder: gets the frames and `LABELS`.
-    :param count: frames.
+    :param folder: for the frames and `LABELS`.
+    :param count: number of frames.
     :param size: (width, height) px.
-    :param seed: with the number of a frame, all that it depends on.
-    :return: heads in all frames.
+    :param seed: a frame depends on it and on the number of the frame only.
+    :return: number of heads in all frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = _known_lines(folder / LABELS)
@@ -38,7 +38,7 @@ def write_scenes(
             name = f'{number:06d}.jpg'
             if name not in lines:
                 image, truths = render_scene(assets, np.random.default_rng((seed, number)), size)
-                (folder / name).write_bytes(encoded(image))
+                (folder / name).write_bytes(encode_jpeg(image))
                 lines[name] = {'file': name, 'heads': [head_labels(truth) for truth in truths]}
                 labels.write(json.dumps(lines[name]) + '\n')
             heads += len(lines[name]['heads'])
@@ -60,12 +60,12 @@ def head_labels(truth: SyntheticHead) -> dict[str, Any]:
 
 
 def _known_lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the whole lines of an earlier run whose pictures are there, by file name."""
+    """Return the complete lines of an earlier run whose pictures exist, by file name."""
     if not path.is_file():
         return {}
     known = {}
     for line in path.read_text().splitlines(keepends=True):
-        if line.endswith('\n'):  # else the run was ended within it
+        if line.endswith('\n'):  # else the run was interrupted while writing it
             entry = json.loads(line)
             known[entry['file']] = entry
     known = {name: entry for name, entry in known.items()

@@ -21,8 +21,10 @@ from trans3dhead_training.data.about import About
 from trans3dhead_training.data.labels import read_labels
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.formats.readers import read_samples
-from trans3dhead_training.preparation.faces import cut_out, read_faces, write_faces
+from trans3dhead_training.preparation.face_crops import cut_out, read_faces, write_faces
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
+
+pytestmark = pytest.mark.train
 
 FACES = 10
 

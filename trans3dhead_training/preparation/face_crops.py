@@ -1,5 +1,5 @@
 """
-`trans3dhead prepare faces`: your own pictures as a folder that the other commands read.
+Labelled faces cut out of pictures, as a folder that the other commands read.
 
 Every labelled face is cut out (twice its landmark box, at most 320 px) and written beside a
 `labels.csv`; a share of the photographs is held out for validation.
@@ -37,54 +37,52 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 LABELLED = ('pts', 'crops', '300wlp')
-"""Formats of `training/data/readers.py` with 68 points and the jaw on the visible contour."""
+"""Formats of `formats.readers` with 68 points and the jaw on the visible contour."""
 UNLABELLED = 'pictures'
 
 CROP_SCALE = 2.0
-LARGEST = 320
-"""Side of a crop, px: 1.7 times what the network sees of a face."""
-LARGEST_WHOLE = 720
-"""Longer side of a picture without labels, px."""
-_QUALITY = 95
+MAX_CROP_PX = 320
+"""Largest side of a crop: 1.7 times the resolution at which the network sees a face."""
+MAX_PICTURE_PX = 720
+"""Largest longer side of a picture without labels."""
+_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class Face:
-    """
-    A face to be written.
-
-    :ivar source: of the set, `source` of `labels.csv`. :ivar photo: what it must not be parted
-        from. :ivar points: (68, 2) px, jaw on the visible contour; None where unlabelled.
-    :ivar is_validation: what the set says; None where it puts all its faces on one side.
-    """
+    """A face to be written."""
 
     picture: Path
     source: str
+    """Of the dataset, `source` of `labels.csv`."""
     photo: str
+    """Faces of the same photo stay on one side of the split."""
     points: Array | None
+    """(68, 2) px, jaw on the visible contour; None where unlabelled."""
     is_validation: bool | None = None
+    """As the dataset states; None where it does not separate training and validation."""
 
 
 def read_faces(data: str, by_folder: bool = False) -> list[Face]:
     """
-    Read a set of labelled faces, or a folder of pictures.
+    Read a dataset of labelled faces, or a folder of pictures.
 
     :param data: `FORMAT:PATH`, FORMAT one of `LABELLED` or `UNLABELLED`.
-    :param by_folder: pictures of one folder belong together, as frames of a video do; else those
-        of one photograph.
-    :raises ValueError: another format, or what the reader finds wrong.
+    :param by_folder: group faces by folder, as for frames of a video; else by photograph.
+    :return: the faces.
+    :raises UserError: the format is unknown, or the reader refuses the data.
     """
     form, separator, path = data.partition(':')
     if not separator or form not in (*LABELLED, UNLABELLED):
         raise UserError(f'data: {data!r} is not FORMAT:PATH with FORMAT one of '
-                         + ', '.join((*LABELLED, UNLABELLED)))
+                        + ', '.join((*LABELLED, UNLABELLED)))
     if form == UNLABELLED:
         return _pictures(Path(path))
     samples = read_samples(data, 'all')
-    told = len({sample.is_validation for sample in samples}) == 2
-    return [Face(sample.picture, _plain(sample.source),
+    has_split = len({sample.is_validation for sample in samples}) == 2
+    return [Face(sample.picture, _file_name(sample.source),
                  sample.picture.parent.name if by_folder else sample.group.rpartition('/')[2],
-                 _contour_points(sample), sample.is_validation if told else None)
+                 _contour_points(sample), sample.is_validation if has_split else None)
             for sample in samples]
 
 
@@ -95,7 +93,7 @@ def _pictures(folder: Path) -> list[Face]:
              if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
     if not paths:
         raise UserError(f'data: no picture in {folder}')
-    return [Face(path, _plain(folder.resolve().name), path.stem, None) for path in paths]
+    return [Face(path, _file_name(folder.resolve().name), path.stem, None) for path in paths]
 
 
 def _contour_points(sample: Sample) -> Array:
@@ -105,21 +103,22 @@ def _contour_points(sample: Sample) -> Array:
     return points
 
 
-def _plain(name: str) -> str:
-    """Return a name that is a folder on every system."""
+def _file_name(name: str) -> str:
+    """Return a name that every file system allows."""
     return re.sub(r'[^\w.-]+', '_', name).strip('._') or 'own'
 
 
 def cut_out(image: Image, points: Array) -> tuple[Image, Array]:
     """
-    Return the square around a face, black beyond the picture, and its points there.
+    Cut out the square around a face, black beyond the picture.
 
-    :param image: (H, W, 3) BGR. :param points: (68, 2) px of it.
-    :return: (S, S, 3), S at most `LARGEST` and never more than the picture has, and (68, 2) px.
+    :param image: (H, W, 3) BGR.
+    :param points: (68, 2) px.
+    :return: crop (S, S, 3), not enlarged and S at most `MAX_CROP_PX`, and the points in it (68, 2).
     """
     box = np.concatenate([points.min(0), points.max(0)])
     centre, side = crop_window(box, CROP_SCALE)
-    size = int(np.clip(round(side), 16, LARGEST))
+    size = int(np.clip(round(side), 16, MAX_CROP_PX))
     return (crop_square(image, centre, side, size),
             (to_crop_units(points, centre, side) + 1.0) * size / 2 - 0.5)
 
@@ -130,11 +129,15 @@ def write_faces(
     """
     Write pictures, `labels.csv` and `about.json`.
 
-    A set that names both what is for training and what is not is followed; of the others `share`
-    of the photographs is held out, near-duplicates on one side.
+    The split of a dataset that has one is kept; of the others a share of the photographs is held
+    out, near-duplicates on one side.
 
-    :return: source -> number of labelled faces and of those held out; unlabelled ones count 0.
-    :raises ValueError: a picture is missing or damaged, or all would be on one side.
+    :param faces: to write.
+    :param folder: to create.
+    :param about: source and licence of the pictures.
+    :param share: of the photographs that is held out.
+    :return: number of labelled faces, and of those that are held out, by source.
+    :raises UserError: a picture is missing or damaged, or all faces would be on one side.
     """
     files = list(_named(faces))
     rows = []
@@ -142,12 +145,12 @@ def write_faces(
                           strict=True):
         image, points = read_picture(face.picture), face.points
         if points is None:
-            image, points = _shrunk(image), np.full((COUNT, 2), np.nan)
+            image, points = _downscale(image), np.full((COUNT, 2), np.nan)
         else:
             image, points = cut_out(image, points)
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
             raise UserError(f'--output: {path} cannot be written')
         rows.append([f'{number:.3f}' for number in points.ravel()])
     held_out = _held_out(faces, [folder / file for file in files], share)
@@ -166,16 +169,16 @@ def write_faces(
 
 
 def _named(faces: Sequence[Face]) -> Iterator[str]:
-    """Yield `<source>/<photo>_<number>.jpg`; readers of the table take the photo from it."""
+    """Yield `<source>/<photo>_<number>.jpg`, from which readers of the table derive the photo."""
     numbers: dict[str, int] = {}
     for face in faces:
-        photo = f'{face.source}/{_plain(face.photo)}'
+        photo = f'{face.source}/{_file_name(face.photo)}'
         numbers[photo] = numbers.get(photo, -1) + 1
         yield f'{photo}_{numbers[photo]}.jpg'
 
 
 def _held_out(faces: Sequence[Face], paths: Sequence[Path], share: float) -> list[bool]:
-    """Return which faces are held out; those without labels are not."""
+    """Return which faces are held out; those without labels never are."""
     photos = [f'{face.source}/{face.photo}' for face in faces]
     open_rows = [row for row, face in enumerate(faces)
                  if face.points is not None and face.is_validation is None]
@@ -189,8 +192,8 @@ def _held_out(faces: Sequence[Face], paths: Sequence[Path], share: float) -> lis
             for row, face in enumerate(faces)]
 
 
-def _shrunk(image: Image) -> Image:
-    factor = LARGEST_WHOLE / max(image.shape[:2])
+def _downscale(image: Image) -> Image:
+    factor = MAX_PICTURE_PX / max(image.shape[:2])
     if factor >= 1:
         return image
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Synthetic people, with the whole truth."""
+"""The part `synthetic`: rendered people with exact labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.fitting.head_basis import load_head_model
-from trans3dhead_training.preparation.encode import encoded
-from trans3dhead_training.preparation.photographs import fingerprint
+from trans3dhead_training.preparation.photograph_maker import fingerprint
+from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.people.person_assets import PORTRAIT_FITS
 from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
 from trans3dhead_training.synthesis.scenes.scene_generator import (
@@ -22,25 +22,24 @@ from trans3dhead_training.synthesis.scenes.scene_generator import (
 )
 
 AVERTED_TRUST = 0.25
-"""Weight of the points of a head that shows its back: they are true, but not to be seen."""
+"""Weight of the points of a head seen from behind: they are exact but not visible."""
 
 VALIDATION_EVERY = 50
-"""Of so many people one is held out."""
+"""One of so many people is held out."""
 
 
 @dataclass(frozen=True)
 class SyntheticMaker:
-    """
-    Pictures of drawn people; an item is one person in several pictures.
-
-    :ivar root: data folder. :ivar cache: where the registered assets are kept.
-    :ivar head_model: whose coefficients are the truth. :ivar people: how many.
-    """
+    """Pictures of rendered people; an item is one person in several pictures."""
 
     root: Path
+    """Data folder."""
     cache: Path
+    """Folder that caches the registered assets."""
     head_model: Path
+    """File of the head model whose coefficients are the labels."""
     people: int
+    """Number of people."""
     seed: int
     name: str = 'synthetic'
     source: str = ('synthetic people: ICT-FaceKit head, MakeHuman skins and hair, skins of '
@@ -53,25 +52,26 @@ class SyntheticMaker:
         """
         Return the number of people.
 
-        :raises ValueError: an asset is missing or damaged.
+        :return: number of items.
+        :raises UserError: an asset is missing or damaged.
         """
         # Registers the assets once, before several processes would each do so.
         load_scene_assets(self.root, self.cache, self.head_model)
         return self.people
 
     def settings(self) -> dict[str, Any]:
-        """Return what the samples depend on."""
+        """Return the values on which the samples depend."""
         portraits = self.cache.parent / PORTRAIT_FITS
         return {'people': self.people, 'pictures_per_person': PICTURES_PER_PERSON,
                 'head_model': fingerprint(self.head_model),
                 'portrait_skins': fingerprint(portraits) if portraits.is_file() else None}
 
     def samples_per_item(self) -> float:
-        """Return how many pictures a person gives."""
+        """Return the number of pictures of a person."""
         return float(PICTURES_PER_PERSON)
 
     def make(self, start: int, stop: int) -> list[Sample]:
-        """Return the pictures of some people."""
+        """Make the pictures of some people; see `PartMaker`."""
         place = load_scene_assets(self.root, self.cache, self.head_model)
         samples = []
         for person in range(start, stop):
@@ -91,10 +91,18 @@ def load_scene_assets(root: Path, cache: Path, head_model: Path) -> SceneAssets:
 def synthetic_sample(
     image: np.ndarray, truth: SyntheticHead, group: str, is_validation: bool,
 ) -> Sample:
-    """Return one picture (H, W, 3) BGR and its truth."""
+    """
+    Return one picture and its labels as a sample.
+
+    :param image: (H, W, 3) BGR.
+    :param truth: its labels.
+    :param group: name of the person.
+    :param is_validation: held out.
+    :return: the sample.
+    """
     averted = truth.rotation[2, 0] > 0  # the face points away from the camera
     return Sample(
-        picture=encoded(image), source='synthetic', group=f'synthetic/{group}',
+        picture=encode_jpeg(image), source='synthetic', group=f'synthetic/{group}',
         is_validation=is_validation, points=truth.landmarks[:, :2], points_are_3d=True,
         trust=AVERTED_TRUST if averted else 1.0, depth=truth.landmarks[:, 2],
         contour=truth.contour, visible=truth.visible, rotation=truth.rotation,

@@ -1,4 +1,4 @@
-"""Labelled photographs turned in depth, so that large poses are as frequent as small ones."""
+"""The part `turned`: photographs turned in depth, so that large poses are as frequent as small."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.fitting.head_basis import load_head_model
-from trans3dhead_training.preparation.encode import encoded
-from trans3dhead_training.preparation.photographs import (
+from trans3dhead_training.preparation.photograph_maker import (
     AUTOMATIC_TRUST,
     fingerprint,
     labelled_faces,
     read_fits,
 )
+from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import FaceFit, RejectedError
 from trans3dhead_training.synthesis.turned_photos.pose_sampler import (
@@ -33,17 +33,16 @@ from trans3dhead_training.synthesis.turned_photos.target_pose import TurnedFace
 
 @dataclass(frozen=True)
 class TurnedMaker:
-    """
-    Turned photographs; an item is one photograph in several poses.
-
-    :ivar folder: with `labels.csv`. :ivar fits: the file of `trans3dhead prepare fits`.
-    :ivar head_model: that of the fits. :ivar per_photo: pictures of one photograph, on average.
-    """
+    """Turned photographs; an item is one photograph in several poses."""
 
     folder: Path
+    """With `labels.csv`."""
     fits: Path
+    """File of `trans3dhead prepare fits`."""
     head_model: Path
+    """File of the head model of the fits."""
     per_photo: float
+    """Average number of pictures of one photograph."""
     seed: int
     name: str = 'turned'
     source: str = 'HELEN, LFPW, AFW and YouTube Faces photographs, turned in depth'
@@ -52,46 +51,50 @@ class TurnedMaker:
     bytes_each: int = 16_000
 
     def count(self) -> int:
-        """Return the number of photographs that may be turned."""
+        """Return the number of photographs that are turned."""
         return len(self._plan())
 
     def settings(self) -> dict[str, Any]:
-        """Return what the samples depend on."""
+        """Return the values on which the samples depend."""
         return {'per_photo': self.per_photo, 'fits': fingerprint(self.fits),
                 'head_model': fingerprint(self.head_model)}
 
     def samples_per_item(self) -> float:
-        """Return the mean number of pictures of a photograph."""
+        """Return the average number of pictures of a photograph."""
         return self.per_photo
 
     def make(self, start: int, stop: int) -> list[Sample]:
-        """
-        Return the turned pictures of some photographs.
-
-        :raises ValueError: a picture is missing or damaged.
-        """
+        """Make the turned pictures of some photographs; see `PartMaker`."""
         return [sample for row, yaws in self._plan()[start:stop] for sample in
                 self._turned(row, yaws)]
 
     def _plan(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
-        return planned(self.folder, self.fits, self.per_photo, self.seed)
+        return plan_turned(self.folder, self.fits, self.per_photo, self.seed)
 
     def _turned(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
         records, fits = labelled_faces(self.folder, self.fits)
         record = records[row]
-        fit = FaceFit.from_row(fits, row, offsets(self.fits))
+        fit = FaceFit.from_row(fits, row, label_offsets(self.fits))
         trust = AUTOMATIC_TRUST if record.source in NEVER_HELD_OUT else 1.0
-        for image, truth in turns_of(record.path, record.points, fit, self.head_model,
+        for image, truth in render_turns(record.path, record.points, fit, self.head_model,
                                      np.random.default_rng((self.seed, row)), yaws):
             yield turned_sample(image, truth, record.source, record.photo, record.is_validation,
                                 trust)
 
 
 @lru_cache(maxsize=1)
-def planned(
+def plan_turned(
     folder: Path, fits_path: Path, per_photo: float, seed: int,
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Return (row of `labelled_faces`, yaws in degrees) of every photograph that is turned."""
+    """
+    Plan the pictures of every photograph that is turned.
+
+    :param folder: with `labels.csv`.
+    :param fits_path: file of `trans3dhead prepare fits`.
+    :param per_photo: average number of pictures.
+    :param seed: of the plan.
+    :return: (row of `labelled_faces`, yaws in degrees) of each photograph.
+    """
     _, fits = labelled_faces(folder, fits_path)
     plan = plan_accepted(fits, per_photo, np.random.default_rng(seed))
     return tuple((row, yaws) for row, yaws in plan if yaws)
@@ -100,39 +103,53 @@ def planned(
 def plan_accepted(
     fits: dict[str, np.ndarray], per_photo: float, generator: np.random.Generator,
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Return (row of the fits, yaws in degrees, maybe none) of every face whose fit is kept."""
+    """
+    Plan the pictures of every face whose fit was accepted.
+
+    :param fits: arrays (N, ...) with `accepted` and `rotation`.
+    :param per_photo: average number of pictures.
+    :param generator: draws the yaws.
+    :return: (row of the fits, yaws in degrees, possibly none) of each face.
+    """
     rows = np.flatnonzero(fits['accepted'])
     yaw = euler_from_rotation(fits['rotation'][rows].astype(float))[:, 0]
     plan = assign_yaws(yaw, per_photo, generator, existing_yaws=yaw)
     return tuple((int(row), tuple(map(float, yaws))) for row, yaws in zip(rows, plan, strict=True))
 
 
-def turns_of(
+def render_turns(
     path: Path, points: np.ndarray, fit: FaceFit, head_model: Path,
     generator: np.random.Generator, yaws: tuple[float, ...],
 ) -> Iterator[tuple[np.ndarray, TurnedFace]]:
     """
-    Yield a picture (256, 256, 3) BGR and its truth for every yaw; none of a face not fit for it.
+    Render a photograph in several poses; yields nothing where the face is unsuitable.
 
-    :param points: (68, 2) px of the picture at `path`.
-    :raises ValueError: the picture is missing or damaged.
+    :param path: of the photograph.
+    :param points: (68, 2) px of it.
+    :param fit: of the face.
+    :param head_model: file.
+    :param generator: draws everything but the yaws.
+    :param yaws: degrees.
+    :yield: a picture (256, 256, 3) BGR and its labels for each yaw.
+    :raises UserError: the photograph is missing or damaged.
     """
     picture = read_picture(path)
     try:
-        yield from render_random_poses(picture, points, fit, surface(head_model), generator, yaws)
+        yield from render_random_poses(
+            picture, points, fit, head_surface(head_model), generator, yaws)
     except RejectedError:
         return
 
 
 @lru_cache(maxsize=1)
-def surface(head_model: Path) -> HeadSurface:
-    """Return the surface on which photographs are laid, made once a process."""
+def head_surface(head_model: Path) -> HeadSurface:
+    """Return the surface that photographs are projected onto, made once per process."""
     return HeadSurface.from_model(load_head_model(head_model))
 
 
 @lru_cache(maxsize=1)
-def offsets(fits_path: Path) -> np.ndarray:
-    """Return (51, 3) m: where labellers put the inner points, seen from the model's."""
+def label_offsets(fits_path: Path) -> np.ndarray:
+    """Read the offsets (51, 3) m from the model's inner landmarks to the labellers'."""
     return np.asarray(read_fits(fits_path)['offsets'], dtype=float)
 
 
@@ -140,9 +157,19 @@ def turned_sample(
     image: np.ndarray, truth: TurnedFace, source: str, group: str, is_validation: bool,
     trust: float,
 ) -> Sample:
-    """Return one turned picture (H, W, 3) BGR and its truth."""
+    """
+    Return one turned picture and its labels as a sample.
+
+    :param image: (H, W, 3) BGR.
+    :param truth: its labels.
+    :param source: of the photograph.
+    :param group: name of the photograph.
+    :param is_validation: held out.
+    :param trust: weight of the points.
+    :return: the sample.
+    """
     return Sample(
-        picture=encoded(image), source=source, group=group, is_validation=is_validation,
+        picture=encode_jpeg(image), source=source, group=group, is_validation=is_validation,
         points=truth.landmarks[:, :2], points_are_3d=True, trust=trust,
         depth=truth.landmarks[:, 2], contour=truth.contour, visible=truth.visible,
         rotation=truth.rotation, placement=Placement(truth.translation, truth.log_scale),

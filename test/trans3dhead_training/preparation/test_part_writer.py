@@ -1,18 +1,16 @@
 """Prepared data: shards keep what was written, a preparation repeats, resumes and names faults."""
 
 import json
-import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from drawn_parts import DrawnMaker, drawn_sample, fitted_sample
 from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.geometry import mirrored, rotation_from_euler, weak_perspective
@@ -21,61 +19,11 @@ from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.data.head_dataset import HeadDataset, PartShares, SamplingConfig
 from trans3dhead_training.data.manifest import NAME, Manifest, Part
 from trans3dhead_training.data.mirror import HeadMirror
-from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.data.shards import Shard, read_shards, write_shard
 from trans3dhead_training.formats.readers import read_samples
-from trans3dhead_training.preparation.part_writer import prepare
+from trans3dhead_training.preparation.part_writer import write_parts
 
-
-def drawn_sample(number: int, **known: Any) -> Sample:
-    """A picture of dots where its points are."""
-    generator = np.random.default_rng(number)
-    points = generator.uniform(40, 120, (68, 2))
-    image = np.full((160, 160, 3), 90, np.uint8)
-    for x, y in points:
-        cv2.circle(image, (round(x), round(y)), 2, (255, 255, 255), -1)
-    picture = cv2.imencode('.jpg', image)[1].tobytes()
-    return Sample(picture, 'drawn', f'group{number // 2}', number % 4 == 0, points, **known)
-
-
-def fitted_sample(number: int, model=None) -> Sample:
-    """A head whose points are those of its own coefficients."""
-    model = model or small_head_model()
-    generator = np.random.default_rng(number)
-    shape = generator.normal(size=model.shape_count)
-    expression = generator.uniform(0, 1, model.expression_count)
-    rotation = rotation_from_euler(generator.uniform(-30, 30, 3))
-    head = model.landmarks(model(torch.tensor(shape[None]).float(),
-                                 torch.tensor(expression[None]).float()))[0].numpy()
-    flat = np.exp(6.0) * head @ rotation[:2].T + 80
-    return replace(drawn_sample(number), points=flat, points_are_3d=True, contour=flat[:17],
-                   depth=np.zeros(68), rotation=rotation, placement=Placement(np.full(2, 80.), 6.0),
-                   shape=shape, expression=expression, visible=generator.random(68) < 0.5)
-
-
-@dataclass(frozen=True)
-class DrawnMaker:
-    """A part that needs nothing."""
-
-    items: int = 7
-    name: str = 'synthetic'
-    source: str = 'drawn by the test'
-    licence: str = 'CC0 1.0'
-    open: bool = True
-    bytes_each: int = 4_000
-    seed: int = 0
-
-    def count(self) -> int:
-        return self.items
-
-    def settings(self) -> dict[str, Any]:
-        return {'items': self.items, 'seed': self.seed}
-
-    def samples_per_item(self) -> float:
-        return 200.0
-
-    def make(self, start: int, stop: int) -> list[Sample]:
-        return [fitted_sample(10 * self.seed + i) for i in range(start, stop)]
+pytestmark = pytest.mark.train
 
 
 def test_a_shard_gives_back_what_was_written(tmp_path):
@@ -122,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_preparation_repeats_to_the_byte_in_any_number_of_processes(tmp_path):
     for name, workers in (('one', 1), ('two', 2)):
-        prepare([DrawnMaker()], tmp_path / name, 0, np.zeros((51, 3)), workers)
+        write_parts([DrawnMaker()], tmp_path / name, 0, np.zeros((51, 3)), workers)
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
     assert not any(name.endswith('.partial') for name in contents(tmp_path / 'one'))
 
@@ -130,42 +78,28 @@ def test_a_preparation_repeats_to_the_byte_in_any_number_of_processes(tmp_path):
 def test_a_preparation_goes_on_where_it_was_interrupted(tmp_path):
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
     for folder in (whole, broken):
-        prepare([DrawnMaker()], folder, 0, np.zeros((51, 3)), 1)
+        write_parts([DrawnMaker()], folder, 0, np.zeros((51, 3)), 1)
     first, *_, last = sorted(broken.rglob('*.safetensors'))
     last.unlink()
     (broken / NAME).unlink()
     before = first.stat().st_mtime_ns
-    prepare([DrawnMaker()], broken, 0, np.zeros((51, 3)), 1)
+    write_parts([DrawnMaker()], broken, 0, np.zeros((51, 3)), 1)
     assert first.stat().st_mtime_ns == before
     assert contents(whole) == contents(broken)
 
 
-@dataclass(frozen=True)
-class SlowMaker(DrawnMaker):
-    """Takes its time, and leaves the number of its process."""
-
-    folder: str = ''
-
-    def samples_per_item(self) -> float:
-        return 500.0
-
-    def make(self, start: int, stop: int) -> list[Sample]:
-        (Path(self.folder) / f'{os.getpid()}.pid').touch()
-        time.sleep(60)
-        return []
-
-
 def test_workers_end_when_the_command_is_killed(tmp_path):
-    code = ('import sys; sys.path[:0] = sys.argv[1:3]\n'
-            'from test_prepared_data import SlowMaker; from pathlib import Path\n'
-            'from trans3dhead_training.preparation.part_writer import prepare\n'
-            "if __name__ == '__main__':\n"
-            '    prepare([SlowMaker(folder=sys.argv[3])], Path(sys.argv[3]) / "out", 0, None, 2)\n')
     script = tmp_path / 'script.py'
-    script.write_text(code)
+    script.write_text(
+        'import sys; sys.path.insert(0, sys.argv[1])\n'
+        'from drawn_parts import SlowMaker; from pathlib import Path\n'
+        'from trans3dhead_training.preparation.part_writer import write_parts\n'
+        "if __name__ == '__main__':\n"
+        '    folder = Path(sys.argv[2])\n'
+        '    write_parts([SlowMaker(folder=str(folder))], folder / "out", 0, None, 2)\n')
     command = subprocess.Popen(
-        [sys.executable, script, Path(__file__).parent, Path(__file__).parents[2] / 'helpers',
-         tmp_path], stdout=subprocess.DEVNULL)
+        [sys.executable, script, Path(__file__).parents[2] / 'helpers', tmp_path],
+        stdout=subprocess.DEVNULL)
     pids = wait_for(lambda: [int(p.stem) for p in tmp_path.glob('*.pid')], 2)
     command.kill()
     command.wait()
@@ -181,36 +115,36 @@ def wait_for(found, count: int, seconds: float = 60.0) -> list:
 
 
 def test_another_seed_does_not_mix_with_what_is_there(tmp_path):
-    prepare([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
-    with pytest.raises(ValueError, match='begun with other settings of synthetic'):
-        prepare([DrawnMaker(seed=1)], tmp_path, 0, np.zeros((51, 3)), 1)
+    write_parts([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
+    with pytest.raises(ValueError, match='started with other settings of synthetic'):
+        write_parts([DrawnMaker(seed=1)], tmp_path, 0, np.zeros((51, 3)), 1)
 
 
 def test_a_part_can_be_added_to_what_is_there(tmp_path):
     together, apart = tmp_path / 'together', tmp_path / 'apart'
     first, second = DrawnMaker(), DrawnMaker(name='photographs', open=False, items=3)
-    prepare([first, second], together, 0, np.ones((51, 3)), 1)
-    prepare([first], apart, 0, None, 1)
-    prepare([second], apart, 0, np.ones((51, 3)), 1)
-    prepare([first], apart, 0, None, 1)  # keeps the displacement that the folder has
+    write_parts([first, second], together, 0, np.ones((51, 3)), 1)
+    write_parts([first], apart, 0, None, 1)
+    write_parts([second], apart, 0, np.ones((51, 3)), 1)
+    write_parts([first], apart, 0, None, 1)  # keeps the displacement that the folder has
     assert contents(together) == contents(apart)
 
 
 def test_a_folder_with_damaged_settings_is_named(tmp_path):
     (tmp_path / 'settings.json').write_text('{"seed": ')
     with pytest.raises(ValueError, match=r'settings\.json is damaged'):
-        prepare([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
+        write_parts([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
 
 
 def test_too_little_disk_is_said_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match='GB free and about'):
-        prepare([DrawnMaker(bytes_each=10 ** 15)], tmp_path, 0, np.zeros((51, 3)), 1)
+        write_parts([DrawnMaker(bytes_each=10 ** 15)], tmp_path, 0, np.zeros((51, 3)), 1)
     assert not list(tmp_path.rglob('*.safetensors'))
 
 
 def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, licence='research use', items=3)
-    prepare([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
+    write_parts([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
     manifest = Manifest.load(tmp_path)
     assert [part.name for part in manifest.usable(open_only=True)] == ['synthetic']
     assert manifest.credit(open_only=True) == ('drawn by the test', 'CC0 1.0')
@@ -219,15 +153,16 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
     assert {part.name: part.validation for part in manifest.parts} == {
         'photographs': 1, 'synthetic': 2}  # every fourth number, from 0 on
     (tmp_path / NAME).write_text(json.dumps({'version': 1}))
-    with pytest.raises(ValueError, match='is no manifest'):
+    with pytest.raises(ValueError, match='is not a manifest'):
         Manifest.load(tmp_path)
 
 
 def test_open_only_reads_no_restricted_head(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, items=3)
-    prepare([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
-    read = {open_only: HeadDataset.read(tmp_path, small_head_model(), ('photographs', 'synthetic'), False,
-                                  32, 1.5, SamplingConfig(open_only=open_only))
+    write_parts([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
+    read = {open_only: HeadDataset.read(
+                tmp_path, small_head_model(), ('photographs', 'synthetic'), False, 32, 1.5,
+                SamplingConfig(open_only=open_only))
             for open_only in (False, True)}
     assert len(read[False]) == 7 and len(read[True]) == 5
     assert read[True].table.part_names == ('synthetic',)
@@ -244,10 +179,11 @@ def test_a_head_without_coefficients_is_not_learned_as_the_mean_head(tmp_path):
 
 
 def test_parts_are_drawn_by_their_shares(tmp_path):
-    prepare([DrawnMaker(), DrawnMaker(name='photographs', items=3)], tmp_path, 5,
-            np.zeros((51, 3)), 1)
+    write_parts([DrawnMaker(), DrawnMaker(name='photographs', items=3)], tmp_path, 5,
+                np.zeros((51, 3)), 1)
     config = SamplingConfig(shares=PartShares(photographs=0.3, turned=0.4, synthetic=0.1))
-    heads = HeadDataset.read(tmp_path, small_head_model(), config.shares.parts, False, 32, 1.5, config)
+    heads = HeadDataset.read(tmp_path, small_head_model(), config.shares.parts, False, 32, 1.5,
+                             config)
     chance = heads.probabilities(Augmentation())
     drawn = {name: chance[heads.table.part == number].sum()
              for number, name in enumerate(heads.table.part_names)}

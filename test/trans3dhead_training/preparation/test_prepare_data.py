@@ -20,6 +20,8 @@ from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.fitting.head_basis import save_head_model
 from trans3dhead_training.formats.readers import read_samples
 
+pytestmark = pytest.mark.train
+
 
 def raw_data() -> Path:
     try:
