@@ -1,22 +1,14 @@
-"""The head model: linear, metres, right way round; and its preparation from the source."""
+"""The head model: linear, in metres, with the right orientation and anatomy."""
 
 import numpy as np
 import pytest
 import torch
-from clips import data
+from head_anatomy import CHIN, check_anatomy, signed_volume
 from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
 from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import SELLION
-from trans3dhead_training.fitting.head_basis import (
-    build_head_model,
-    load_head_model,
-    measure_chin_down,
-    save_head_model,
-)
-
-CHIN, NOSE_TIP, RIGHT_EYE, LEFT_EYE = 8, 30, 36, 45
 
 
 @pytest.fixture(scope='module')
@@ -24,29 +16,8 @@ def bundled() -> HeadModel:
     return bundled_head_model()
 
 
-@pytest.fixture(scope='module')
-def prepared() -> HeadModel:
-    return build_head_model(data('head_model', 'ict_facekit.npz'))
-
-
 def zero_coefficients(model: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(1, model.shape_count), torch.zeros(1, model.expression_count)
-
-
-def check_anatomy(model: HeadModel) -> None:
-    mean = model.mean[model.landmark_indices].numpy()
-    assert np.abs(mean[SELLION]).max() < 1e-6
-    assert 0.07 < mean[LEFT_EYE, 1] - mean[RIGHT_EYE, 1] < 0.11  # outer corners, y to the left
-    assert mean[NOSE_TIP, 0] > 0.01  # the nose is in front of the sellion
-    assert -0.15 < mean[CHIN, 2] < -0.09
-    extent = model.mean.amax(0) - model.mean.amin(0)
-    assert extent[0] > 0.18  # a whole head, not a mask
-    assert model.mean[:, 2].max() > 0.08  # with a crown
-
-
-def signed_volume(vertices: np.ndarray, triangles: np.ndarray) -> float:
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    return float((a * np.cross(b, c)).sum() / 6)
 
 
 def test_coefficients_add_up_linearly():
@@ -127,34 +98,3 @@ def test_facing_the_camera_the_contour_is_near_the_jaw(bundled):
     chosen = visible_contour(candidates, facing)[0]
     picked = candidates[0, torch.arange(17), chosen]
     assert (picked[:, 1:] - candidates[0, :, 0, 1:]).norm(dim=-1).max() < 0.012
-
-
-def test_preparation_keeps_anatomy_and_landmarks(prepared):
-    check_anatomy(prepared)
-    assert len(set(prepared.landmark_indices.tolist())) == 68
-    assert signed_volume(prepared.mean.numpy(), prepared.triangles.numpy()) > 0.002
-    source = np.load(data('head_model', 'ict_facekit.npz'))
-    original = source['mean'][source['landmarks68']] / 100
-    own = prepared.mean[prepared.landmark_indices].numpy()
-    distance = np.linalg.norm(own[:, None] - own[None], axis=-1)
-    expected = np.linalg.norm(original[:, None] - original[None], axis=-1)
-    assert np.allclose(distance, expected, atol=1e-5)  # turned and scaled, never moved
-
-
-def test_zero_pitch_is_the_reference_heads(prepared):
-    reference = np.loadtxt(data('..', 'baselines', '3ddfa_v2', 'u_base.txt')).reshape(68, 3)
-    own = prepared.mean.numpy()[:, [1, 2, 0]]  # back to x left, y up, z out
-    assert abs(measure_chin_down(own, prepared.landmark_indices.numpy(), reference)) < 0.1
-
-
-def test_head_model_file_round_trip(tmp_path):
-    model = small_head_model()
-    save_head_model(model, tmp_path / 'head.npz')
-    again = load_head_model(tmp_path / 'head.npz')
-    assert again.expression_names == model.expression_names
-    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), again.buffers(), strict=True))
-
-
-def test_a_missing_source_is_named(tmp_path):
-    with pytest.raises(ValueError, match='nothing.npz'):
-        build_head_model(tmp_path / 'nothing.npz')

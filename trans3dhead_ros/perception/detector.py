@@ -103,6 +103,10 @@ class CascadeDetector:
     :param min_neighbours: windows that must agree on a head; fewer give more heads and more false
         positives.
     :raises ValueError: when this OpenCV comes without the cascades.
+
+    Example::
+
+        boxes, scores = CascadeDetector().detect(cv2.imread('people.jpg'))
     """
 
     def __init__(self, min_neighbours: int = _MIN_NEIGHBOURS) -> None:
@@ -157,6 +161,10 @@ class YuNetDetector:
         can have any size.
     :param score_threshold: smallest score of a proposal.
     :raises ValueError: when the file is missing or not such a model.
+
+    Example::
+
+        pipeline = HeadPipeline(HeadAligner.load(), YuNetDetector('yunet_n_640_640.onnx'))
     """
 
     LONGER_SIDE = 960
