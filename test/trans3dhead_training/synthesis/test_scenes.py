@@ -104,7 +104,7 @@ def picture_of(assets, euler_deg, occluders=None, expression=None, size=256, dis
     scene = Scene(
         transform_meshes(meshes, rotation, translation), torch.from_numpy(intrinsics).float(),
         light, torch.zeros(size, size, 3, dtype=torch.uint8))
-    rendering = render([scene])
+    rendering = render([scene], oversampling=1)
     truth = assets.labeller.label(vertices, rotation, translation, intrinsics, np.zeros(50),
                                   expression, rendering.depth[0].numpy(),
                                   occluder_mask(rendering.part[0].numpy(), scene))
