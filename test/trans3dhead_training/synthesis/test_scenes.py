@@ -14,7 +14,10 @@ from trans3dhead_ros.geometry import (
     viewing_ray_rotation,
 )
 from trans3dhead_ros.head_model import visible_contour
-from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.mesh_primitives import (
+    mesh_from_arrays,
+    plain_texture,
+)
 from trans3dhead_training.synthesis.occluders.occluder_placement import (
     OccluderPlacement,
     only_occluders,
@@ -63,11 +66,9 @@ class Mannequin:
 
     def meshes(self, expression, gaze_deg=(0.0, 0.0), body_rotation=None):
         triangles = self.model.triangles.numpy()
-        return (
-            primitives.mesh_from_arrays(
-                self.head_vertices(expression), triangles, np.zeros((len(triangles), 3, 2)),
-                primitives.plain_texture((200, 150, 120)), Material(two_sided=True), 'skin'),
-        )
+        return (mesh_from_arrays(
+            self.head_vertices(expression), triangles, np.zeros((len(triangles), 3, 2)),
+            plain_texture((200, 150, 120)), Material(two_sided=True), 'skin'),)
 
 
 @pytest.fixture(scope='module')

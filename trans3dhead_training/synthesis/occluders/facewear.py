@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.types import Array
-from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.mesh_primitives import (
+    CLOTH,
+    PLASTIC,
+    fan_mesh,
+    grid_mesh,
+    plain_texture,
+    sample_colour,
+    sample_fabric_texture,
+    tube_mesh,
+)
 from trans3dhead_training.synthesis.occluders.radial_surface import (
     MOUTH_CENTRE,
     direction_vector,
@@ -54,22 +63,19 @@ def sample_glasses(
     distance = _clear_distance(np.concatenate(rims), vertices, landmarks[27, 0])
     curved_rims = [np.column_stack([distance - _CURVE * flat[:, 0] ** 2, flat]) for flat in rims]
 
-    colour = primitives.sample_colour(generator) * (0.35 if generator.random() < 0.6 else 1.0)
-    material = _METAL if generator.random() < 0.4 else primitives.PLASTIC
+    colour = sample_colour(generator) * (0.35 if generator.random() < 0.6 else 1.0)
+    material = _METAL if generator.random() < 0.4 else PLASTIC
     thick = generator.uniform(*((0.0006, 0.0012) if material is _METAL else (0.001, 0.003)))
-    texture = primitives.plain_texture(colour)
+    texture = plain_texture(colour)
     meshes = []
     if generator.random() < 0.88:
         for points in curved_rims:
             closed = np.concatenate([points, points[:2]])
-            meshes.append(primitives.tube_mesh(closed, thick, texture, material, 'glasses', 6))
+            meshes.append(tube_mesh(closed, thick, texture, material, 'glasses', 6))
     inner = [points[np.argmin(np.abs(points[:, 1]))] for points in curved_rims]
     arch = (inner[0] + inner[1]) / 2 + [0.002, 0.0, 0.003]
-    meshes.append(
-        primitives.tube_mesh(
-            np.stack([inner[0], arch, inner[1]]), max(thick, 0.001), texture, material, 'glasses', 6
-        )
-    )
+    meshes.append(tube_mesh(
+        np.stack([inner[0], arch, inner[1]]), max(thick, 0.001), texture, material, 'glasses', 6))
     for points, side, ear in zip(curved_rims, (-1.0, 1.0), landmarks[[0, 16]], strict=True):
         hinge = points[np.argmax(side * points[:, 1] + 0.4 * points[:, 2])]
         ear_y = side * max(abs(ear[1]) + 0.003, abs(hinge[1]) + 0.002)
@@ -77,14 +83,12 @@ def sample_glasses(
         over = np.array([ear[0] - 0.004, ear_y, max(ear[2] + 0.018, hinge[2] - 0.022)])
         path = np.stack([hinge, corner, 0.5 * (corner + over) + [0, side * 0.002, 0.001], over,
                          [ear[0] - 0.022, ear_y - side * 0.003, ear[2] - 0.004]])
-        meshes.append(
-            primitives.tube_mesh(
-                path, generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018), texture, material,
-                'glasses', 6, 0.45, np.array([0.0, 0.0, 1.0]))
-        )
+        meshes.append(tube_mesh(
+            path, generator.uniform(0.8, 1.0) * max(1.8 * thick, 0.0018), texture, material,
+            'glasses', 6, 0.45, np.array([0.0, 0.0, 1.0])))
     lens = _lens(generator, dark)
     if lens is not None:
-        meshes += [primitives.fan_mesh(points, lens, _GLASS, 'lens') for points in curved_rims]
+        meshes += [fan_mesh(points, lens, _GLASS, 'lens') for points in curved_rims]
     return meshes
 
 
@@ -102,7 +106,7 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     down = np.linspace(0, 1, 32)[:, None]
     if dark:
         tint = generator.choice([0, 1, 2], p=[0.6, 0.25, 0.15])
-        colour = ((14, 14, 16), (42, 26, 14), primitives.sample_colour(generator) * 0.5)[tint]
+        colour = ((14, 14, 16), (42, 26, 14), sample_colour(generator) * 0.5)[tint]
         texture[..., :3] = np.clip(colour, 0, 255)
         fade = generator.uniform(0, 0.45) * (generator.random() < 0.4)
         # The renderer dithers half-transparent surfaces, so most lenses are opaque.
@@ -112,7 +116,7 @@ def _lens(generator: np.random.Generator, dark: bool) -> NDArray[np.uint8] | Non
     if generator.random() < 0.75:
         return None
     # Clear glass shows by its reflections: a bright window, or the tint of a coating.
-    texture[..., :3] = np.clip(primitives.sample_colour(generator) * 0.3 + 175, 0, 255)
+    texture[..., :3] = np.clip(sample_colour(generator) * 0.3 + 175, 0, 255)
     patch = np.zeros((32, 32), np.float32)
     corner = generator.uniform(2, 20, 2)
     quad = corner + np.array([[0, 0], [10, 1], [9, 9], [-2, 8]]) * generator.uniform(0.4, 1.3)
@@ -161,15 +165,15 @@ def sample_mask(generator: np.random.Generator, surface: Array, landmarks: Array
         grain = generator.normal(1, 0.02, (64, 64, 1))
         texture[..., :3] = np.clip(np.array(base) * pleats * grain, 0, 255)
     else:
-        texture = primitives.sample_fabric_texture(generator)
-    meshes = [primitives.grid_mesh(points, texture, primitives.CLOTH, 'mask')]
-    loops = primitives.plain_texture((225, 225, 225))
+        texture = sample_fabric_texture(generator)
+    meshes = [grid_mesh(points, texture, CLOTH, 'mask')]
+    loops = plain_texture((225, 225, 225))
     for column, ear, side in ((-1, landmarks[16], 1.0), (0, landmarks[0], -1.0)):
         behind = ear + np.array([-0.02, side * 0.004, 0.01])
         for row in (0, -1):
             beside = ear + np.array([0.004, side * 0.004, 0.02 * (row == 0)])
             path = np.stack([points[row, column], beside, behind])
-            meshes.append(primitives.tube_mesh(path, 0.0012, loops, primitives.CLOTH, 'mask', 5))
+            meshes.append(tube_mesh(path, 0.0012, loops, CLOTH, 'mask', 5))
     return meshes
 
 
@@ -193,7 +197,7 @@ def sample_scarf(generator: np.random.Generator, landmarks: Array) -> list[Mesh]
     points = np.stack([-0.106 + radius * np.cos(angle), 0.94 * radius * np.sin(angle),
                        np.broadcast_to(high - length * down - dip, radius.shape)], axis=-1)
     lining = np.stack([points[0] * [1, 0.86, 1] - [0.012, 0, 0.035], points[0]])
-    cloth = primitives.sample_fabric_texture(generator)
-    material = replace(primitives.CLOTH, roughness=1.0)
-    return [primitives.grid_mesh(points, cloth, material, 'scarf', closed=True),
-            primitives.grid_mesh(lining, cloth, material, 'scarf', closed=True)]
+    cloth = sample_fabric_texture(generator)
+    material = replace(CLOTH, roughness=1.0)
+    return [grid_mesh(points, cloth, material, 'scarf', closed=True),
+            grid_mesh(lining, cloth, material, 'scarf', closed=True)]

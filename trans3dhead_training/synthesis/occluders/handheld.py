@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.types import Array
-from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.mesh_primitives import (
+    CLOTH,
+    PLASTIC,
+    box_mesh,
+    ellipsoid_mesh,
+    plain_texture,
+    sample_colour,
+    sample_fabric_texture,
+    tube_mesh,
+)
 from trans3dhead_training.synthesis.render.textured_mesh import Material, Mesh
 
 SKIN = Material(specular=0.03, roughness=0.55, wrap=0.3, two_sided=True)
@@ -61,7 +70,7 @@ def hand(
     spread = generator.uniform(0.2, 1.0)
     middle = wrist + size * 0.05 * along
     axes = size * np.stack([0.052 * along, 0.040 * across, 0.014 * palm])
-    meshes = [primitives.ellipsoid_mesh(middle, axes, texture, SKIN, 'hand', 9)]
+    meshes = [ellipsoid_mesh(middle, axes, texture, SKIN, 'hand', 9)]
     for place, length in ((0.028, 0.072), (0.009, 0.08), (-0.010, 0.074), (-0.028, 0.058)):
         root = wrist + size * (0.088 * along + place * across)
         aim = along + spread * 6.0 * place * across
@@ -71,29 +80,23 @@ def hand(
             turned = np.cos(bend * (step + 0.3)) * aim + np.sin(bend * (step + 0.3)) * palm
             points.append(points[-1] + size * length * part * turned / np.linalg.norm(turned))
         radius = size * np.array([0.0088, 0.009, 0.0085, 0.0078, 0.0055])
-        meshes.append(primitives.tube_mesh(np.stack(points), radius, texture, SKIN, 'hand', 8))
+        meshes.append(tube_mesh(np.stack(points), radius, texture, SKIN, 'hand', 8))
     root = wrist + size * (0.03 * along + 0.034 * across)
     tip = root + size * (0.045 * along + 0.035 * across + 0.02 * palm)
     end = tip + size * (0.026 * along + 0.006 * across + 0.01 * palm)
-    meshes.append(
-        primitives.tube_mesh(
-            np.stack([root, tip, end]), size * np.array([0.013, 0.011, 0.007]), texture, SKIN,
-            'hand', 8)
-    )
+    meshes.append(tube_mesh(
+        np.stack([root, tip, end]), size * np.array([0.013, 0.011, 0.007]), texture, SKIN,
+        'hand', 8))
     elbow = wrist - 0.24 * along - 0.05 * palm
     sleeve = generator.random() < 0.6
-    cloth = primitives.sample_fabric_texture(generator) if sleeve else texture
+    cloth = sample_fabric_texture(generator) if sleeve else texture
     arm = np.stack([wrist + 0.01 * along, wrist - 0.04 * along, elbow])
-    meshes.append(
-        primitives.tube_mesh(arm, size * np.array([0.024, 0.027, 0.042]), texture, SKIN, 'hand', 10)
-    )
+    meshes.append(tube_mesh(arm, size * np.array([0.024, 0.027, 0.042]), texture, SKIN, 'hand', 10))
     if sleeve:
         start = wrist - 0.06 * along
-        meshes.append(
-            primitives.tube_mesh(
-                np.stack([start, (start + elbow) / 2, elbow]), np.array([0.036, 0.042, 0.052]),
-                cloth, primitives.CLOTH, 'hand', 10)
-        )
+        meshes.append(tube_mesh(
+            np.stack([start, (start + elbow) / 2, elbow]), np.array([0.036, 0.042, 0.052]),
+            cloth, CLOTH, 'hand', 10))
     return meshes
 
 
@@ -123,7 +126,7 @@ def _hand_on_face(generator: np.random.Generator, landmarks: Array, skin: Array,
 
 def _phone(generator: np.random.Generator, landmarks: Array, skin: Array,
            side: float) -> list[Mesh]:
-    texture = primitives.plain_texture(primitives.sample_colour(generator) * 0.5)
+    texture = plain_texture(sample_colour(generator) * 0.5)
     half = np.diag([0.0042, 0.036, 0.074]) * generator.uniform(0.95, 1.1)
     if generator.random() < 0.5:  # at the ear
         ear = landmarks[0 if side < 0 else 16]
@@ -135,7 +138,7 @@ def _phone(generator: np.random.Generator, landmarks: Array, skin: Array,
                                    degrees=True).as_matrix()
         centre = np.array([generator.uniform(0.06, 0.14), side * generator.uniform(0.0, 0.07),
                            generator.uniform(-0.11, 0.02)])
-    meshes = [primitives.box_mesh(centre, half @ turn.T, texture, primitives.PLASTIC, 'phone')]
+    meshes = [box_mesh(centre, half @ turn.T, texture, PLASTIC, 'phone')]
     palm_at = centre + turn @ np.array([0.012, side * 0.02, -0.05])
     meshes += hand(generator, palm_at - [0, 0, 0.04], np.array([0.15, -0.2 * side, 1.0]),
                    -turn[:, 0], skin, side)
@@ -151,11 +154,9 @@ def _cup(generator: np.random.Generator, landmarks: Array, skin: Array,
     rim = mouth + np.array([0.012, 0.0, 0.0]) + 0.2 * radius * np.array([0, 0, -1.0])
     start = rim + radius * 0.8 * np.array([np.sin(tilt), 0, np.cos(tilt)]) * 0.3
     path = np.stack([start, start + 0.5 * height * axis, start + height * axis])
-    texture = primitives.sample_fabric_texture(generator)
+    texture = sample_fabric_texture(generator)
     meshes = [
-        primitives.tube_mesh(
-            path, radius * np.array([1.0, 0.95, 0.85]), texture, primitives.PLASTIC, 'cup', 16
-        )
+        tube_mesh(path, radius * np.array([1.0, 0.95, 0.85]), texture, PLASTIC, 'cup', 16)
     ]
     hold = start + 0.6 * height * axis + np.array([0.0, side * (radius + 0.012), -0.03])
     meshes += hand(generator, hold - [0, -0.02 * side, 0.05], np.array([0.2, -0.5 * side, 1.0]),
@@ -170,16 +171,14 @@ def _microphone(generator: np.random.Generator, landmarks: Array, side: float) -
     radius = generator.uniform(0.018, 0.032)
     axis = np.array([0.5, side * generator.uniform(0, 0.6), -generator.uniform(0.5, 1.2)])
     axis /= np.linalg.norm(axis)
-    dark = primitives.plain_texture(primitives.sample_colour(generator) * 0.35)
+    dark = plain_texture(sample_colour(generator) * 0.35)
     grille = np.full((16, 16, 4), 255, np.uint8)
     grille[..., :3] = 90 + 60 * (np.indices((16, 16)).sum(0) % 2)[..., None]
     return [
-        primitives.ellipsoid_mesh(
-            head, radius * np.eye(3), grille, primitives.PLASTIC, 'microphone', 9
-        ),
-        primitives.tube_mesh(
+        ellipsoid_mesh(head, radius * np.eye(3), grille, PLASTIC, 'microphone', 9),
+        tube_mesh(
             np.stack([head, head + 0.1 * axis, head + 0.22 * axis]),
-            np.array([0.017, 0.013, 0.012]), dark, primitives.PLASTIC, 'microphone', 10),
+            np.array([0.017, 0.013, 0.012]), dark, PLASTIC, 'microphone', 10),
     ]
 
 
@@ -191,6 +190,6 @@ def _blob(generator: np.random.Generator, landmarks: Array) -> Mesh:
     half = np.exp(generator.uniform(np.log(0.012), np.log(0.06), 3))
     turn = Rotation.from_rotvec(generator.normal(0, 1.5, 3)).as_matrix()
     centre = target + out * (half.max() + generator.uniform(0.005, 0.06))
-    return primitives.ellipsoid_mesh(
-        centre, half[:, None] * turn, primitives.sample_fabric_texture(generator),
-        primitives.PLASTIC, 'blob', 10)
+    return ellipsoid_mesh(
+        centre, half[:, None] * turn, sample_fabric_texture(generator),
+        PLASTIC, 'blob', 10)

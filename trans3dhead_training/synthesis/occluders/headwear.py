@@ -10,7 +10,16 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.types import Array
-from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.mesh_primitives import (
+    CLOTH,
+    PLASTIC,
+    ellipsoid_mesh,
+    grid_mesh,
+    plain_texture,
+    sample_colour,
+    sample_fabric_texture,
+    tube_mesh,
+)
 from trans3dhead_training.synthesis.occluders.radial_surface import (
     SKULL_CENTRE,
     direction_vector,
@@ -87,20 +96,18 @@ def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mes
     """
     kind = generator.choice(3, p=[0.4, 0.4, 0.2])
     front = generator.uniform(18, 32)
-    cloth = primitives.sample_fabric_texture(generator)
+    cloth = sample_fabric_texture(generator)
     if kind == 0:
         crown = fit_hat_crown(
             surface, front, generator.uniform(-30, -5), generator.uniform(0.006, 0.012),
             generator.uniform(0.0, 0.018))
         fold = crown.points()
-        rim = primitives.grid_mesh(
-            SKULL_CENTRE + (fold[:3] - SKULL_CENTRE) * 1.045, cloth, primitives.CLOTH, 'hat', True
-        )
-        return [primitives.grid_mesh(fold, cloth, primitives.CLOTH, 'hat', True), rim], crown
+        rim = grid_mesh(SKULL_CENTRE + (fold[:3] - SKULL_CENTRE) * 1.045, cloth, CLOTH, 'hat', True)
+        return [grid_mesh(fold, cloth, CLOTH, 'hat', True), rim], crown
     crown = fit_hat_crown(
         surface, front, generator.uniform(-8, 12), generator.uniform(0.008, 0.013),
         generator.uniform(0.0, 0.015) if kind == 1 else generator.uniform(0.01, 0.03))
-    meshes = [primitives.grid_mesh(crown.points(), cloth, primitives.CLOTH, 'hat', True)]
+    meshes = [grid_mesh(crown.points(), cloth, CLOTH, 'hat', True)]
     edge = crown.points()[0]
     azimuth = _AZIMUTH[:-1]
     if kind == 1:
@@ -118,8 +125,8 @@ def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mes
         brim = np.repeat(root[None], 5, axis=0)
         brim[..., 0] += ahead * share * reach
         brim[..., 2] -= share * reach * drop + 0.02 * share * np.abs(across) ** 2 - 0.003
-        visor = primitives.sample_fabric_texture(generator) if generator.random() < 0.3 else cloth
-        meshes.append(primitives.grid_mesh(brim, visor, primitives.CLOTH, 'hat'))
+        visor = sample_fabric_texture(generator) if generator.random() < 0.3 else cloth
+        meshes.append(grid_mesh(brim, visor, CLOTH, 'hat'))
     else:
         width, drop = generator.uniform(0.035, 0.085), generator.uniform(-0.3, 0.5)
         out = edge - SKULL_CENTRE
@@ -128,7 +135,7 @@ def sample_hat(generator: np.random.Generator, surface: Array) -> tuple[list[Mes
         share = np.linspace(0, 1, 4)[:, None, None]
         brim = edge + share * width * out
         brim[..., 2] -= drop * width * share[..., 0] ** 1.5
-        meshes.append(primitives.grid_mesh(brim, cloth, primitives.CLOTH, 'hat', True))
+        meshes.append(grid_mesh(brim, cloth, CLOTH, 'hat', True))
     return meshes, crown
 
 
@@ -156,9 +163,9 @@ def surface_over_hair(surface: Array, hair: Sequence[Mesh]) -> Array:
 
 def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Mesh]:
     """Return random headphones on a surface (E, A, 3) m seen from `SKULL_CENTRE`."""
-    texture = primitives.plain_texture(primitives.sample_colour(generator))
+    texture = plain_texture(sample_colour(generator))
     cup = (
-        primitives.plain_texture(primitives.sample_colour(generator))
+        plain_texture(sample_colour(generator))
         if generator.random() < 0.5
         else texture
     )
@@ -168,8 +175,8 @@ def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Me
     points = sample_map(surface, elevation, azimuth)
     path = points + off * direction_vector(elevation, azimuth)
     meshes = [
-        primitives.tube_mesh(
-            path, generator.uniform(0.007, 0.014), texture, primitives.PLASTIC, 'headphones', 8,
+        tube_mesh(
+            path, generator.uniform(0.007, 0.014), texture, PLASTIC, 'headphones', 8,
             0.35, np.array([1.0, 0.0, 0.0]))
     ]
     radius, depth = generator.uniform(0.03, 0.044), generator.uniform(0.012, 0.022)
@@ -177,7 +184,5 @@ def sample_headphones(generator: np.random.Generator, surface: Array) -> list[Me
         ear = sample_map(surface, np.array(-16.0), np.array(side * 95.0))
         axes = np.array([[radius, 0, 0], [0, depth, 0], [0, 0, 1.15 * radius]])
         centre = ear + np.array([0, side * 0.6 * depth, 0])
-        meshes.append(
-            primitives.ellipsoid_mesh(centre, axes, cup, primitives.PLASTIC, 'headphones', 9)
-        )
+        meshes.append(ellipsoid_mesh(centre, axes, cup, PLASTIC, 'headphones', 9))
     return meshes

@@ -123,11 +123,8 @@ def sample_person(assets: PersonAssets, generator: np.random.Generator) -> Perso
     displacement = shapes['skin'] - assets.parts['skin'].mean
     garments = []
     if traits.hair_style in assets.hair:
-        garments.append(
-            _make_hair(
-                assets, traits.hair_style, appearance, shapes['skin'], displacement, generator
-            )
-        )
+        garments.append(_make_hair(
+            assets, traits.hair_style, appearance, shapes['skin'], displacement, generator))
     garments.append(_make_garment('torso', assets.torso, displacement, cloth))
     if cut in assets.collars:
         garments.append(_make_garment('collar', assets.collars[cut], displacement, cloth))

@@ -116,9 +116,7 @@ def rasterize_triangles(
     x, y, height = corners.x[:, first:last], corners.y[:, first:last], corners.height[:, first:last]
     slope_x, slope_y = _gradient(x, y, height, corners.area[first:last])
     (x0, x1, x2), (y0, y1, y2) = _sorted_by_y(x, y)
-    long, upper, lower = (
-        (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
-    )
+    long, upper, lower = ((x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1))
 
     top = y0.ceil().clamp(0, grid.height).int()
     rows = (y2.ceil().clamp(0, grid.height).int() - top).clamp(min=0)

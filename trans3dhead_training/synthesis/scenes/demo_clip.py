@@ -105,8 +105,8 @@ def clip_truth(seconds: float = SECONDS) -> ClipTruth:
     times = np.arange(round(FPS * seconds)) / FPS
     poses = [[actor.pose(float(time)) for actor in ACTORS] for time in times]
     return ClipTruth(np.array([[rotation for rotation, _ in heads] for heads in poses]),
-                 np.array([[translation for _, translation in heads] for heads in poses]),
-                 Camera.from_fov(SIZE, FIELD_OF_VIEW_DEG).K, SIZE, FPS)
+                     np.array([[translation for _, translation in heads] for heads in poses]),
+                     Camera.from_fov(SIZE, FIELD_OF_VIEW_DEG).K, SIZE, FPS)
 
 
 def write_clip(

@@ -8,7 +8,13 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.types import Array
-from trans3dhead_training.synthesis.occluders import mesh_primitives as primitives
+from trans3dhead_training.synthesis.occluders.mesh_primitives import (
+    CLOTH,
+    grid_mesh,
+    plain_texture,
+    sample_colour,
+    tube_mesh,
+)
 from trans3dhead_training.synthesis.people.person import NECK_PIVOT
 from trans3dhead_training.synthesis.render.textured_mesh import Mesh
 
@@ -38,23 +44,19 @@ def sample_lower_body(
         return []
     cloth, legs = (
         torso.texture.numpy(),
-        primitives.plain_texture(primitives.sample_colour(generator) * 0.6),
+        plain_texture(sample_colour(generator) * 0.6),
     )
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     height, width, depth, middle = (_TRUNK[:, i, None] for i in range(4))
     trunk = np.stack([middle + depth * np.cos(angle), width * np.sin(angle),
                       np.broadcast_to(height, (len(_TRUNK), len(angle)))], axis=-1)
-    parts = [primitives.grid_mesh(trunk, cloth, primitives.CLOTH, 'body', closed=True)]
+    parts = [grid_mesh(trunk, cloth, CLOTH, 'body', closed=True)]
     for side in (1.0, -1.0):
-        parts.append(
-            primitives.tube_mesh(
-                _ARM * [1, side, 1], np.array([0.052, 0.05, 0.043, 0.036]), cloth,
-                primitives.CLOTH, 'body', 10)
-        )
-        parts.append(
-            primitives.tube_mesh(
-                _LEG * [1, side, 1], np.array([0.088, 0.075, 0.055]), legs, primitives.CLOTH,
-                'body', 10)
-        )
+        parts.append(tube_mesh(
+            _ARM * [1, side, 1], np.array([0.052, 0.05, 0.043, 0.036]), cloth,
+            CLOTH, 'body', 10))
+        parts.append(tube_mesh(
+            _LEG * [1, side, 1], np.array([0.088, 0.075, 0.055]), legs, CLOTH,
+            'body', 10))
     turn, pivot = (torch.from_numpy(value).float() for value in (body_rotation, NECK_PIVOT))
     return [part.transformed(turn, pivot - turn @ pivot) for part in parts]
