@@ -1,8 +1,8 @@
 """
-How fast `trans3dhead track BAG` is: seconds of recording a second, beside the bare pipeline.
+Measure how fast `trans3dhead track BAG` is, compared with the pipeline alone.
 
-Both answer the same frames in the same process, taking turns. Loading the model is left out,
-writing the output is not. The ratio is of processor time, which a busy machine hardly changes.
+Both process the same frames in the same process, taking turns. Loading the model is not measured,
+writing the output is. The ratio is of processor time, which other load hardly changes.
 
     python benchmarks/bag_speed.py --frames 125 --repeats 3
 """
@@ -54,11 +54,11 @@ def write_bag(path: Path, frames: list, camera, kind: str, storage: str) -> None
 
 
 def now() -> np.ndarray:
-    """Return seconds of the wall clock and of the processor."""
+    """Return wall and processor time in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def bare(frames: list, camera) -> np.ndarray:
+def pipeline_alone(frames: list, camera) -> np.ndarray:
     pipeline = HeadPipeline.load()
     began = now()
     for frame in frames:
@@ -66,7 +66,7 @@ def bare(frames: list, camera) -> np.ndarray:
     return now() - began
 
 
-def through_the_bag(bag: Path, output: Path, *arguments: str) -> np.ndarray:
+def track_bag(bag: Path, output: Path, *arguments: str) -> np.ndarray:
     began = now()
     HeadPipeline.load()
     loading = now() - began
@@ -94,20 +94,20 @@ def main() -> None:
                           storage)
         bags['the same, copied, with markers and mesh'] = (
             Path(folder) / 'jpeg_mcap', ('--copy', '--markers', '--mesh'))
-        taken = {name: [] for name in ('bare pipeline', *bags)}
+        taken = {name: [] for name in ('pipeline alone', *bags)}
         for _ in range(options.repeats):
-            taken['bare pipeline'].append(bare(frames, source.camera))
+            taken['pipeline alone'].append(pipeline_alone(frames, source.camera))
             for name, (path, arguments) in bags.items():
                 taken[name].append(
-                    through_the_bag(path, Path(folder) / 'out.mcap', *arguments))
+                    track_bag(path, Path(folder) / 'out.mcap', *arguments))
     width, height = source.size
     print(f'{len(frames)} frames of {width} x {height}, two heads, {recorded:.1f} s of recording, '
           f'{torch.get_num_threads()} threads; median of {options.repeats}')
     for name, each in taken.items():
         wall, processor = np.median(each, axis=0)
-        ratio = np.median(np.array(each)[:, 1] / np.array(taken['bare pipeline'])[:, 1])
-        print(f'  {name:40s} {wall:6.2f} s: {recorded / wall:4.2f} s of recording a second; '
-              f'{processor:6.2f} s of processor, {ratio:4.2f} times the bare pipeline')
+        ratio = np.median(np.array(each)[:, 1] / np.array(taken['pipeline alone'])[:, 1])
+        print(f'  {name:40s} {wall:6.2f} s: {recorded / wall:4.2f} s of recording per second; '
+              f'{processor:6.2f} s of processor, {ratio:4.2f} times the pipeline alone')
 
 
 if __name__ == '__main__':

@@ -15,4 +15,5 @@ def stamp_nanoseconds(stamp: Time) -> int:
 
 def stamp_seconds(stamp: Time) -> float:
     """Return a stamp in seconds."""
-    return stamp_nanoseconds(stamp) * 1e-9
+    # Divided, not multiplied: correctly rounded.
+    return stamp_nanoseconds(stamp) / 1e9
