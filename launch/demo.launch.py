@@ -1,4 +1,4 @@
-"""The demo under `ros2 launch`: a source, the tracker, and a recorder that writes results."""
+"""The demo: an image publisher, the tracker, and a recorder that writes results."""
 
 from pathlib import Path
 
@@ -7,23 +7,24 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-# The recorder finishes a video and a bag; launch would kill it after five seconds.
-PATIENCE = '30'  # s
+# The recorder finishes a video and a bag; by default launch would kill it after five seconds.
+SIGTERM_TIMEOUT = '30'  # s
 ARGUMENTS = [
     DeclareLaunchArgument(
         'source', default_value='',
-        description='Picture, folder, GIF, video, stream URL or camera index; empty: the clip that '
-        'comes with the package.'),
+        description='Picture, folder, GIF, video, stream URL or camera index; empty: the bundled '
+        'clip.'),
     DeclareLaunchArgument(
         'pace', default_value='lockstep', choices=['lockstep', 'realtime'],
-        description='Next frame after the answer, or at the rate of the source.'),
+        description='lockstep waits for the heads of each frame; realtime publishes at the rate of '
+        'the source.'),
     DeclareLaunchArgument(
         'output', default_value='out/demo', description='Folder for the results.'),
     DeclareLaunchArgument(
         'model', default_value='', description='Checkpoint; empty: the bundled one.'),
     DeclareLaunchArgument(
         'device', default_value='auto',
-        description='Where the network runs: auto, cpu, cuda or cuda:N.'),
+        description='Device of the network: auto, cpu, cuda or cuda:N.'),
 ]
 
 
@@ -33,7 +34,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def nodes(context: LaunchContext) -> list[Node]:
     """Return the three nodes of the demo."""
-    # Not before it is asked for: `--show-args` answers without OpenCV.
+    # Imported here, so that `--show-args` does not need OpenCV.
     from trans3dhead_ros.media.clip_truth import bundled_clip
     from trans3dhead_ros.media.sources import open_source
 
@@ -44,10 +45,10 @@ def nodes(context: LaunchContext) -> list[Node]:
     with open_source(source) as opened:
         fps = max(opened.fps, 1.0)
     return [
-        node('recorder', 'everything is recorded', output=text(given['output']), fps=fps),
+        node('recorder', 'the recording is complete', output=text(given['output']), fps=fps),
         node('head_tracker', 'head_tracker has ended', autostart=True,
              device=text(given['device']), model=text(given['model'])),
-        # Its end is not the end: the recorder waits for the last answers.
+        # Its end does not end the launch: the recorder waits for the last heads.
         node('image_publisher', None, source=text(source), pace=given['pace'],
              wait_for=['head_tracker', 'recorder']),
     ]
@@ -55,15 +56,18 @@ def nodes(context: LaunchContext) -> list[Node]:
 
 def node(name: str, end: str | None, **parameters: object) -> Node:
     """
-    Return one node.
+    Start one node of this package.
 
-    :param end: why everything ends when this node does; None: the others go on.
+    :param name: of the executable and the node.
+    :param end: reason to shut down when this node ends; None: the others go on.
+    :param parameters: of the node.
+    :return: the action that starts it.
     """
     return Node(package='trans3dhead', executable=name, name=name, output='screen',
-                parameters=[parameters], sigterm_timeout=PATIENCE,
+                parameters=[parameters], sigterm_timeout=SIGTERM_TIMEOUT,
                 on_exit=Shutdown(reason=end) if end else None)
 
 
 def text(value: str) -> ParameterValue:
-    """Return a parameter that stays a string, also where it looks like a number."""
+    """Return a parameter that is a string even if it looks like a number."""
     return ParameterValue(value, value_type=str)

@@ -1,4 +1,4 @@
-"""Head tracking on cameras that run already, or that are started here."""
+"""Head tracking, for cameras that are already running or are started here."""
 
 import os
 from dataclasses import dataclass
@@ -21,20 +21,22 @@ from launch_ros.parameter_descriptions import ParameterValue
 CONFIG = Path(get_package_share_directory('trans3dhead')) / 'config'
 BOOLEAN = ['true', 'false']
 RESPAWN_DELAY = 2.0  # s
-# After Ctrl-C a frame at hand is finished; a busy machine takes more than launch's 5 s for the end.
-PATIENCE = '20'  # s
+# The tracker finishes its frame; on a busy machine that takes longer than the 5 s of launch.
+SIGTERM_TIMEOUT = '20'  # s
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What publishes the images of a camera, and how it wants to be told what."""
+    """A node that publishes the images of a camera."""
 
     package: str
+    """Its package."""
     executable: str
-    #: Parameter that names the device or the file.
+    """Its executable."""
     source: str
-    #: Parameter that names the frame of the images.
+    """Parameter that names the device or the file."""
     frame_id: str
+    """Parameter that names the frame of the images."""
 
 
 DRIVERS = {
@@ -50,83 +52,82 @@ ARGUMENTS = [
         'namespace', default_value='', description='Namespace of all nodes.'),
     DeclareLaunchArgument(
         'cameras', default_value='',
-        description='Names of cameras that share one node and one model, as front,rear; empty: one '
-        'camera whose topics have no prefix. `image`, `camera_info` and `source` may then be lists '
-        'as well, one entry a camera.'),
+        description='Names of cameras that share one node and one model, such as front,rear; '
+        'empty: one camera whose topics have no prefix. With names, `image`, `camera_info` and '
+        '`source` may be lists, one entry per camera.'),
     DeclareLaunchArgument(
         'image', default_value='image_raw',
-        description="Image topic, without /compressed; a relative name lies under the camera's."),
+        description='Image topic, without /compressed; relative to the name of the camera.'),
     DeclareLaunchArgument(
         'camera_info', default_value='camera_info',
-        description="Calibration topic of the same camera; a relative name lies under the "
-        "camera's."),
+        description='Calibration topic of the same camera; relative to the name of the camera.'),
     DeclareLaunchArgument(
         'image_transport', default_value='', choices=['', 'raw', 'compressed'],
-        description='How the images travel; empty: as params_file has it, else raw.'),
+        description='Transport of the images; empty: that of params_file, else raw.'),
     DeclareLaunchArgument(
         'device', default_value='',
-        description='Where the network runs: auto, cpu, cuda or cuda:N; empty: as params_file has '
-        'it, else auto.'),
+        description='Device of the network: auto, cpu, cuda or cuda:N; empty: that of params_file, '
+        'else auto.'),
     DeclareLaunchArgument(
         'model', default_value='',
-        description='Checkpoint; empty: as params_file has it, else the one of the package.'),
+        description='Checkpoint; empty: that of params_file, else the bundled one.'),
     DeclareLaunchArgument(
         'model_folder', default_value='',
-        description='Folder from which the service load_model may load; empty: as params_file has '
-        'it, else that of the model.'),
+        description='Folder from which the service load_model may load; empty: that of '
+        'params_file, else that of the model.'),
     DeclareLaunchArgument(
         'rep155', default_value='', choices=['', *BOOLEAN],
-        description='Publish faces for ROS4HRI as well, which needs hri_msgs; empty: as '
-        'params_file has it, else false.'),
+        description='Also publish faces according to REP-155 (ROS4HRI), which needs hri_msgs; '
+        'empty: as in params_file, else false.'),
     DeclareLaunchArgument(
         'camera', default_value='none', choices=['none', *DRIVERS],
-        description='Camera driver to start as well; file plays `source`.'),
+        description='Camera driver to start; file plays `source`.'),
     DeclareLaunchArgument(
         'source', default_value='',
-        description='What the driver reads: with camera:=file a picture, folder, GIF, video, URL '
-        'or camera index; else a device such as /dev/video2, empty: as camera_params_file has '
-        'it.'),
+        description='Input of the driver: with camera:=file a picture, folder, GIF, video, URL or '
+        'camera index; otherwise a device such as /dev/video2, empty: that of '
+        'camera_params_file.'),
     DeclareLaunchArgument(
         'repeat', default_value='false', choices=BOOLEAN,
-        description='With camera:=file: play `source` again and again.'),
+        description='With camera:=file: repeat `source`.'),
     DeclareLaunchArgument(
         'camera_params_file', default_value='',
         description='Parameters of the driver; empty: config/camera_usb_cam.yaml of this package, '
-        'or that of the driver chosen.'),
+        'or the file of the chosen driver.'),
     DeclareLaunchArgument(
         'frame_id', default_value='camera_optical_frame',
-        description='Frame of the camera that is started here; of several, each has its name and '
-        'a _ before it.'),
+        description='Frame of the camera that is started here; with several, prefixed with the '
+        'name of the camera and _.'),
     DeclareLaunchArgument(
         'rviz', default_value='false', choices=BOOLEAN,
         description='Show overlay, mesh, landmarks and TF in RViz.'),
     DeclareLaunchArgument(
         'rviz_config', default_value=str(CONFIG / 'head_tracking.rviz'),
-        description='What RViz shows.'),
+        description='Configuration of RViz.'),
     DeclareLaunchArgument(
         'fixed_frame', default_value='',
         description='Fixed frame of RViz; empty: frame_id, or that of the first camera.'),
     DeclareLaunchArgument(
         'diagnostics', default_value='false', choices=BOOLEAN,
-        description='Start a diagnostic_aggregator with config/diagnostics.yaml; leave it out '
-        'where one runs already.'),
+        description='Start a diagnostic_aggregator with config/diagnostics.yaml; not needed if one '
+        'is already running.'),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=BOOLEAN,
-        description='Take the time from /clock, as when a bag is played.'),
+        description='Use the time of /clock, as when a bag is played.'),
     DeclareLaunchArgument(
         'autostart', default_value='true', choices=BOOLEAN,
-        description='Configure and activate at start; else by `ros2 lifecycle`.'),
+        description='Configure and activate at start; otherwise use `ros2 lifecycle`.'),
     DeclareLaunchArgument(
         'respawn', default_value='false', choices=BOOLEAN,
-        description='Start the tracker and the driver again when they have ended; else the end of '
-        'the tracker ends all.'),
+        description='Restart the tracker and the driver when they end; otherwise the end of the '
+        'tracker ends the launch.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='Least severity that head_tracker logs.'),
+        description='Minimum severity of the log of head_tracker.'),
     DeclareLaunchArgument(
         'large_data', default_value='false', choices=BOOLEAN,
-        description='FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for all processes here: no loss of '
-        'large best-effort images; the other processes need it, too.'),
+        description='Set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for all processes of the launch: no '
+        'loss of large best-effort images; other processes need the same setting.'),
 ]
 
 
@@ -140,7 +141,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """Return everything that the arguments ask for."""
+    """Return the nodes that the arguments request."""
     given = dict(context.launch_configurations)
     if given['large_data'] == 'true' and this_host_only():
         get_logger('head_tracking').warning(
@@ -164,12 +165,12 @@ def nodes(context: LaunchContext) -> list[Node]:
 def tracker(
     given: dict[str, str], cameras: list[str], images: list[str], camera_infos: list[str],
 ) -> Node:
-    """Return the node that answers the images of all cameras."""
+    """Return the node that tracks heads in the images of all cameras."""
     chosen: dict[str, Any] = {name: text(given[name])
                               for name in ('device', 'image_transport') if given[name]}
     for name in ('model', 'model_folder'):
         if given[name]:
-            # Wherever the node is started, it is the one that was meant here.
+            # Resolved here, because the node may have another working directory.
             chosen[name] = text(str(Path(given[name]).expanduser().absolute()))
     if any(cameras):
         chosen['cameras'] = cameras
@@ -190,12 +191,12 @@ def tracker(
               for name, info in zip(cameras, camera_infos, strict=True)),
         ],
         ros_arguments=['--log-level', given['log_level']],
-        sigterm_timeout=PATIENCE, respawn=respawn, respawn_delay=RESPAWN_DELAY,
+        sigterm_timeout=SIGTERM_TIMEOUT, respawn=respawn, respawn_delay=RESPAWN_DELAY,
         on_exit=None if respawn else Shutdown(reason='head_tracker has ended'))
 
 
 def driver(given: dict[str, str], name: str, source: str, image: str, camera_info: str) -> Node:
-    """Return what publishes the images of one camera."""
+    """Return the node that publishes the images of one camera."""
     camera = given['camera']
     kind = DRIVERS[camera]
     required(kind.package, f'camera:={camera}')
@@ -203,10 +204,10 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
     parameters: dict[str, Any] = {kind.frame_id: text(frame_of(given, name))}
     if file:
         if given['image_transport'] == 'compressed':
-            raise RuntimeError('camera:=file sends raw images: leave out image_transport')
+            raise RuntimeError('camera:=file publishes raw images: omit image_transport')
         source = readable(source)
         parameters['repeat'] = given['repeat'] == 'true'
-        # Without autostart somebody takes his time; the publisher then waits for any listener.
+        # Without autostart, activation may take any time: wait for any subscriber.
         parameters['wait_for'] = ['head_tracker' if given['autostart'] == 'true' else '']
     if source:
         parameters[kind.source] = text(source)
@@ -216,16 +217,16 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
         namespace=under(given['namespace'].rstrip('/'), name) if name else given['namespace'],
         parameters=[existing({'camera_params_file': params_file}, 'camera_params_file'),
                     parameters],
-        # Relative names already lie under the camera's: that is the driver's namespace.
+        # The namespace of the driver already contains the name of the camera.
         remappings=[('image_raw', relative(name, image)),
                     ('image_raw/compressed', relative(name, image) + '/compressed'),
                     ('camera_info', relative(name, camera_info))],
-        sigterm_timeout=PATIENCE, respawn=given['respawn'] == 'true' and not file,
+        sigterm_timeout=SIGTERM_TIMEOUT, respawn=given['respawn'] == 'true' and not file,
         respawn_delay=RESPAWN_DELAY)
 
 
 def rviz(given: dict[str, str], cameras: list[str], images: list[str]) -> Node:
-    """Return RViz; its displays name their topics relative to its namespace."""
+    """Return RViz, whose displays have topics relative to its namespace."""
     required('rviz2', 'rviz:=true')
     frame = given['fixed_frame'] or frame_of(given, cameras[0])
     return Node(
@@ -237,7 +238,7 @@ def rviz(given: dict[str, str], cameras: list[str], images: list[str]) -> Node:
 
 
 def aggregator(given: dict[str, str]) -> Node:
-    """Return the node that sorts and times the diagnostics."""
+    """Return the node that aggregates the diagnostics."""
     required('diagnostic_aggregator', 'diagnostics:=true')
     return Node(
         package='diagnostic_aggregator', executable='aggregator_node', output='screen',
@@ -251,7 +252,7 @@ def frame_of(given: dict[str, str], camera: str) -> str:
 
 def one_each(given: dict[str, str], argument: str, cameras: list[str]) -> list[str]:
     """Return the value of an argument for every camera."""
-    # The name of a single file may hold a comma.
+    # The name of a single file may contain a comma.
     values = given[argument].split(',') if len(cameras) > 1 else [given[argument]]
     if len(values) == 1:
         values *= len(cameras)
@@ -262,29 +263,29 @@ def one_each(given: dict[str, str], argument: str, cameras: list[str]) -> list[s
 
 
 def topics(given: dict[str, str], argument: str, cameras: list[str]) -> list[str]:
-    """Return a topic's name for every camera."""
+    """Return the name of a topic for every camera."""
     names = [under(camera, value) for camera, value in
              zip(cameras, one_each(given, argument, cameras), strict=True)]
     if len(set(names)) < len(names):
         raise RuntimeError(f'{argument}:={given[argument]} is the same for several cameras: give '
-                           'one each, with commas between, or a relative name')
+                           'one each, separated by commas, or a relative name')
     return names
 
 
 def under(prefix: str, name: str) -> str:
-    """Return a relative name behind a prefix; an absolute one stays as it is."""
+    """Return a name with a prefix; an absolute name is returned unchanged."""
     return name if not prefix or name.startswith('/') else f'{prefix}/{name}'
 
 
 def relative(prefix: str, name: str) -> str:
-    """Return a name as it is called inside the namespace of its prefix."""
+    """Return a name relative to its prefix."""
     return name.removeprefix(f'{prefix}/') if prefix else name
 
 
 def readable(source: str) -> str:
-    """Return a source of camera:=file, or raise at once where nothing is there."""
+    """Return the source of camera:=file, or raise if it does not exist."""
     if not source:
-        raise RuntimeError('camera:=file plays a file: give source:=FILE as well')
+        raise RuntimeError('camera:=file plays a file: give source:=FILE')
     if '://' in source or source.isdigit():
         return source
     path = Path(source).expanduser()
@@ -294,15 +295,15 @@ def readable(source: str) -> str:
 
 
 def existing(given: dict[str, str], argument: str) -> str:
-    """Return the file that an argument names; launch itself would go on without it."""
+    """Return the file that an argument names; launch would silently ignore a missing one."""
     path = Path(given[argument]).expanduser()
     if not path.is_file():
-        raise RuntimeError(f'{argument}:={given[argument]} is no file')
+        raise RuntimeError(f'{argument}:={given[argument]} is not a file')
     return str(path)
 
 
 def required(package: str, reason: str) -> None:
-    """Raise where a package is not installed, with the command that mends it."""
+    """Raise if a package is not installed, with the command that installs it."""
     try:
         get_package_prefix(package)
     except PackageNotFoundError:
@@ -312,16 +313,16 @@ def required(package: str, reason: str) -> None:
 
 
 def this_host_only() -> bool:
-    """Whether rmw_fastrtps brings transports of its own in the place of Fast DDS's."""
+    """Whether rmw_fastrtps overrides the transports of Fast DDS."""
     return (os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '').upper() == 'LOCALHOST'
             or os.environ.get('ROS_LOCALHOST_ONLY') == '1')
 
 
 def text(value: str) -> ParameterValue:
-    """Return a parameter that stays a string, also where it looks like a number."""
+    """Return a parameter that is a string even if it looks like a number."""
     return ParameterValue(value, value_type=str)
 
 
 def use_sim_time(given: dict[str, str]) -> dict[str, bool]:
-    """Return the parameter that every node has."""
+    """Return the parameter use_sim_time."""
     return {'use_sim_time': given['use_sim_time'] == 'true'}

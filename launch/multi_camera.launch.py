@@ -8,19 +8,19 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 SHARE = Path(get_package_share_directory('trans3dhead'))
-# What differs from one camera; head_tracking.launch.py has the rest.
+# The defaults that differ from those of head_tracking.launch.py.
 ARGUMENTS = [
     DeclareLaunchArgument(
         'cameras', default_value='front,rear',
         description='Names of the cameras: topics are front/image_raw, front/heads and so on. '
-        '`image`, `camera_info` and `source` may be lists as well, one entry a camera.'),
+        '`image`, `camera_info` and `source` may be lists, one entry per camera.'),
     DeclareLaunchArgument(
         'params_file', default_value=str(SHARE / 'config' / 'multi_camera.yaml'),
-        description='Parameters of head_tracker; those of one camera stand under its name.'),
+        description='Parameters of head_tracker; overrides for one camera are under its name.'),
     DeclareLaunchArgument(
         'rviz_config', default_value=str(SHARE / 'config' / 'multi_camera.rviz'),
-        description='What RViz shows: the cameras front and rear; others need a file of their '
-        'own.'),
+        description='Configuration of RViz, for the cameras front and rear; others need their own '
+        'file.'),
 ]
 
 

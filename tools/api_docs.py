@@ -9,8 +9,8 @@ from trans3dhead_ros.errors import UserError
 
 PAGE = Path('docs/ros_api.md')
 POLICY = Path('config/sros2/head_tracker.policy.xml')
-#: Of this package, in the order of the page.
 INTERFACES = ('msg/HeadArray.msg', 'msg/Head.msg', 'msg/LandmarkArray.msg', 'srv/LoadModel.srv')
+"""Messages and services of this package, in the order of the page."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def api_docs(root: Path) -> dict[Path, str]:
     """
-    Return the text of each file.
+    Write both texts.
 
     :param root: the checkout.
-    :raises ValueError: when it is none, or something that the node offers has no description.
+    :return: path below the checkout -> text.
+    :raises UserError: when it is not a checkout, or part of the interface is not described.
     """
     from tools.api_page import api_page, undescribed
     from tools.interface_files import read_interface_file
@@ -53,8 +54,7 @@ def api_docs(root: Path) -> dict[Path, str]:
     tracker = tracker_interface()
     unknown = undescribed(tracker)
     if unknown:
-        raise UserError(f'api-docs: give {", ".join(unknown)} a line in the tables of '
-                         'tools/api_page.py')
+        raise UserError(f'describe {", ".join(unknown)} in the tables of tools/api_page.py')
     return {PAGE: api_page(tracker, files), POLICY: policy_file(tracker)}
 
 

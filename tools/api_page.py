@@ -88,10 +88,11 @@ _TYPES = {
 
 def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
     """
-    Return the page as Markdown.
+    Write the page.
 
     :param tracker: the interface of the node.
     :param files: the messages and services of this package, in the order of the page.
+    :return: Markdown.
     """
     own = tracker.own
     known = {end.name for end in (*own.subscribes, *own.publishes)}

@@ -37,6 +37,7 @@ def read_interface_file(path: Path) -> InterfaceFile:
     Read a file in which every field has a comment above it.
 
     :param path: a .msg or .srv file.
+    :return: its documentation.
     :raises UserError: for a field without a comment.
     """
     about: list[str] = []

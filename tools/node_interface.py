@@ -120,8 +120,9 @@ def read_interface(node: Node) -> NodeInterface:
 
 def tracker_interface() -> TrackerInterface:
     """
-    Return the interface of head_tracker; starts it three times, for a few seconds in all.
+    Read the interface of head_tracker; starts it three times, for a few seconds in all.
 
+    :return: the interface.
     :raises UserError: when it cannot be configured.
     """
     with _ros(), _node(lambda: LifecycleNode(NODE)) as plain:

@@ -1,1 +1,1 @@
-"""Faults and endurance: the node in a process of its own, under what goes wrong in the field."""
+"""Endurance tests: the node in its own process, exposed to faults that occur in the field."""

@@ -1,4 +1,4 @@
-"""`make soak`: every scenario in its long form, a table in the end, exit code 1 on a violation."""
+"""`make soak`: run the scenarios in their long form; exit code 1 if one is violated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-# Gives this run a ROS graph of its own, before anything of ROS is loaded.
+# Selects a random ROS domain, before any module of ROS is imported.
 import conftest  # noqa: F401
 import rclpy
 from ros_graph import start_ros
@@ -26,7 +26,7 @@ from tools.soak.stamps import stamps
 from tools.soak.steady import steady
 from tools.soak.watch import Outcome
 
-#: Name -> scenario on a tracker of its own, and how much of it is the long form.
+# Name -> scenario that runs on a `Stage`, and the size of its long form.
 STAGED: dict[str, tuple[Callable[[Stage, int], Outcome], int]] = {
     'fuzz': (fuzz, 20_000), 'publishers': (publishers, 20), 'lifecycle': (lifecycle, 200),
     'stamps': (stamps, 500), 'models': (models, 100), 'settings': (settings, 1000)}
@@ -53,16 +53,18 @@ def run(name: str, folder: Path, minutes: float) -> Outcome:
 
 
 def main() -> int:
-    """Run what the command line asks for and return the exit code."""
+    """Run the scenarios that the command line names and return the exit code."""
     known = [*STAGED, *ALONE, 'steady']
     parser = argparse.ArgumentParser(prog='soak', description=__doc__)
     parser.add_argument('names', nargs='*', metavar='SCENARIO',
-                        help=f'all where none is named: {", ".join(known)}')
-    parser.add_argument('--minutes', type=float, default=30.0, help='of the steady stream')
+                        help=f'what to run, by default all: {", ".join(known)}')
+    parser.add_argument('--minutes', type=float, default=30.0,
+                        help='duration of the scenario steady')
     parser.add_argument('--output', type=Path, default=Path('out/soak'))
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(known):
-        parser.error(f'no scenario {", ".join(sorted(unknown))}; there are {", ".join(known)}')
+        parser.error(
+            f'unknown scenario {", ".join(sorted(unknown))}; choose from {", ".join(known)}')
     arguments.output.mkdir(parents=True, exist_ok=True)
     outcomes = []
     start_ros()

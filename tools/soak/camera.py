@@ -21,13 +21,13 @@ from std_msgs.msg import Header
 from trans3dhead_ros.ros.messages import bgr_image
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Small, so that nothing is lost on the way where the camera is best effort.
+# Small, so that nothing is lost with best effort.
 SIZE = (320, 240)
 _QOS = {'reliable': RELIABLE, 'best_effort': BEST_EFFORT}
 
 
 class CameraProcess:
-    """A rendered head, sent until the process is killed, with the time of day as stamps."""
+    """A process that publishes a rendered head until it is killed; stamps are the time of day."""
 
     def __init__(self, topic: str, reliability: str = 'reliable', rate: float = 10.0) -> None:
         path = os.pathsep.join((str(ROOT), str(ROOT / 'test' / 'helpers'),
@@ -62,7 +62,7 @@ def _pictures_file() -> Path:
 
 
 def main() -> None:
-    """Send until killed."""
+    """Publish until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument('pictures')
     parser.add_argument('topic')

@@ -1,4 +1,4 @@
-"""Malformed messages, each of which must leave the tracker able to answer the next good image."""
+"""Malformed messages, after each of which the tracker must process the next valid image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from tools.soak.stage import Stage
 from tools.soak.watch import Outcome, windows
 from trans3dhead_ros.ros.camera_info import camera_info
 
-#: Malformed messages between two pictures of a person on each camera.
+# Malformed messages between two pictures of a person on each camera.
 _EACH = 50
 
 
 def fuzz(stage: Stage, size: int, seed: int = 0) -> Outcome:
     """
-    Send malformed images, compressed images and calibrations, `size` of them.
+    Send malformed images, compressed images and calibrations.
 
-    Each is followed by a good image whose answer is waited for: of the other camera behind an
-    image, so that the bad one cannot just be replaced by it; of its own behind a calibration.
+    Each is followed by a valid image that must be processed: one of the other camera after an
+    image, so that the malformed one is not just replaced by it; one of its own after a calibration.
+
+    :param stage: the tracker and its clients.
+    :param size: number of malformed messages.
+    :param seed: of the random choices.
+    :return: the outcome.
     """
     outcome = Outcome('malformed messages')
     stage.wait()
@@ -34,7 +39,7 @@ def fuzz(stage: Stage, size: int, seed: int = 0) -> Outcome:
         elif kind == 1:
             stage.packed.images.publish(malformed.compressed(stage.packed.header()))
         else:
-            # With a head in the picture the strange camera is worked with as well.
+            # With a head in the picture, the camera is also used.
             picture = stage.person if index % 30 == 2 else stage.nobody
             size_px = (picture.shape[1], picture.shape[0])
             client.infos.publish(malformed.camera_info(client.header(), size_px))
@@ -49,7 +54,7 @@ def fuzz(stage: Stage, size: int, seed: int = 0) -> Outcome:
         if not stage.alive() or good - answered > 5:
             break
     outcome.demand(stage.alive(), 'the tracker died')
-    outcome.demand(answered == good, f'{good - answered} good images were not answered')
+    outcome.demand(answered == good, f'{good - answered} valid images were not processed')
     outcome.figures |= {'malformed messages': index + 1, 'good images': good, 'answered': answered}
     if stage.alive():
         for client in stage.clients:
@@ -66,5 +71,3 @@ def _restore_calibration(stage: Stage) -> None:
     info.header = stage.raw.header()
     stage.raw.infos.publish(info)
     stage.raw.spin_for(0.05)
-
-

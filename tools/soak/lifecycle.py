@@ -1,4 +1,4 @@
-"""Up and down the life cycle, also in orders that are none."""
+"""Life cycle transitions, legal and illegal, while images are published."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tools.soak.watch import Outcome, windows
 MOST_GROWTH = 5.0  # MB
 _CONFIGURE, _CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 _ACTIVATE, _DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
-#: One round, from active to active.
+# One round, from active to active.
 _ROUND = (_DEACTIVATE, _CLEANUP, _CONFIGURE, _ACTIVATE)
-#: The transition that is expected next -> those that are not allowed in the state before it.
+# The next transition of the round -> those that are illegal in the state before it.
 _ILLEGAL = {
     _DEACTIVATE: (_CONFIGURE, _CLEANUP, _ACTIVATE, 99),
     _CLEANUP: (_CONFIGURE, _DEACTIVATE, 99),
@@ -26,11 +26,15 @@ _ILLEGAL = {
 
 def lifecycle(stage: Stage, size: int, seed: int = 0, traffic: bool = True) -> Outcome:
     """
-    Go `size` rounds while images come in, with transitions between that must be refused.
+    Run rounds of transitions, with illegal ones in between that must be refused.
 
-    Some rounds are cut short: activate behind deactivate, configure behind cleanup.
+    Some rounds are cut short: activate after deactivate, configure after cleanup.
 
-    :param traffic: whether a camera sends all the while.
+    :param stage: the tracker and its clients.
+    :param size: number of rounds.
+    :param seed: of the random choices.
+    :param traffic: whether a camera publishes meanwhile.
+    :return: the outcome.
     """
     outcome = Outcome('life cycle')
     random, samples, refused = np.random.default_rng(seed), [], 0

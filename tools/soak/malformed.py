@@ -1,4 +1,4 @@
-"""Messages that no honest camera sends, made of honest ones; the seed decides which."""
+"""Malformed messages, derived at random from valid ones."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _MODELS = ('', 'plumb_bob', 'rational_polynomial', 'equidistant', 'fisheye', 'th
 
 class Malformed:
     """
-    An endless supply.
+    An endless supply of malformed messages.
 
-    :param picture: (H, W, 3) what the good messages show that the bad ones are made of.
+    :param seed: of the random choices.
+    :param picture: (H, W, 3) BGR image of the valid messages that they are derived from.
     """
 
     def __init__(self, seed: int, picture: np.ndarray) -> None:
@@ -43,7 +44,7 @@ class Malformed:
             '.jpg', '.png', '.bmp', '.tiff', '.webp')]
 
     def image(self, header: Header) -> Image | bytes:
-        """Return a raw image with some fields wrong, or its bytes damaged on the way."""
+        """Return a raw image with some wrong fields, or with damaged bytes."""
         message = bgr_image(header, self._picture)
         changes = (self._stamp, self._step, self._extent, self._encoding, self._data)
         for index in self._random.choice(len(changes), self._random.integers(1, 4), False):
@@ -52,7 +53,7 @@ class Malformed:
         return self._perhaps_damaged(message)
 
     def compressed(self, header: Header) -> CompressedImage | bytes:
-        """Return a compressed image that is cut, damaged, a bomb, or none at all."""
+        """Return a compressed image that is truncated, damaged, a bomb, or not an image."""
         message = CompressedImage(header=header, format=str(self._pick(_FORMATS)))
         kind = self._random.integers(10)
         if kind == 0:
@@ -75,7 +76,7 @@ class Malformed:
         return self._perhaps_damaged(message)
 
     def camera_info(self, header: Header, size: tuple[int, int]) -> CameraInfo | bytes:
-        """Return a calibration for an image of this size with some fields wrong."""
+        """Return a calibration for an image of this size with some wrong fields."""
         message = camera_info(Camera.from_fov(size, 60.0))
         message.header = header
         random = self._random

@@ -1,4 +1,4 @@
-"""`~/load_model` with good files and with all that a client may name instead."""
+"""`~/load_model` with valid files and with everything else that a client may name."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ from trans3dhead_ros.network.checkpoint import (
 )
 
 _LOAD = 'head_tracker/load_model'
-#: Pixels by which the same model may differ in the same picture.
+# Allowed difference of the same model on the same picture, px.
 _SAME = 0.01
 
 
 def models(stage: Stage, size: int, seed: int = 0) -> Outcome:
     """
-    Ask for a model `size` times, every third one good, while a camera sends images.
+    Request models, every third one valid, while a camera publishes images.
 
-    A refused file must leave the running model, a good one must take its place; what comes back
-    carries the name of the model whose numbers it holds.
+    A refused file must leave the running model in use, a valid one must replace it; results must
+    carry the name of the model that computed them.
+
+    :param stage: the tracker and its clients.
+    :param size: number of requests.
+    :param seed: of the random choices.
+    :return: the outcome.
     """
     outcome = Outcome('models loaded')
     random = np.random.default_rng(seed)
@@ -77,15 +82,15 @@ def models(stage: Stage, size: int, seed: int = 0) -> Outcome:
 
 
 def _ask(stage: Stage) -> HeadArray:
-    """Return the first look at the person, which does not depend on any before."""
+    """Return the heads of the person's picture, independent of earlier images."""
     stage.packed.call(Trigger, 'head_tracker/reset', Trigger.Request())
     answer = stage.ask(stage.packed, stage.person)
-    assert answer is not None, 'a good image was not answered'
+    assert answer is not None, 'a valid image was not processed'
     return answer
 
 
 def _good_models(folder: Path) -> list[Path]:
-    """Return the bundled model under a name of its own, and one with a little noise in it."""
+    """Return the bundled model under another name, and one with a little noise."""
     paths = []
     for name, noise in (('plain', 0.0), ('noisy', 2e-2)):
         network, metadata = load_checkpoint(bundled_checkpoint(), torch.device('cpu'))
@@ -101,7 +106,7 @@ def _good_models(folder: Path) -> list[Path]:
 
 
 class _Bad:
-    """Paths that must be refused; the files are made anew each time."""
+    """Paths that must be refused; the files are written again for each request."""
 
     def __init__(self, folder: Path, good: Path, random: np.random.Generator) -> None:
         self._folder, self._random, self._count = folder, random, 0
@@ -145,7 +150,7 @@ class _Bad:
         return self._random.bytes(self._random.integers(1, 100_000))
 
     def _oversized(self) -> Path:
-        """Return a file of a terabyte that takes no room."""
+        """Return a sparse file of a terabyte."""
         path = self._folder / 'huge.safetensors'
         path.write_bytes(self._whole)
         os.truncate(path, 2 ** 40)
@@ -161,7 +166,7 @@ class _Bad:
         return self._rewritten(both)
 
     def _not_finite(self) -> bytes:
-        """Return a model with NaN in it; its sum is that of the good one."""
+        """Return a model that contains NaN and the checksum of the valid one."""
         tensors = load(self._whole)
         name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
         tensors[name].flatten()[0] = float('nan')

@@ -1,4 +1,4 @@
-"""The pictures that the tracker is fed with."""
+"""Pictures for the tracker."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def rendered(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
 
 
 def empty(size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Return a picture without anybody."""
+    """Return a picture without a head."""
     return np.full((size[1], size[0], 3), 90, np.uint8)
 
 
 def coming_and_going(count: int = 120) -> tuple[list[np.ndarray], str]:
     """
-    Return pictures to be shown over and over, and what they are.
+    Return pictures to be repeated, and what they show.
 
-    A person for two thirds, then nobody: so tracks end and begin anew in every round, and what is
-    kept for each of them would pile up. A real clip where there is one, else a rendered head.
+    A person in two thirds of them, then nobody: tracks start and end in every round, so that
+    anything kept for each of them would accumulate. A real clip if available, else a rendered head.
     """
     clip = DATA / 'video' / _CLIP
     seen = count * 2 // 3

@@ -1,4 +1,4 @@
-"""Cameras that crash and come back."""
+"""Cameras that crash and are restarted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from tools.soak.camera import CameraProcess
 from tools.soak.stage import Stage
 from tools.soak.watch import TRACEBACK, Outcome
 
-#: Seconds until DDS has given up the last of the dead: they hold resources for so long.
+# Time after which DDS has released the resources of dead participants, s.
 _FORGOTTEN = 25.0
 
 
 def publishers(stage: Stage, size: int, settle: float = _FORGOTTEN) -> Outcome:
     """
-    Kill a camera's process and start another, `size` times, now reliable and now best effort.
+    Kill the process of a camera and start another, alternating between reliable and best effort.
 
-    :param settle: seconds after which threads and handles must be as many as in the beginning.
+    :param stage: the tracker and its clients.
+    :param size: number of cameras.
+    :param settle: seconds after which there must be as many threads and handles as before.
+    :return: the outcome.
     """
     outcome = Outcome('cameras killed and restarted')
     # Between a camera of another reliability and the subscription that is made anew for it, ROS
     # warns; that heads flow again shows that it was.
-    stage.sad_words = (TRACEBACK,)
+    stage.forbidden_words = (TRACEBACK,)
     stage.wait()
     stage.must_see(outcome, 'before')
     heads, before, waits = stage.raw.received['heads'], stage.usage(), []

@@ -1,4 +1,4 @@
-"""Parameters set at random, within what they allow and outside."""
+"""Parameters set at random, inside and outside their ranges."""
 
 from __future__ import annotations
 
@@ -25,16 +25,21 @@ _FIELDS = {ParameterType.PARAMETER_BOOL: 'bool_value',
            ParameterType.PARAMETER_DOUBLE: 'double_value',
            ParameterType.PARAMETER_STRING: 'string_value'}
 _WORDS = ('', 'x', 'ä b', '/', '../..', 'n' * 10_000, 'auto', 'TRUE')
-#: Settings between two good images.
+# Settings between two valid images.
 _EACH = 10
 
 
 def settings(stage: Stage, size: int, seed: int = 0) -> Outcome:
     """
-    Set parameters `size` times while a camera sends images, as their descriptions tell.
+    Set parameters at random, according to their descriptors, while a camera publishes images.
 
-    What lies outside must be refused with a reason, and what lies inside must be taken; with the
-    first values again, a good image must be answered.
+    Values outside the ranges must be refused with a reason, values inside accepted; after restoring
+    the initial values, a valid image must be processed.
+
+    :param stage: the tracker and its clients.
+    :param size: number of settings.
+    :param seed: of the random choices.
+    :return: the outcome.
     """
     outcome = Outcome('parameters at random')
     random = np.random.default_rng(seed)
@@ -52,7 +57,7 @@ def settings(stage: Stage, size: int, seed: int = 0) -> Outcome:
                 parameters=[Parameter(name=name, value=value)])).results[0]
             counts['taken' if result.successful else 'refused'] += 1
             shown = f'{name} = {getattr(value, _FIELDS.get(value.type, "type"))!r:.60}'
-            # Of words only the node knows which are allowed.
+            # Which strings are allowed, only the node knows.
             outcome.demand(inside is None or result.successful == inside,
                            f'{shown} was {"refused: " + result.reason if inside else "taken"}')
             outcome.demand(result.successful or bool(result.reason), f'{shown}: no reason')
@@ -79,7 +84,7 @@ def _describe(stage: Stage) -> dict[str, tuple[ParameterDescriptor, ParameterVal
                                  DescribeParameters.Request(names=names)).descriptors
     values = stage.raw.call(
         GetParameters, f'{_NODE}get_parameters', GetParameters.Request(names=names)).values
-    # Simulated time and the settings of the publishers are ROS's own.
+    # Leaves out parameters of ROS itself: simulated time, and QoS overrides of publishers.
     return {descriptor.name: (descriptor, value)
             for descriptor, value in zip(descriptors, values, strict=True)
             if descriptor.description and value.type in _FIELDS
@@ -88,7 +93,7 @@ def _describe(stage: Stage) -> dict[str, tuple[ParameterDescriptor, ParameterVal
 
 def _value(descriptor: ParameterDescriptor, was: ParameterValue, random: np.random.Generator,
            ) -> tuple[ParameterValue, bool | None]:
-    """Return a value, and whether it must be taken; None where the description does not tell."""
+    """Return a value, and whether it must be accepted; None if the descriptor does not tell."""
     value, kind = ParameterValue(type=was.type), random.integers(4)
     if kind == 0 and not descriptor.dynamic_typing:
         # Of another type than the parameter has.

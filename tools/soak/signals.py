@@ -1,4 +1,4 @@
-"""The end at a moment that nobody chose."""
+"""Signals at arbitrary moments."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tqdm import tqdm
 from tools.soak.camera import CameraProcess
 from tools.soak.watch import Outcome, catches
 
-#: Seconds that the end may take on a machine that has much else to do.
+# Time that the shutdown may take on a busy machine, s.
 MOST_SECONDS = 60.0
-_MOMENTS = ('starting', 'configuring', 'looking', 'in a transition')
+_MOMENTS = ('starting', 'configuring', 'tracking', 'in a transition')
 _TRANSITIONS = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP,
                 Transition.TRANSITION_CONFIGURE)
 
 
 def signals(folder: Path, size: int, seed: int = 0) -> Outcome:
-    """Start a tracker and end it, `size` times, by SIGINT and SIGTERM in turn."""
+    """Start `size` trackers and end them by SIGINT and SIGTERM in turn; return the outcome."""
     outcome = Outcome('signals')
     random = np.random.default_rng(seed)
     client, took = Client(outputs=HEADS), {moment: [] for moment in _MOMENTS}
@@ -55,10 +55,10 @@ def signals(folder: Path, size: int, seed: int = 0) -> Outcome:
 
 def _wait_for(moment: str, client: Client, process: TrackerProcess,
               random: np.random.Generator) -> None:
-    """Wait for a moment, and a random while longer."""
+    """Wait for a moment, and a random time longer."""
     heads, born = client.received['heads'], time.time()
     if moment == 'starting':
-        # What happens before is between the system and Python.
+        # Before, the process has no handlers yet.
         client.spin_until(lambda: process.popen.poll() is not None or catches(
             process.popen.pid, signal.SIGTERM), 120.0)
         client.spin_for(random.uniform(0.0, 2.0))
@@ -69,7 +69,7 @@ def _wait_for(moment: str, client: Client, process: TrackerProcess,
                           or process.popen.poll() is not None, 120.0)
         client.spin_for(random.uniform(0.0, 0.5))
         return
-    # What the tracker before has answered may still be under way.
+    # Results of the previous tracker may still arrive.
     heads.clear()
     client.spin_until(lambda: any(answer.header.stamp.sec > born for answer in heads)
                       or process.popen.poll() is not None, 120.0)

@@ -12,13 +12,13 @@ from std_msgs.msg import Header
 from trans3dhead.msg import HeadArray
 
 from tools.soak.pictures import empty, rendered
-from tools.soak.watch import SAD_WORDS, Outcome, Usage, usage
+from tools.soak.watch import FORBIDDEN_WORDS, Outcome, Usage, usage
 from trans3dhead_ros.ros.messages import bgr_image
 
-#: So small that looking at it takes next to no time.
+# Processing it takes next to no time.
 SMALL = (32, 24)
-_PATIENCE = 120.0  # s, for machines that have much else to do
-#: Images within which somebody new must be found.
+_TIMEOUT = 120.0  # s, for busy machines
+# Number of images within which a new head must be found.
 _SEARCH = 20
 
 
@@ -38,15 +38,13 @@ def start_tracker(folder: Path, name: str = 'tracker') -> TrackerProcess:
 
 class Stage:
     """
-    What the scenarios share.
+    The tracker that scenarios run on, its clients and pictures for it.
 
-    :ivar person: a picture with one head, 640 x 480.
-    :ivar nobody: a small picture without one.
-    :ivar sad_words: what the log must not hold in the end.
+    :param process: from `start_tracker`.
     """
 
     def __init__(self, process: TrackerProcess) -> None:
-        self.sad_words: tuple[str, ...] = SAD_WORDS
+        self.forbidden_words: tuple[str, ...] = FORBIDDEN_WORDS
         self.process = process
         self.models = models_folder(process.log.parent)
         self.raw = Client(camera='raw', outputs=HEADS)
@@ -60,15 +58,14 @@ class Stage:
 
     def wait(self) -> None:
         """
-        Wait until an image of each client has been answered.
+        Wait until an image of each client has been processed.
 
-        Only that shows that DDS has brought both sides together: what is sent before is lost. An
-        answer to somebody else's image on the same topic shows nothing.
+        Only that shows that DDS has matched both sides; what is published before is lost.
 
         :raises AssertionError: when that does not happen.
         """
         for client in self.clients:
-            assert self._reaches(client), f'no image was answered, see {self.process.log}'
+            assert self._reaches(client), f'no image was processed, see {self.process.log}'
 
     def _reaches(self, client: Client) -> bool:
         sent: list[Header] = []
@@ -76,7 +73,7 @@ class Stage:
         def answered() -> bool:
             return any(client.all_of('heads', header) for header in sent)
         client.received['heads'].clear()
-        for _ in range(round(_PATIENCE)):
+        for _ in range(round(_TIMEOUT)):
             message = self.message(client, self.nobody)
             sent.append(message.header)
             client.images.publish(message)
@@ -92,40 +89,40 @@ class Stage:
 
     def message(self, client: Client, picture: np.ndarray, header: Header | None = None,
                 ) -> Image | CompressedImage:
-        """Return a picture as the client's camera sends it; without a header, as the next one."""
+        """Return a picture as the message of a client's camera, by default with the next header."""
         header = header or client.header()
         if client is self.raw:
             return bgr_image(header, picture)
         return compressed(header, cv2.imencode('.jpg', picture)[1].tobytes())
 
     def answer(self, client: Client, message: Image | CompressedImage) -> HeadArray | None:
-        """Send an image and return the heads with its stamp; None when they do not come."""
+        """Send an image and return its heads; None when they are not received."""
         client.received['heads'].clear()
         client.images.publish(message)
         client.spin_until(
-            lambda: client.all_of('heads', message.header) or not self.alive(), _PATIENCE)
+            lambda: client.all_of('heads', message.header) or not self.alive(), _TIMEOUT)
         return next(iter(client.all_of('heads', message.header)), None)
 
     def ask(self, client: Client, picture: np.ndarray) -> HeadArray | None:
         return self.answer(client, self.message(client, picture))
 
     def must_see(self, outcome: Outcome, when: str, *clients: Client) -> None:
-        """Demand that cameras, all where none is named, get the head in their picture answered."""
+        """Demand that the head in the picture of each client, by default of both, is found."""
         for client in clients or self.clients:
-            # The search goes on a share an image.
+            # Each image searches a part of the scales.
             for _ in range(_SEARCH):
                 answer = self.ask(client, self.person)
                 if answer is None or answer.heads:
                     break
-            outcome.demand(answer is not None, f'a good image was not answered {when}')
+            outcome.demand(answer is not None, f'a valid image was not processed {when}')
             outcome.demand(answer is None or len(answer.heads) == 1,
-                           f'{len(answer.heads) if answer else 0} heads in place of one {when}')
+                           f'{len(answer.heads) if answer else 0} heads instead of one {when}')
 
     def end(self, outcome: Outcome) -> None:
         """End the tracker, and demand that it exits in order and has not logged a defect."""
-        code = self.process.stop(timeout=_PATIENCE)
+        code = self.process.stop(timeout=_TIMEOUT)
         outcome.demand(code == 0, f'exit code {code}')
-        outcome.read_log(self.process, self.sad_words)
+        outcome.read_log(self.process, self.forbidden_words)
         self.close()
 
     def close(self) -> None:

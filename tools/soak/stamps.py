@@ -1,4 +1,4 @@
-"""Stamps that jump: restarted drivers, bags played in a loop, clocks that are set."""
+"""Stamps that jump, as with restarted drivers, bags played in a loop, or adjusted clocks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from tools.soak.watch import Outcome
 
 _JUMPS = (0.04, 0.04, 0.0, 0.001, 1.0, 7.0, 3600.0, 1e6, -0.04, -1.0, -3600.0, -1e6, 1e-9)
 _LATEST = 2 ** 31 - 1
-#: Metres by which the head, which does not move, may seem to.
+# Allowed apparent motion of a head at rest, m.
 _STILL = 0.02
 
 
 def stamps(stage: Stage, size: int, seed: int = 0) -> Outcome:
     """
-    Send a head that does not move, with `size` stamps that jump.
+    Publish a head at rest with stamps that jump.
 
-    Whatever the stamps say: each image is answered with its own, the head keeps its id, and is
-    where it was.
+    Results must carry the stamps of their images, and the head must keep its id and its position.
+
+    :param stage: the tracker and its clients.
+    :param size: number of images.
+    :param seed: of the random choices.
+    :return: the outcome.
     """
     outcome = Outcome('stamps that jump')
     random = np.random.default_rng(seed)

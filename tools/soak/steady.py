@@ -1,4 +1,4 @@
-"""A camera's stream for a long time: memory, threads and file handles must stay as they are."""
+"""A long stream of images: memory, threads and file handles must not grow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trans3dhead_ros.ros.messages import bgr_image
 
 MOST_GROWTH = 5.0  # MB
 _TOLD = ('images received', 'images processed', 'images replaced by newer ones', 'bad images')
-#: Their bytes are not unpacked here: they are large, and what counts is that they were sent.
+# Not deserialised here: they are large, and only their number counts.
 _LARGE = ('head_markers', 'head_mesh', 'overlay')
 
 
@@ -66,15 +66,17 @@ class _Camera(Node):
 def steady(folder: Path, seconds: float, rate: float = 30.0,
            most_growth: float = MOST_GROWTH, most_threads: int = 0) -> Outcome:
     """
-    Send 640 x 480 images on a beat and look at the tracker's process every second.
+    Publish 640 x 480 images at a fixed rate and watch the process of the tracker every second.
 
-    Writes `steady.csv`, `steady.json` and, where matplotlib is there, `steady.png`.
+    Writes `steady.csv`, `steady.json` and, if matplotlib is installed, `steady.png`.
 
-    :param seconds: how long.
-    :param rate: images a second; whatever the tracker has no time for it drops.
-    :param most_growth: MB, of what is resident after the warm-up.
-    :param most_threads: by how many threads may grow after it. Seconds are no warm-up: libraries
-        start threads of their own when they first have work for them.
+    :param folder: where the files go.
+    :param seconds: duration of the stream.
+    :param rate: images per second; the tracker drops those that it has no time for.
+    :param most_growth: allowed growth of the resident memory after the warm-up, MB.
+    :param most_threads: allowed growth of the number of threads after it. In short streams,
+        libraries still start threads when they first have work for them.
+    :return: the outcome.
     """
     outcome = Outcome('steady stream')
     process = TrackerProcess(folder / 'steady.log', '-p', 'autostart:=true')

@@ -1,4 +1,4 @@
-"""What the operating system knows about a process, and what a scenario hands back."""
+"""Resources of a process, and the outcome of a scenario."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from pathlib import Path
 
 from ros_graph import TrackerProcess
 
-#: What a log must not hold, whatever happened.
-TRACEBACK, INCOMPATIBLE = SAD_WORDS = ('Traceback', 'incompatible QoS')
+# What a log must not contain.
+TRACEBACK, INCOMPATIBLE = FORBIDDEN_WORDS = ('Traceback', 'incompatible QoS')
 
 
 @dataclass(frozen=True)
 class Usage:
     """Memory is in MB (2^20 bytes)."""
 
-    #: Everything resident, files and shared memory as well.
     resident: float
-    #: The part that is neither a file nor shared memory: where a leak shows.
+    """Resident memory, including files and shared memory."""
     anonymous: float
+    """Resident memory without files and shared memory; leaks show here."""
     threads: int
-    #: Open file descriptors.
+    """Number of threads."""
     handles: int
+    """Number of open file descriptors."""
 
 
 @dataclass
 class Outcome:
-    """What a scenario found."""
+    """Figures and violations of a scenario."""
 
     name: str
     figures: dict[str, object] = field(default_factory=dict)
@@ -40,17 +41,21 @@ class Outcome:
         if not holds:
             self.violations.append(violation)
 
-    def read_log(self, process: TrackerProcess, sad_words: Sequence[str] = SAD_WORDS) -> None:
-        """Demand that the log of a process holds nothing that no fault may bring forth."""
+    def read_log(
+        self, process: TrackerProcess, forbidden_words: Sequence[str] = FORBIDDEN_WORDS,
+    ) -> None:
+        """Demand that the log of a process does not contain any of these words."""
         text = process.text()
-        for words in sad_words:
+        for words in forbidden_words:
             self.demand(words not in text, f'"{words}" in {process.log}')
 
 
 def usage(pid: int) -> Usage:
     """
-    Return what a process holds now.
+    Read the resources of a process.
 
+    :param pid: of the process.
+    :return: its present usage.
     :raises FileNotFoundError: when it has ended.
     """
     folder = Path(f'/proc/{pid}')
@@ -73,10 +78,12 @@ def catches(pid: int, number: int) -> bool:
 def windows(values: Sequence[float], warm_up: float = 0.2, width: float = 0.2,
             ) -> tuple[float, float]:
     """
-    Return the medians of two windows: the first one behind the warm-up, and the last one.
+    Compare two windows of a series: the first one after the warm-up, and the last one.
 
+    :param values: the series.
     :param warm_up: share of the values that is left out.
-    :param width: share of the values that a window takes.
+    :param width: share of the values in a window.
+    :return: the medians of both windows.
     """
     first, length = round(len(values) * warm_up), max(round(len(values) * width), 1)
     return (statistics.median(values[first:first + length] or values),

@@ -44,10 +44,11 @@ class Calibration:
 
     def camera(self, size: tuple[int, int], rectified: bool) -> Camera | None:
         """
-        Return the intrinsics of an image, None where they are unknown.
+        Find the intrinsics of an image.
 
         :param size: (width, height) px.
         :param rectified: whether the image is rectified, see `read_camera_info`.
+        :return: the camera, None where it is unknown.
         """
         message = self.message
         if message is None:

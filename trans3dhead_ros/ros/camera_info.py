@@ -40,7 +40,7 @@ class CameraReading:
 
 def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool) -> CameraReading:
     """
-    Return the camera of an image, adjusted for binning, region of interest and scaling.
+    Read the camera of an image, adjusted for binning, region of interest and scaling.
 
     K and P describe the full sensor; `binning` and `roi` tell which of its pixels the image has
     (`do_rectify` only tells how a rectifying node chose its window, the pixels are the same). An
@@ -51,6 +51,7 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
     :param size: (width, height) px of the received image.
     :param rectified: whether the image is rectified, so that P describes it, without distortion;
         messages do not tell.
+    :return: the camera, and what was assumed or ignored.
     :raises UserError: for values that describe no camera (NaN, wrong count, unknown distortion);
         the message names the field.
     """
@@ -100,9 +101,10 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
 
 def camera_info(camera: Camera) -> CameraInfo:
     """
-    Return the message of a camera of unrectified images; its header is left empty.
+    Convert a camera of unrectified images to a message.
 
     :param camera: with a known size.
+    :return: the message, with an empty header.
     :raises UserError: when the size of the camera is unknown.
     """
     if camera.size is None:

@@ -55,10 +55,11 @@ _SEMI_PLANAR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
 
 def decode_image(message: ImageMessage, max_pixels: int = MAX_PIXELS) -> Image:
     """
-    Return the (H, W, 3) BGR uint8 image of a raw image; 16-bit samples keep their upper byte.
+    Decode a raw image; 16-bit samples keep their upper byte.
 
     :param message: the raw image.
     :param max_pixels: limit of its size.
+    :return: (H, W, 3) BGR.
     :raises UserError: for an unknown encoding, an image that is empty or has more than
         `max_pixels`, a `step` shorter than a row, or `data` of a length other than height x step.
     """
@@ -84,7 +85,7 @@ def decode_image(message: ImageMessage, max_pixels: int = MAX_PIXELS) -> Image:
 
 def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Image:
     """
-    Return the (H, W, 3) BGR uint8 image of a compressed image (JPEG or PNG).
+    Decode a compressed image (JPEG or PNG).
 
     The size is read from the header first, because a small file can decode to a huge image.
 
@@ -93,6 +94,7 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
 
     :param message: the compressed image.
     :param max_pixels: limit of its size.
+    :return: (H, W, 3) BGR.
     :raises UserError: for data that are empty, truncated, not an image or of more than
         `max_pixels`, and for depth images.
     """

@@ -37,12 +37,13 @@ def marker_array(
     lost: Sequence[int] = (),
 ) -> MarkerArray:
     """
-    Return the markers of all heads, without the points of their meshes.
+    Make the markers of all heads, without the points of their meshes.
 
     :param header: header of the image.
     :param heads: the heads to show.
     :param landmark_indices: (68,) vertices of the landmarks.
     :param lost: ids whose markers are deleted.
+    :return: four markers for each head, and as many deletions for each lost one.
     """
     array = MarkerArray()
     for head in heads:
@@ -68,11 +69,12 @@ def serialized_with_meshes(
     array: MarkerArray, heads: Sequence[Head], triangles: IndexArray,
 ) -> bytes:
     """
-    Return the serialised markers of `marker_array`, with the points of the meshes filled in.
+    Serialise the markers of `marker_array`, with the points of the meshes filled in.
 
     :param array: from `marker_array`.
     :param heads: the heads that it was made from.
     :param triangles: (T, 3) vertex indices.
+    :return: the serialised visualization_msgs/MarkerArray.
     :raises RuntimeError: when the middleware does not serialise to little-endian CDR.
     """
     meshes = [marker for marker in array.markers if marker.ns == 'mesh'

@@ -49,10 +49,11 @@ def head_pose(head: Head) -> Pose:
 
 def head_message(head: Head, landmark_indices: IndexArray) -> HeadMessage:
     """
-    Return the message of one head.
+    Convert one head to its message.
 
     :param head: the head.
     :param landmark_indices: (68,) vertices of the landmarks.
+    :return: the message.
     """
     message = HeadMessage(
         id=track_id(head), score=float(head.score), metric=bool(head.metric),

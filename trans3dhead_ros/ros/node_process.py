@@ -28,7 +28,18 @@ _MAX_FAILURES, _FAILURE_SECONDS = 20, 10.0
 
 
 class ShutdownRequest:
-    """Ends the process from any thread, signal handlers included."""
+    """
+    Ends the process from any thread, signal handlers included.
+
+    Example::
+
+        class Once(Node):
+            def __init__(self, request_shutdown: ShutdownRequest) -> None:
+                super().__init__('once')
+                self.create_timer(1.0, lambda: request_shutdown(0))
+
+        sys.exit(spin_node(Once, None))
+    """
 
     def __init__(self) -> None:
         # Reentrant, unlike an Event: a signal handler may put while the main thread gets.
@@ -49,7 +60,7 @@ def spin_node(
     keep_running: bool = False,
 ) -> int:
     """
-    Run a node until SIGINT, SIGTERM or its `ShutdownRequest`, and return the exit code.
+    Run a node until SIGINT, SIGTERM or its `ShutdownRequest`.
 
     Unlike with rclpy's own handlers, signals leave the context valid, so that the node can still
     publish while it shuts down. The executor is the plain one on purpose: rclpy 9.1's
@@ -61,6 +72,7 @@ def spin_node(
     :param on_start: called with the node once it is spinning; may raise `UserError` as well.
     :param on_stop: called with the node when it is no longer spinning, before it is destroyed.
     :param keep_running: whether the process goes on after a failed callback.
+    :return: exit code.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -80,10 +92,11 @@ def spin_node(
 
 def refuse_arguments(arguments: Sequence[str] | None, usage: str) -> int | None:
     """
-    Return the exit code where other than ROS arguments were given, else None.
+    Refuse arguments other than those of ROS.
 
     :param arguments: command line without the program; None takes that of the process.
     :param usage: printed for --help.
+    :return: exit code, or None where there are only ROS arguments.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:

@@ -255,13 +255,14 @@ def make_outputs(
     transforms: Callable[[LifecycleNode, str], Output] = TransformOutput,
 ) -> list[Output]:
     """
-    Return the outputs of one camera in the order in which they publish.
+    Create the outputs of one camera.
 
     TF comes first, so that whoever receives another topic can look up the frames.
 
     :param node: the node that publishes.
     :param prefix: prefix of the topic names: empty, or the camera's name and a slash.
     :param transforms: creates the output to TF.
+    :return: the outputs in the order in which they publish.
     """
     return [kind(node, prefix) for kind in (
         transforms, HeadsOutput, PrincipalPoseOutput, LandmarksOutput, MarkersOutput, MeshOutput,

@@ -1,8 +1,18 @@
 """
-ROS parameters declared from a frozen dataclass: each field is one parameter.
+Declare the ROS parameters of a node by a frozen dataclass: each field is one parameter.
 
-The field gives name and default, `parameter` its range, and the string below the field is the
+The field gives name and default, `parameter` the range, and the string below the field is the
 description that `ros2 param describe` shows.
+
+Example::
+
+    @dataclass(frozen=True)
+    class TalkerParameters:
+        rate: float = parameter(1.0, bounds=(0.1, 100.0))
+        '''Rate of the messages, Hz.'''
+
+    declare_parameters(node, parameter_specs(TalkerParameters).values())
+    read_parameters(node, TalkerParameters).rate
 """
 
 from __future__ import annotations
@@ -48,7 +58,7 @@ class ParameterSpec:
     check: Callable[[Any], str] | None = None
     """Further check of a value: returns why it is refused, empty where it is not."""
     inherit: Any = None
-    """Value of a camera's override that means "as for all cameras"; None: no override."""
+    """Value of a camera's override that means "as for all cameras"; None: there is no override."""
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the message that describes the parameter to other nodes."""
@@ -84,10 +94,11 @@ class ParameterSpec:
 
 def parameter(default: Any, **declaration: Any) -> Any:
     """
-    Return the dataclass field of a parameter.
+    Declare a parameter as a field of a dataclass.
 
     :param default: its default; a list is copied for each instance.
-    :param declaration: further fields of `ParameterSpec`.
+    :param **declaration: further fields of `ParameterSpec`.
+    :return: the field.
     """
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=declaration)
@@ -96,11 +107,12 @@ def parameter(default: Any, **declaration: Any) -> Any:
 
 def config_parameter(config: type, name: str, **declaration: Any) -> Any:
     """
-    Return the dataclass field of a parameter that sets a field of a configuration.
+    Declare a parameter that sets a field of a configuration.
 
     :param config: the configuration's dataclass, which has default and description.
     :param name: of its field.
-    :param declaration: further fields of `ParameterSpec`.
+    :param **declaration: further fields of `ParameterSpec`.
+    :return: the field.
     """
     description = field_docs(config)[name]
     return parameter(getattr(config, name), description=description, **declaration)
@@ -108,9 +120,10 @@ def config_parameter(config: type, name: str, **declaration: Any) -> Any:
 
 def parameter_specs(parameters: type) -> dict[str, ParameterSpec]:
     """
-    Return the declaration of every parameter by its name.
+    Return the declaration of every parameter.
 
     :param parameters: dataclass whose fields are parameters.
+    :return: by name, in the order of the fields.
     """
     docs = field_docs(parameters)
     return {entry.name: ParameterSpec(**{
@@ -151,10 +164,11 @@ def declare_parameters(node: Node, specs: Iterable[ParameterSpec]) -> None:
 
 def read_parameters(node: Node, parameters: type[Parameters]) -> Parameters:
     """
-    Return the present values of declared parameters; cheap enough for every frame.
+    Read the values of declared parameters; cheap enough for every frame.
 
     :param node: the node that has them.
     :param parameters: dataclass whose fields are parameters.
+    :return: an instance with the present values.
     """
     return parameters(**{entry.name: node.get_parameter(entry.name).value
                          for entry in fields(parameters)})

@@ -121,7 +121,7 @@ class TrackerParameters:
     rep155: bool = parameter(False, read_only=True)
     """
     Also publish faces according to REP-155, /humans/faces/..., with the TF frames face_<id> and
-    gaze_<id> instead of the one above; needs hri_msgs.
+    gaze_<id> in place of that of the head; needs hri_msgs.
     """
     publish_tf: bool = parameter(True)
     """Publish the pose of every head to TF."""
@@ -196,11 +196,12 @@ def camera_parameters(
     node: Node, parameters: TrackerParameters, camera: str,
 ) -> TrackerParameters:
     """
-    Return the parameters of one camera: its overrides in place of the common values.
+    Apply the overrides of one camera.
 
     :param node: the node that declares them.
     :param parameters: the common values.
     :param camera: name of the camera; empty where there is only one.
+    :return: the values for this camera.
     """
     if not camera:
         return parameters

@@ -32,8 +32,9 @@ _FIELDS = {
 
 def load_hri_messages() -> ModuleType:
     """
-    Return `hri_msgs.msg`.
+    Import the messages of hri_msgs.
 
+    :return: `hri_msgs.msg`.
     :raises UserError: when hri_msgs is not installed or is a draft with other fields.
     """
     try:
@@ -71,7 +72,7 @@ def face_transforms(
     gazes: Sequence[Array],
 ) -> TFMessage:
     """
-    Return the transforms image frame -> `face_<name>` -> `gaze_<name>` of all heads.
+    Make the transforms image frame -> `face_<name>` -> `gaze_<name>` of all heads.
 
     The face frame of REP-155 is our head frame: origin at the sellion, x out of the face, z up.
 
@@ -79,6 +80,7 @@ def face_transforms(
     :param heads: the heads.
     :param names: identifiers of their faces.
     :param gazes: (3, 3) each, from `gaze_rotation`.
+    :return: two transforms for each head.
     """
     message = messages.transforms(header, heads, '')
     for face, name, gaze in zip(list(message.transforms), names, gazes, strict=True):

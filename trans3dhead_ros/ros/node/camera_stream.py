@@ -90,11 +90,12 @@ class CameraStream:
 
     def status(self, state: str, common: dict[str, str], enabled: bool) -> DiagnosticStatus:
         """
-        Return the status of the camera for /diagnostics.
+        Report the status of the camera.
 
         :param state: the message when nothing is wrong.
         :param common: values that all cameras share.
         :param enabled: whether images are expected, so that their absence is worth a warning.
+        :return: the status for /diagnostics.
         """
         now = time.monotonic()
         level, summary = DiagnosticStatus.OK, state

@@ -83,6 +83,7 @@ class CameraTracker:
 
         :param message: the image; an invalid one is counted and logged.
         :param parameters: present parameters of the camera.
+        :return: the frame, None for an image that is not processed.
         """
         self._apply(parameters)
         if not self._is_due(parameters.max_rate):

@@ -114,7 +114,7 @@ class ImageInput:
 
 def resolved_image_topic(node: Node, prefix: str, transport: str) -> str:
     """
-    Return the full name of the image topic.
+    Resolve the name of the image topic.
 
     Users remap the base name (`image_raw:=/camera/image_raw`) whatever the transport, so it is
     remapped before the suffix of the transport is appended; a remapping of the full name wins.
@@ -122,6 +122,7 @@ def resolved_image_topic(node: Node, prefix: str, transport: str) -> str:
     :param node: the node whose remappings apply.
     :param prefix: prefix of the topic name: empty, or the camera's name and a slash.
     :param transport: raw or compressed.
+    :return: the full name.
     """
     base = prefix + IMAGE_TOPIC
     if transport != 'compressed':

@@ -96,12 +96,13 @@ class ModelService:
 
 def allowed_model(path: str, parameters: TrackerParameters) -> Path:
     """
-    Return the resolved path of a checkpoint that clients may load.
+    Check that clients may load a checkpoint.
 
     Clients are not the operator, so paths are confined to one folder, after following links.
 
     :param path: absolute, or relative to the folder; empty for the bundled checkpoint.
     :param parameters: `model_folder`, `model` and `allow_any_model_path` tell what is allowed.
+    :return: the resolved path.
     :raises UserError: for a path outside the folder.
     """
     bundled = bundled_checkpoint().resolve()

@@ -139,13 +139,14 @@ def diagnostic_status(
     name: str, hardware: str, level: bytes, summary: str, values: dict[str, str],
 ) -> DiagnosticStatus:
     """
-    Return one status of /diagnostics.
+    Make one status of /diagnostics.
 
     :param name: what the status is about.
     :param hardware: id of the hardware.
     :param level: `DiagnosticStatus.OK`, `.WARN`, `.ERROR` or `.STALE`.
     :param summary: its message.
     :param values: names and texts.
+    :return: the status.
     """
     return DiagnosticStatus(
         level=level, name=name, message=summary, hardware_id=hardware,

@@ -189,7 +189,7 @@ def nodes_of(name: str, **given: str) -> list:
     ({'camera': 'file'}, 'source:=FILE'),
     ({'camera': 'file', 'source': 'nothing.mp4'}, 'nothing.mp4 does not exist'),
     ({'camera': 'file', 'source': '0', 'image_transport': 'compressed'}, 'raw images'),
-    ({'params_file': 'nothing.yaml'}, 'params_file:=nothing.yaml is no file'),
+    ({'params_file': 'nothing.yaml'}, 'params_file:=nothing.yaml is not a file'),
     ({'cameras': 'a,b', 'image': '/image'}, 'same for several cameras'),
     ({'cameras': 'a,b', 'image': 'x,y,z'}, '3 entries for 2 cameras'),
 ])
