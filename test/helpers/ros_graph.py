@@ -58,11 +58,6 @@ class TrackerProcess:
                  *arguments],
                 stdout=file, stderr=subprocess.STDOUT, env=dict(os.environ))
 
-    @property
-    def proc(self) -> Path:
-        """What the system knows about the process."""
-        return Path(f'/proc/{self.popen.pid}')
-
     def text(self) -> str:
         return self.log.read_text()
 
@@ -107,16 +102,20 @@ class Client(Node):
 
     @contextmanager
     def publisher(self, kind: type = Image, qos: QoSProfile = RELIABLE) -> Iterator[None]:
-        """Publish images by another publisher for a while."""
-        before = self.images
+        """Replace the publisher of images for a while."""
+        topic, before = self._prefix + self._topic, self.images
         self.destroy_publisher(before)
-        self.images = self.create_publisher(kind, self._prefix + self._topic, qos)
+        # A participant of its own, because one cannot have a topic with two types.
+        context = rclpy.Context()
+        context.init()
+        node = rclpy.create_node('other_camera', context=context)
+        self.images = node.create_publisher(kind, topic, qos)
         try:
             yield
         finally:
-            self.destroy_publisher(self.images)
-            self.images = self.create_publisher(
-                before.msg_type, self._prefix + self._topic, before.qos_profile)
+            node.destroy_node()
+            context.shutdown()
+            self.images = self.create_publisher(before.msg_type, topic, RELIABLE)
             self.wait_for_tracker()
 
     def forget(self) -> None:

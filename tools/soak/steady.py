@@ -96,7 +96,7 @@ def steady(folder: Path, seconds: float, rate: float = 30.0,
         outcome.demand(process.popen.poll() is None, 'the tracker ended by itself')
     finally:
         started = time.monotonic()
-        code = process.stop(patience=120.0)
+        code = process.stop(timeout=120.0)
         outcome.figures['seconds to end'] = round(time.monotonic() - started, 1)
         executor.shutdown()
         camera.destroy_node()

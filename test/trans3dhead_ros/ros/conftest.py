@@ -75,7 +75,8 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope='session')
+# Of a module each: two nodes of one name in the graph would both answer.
+@pytest.fixture(scope='module')
 def tracker(tmp_path_factory, models):
     """Return an active tracker of one camera; every test leaves it as it was."""
     from ros_graph import TrackerProcess
@@ -88,7 +89,7 @@ def tracker(tmp_path_factory, models):
     assert 'Traceback' not in process.text()
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def two_camera_tracker(tmp_path_factory):
     """Return an active tracker of the cameras raw and packed; every test leaves it as it was."""
     from tools.soak.stage import start_tracker
