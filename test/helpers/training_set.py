@@ -1,4 +1,4 @@
-"""A training of seconds: faces drawn as dots on grey, and the keys of a network to match."""
+"""A training of seconds: faces drawn as dots on noise, and the keys of a small network."""
 
 import csv
 from pathlib import Path
@@ -29,7 +29,7 @@ def write_training_set(root: Path) -> Path:
         shape = torch.from_numpy(generator.normal(size=(1, 4))).float()
         head = model.landmarks(model(shape, torch.zeros(1, 3)))[0].numpy()
         points = 600 * (head @ rotation.T)[:, :2] + 120 + generator.uniform(-5, 5, 2)
-        # Noise that no other picture has, so that none of them passes for a near-duplicate.
+        # Noise of its own, so that no picture counts as a near-duplicate of another.
         image = cv2.resize(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8), (240, 240))
         for x, y in points:
             cv2.circle(image, (round(x), round(y)), 3, (255, 255, 255), -1)
@@ -41,7 +41,7 @@ def write_training_set(root: Path) -> Path:
         csv.writer(file).writerows([header, *rows])
     prepare_fits(['--data', str(faces), '--head-model', str(root / 'head_model.npz'),
                   '--output', str(root / 'fits.npz')])
-    # These eggs of dots are no faces, and the judge of fits says so.
+    # Dots on an egg are not a face: accept the fits that are rejected for their residuals.
     with np.load(root / 'fits.npz') as archive:
         fits = dict(archive)
     fits['accepted'][:] = True

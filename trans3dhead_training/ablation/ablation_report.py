@@ -29,7 +29,9 @@ def markdown(results: Results) -> str:
 def _extent(results: Results) -> str:
     count = sum(map(len, results.metrics.values()))
     missing = results.unfinished
-    return f'{count} runs.' + (
+    budgets = ''.join(f', each of {steps} steps with {batch_size} crops'
+                      for steps, batch_size in sorted(results.budgets))
+    return f'{count} runs{budgets}.' + (
         f' **Unfinished: {missing} of {count + missing} runs have failed or are still to come.**'
         if missing else '')
 

@@ -75,6 +75,8 @@ class Results:
     """Number of runs that have failed or are still to come."""
     cost: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Weights and multiply-adds of a crop, in millions, by variant."""
+    budgets: frozenset[tuple[int, int]] = frozenset()
+    """Steps and batch sizes of the runs; more than one pair makes them hard to compare."""
 
     @classmethod
     def read(cls, runs: Sequence[AblationRun]) -> Results:
@@ -91,7 +93,8 @@ class Results:
             checkpoint = run.folder / 'last.safetensors'
             if run.variant not in cost and checkpoint.is_file():
                 cost[run.variant] = _cost(checkpoint)
-        return cls(metrics, unfinished, cost)
+        return cls(metrics, unfinished, cost, frozenset(
+            (run.config.steps, run.config.batch_size) for run in runs))
 
     def values(self, variant: str, key: str) -> dict[int, float]:
         """Return one metric of a variant by seed; seeds that do not have it are left out."""
