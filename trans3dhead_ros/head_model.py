@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 
 _STATE = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'contour_indices')
@@ -81,8 +82,11 @@ class HeadModel(nn.Module):
         """
         missing = [name for name in _STATE if name not in state]
         if missing:
-            raise ValueError(f'head model: missing tensors {", ".join(missing)}')
-        return cls(*(state[name] for name in _STATE), expression_names)
+            raise UserError(f'head model: missing tensors {", ".join(missing)}')
+        try:
+            return cls(*(state[name] for name in _STATE), expression_names)
+        except ValueError as error:  # the tensors come from a file
+            raise UserError(f'head model: {error}') from error
 
     @property
     def shape_count(self) -> int:
