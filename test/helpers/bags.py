@@ -124,7 +124,8 @@ def turning_heads(count: int = 14) -> tuple[np.ndarray, ...]:
     from trans3dhead_ros.network.checkpoint import load_head_model
     from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
-    renderer, wall = HeadRenderer.from_model(load_head_model()), np.full((*SIZE[::-1], 3), 120, np.uint8)
+    renderer = HeadRenderer.from_model(load_head_model())
+    wall = np.full((*SIZE[::-1], 3), 120, np.uint8)
     return tuple(
         wall if index == 2 else renderer.render(
             wall, CAMERA, rotation_from_euler(np.array([index - 6.0, -3.0, 0.0])),
