@@ -1,15 +1,15 @@
 """
-Lets this venv's Python find ROS 2 and the messages of this package with nothing sourced.
+Let this venv's Python find ROS 2 and the messages of this package with nothing sourced.
 
 `scripts/set_up.py` copies this file into the venv's site-packages, where a .pth file imports it at
-every start. Everything is installed into the venv itself, so Python modules are found anyway; two
-things are not:
+every start. Everything is installed into the venv itself, so Python modules are found anyway, but
+two things are not:
 
 * ROS 2 opens type support libraries by name, and the loader reads LD_LIBRARY_PATH only when a
-  process starts. So the first start sets it and executes the same command once more. The ROS 2
-  wheels bring a .pth file that does so too, but behind one flag for all venvs, which leaves a child
-  process in another venv without its libraries, and in no fixed order. This one runs before it,
-  looks at the path itself and sets the flag.
+  process starts. So the first start sets it and executes the same command again. The ROS 2 wheels
+  bring a .pth file that does so too, but in no fixed order and with one flag for all venvs, which
+  leaves a child process in another venv without its libraries. This module runs before it, checks
+  the path itself and sets the flag.
 * The ament index (`share/`) is found through AMENT_PREFIX_PATH.
 
 Whatever the user has sourced comes first, so that a workspace on top of this venv wins over it.
@@ -23,7 +23,7 @@ from glob import glob
 
 
 def _completed(variable: str, own: list[str]) -> str:
-    """Value of a path variable with the venv's own entries last and those of other venvs gone."""
+    """Return a path variable with the venv's own entries last and without other venvs' entries."""
     entries = [entry for entry in os.environ.get(variable, '').split(os.pathsep) if entry]
     return os.pathsep.join([entry for entry in entries if not _in_venv(entry)] + own)
 

@@ -1,5 +1,5 @@
 """
-Builds the environment of this repository in `.venv`; quick when nothing is to be done.
+Build the environment of this repository in `.venv`; quick when nothing has changed.
 
     python3 scripts/set_up.py [runtime] [training] [test]
 
@@ -8,8 +8,8 @@ Where a distribution is sourced, its Python, rclpy, NumPy and OpenCV are used an
 is installed. Either way the messages of this package are built with CMake into the venv itself, so
 that `.venv/bin/python` imports them with nothing sourced (see `overlay_bootstrap.py`).
 
-Every step leaves a stamp with a hash of its inputs in `.venv/stamps` and is skipped while that
-hash is the same. Standard library only: this runs before anything is installed.
+Every step leaves a stamp with a hash of its inputs in `.venv/stamps` and is skipped while the hash
+stays the same. Standard library only: this runs before anything is installed.
 """
 
 import fcntl
@@ -31,31 +31,32 @@ VENV_PYTHON = VENV / 'bin' / 'python'
 OVERLAY = ROOT / 'scripts' / 'overlay'
 PYTHON_VERSIONS = ((3, 10), (3, 13))
 
-# Beside a ROS 2 distribution these come from apt, as rosdep has them: wheels would shadow what the
-# distribution's rclpy was built against. Requirement -> the module that proves it, its package.
+# Beside a ROS 2 distribution these come from apt, as in rosdep: wheels would shadow what the
+# distribution's rclpy was built against. Requirement -> its module, its package in apt.
 APT = {
     'matplotlib': ('matplotlib', 'python3-matplotlib'),
     'numpy': ('numpy', 'python3-numpy'),
     'opencv-python-headless': ('cv2', 'python3-opencv'),
     'pytest': ('pytest', 'python3-pytest'),
+    'pillow': ('PIL', 'python3-pil'),
     'pyyaml': ('yaml', 'python3-yaml'),
     'scipy': ('scipy', 'python3-scipy'),
     'tqdm': ('tqdm', 'python3-tqdm'),
 }
-# The cascade files, which apt's OpenCV leaves to a package of their own.
+# The cascade files, which apt has in a package of their own.
 CASCADES = Path('/usr/share/opencv4/haarcascades')
-# Compare with another project's network, and export; they want a newer NumPy than Humble has.
-DISPENSABLE = ('ai-edge-litert', 'onnx', 'onnxruntime', 'onnxscript')
+# For peers in evaluations, and for export; they need a newer NumPy than Humble has.
+OPTIONAL = ('ai-edge-litert', 'onnx', 'onnxruntime', 'onnxscript')
 
 
 class SetUpError(Exception):
-    """Something on this machine is missing; the message says what and how to mend it."""
+    """Something is missing on this machine; the message says what, and how to install it."""
 
 
 def main(arguments: list[str]) -> int:
     """Set up the named requirement groups and return the exit code."""
     groups = arguments or ['runtime', 'training', 'test']
-    # Two makes at once in one checkout would install over each other.
+    # Concurrent runs of make in one checkout would install over each other.
     lock = os.open(str(ROOT), os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
@@ -75,9 +76,9 @@ def main(arguments: list[str]) -> int:
 
 
 def sourced_distribution() -> str | None:
-    """Name of the ROS 2 distribution that the shell has sourced, None without one."""
+    """Return the name of the ROS 2 distribution that the shell has sourced, None without one."""
     prefixes = [Path(p) for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
-    # A venv with the wheels is a ROS prefix as well, but not one to build on.
+    # A venv with the wheels is a ROS prefix as well, but not a distribution.
     real = [p for p in prefixes if not (p / 'pyvenv.cfg').exists()]
     if any((p / 'share' / 'rclpy' / 'package.xml').exists() for p in real):
         return os.environ.get('ROS_DISTRO', 'unknown')
@@ -85,7 +86,7 @@ def sourced_distribution() -> str | None:
 
 
 def check_machine(distribution: str | None) -> None:
-    """Raise SetUpError, with the mend, for anything that the later steps would stumble over."""
+    """Raise SetUpError, with the remedy, for anything that would make a later step fail."""
     if not PYTHON_VERSIONS[0] <= sys.version_info[:2] <= PYTHON_VERSIONS[1]:
         raise SetUpError(
             f'Python 3.10 to 3.13 is needed, {sys.executable} is {platform.python_version()}; '
@@ -113,7 +114,7 @@ def check_machine(distribution: str | None) -> None:
 
 
 def digest(*inputs: Path | str) -> str:
-    """Hash of texts and of the names and contents of files."""
+    """Return a hash of texts and of the names and contents of files."""
     state = hashlib.sha256()
     for item in inputs:
         if isinstance(item, Path):
@@ -125,25 +126,25 @@ def digest(*inputs: Path | str) -> str:
 
 
 def is_done(step: str, key: str) -> bool:
-    """Whether a step was finished with these very inputs."""
+    """Tell whether a step was finished with exactly these inputs."""
     stamp = VENV / 'stamps' / step
     return stamp.exists() and stamp.read_text() == key
 
 
 def mark_done(step: str, key: str) -> None:
-    """Remember that a step was finished with these inputs."""
+    """Record that a step was finished with these inputs."""
     (VENV / 'stamps').mkdir(exist_ok=True)
     (VENV / 'stamps' / step).write_text(key)
 
 
 def make_venv(distribution: str | None) -> None:
-    """Create `.venv` on this interpreter; anew when the Python or the ROS 2 below it changed."""
+    """Create `.venv` on this interpreter, and again when its Python or ROS 2 has changed."""
     key = digest(os.path.realpath(sys.executable), sys.version, str(distribution))
     if is_done('venv', key):
         return
     say('virtual environment')
     options = ['--system-site-packages'] if distribution else []
-    python = os.path.realpath(sys.executable)  # not a venv that happens to be active
+    python = os.path.realpath(sys.executable)  # rather than a venv that happens to be active
     run([python, '-m', 'venv', '--clear', *options, str(VENV)])
     mark_done('venv', key)
 
@@ -162,12 +163,12 @@ def install_requirements(groups: list[str], distribution: str | None) -> None:
         return
     say('requirements: ' + ', '.join(file.stem for file, _ in todo))
     if distribution is None:
-        # What is compiled stays as runtime.txt has it, whatever another group would like.
+        # Compiled packages stay at the versions of runtime.txt, whatever another group asks for.
         arguments = ['-c', str(ROOT / 'requirements' / 'runtime.txt')]
         for file, _ in todo:
             arguments += ['-r', str(file)]
         pip_install(arguments)
-        mend_wheel_targets()
+        fix_wheel_targets()
     else:
         install_beside_distribution([line for file, _ in todo for line in requirements(file)])
     for file, key in todo:
@@ -187,12 +188,12 @@ def install_beside_distribution(lines: list[str]) -> None:
         missing.append('opencv-data')
     if missing:
         raise SetUpError(f'missing beside ROS 2: sudo apt install {" ".join(missing)}')
-    # Stays as it is: the distribution's messages were compiled against it.
+    # Unchanged, because the distribution's messages were compiled against it.
     numpy = f'numpy=={importlib.metadata.version("numpy")}'
     wheels = [line for line in lines if names[line] not in APT]
-    pip_install([line for line in wheels if names[line] not in DISPENSABLE] + [numpy])
+    pip_install([line for line in wheels if names[line] not in OPTIONAL] + [numpy])
     for line in wheels:
-        if names[line] in DISPENSABLE:
+        if names[line] in OPTIONAL:
             try:
                 pip_install([line, numpy])
             except SetUpError:
@@ -200,7 +201,7 @@ def install_beside_distribution(lines: list[str]) -> None:
 
 
 def requirements(file: Path) -> list[str]:
-    """Lines of a requirement file without comments."""
+    """Return the lines of a requirement file without comments."""
     lines = [line.split('#')[0].strip() for line in file.read_text().splitlines()]
     return [line for line in lines if line]
 
@@ -210,12 +211,12 @@ def pip_install(arguments: list[str]) -> None:
     run([str(VENV_PYTHON), '-m', 'pip', 'install', '--quiet', *arguments])
 
 
-def mend_wheel_targets() -> None:
+def fix_wheel_targets() -> None:
     """
     Point the wheels' CMake targets at this interpreter's include folders.
 
-    They name the folders of the machine that built the wheels (below /opt/python), and CMake
-    refuses targets with include folders that do not exist.
+    They name folders of the machine that built the wheels (below /opt/python), and CMake rejects
+    targets whose include folders do not exist.
     """
     include = sysconfig.get_path('include')
     numpy_include = subprocess.run(
@@ -224,10 +225,10 @@ def mend_wheel_targets() -> None:
     ).stdout.strip()
     for target in (VENV / 'share').glob('*/cmake/*.cmake'):
         text = target.read_text()
-        mended = re.sub(r'/opt/python/[^;"]*/numpy/_?core/include', numpy_include, text)
-        mended = re.sub(r'/opt/python/[^;"]*/include/python[\d.]+', include, mended)
-        if mended != text:
-            target.write_text(mended)
+        fixed = re.sub(r'/opt/python/[^;"]*/numpy/_?core/include', numpy_include, text)
+        fixed = re.sub(r'/opt/python/[^;"]*/include/python[\d.]+', include, fixed)
+        if fixed != text:
+            target.write_text(fixed)
 
 
 def install_bootstrap() -> None:
@@ -241,7 +242,7 @@ def install_bootstrap() -> None:
         check=True, capture_output=True, text=True,
     ).stdout.strip())
     shutil.copy(str(bootstrap), str(site_packages))
-    # The name sorts before the .pth file of the wheels, whose work it does.
+    # The name sorts before the .pth file of the wheels, which it replaces.
     (site_packages / 'overlay_bootstrap.pth').write_text('import overlay_bootstrap\n')
     mark_done('bootstrap', key)
 
@@ -281,7 +282,7 @@ def cmake_install(package: Path) -> None:
 
 
 def install_package() -> None:
-    """Make `trans3dhead_ros` importable from the working tree, with its commands in `.venv/bin`."""
+    """Make both packages importable from the working tree, with the commands in `.venv/bin`."""
     key = digest(ROOT / 'setup.cfg', ROOT / 'setup.py')
     if is_done('package', key):
         return
@@ -301,7 +302,7 @@ def say(step: str) -> None:
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a command silently; when it fails, show its last lines and raise SetUpError."""
     environment = dict(environment or os.environ)
-    # A parent that was started by another venv must not decide how this venv's Python starts.
+    # Set by a parent in another venv, it would keep this venv's Python from its libraries.
     environment.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)
     done = subprocess.run(
         command, env=environment, cwd=str(ROOT), text=True,

@@ -22,10 +22,11 @@ class CommandParser(ArgumentParser):
     A declared argument `overrides` takes words such as `key=value` wherever they stand.
 
     :param module: full name of the module; None for a parser that only holds sub-parsers.
+    :param **options: those of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, *args: Any, module: str | None = None, **options: Any) -> None:
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+    def __init__(self, *, module: str | None = None, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self._module_name = module
         self._module: ModuleType | None = None
 

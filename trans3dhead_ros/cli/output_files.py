@@ -20,9 +20,10 @@ VIDEO_CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 @contextmanager
 def line_writer(path: str | None) -> Iterator[Callable[[str], object]]:
     """
-    Yield the function that writes a line.
+    Open a file to write lines to.
 
     :param path: a file; '-' is the standard output, None writes nothing.
+    :yield: the function that writes a line.
     """
     if path is None:
         yield lambda line: None
@@ -40,10 +41,11 @@ def overlay_writer(
     path: Path | None, source: FrameSource,
 ) -> Iterator[Callable[[Image], object] | None]:
     """
-    Yield the function that writes the overlay of the next frame; None where none is wanted.
+    Open a file or folder to write overlays to.
 
     :param path: a video, a folder for numbered pictures, or None.
     :param source: the film.
+    :yield: the function that writes the overlay of the next frame; None where no path is given.
     :raises UserError: the path has another ending, or cannot be written.
     """
     if path is None:
