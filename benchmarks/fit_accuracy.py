@@ -1,14 +1,14 @@
 """
-How true the fits are: `python benchmarks/fit_accuracy.py --data ../shared/data`.
+Accuracy of the fits: `python benchmarks/fit_accuracy.py --data DATA`.
 
-First on heads of known pose that the fit's own model cannot make: all identity modes of the source,
-expressions outside the basis, smooth displacements, perspective cameras of 25-100 degrees, noise of
-1 % of the box on each coordinate, jaw on the mesh's silhouette. Then on the faces labelled by hand:
-how many are kept, what is left of the labels, and where the fit puts points that it does not see.
+First on simulated heads of known pose that the fit's own model cannot represent: all identity modes
+of the source, expressions outside the basis, smooth displacements, perspective cameras of 25-100
+degrees, noise of 1 % of the box on each coordinate, jaw on the mesh's silhouette. Then on the faces
+labelled by hand: how many fits are accepted, their residuals, and the error at points that are left
+out of the fit.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,24 +18,29 @@ import torch
 
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.landmarks import JAW_COUNT
+from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.labels import HELD_OUT_SOURCES, read_labels
 from trans3dhead_training.fitting.fit import (
     Fit,
     fit_landmarks,
-    left_out_errors,
+    leave_out_errors,
     measure_displacements,
     towards_box,
 )
-from trans3dhead_training.fitting.fit_quality import reasons
-from trans3dhead_training.fitting.fit_report import summary, table
+from trans3dhead_training.fitting.fit_quality import rejection_reasons
+from trans3dhead_training.fitting.fit_report import format_table, summarize
 from trans3dhead_training.fitting.head_basis import load_head_model
-from trans3dhead_training.fitting.labelled_fits import measured_faces
-from trans3dhead_training.fitting.synthetic_truth import TrueHeads, TruthConfig, TruthSource
+from trans3dhead_training.fitting.labelled_fits import spread_subset
+from trans3dhead_training.fitting.simulated_faces import (
+    FaceSimulator,
+    SimulatedFaces,
+    SimulationConfig,
+)
 
 NEAR = 60.0
 
 
-def tell(name: str, runs: list[tuple[TrueHeads, Fit]]) -> None:
+def print_errors(name: str, runs: list[tuple[SimulatedFaces, Fit]]) -> None:
     """Print the mean over seeds, and the lowest and highest of them."""
     near, beyond, every, distance = [], [], [], []
     for heads, fit in runs:
@@ -51,14 +56,14 @@ def tell(name: str, runs: list[tuple[TrueHeads, Fit]]) -> None:
           f'{100 * away:8.0f} %')
 
 
-def true_heads(
-    model_path: Path, source: TruthSource, count: int, seeds: Sequence[int],
+def simulated_faces(
+    model_path: Path, source: FaceSimulator, count: int, seeds: Sequence[int],
 ) -> None:
     model = load_head_model(model_path)
     print(f'{count} heads of known pose for each of the seeds {", ".join(map(str, seeds))}: '
           f'rotation error, degrees\n  {"":34} {"<= 60":>7} {"of seeds":>12} {"beyond":>7} '
           f'{"p95":>7} {"distance":>10}')
-    usual = TruthConfig()
+    usual = SimulationConfig()
     for place, config in (('', usual), (', at the middle', replace(usual, off_centre=1e-3)),
                           (', anywhere', replace(usual, off_centre=1.0)),
                           (', 0.7 % noise', replace(usual, noise=0.007))):
@@ -71,27 +76,28 @@ def true_heads(
             camera[:, 0, 0] = camera[:, 1, 1] = torch.from_numpy(heads.focal_px).float()
             turned, focal = towards_box(points, camera)
             known.append((heads, fit_landmarks(model, turned, focal_px=focal)))
-        tell(f'camera unknown{place}', unknown)
-        tell(f'field of view known{place}', known)
+        print_errors(f'camera unknown{place}', unknown)
+        print_errors(f'field of view known{place}', known)
 
 
-def manual_sets(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
+def hand_labelled_faces(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
     model = load_head_model(model_path)
     records = [record for record in read_labels(folder)
                if record.points is not None and record.source in HELD_OUT_SOURCES]
     points = torch.from_numpy(np.stack([record.points for record in records])).float()
     validation = np.array([record.is_validation for record in records])
     offsets, jaw_offsets = measure_displacements(
-        model, torch.from_numpy(measured_faces(points.numpy()[~validation])))
+        model, torch.from_numpy(spread_subset(points.numpy()[~validation])))
     fit = fit_landmarks(model, points, offsets=offsets, jaw_offsets=jaw_offsets)
-    why = reasons(fit, points.numpy())
-    print(f'\nFaces labelled by hand\n{table(summary(fit, why, [r.source for r in records]))}')
+    why = rejection_reasons(fit, points.numpy())
+    statistics = summarize(fit, why, [record.source for record in records])
+    print(f'\nFaces labelled by hand\n{format_table(statistics)}')
     kept = torch.from_numpy(why == '')
     every = Fit(*(getattr(fit, field.name)[kept] for field in fields(Fit)))
     print(f'kept fits: expressions {every.expression.min():.2f}..{every.expression.max():.2f}, '
           f'identity rms {every.shape.square().mean().sqrt():.2f} sigma')
     generator = np.random.default_rng(seed)
-    parts = [left_out_errors(model, points[kept], offsets, generator, jaw_offsets=jaw_offsets)
+    parts = [leave_out_errors(model, points[kept], offsets, generator, jaw_offsets=jaw_offsets)
              for _ in range(rounds)]
     chosen, error = (torch.cat(column) for column in zip(*parts, strict=True))
     held_out = torch.from_numpy(validation)[kept].repeat(rounds)
@@ -105,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path,
-                        default=Path(os.environ.get('TRANS3DHEAD_DATA', '../shared/data')))
+                        help='folder of the data (default: TRANS3DHEAD_DATA)')
     parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--count', type=int, default=1000, help='heads (default %(default)s)')
     parser.add_argument('--rounds', type=int, default=2,
@@ -115,10 +121,11 @@ def main() -> None:
                         help='sets of heads, from --seed on (default %(default)s)')
     options = parser.parse_args()
     torch.set_num_threads(1)
-    source = TruthSource(options.data / 'head_model' / 'ict_facekit.npz')
-    true_heads(options.head_model, source, options.count,
+    data = options.data or data_root()
+    source = FaceSimulator(data / 'head_model' / 'ict_facekit.npz')
+    simulated_faces(options.head_model, source, options.count,
                range(options.seed, options.seed + options.seeds))
-    manual_sets(options.head_model, options.data / 'faces', options.rounds, options.seed)
+    hand_labelled_faces(options.head_model, data / 'faces', options.rounds, options.seed)
 
 
 if __name__ == '__main__':

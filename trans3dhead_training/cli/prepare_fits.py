@@ -17,12 +17,12 @@ from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.fitting.fit import Fit
-from trans3dhead_training.fitting.fit_report import fit_sheet, summary, table
+from trans3dhead_training.fitting.fit_report import fit_sheet, format_table, summarize
 from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.fitting.labelled_fits import (
+    fit_from_arrays,
     fit_records,
     save_fits,
-    stored_fit,
     write_portraits,
 )
 
@@ -67,13 +67,13 @@ def run(options: Namespace) -> int:
         fits = fit_records(labelled, model, options.baselines)
         save_fits(options.output, fits)
         figures['labelled'] = _report(
-            labelled, np.stack([record.points for record in labelled]), stored_fit(fits, 0),
+            labelled, np.stack([record.points for record in labelled]), fit_from_arrays(fits, 0),
             fits['reason'][:, 0], model, options.output, options.sheet)
     if options.portraits and others:
         fits = write_portraits(others, labelled, model, options.baselines, options.portraits)
         sheet = options.sheet
         figures['portraits'] = _report(
-            others, fits['points'], stored_fit(fits), fits['reason'], model, options.portraits,
+            others, fits['points'], fit_from_arrays(fits), fits['reason'], model, options.portraits,
             sheet and sheet.with_name(f'{sheet.stem}_portraits{sheet.suffix}'))
     if options.report:
         options.report.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,8 @@ def _report(
     records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
     model: HeadModel, output: Path, sheet: Path | None,
 ) -> dict[str, dict[str, object]]:
-    figures = summary(fit, reason, [record.source for record in records])
-    print(f'{output}:\n{table(figures)}')
+    figures = summarize(fit, reason, [record.source for record in records])
+    print(f'{output}:\n{format_table(figures)}')
     if sheet is not None:
         found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
         sheet.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Fits of the head model to photographs, and the teachers that give a second opinion."""
+"""Fits of the head model to labelled faces, checked by other networks (the teachers)."""

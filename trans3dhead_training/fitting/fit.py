@@ -1,10 +1,10 @@
 """
 Fit the head model to 2D landmarks: pose, identity and expression of labelled photographs.
 
-A photograph of a face is a crop, and nobody says of which camera. So the fit has a perspective
-camera that looks at the middle of the landmark box. How near the head is (`inverse_distance`), and
-how far from the middle of the whole picture the crop was taken (`off_axis`), are unknowns with
-priors: points tell them weakly, but left out they would bend the pose.
+The camera of a cropped photograph is unknown. The fit therefore uses a perspective camera that
+points at the centre of the landmark box. The distance of the head (`inverse_distance`) and the
+offset of the crop from the optical axis (`off_axis`) are unknowns with priors: landmarks determine
+them weakly, but neglecting them would bias the pose.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import viewing_ray_rotation
 from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
 from trans3dhead_training.core.alignment import fit_weak_perspective
-from trans3dhead_training.fitting.contour import (
-    jaw_displacement,
-    jaw_offset_step,
-)
 from trans3dhead_training.fitting.fit_camera import in_picture
-from trans3dhead_training.fitting.solver import FitConfig, Solution, solve
+from trans3dhead_training.fitting.fit_solver import FitConfig, Solution, solve
+from trans3dhead_training.fitting.jaw_contour import (
+    fit_jaw_offsets,
+    jaw_displacement,
+)
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,29 @@ class Fit:
     u = exp(log_scale) (rotation @ head)[:2] + translation. The perspective one has the same
     rotation, p = rotation @ head and d = `inverse_distance`:
     u = (exp(perspective_log_scale) p[:2] + perspective_translation) / (1 + d p[2]).
-
-    :ivar rotation: (N, 3, 3) head -> camera, apparent: of the ray through the box's centre.
-    :ivar translation: (N, 2). :ivar log_scale: (N,) log of box units per metre.
-    :ivar shape: (N, I). :ivar expression: (N, E) in 0..1.
-    :ivar inner_error: (N,) mean distance of points 17-67 over sqrt(w h) of the landmark box.
-    :ivar inverse_distance: (N,) 1/m, of the sellion's plane; 0 is a camera infinitely far.
-    :ivar perspective_log_scale: (N,). :ivar perspective_translation: (N, 2).
-    :ivar off_axis: (N, 2) where the middle of the box lies in the whole picture, from its middle,
-        in focal lengths. There a lens draws heads out (`in_picture`).
     """
 
     rotation: torch.Tensor
+    """(N, 3, 3) head -> camera, apparent: relative to the ray through the box centre."""
     translation: torch.Tensor
+    """(N, 2) box units."""
     log_scale: torch.Tensor
+    """(N,) log of box units per metre."""
     shape: torch.Tensor
+    """(N, I) identity coefficients."""
     expression: torch.Tensor
+    """(N, E) expression coefficients, 0..1."""
     inner_error: torch.Tensor
+    """(N,) mean distance of points 17-67 over sqrt(w h) of the landmark box."""
     inverse_distance: torch.Tensor
+    """(N,) 1/m, of the sellion's plane; 0 is an infinitely distant camera."""
     perspective_log_scale: torch.Tensor
+    """(N,) log of box units per metre at the sellion's distance."""
     perspective_translation: torch.Tensor
+    """(N, 2) box units."""
     off_axis: torch.Tensor
+    """(N, 2) position of the box centre in the whole picture, relative to its centre, in focal
+    lengths; off the axis a lens stretches heads (`in_picture`)."""
 
     def project(self, head: torch.Tensor) -> torch.Tensor:
         """Return points (N, P, 3) m of the head frame as (N, P, 2) box units, in perspective."""
@@ -66,12 +67,12 @@ class Fit:
         return flat / (1.0 + self.inverse_distance[:, None, None] * turned[..., 2:])
 
     def in_picture(self, head: torch.Tensor) -> torch.Tensor:
-        """Return where the picture shows them (N, P, 2): `project`, drawn out off the axis."""
+        """Return image points (N, P, 2): `project`, stretched off the axis."""
         focal = self.perspective_log_scale.exp() / self.inverse_distance
         return in_picture(self.project(head), self.off_axis, focal)
 
     def camera_translation(self) -> torch.Tensor:
-        """Return (N, 3) m: the sellion in the camera that looks at the box's centre."""
+        """Return the sellion (N, 3) m in the camera that points at the box centre."""
         across = self.perspective_translation / self.perspective_log_scale.exp()[:, None]
         return torch.cat([across, 1.0 / self.inverse_distance[:, None]], dim=-1)
 
@@ -87,12 +88,13 @@ def towards_box(
     points: torch.Tensor, camera: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Return the points as a camera at the same place sees them that looks at their box's middle.
+    Rotate the camera towards the centre of the points' box.
 
-    Off the axis of a wide lens a head is drawn out, and no head model should have to explain that.
+    Removes the stretch of a head off the axis of a wide lens, which no head model explains.
 
-    :param points: (N, 68, 2) px, free of lens distortion. :param camera: (N, 3, 3) its intrinsics.
-    :return: (N, 68, 2) px with the principal point at 0, and the focal length (N,) px, the same.
+    :param points: (N, 68, 2) px, free of lens distortion.
+    :param camera: (N, 3, 3) its intrinsics.
+    :return: points (N, 68, 2) px with the principal point at 0, and the focal length (N,) px.
     """
     rays = torch.cat([points, torch.ones_like(points[..., :1])], -1).double()
     rays = rays @ torch.linalg.inv(camera.double()).mT
@@ -112,26 +114,29 @@ def fit_landmarks(
     """
     Fit to 2D points whose jaw lies on the visible contour.
 
-    :param points: (N, 68, 2) px. :param config: None is `FitConfig()`.
-    :param offsets: (51, 3) m, head frame: where labellers put the inner points, seen from the
-        model's landmarks (`measure_offsets`).
-    :param trust: (N, 68) factor of each point's weight, 0 leaves it out of the fit (not of the
-        box and of `inner_error`); all 1 by default.
-    :param focal_px: (N,) focal length of the camera that looks at the middle of the box, where it
-        is known: that of `towards_box`.
-    :param jaw_offsets: (2, 17, 3) m: the same for the points of the visible contour
-        (`jaw_displacement`). The 3D jaw of the model stays where it is.
-    :raises ValueError: for another shape or points not finite.
+    :param model: the head model.
+    :param points: (N, 68, 2) px.
+    :param config: None: the defaults.
+    :param offsets: (51, 3) m, head frame, from the model's inner landmarks to the labellers'
+        (`measure_displacements`).
+    :param trust: (N, 68) factor of each point's weight; 0 excludes it from the fit, but not from
+        the box and from `inner_error`. All 1 by default.
+    :param focal_px: (N,) focal length of the camera that points at the box centre, where it is
+        known (`towards_box`).
+    :param jaw_offsets: (2, 17, 3) m, the same for the points of the visible contour
+        (`jaw_displacement`); the 3D jaw of the model does not move.
+    :return: the fits.
+    :raises ValueError: for a wrong shape or points that are not finite.
     """
     if points.ndim != 3 or tuple(points.shape[1:]) != (COUNT, 2) or not points.isfinite().all():
-        raise UserError(f'points: expected finite (N, 68, 2), got {tuple(points.shape)}')
+        raise ValueError(f'points: expected finite (N, 68, 2), got {tuple(points.shape)}')
     config = config or FitConfig()
     if offsets is None:
         offsets = points.new_zeros(COUNT - JAW_COUNT, 3, dtype=model.mean.dtype)
     if trust is None:
         trust = points.new_ones(points.shape[:2])
     if trust.shape != points.shape[:2]:
-        raise UserError(f'trust: expected {tuple(points.shape[:2])}, got {tuple(trust.shape)}')
+        raise ValueError(f'trust: expected {tuple(points.shape[:2])}, got {tuple(trust.shape)}')
     focal = points.new_full(points.shape[:1], float('nan')) if focal_px is None else focal_px
     parts = [_fit_batch(model, batch, config, offsets, weight,
                         None if focal_px is None else lengths, jaw_offsets)
@@ -142,10 +147,10 @@ def fit_landmarks(
                  for field in fields(Fit)))
 
 
-def fitted_points(
+def predict_labels(
     model: HeadModel, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return (N, 68, 2) box units: where the fit has the labels, jaw on the visible contour."""
+    """Return the labels that a fit predicts (N, 68, 2) box units, jaw on the visible contour."""
     return fit.in_picture(_labelled_points(model, fit, offsets, jaw_offsets))
 
 
@@ -165,45 +170,47 @@ def _labelled_points(
     return torch.cat([jaw, inner + offsets], dim=1)
 
 
-def left_out_errors(
+def leave_out_errors(
     model: HeadModel, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
     config: FitConfig | None = None, left_out: int = 5, jaw_offsets: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Fit without some points of each face, and see where the fit expects them.
+    Fit without some points of each face, and measure the error of the fit at these points.
 
+    :param model: the head model.
     :param points: (N, 68, 2) px.
-    :return: which were left out (N, left_out), and how far off they are (N, left_out), of
-        sqrt(w h) of the landmark box.
+    :param offsets: see `fit_landmarks`.
+    :param generator: draws the points.
+    :param config: None: the defaults.
+    :param left_out: number of points of each face.
+    :param jaw_offsets: see `fit_landmarks`.
+    :return: the points (N, left_out), and their errors (N, left_out) over sqrt(w h) of the
+        landmark box.
     """
     chosen = torch.from_numpy(np.stack([generator.permutation(COUNT)[:left_out] for _ in points]))
     trust = points.new_ones(points.shape[:2]).scatter(1, chosen, 0.0)
     fit = fit_landmarks(model, points, config, offsets, trust, jaw_offsets=jaw_offsets)
     target, _, side = box_units(points)
-    away = fitted_points(model, fit, offsets, jaw_offsets) - target
+    away = predict_labels(model, fit, offsets, jaw_offsets) - target
     away = away.norm(dim=-1) * side[:, None] / 2
     box = (points.amax(1) - points.amin(1)).prod(1).sqrt()
     return chosen, (away / box[:, None]).gather(1, chosen)
-
-
-def measure_offsets(
-    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
-) -> torch.Tensor:
-    """Return (51, 3) m: the inner points' part of `measure_displacements`."""
-    return measure_displacements(model, points, config, rounds)[0]
 
 
 def measure_displacements(
     model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Measure the usual displacement of labelled points from the model's landmarks and contour.
+    Measure the median displacement of labelled points from the model's landmarks and contour.
 
-    Labellers and the model do not mean quite the same point (the inner ends of the brows differ by
-    several millimetres, jaw points are spaced differently along the contour); left alone, identity
-    and pose would bend to explain it. Left and right are taken to be displaced alike.
+    Labellers and the model define some points differently (the inner ends of the brows differ by
+    several millimetres, jaw points are spaced differently along the contour), which would otherwise
+    bias identity and pose. Left and right are assumed to be symmetric.
 
+    :param model: the head model.
     :param points: (N, 68, 2) px of a few hundred faces labelled by hand.
+    :param config: None: the defaults.
+    :param rounds: number of alternations between fits and displacements.
     :return: `offsets` (51, 3) and `jaw_offsets` (2, 17, 3) m of `fit_landmarks`.
     """
     offsets = points.new_zeros(COUNT - JAW_COUNT, 3, dtype=model.mean.dtype)
@@ -217,7 +224,7 @@ def measure_displacements(
                    / fit.perspective_log_scale.exp()[:, None, None])
         jaw, inner = missing.split([JAW_COUNT, COUNT - JAW_COUNT], dim=1)
         offsets = offsets + (inner @ fit.rotation[:, :2]).median(dim=0).values
-        jaw_offsets = jaw_offsets + jaw_offset_step(
+        jaw_offsets = jaw_offsets + fit_jaw_offsets(
             jaw, fit.rotation, model.mean[model.landmark_indices[:JAW_COUNT]])
         offsets, jaw_offsets = _symmetric(offsets, jaw_offsets)
     return offsets, jaw_offsets
@@ -228,7 +235,7 @@ def _symmetric(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     other = torch.tensor(MIRROR_68, device=offsets.device)
     flip = offsets.new_tensor([1.0, -1.0, 1.0])
-    # A mirrored face looks to the other side.
+    # The yaw of a mirrored face has the other sign.
     turned = offsets.new_tensor([1.0, -1.0])[:, None, None]
     return ((offsets + flip * offsets[other[JAW_COUNT:] - JAW_COUNT]) / 2,
             (jaw_offsets + turned * flip * jaw_offsets[:, other[:JAW_COUNT]]) / 2)
@@ -250,7 +257,7 @@ def _fit_batch(
 
 
 def _weak_perspective(model: HeadModel, found: Solution) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return log scale (B,) and translation (B, 2) that land the 68 points nearest the fit's."""
+    """Return the log scale (B,) and translation (B, 2) closest to the perspective fit."""
     head = model.points_of(model.landmark_indices, found.shape, found.expression)
     turned = head @ found.rotation.mT
     flat = found.log_scale.exp()[:, None, None] * turned[..., :2] + found.translation[:, None]

@@ -1,4 +1,4 @@
-"""The fit's perspective camera, which looks at the middle of the landmark box."""
+"""The perspective camera of a fit, which points at the centre of the landmark box."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from dataclasses import dataclass
 import torch
 
 POSE = 9
-"""Rotation about the camera's axes (3), log scale, translation (2), log inverse distance, and how
-far the box lies off the picture's axis (2)."""
+"""Number of pose parameters: rotation about the camera's axes (3), log scale, translation (2), log
+inverse distance, and the offset of the box from the optical axis of the picture (2)."""
 SCALE, INVERSE = 3, 6
 OFF_AXIS = slice(7, 9)
 _LOG_INVERSE = (-4.0, math.log(4.0))
-"""Nearer than 0.25 m nobody is photographed; beyond 50 m perspective is gone."""
-_FARTHEST_OFF = 0.6
+"""Nobody is photographed from less than 0.25 m; beyond 50 m there is no perspective."""
+_MAX_OFF_AXIS = 0.6
 
 
 def in_picture(
     seen: torch.Tensor, off_axis: torch.Tensor, focal: torch.Tensor,
 ) -> torch.Tensor:
     """
-    Return where a picture shows what a camera at its place sees that looks at the box's middle.
+    Convert points from a camera that points at the box centre to the camera of the picture.
 
-    Off its axis a lens draws a head out, and makes it larger on the outer side. With the middle's
-    ray (k, 1) and n its length, the turn of `geometry.viewing_ray_rotation` gives, at the scale of
-    the middle, (v + k (k v) / (n + 1)) / (1 - k v / focal).
+    Off its axis a lens stretches a head, more on the outer side. With the ray (k, 1) through the
+    box centre and its length n, the rotation of `geometry.viewing_ray_rotation` gives, at the scale
+    of the centre, (v + k (k v) / (n + 1)) / (1 - k v / focal).
 
-    :param seen: (B, P, 2) box units about the box's middle. :param off_axis: (B, 2), k.
-    :param focal: (B,) box units, of the camera that looks at the middle.
+    :param seen: (B, P, 2) box units about the box centre.
+    :param off_axis: (B, 2), k.
+    :param focal: (B,) box units, of the camera that points at the box centre.
+    :return: (B, P, 2) box units.
     """
-    drawn, wider, _ = _drawn_out(seen, off_axis, focal)
+    drawn, wider, _ = _stretched(seen, off_axis, focal)
     return drawn * wider
 
 
-def _drawn_out(
+def _stretched(
     seen: torch.Tensor, off_axis: torch.Tensor, focal: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return numerator (B, P, 2), one over denominator (B, P, 1), and k v (B, P, 1)."""
@@ -46,7 +48,7 @@ def _drawn_out(
 
 @dataclass(frozen=True)
 class PerspectiveCamera:
-    """The perspective camera of `Fit` for B faces, its distance by the logarithm of 1/m."""
+    """The perspective camera of B faces, parametrised by the logarithm of the inverse distance."""
 
     rotation: torch.Tensor
     log_scale: torch.Tensor
@@ -63,10 +65,11 @@ class PerspectiveCamera:
         self, turned: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
-        Project points (B, P, 3) that are turned to the camera's axes.
+        Project points.
 
-        :return: where the picture shows them (B, P, 2), the sellion's distance over theirs
-            (B, P, 1), and where they would be seen at the sellion's distance (B, P, 2).
+        :param turned: (B, P, 3) m, rotated to the camera's axes.
+        :return: image points (B, P, 2), the sellion's distance over theirs (B, P, 1), and the image
+            points at the sellion's distance (B, P, 2).
         """
         near = 1.0 / (1.0 + self.log_inverse.exp()[:, None, None] * turned[..., 2:])
         flat = (self.log_scale.exp()[:, None, None] * turned[..., :2] + self.translation[:, None])
@@ -75,7 +78,7 @@ class PerspectiveCamera:
     def jacobian(
         self, turned: torch.Tensor, near: torch.Tensor, flat: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the derivatives by pose (B, P, 2, 9) and by a point's place (B, P, 2, 3)."""
+        """Return the derivatives by pose (B, P, 2, 9) and by a point's position (B, P, 2, 3)."""
         a, b, c = turned.unbind(-1)
         seen, near, (flat_x, flat_y) = flat * near, near[..., 0], flat.unbind(-1)
         inverse, s = self.log_inverse.exp()[:, None], self.log_scale.exp()[:, None] * near
@@ -83,7 +86,7 @@ class PerspectiveCamera:
         down_x, down_y = -inverse * near ** 2 * flat_x, -inverse * near ** 2 * flat_y
         place = torch.stack([torch.stack([s, zero, down_x], -1),
                              torch.stack([zero, s, down_y], -1)], dim=2)
-        # What a turn about the camera's axes does to a point: minus its cross product matrix.
+        # Derivative by a rotation about the camera's axes: minus the cross product matrix.
         turn = torch.stack([torch.stack([zero, c, -b], -1), torch.stack([-c, zero, a], -1),
                             torch.stack([b, -a, zero], -1)], dim=2)
         rest = torch.stack([torch.stack([s * a, near, zero, down_x * c], -1),
@@ -99,9 +102,9 @@ class PerspectiveCamera:
         self, seen: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return those of `in_picture` by seen (B, P, 2, 2), log focal (B, P, 2), off_axis."""
-        drawn, wider, along = _drawn_out(seen, self.off_axis, self.focal)
+        drawn, wider, along = _stretched(seen, self.off_axis, self.focal)
         k = self.off_axis[:, None, :, None]
-        # n hardly changes with k: its part is left out.
+        # The derivative of n by k is small and neglected.
         share = (1.0 / (1.0 + (1.0 + self.off_axis.square().sum(-1)).sqrt()))[:, None, None, None]
         eye = torch.eye(2, dtype=seen.dtype, device=seen.device)
         growth = (drawn * wider ** 2 / self.focal[:, None, None])[..., None]
@@ -111,13 +114,13 @@ class PerspectiveCamera:
         return by_seen, -growth[..., 0] * along, by_off_axis
 
     def moved(self, step: torch.Tensor) -> PerspectiveCamera:
-        """Return the camera after a step (B, 9), cut to what a linear model can be trusted with."""
+        """Return the camera after a step (B, 9), limited to where the linearisation is valid."""
         return PerspectiveCamera(
             _exp(step[:, :3].clamp(-0.5, 0.5)) @ self.rotation,
             self.log_scale + step[:, SCALE].clamp(-0.3, 0.3), self.translation + step[:, 4:6],
             (self.log_inverse + step[:, INVERSE].clamp(-0.5, 0.5)).clamp(*_LOG_INVERSE),
             (self.off_axis + step[:, OFF_AXIS].clamp(-0.1, 0.1)).clamp(
-                -_FARTHEST_OFF, _FARTHEST_OFF))
+                -_MAX_OFF_AXIS, _MAX_OFF_AXIS))
 
 
 def _exp(rotation_vector: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which fits are kept, and why not: the residual, the coefficients, and what the teachers see."""
+"""Which fits are rejected: by their residual, their coefficients and the teachers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ import torch
 
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.landmarks import INNER
+from trans3dhead_ros.types import Array
 from trans3dhead_training.fitting.fit import Fit
-from trans3dhead_training.fitting.teachers import Array, TeacherPredictions
+from trans3dhead_training.fitting.teachers import TeacherPredictions
 
 
 @dataclass(frozen=True)
 class Limits:
-    """
-    Beyond which a fit is left out; lengths are of sqrt(w h) of the landmark box.
-
-    :ivar residual: mean distance of the inner 51 points from the labels.
-    :ivar shape_rms: root mean square of the identity coefficients, each about N(0, 1) over people.
-    :ivar shape_largest: magnitude of any one of them.
-    :ivar teacher_points: mean distance of the labels' inner 51 from a teacher's.
-    :ivar teacher_rotation_deg: from 3DDFA_V2's rotation; it errs by 3-4 degrees itself.
-    """
+    """Limits beyond which a fit is rejected; lengths over sqrt(w h) of the landmark box."""
 
     residual: float = 0.018
+    """Mean distance of the inner 51 points from the labels."""
     shape_rms: float = 1.6
+    """Root mean square of the identity coefficients, each about N(0, 1) over people."""
     shape_largest: float = 5.0
+    """Largest magnitude of an identity coefficient."""
     teacher_points: float = 0.055
+    """Mean distance of the labels' inner 51 points from a teacher's."""
     teacher_rotation_deg: float = 16.0
+    """Geodesic distance from the rotation of 3DDFA_V2, whose own error is 3-4 degrees."""
 
 
 def inner_distance(first: Array, second: Array) -> Array:
@@ -38,14 +36,18 @@ def inner_distance(first: Array, second: Array) -> Array:
     return np.linalg.norm((first - second)[:, INNER], axis=-1).mean(1) / box
 
 
-def reasons(
-    fit: Fit, points: Array, opinions: TeacherPredictions | None = None, limits: Limits | None = None,
+def rejection_reasons(
+    fit: Fit, points: Array, teachers: TeacherPredictions | None = None,
+    limits: Limits | None = None,
 ) -> np.ndarray:
     """
-    Return (N,) why each fit is left out, '' where it is kept.
+    Return why each fit is rejected.
 
-    :param points: (N, 68, 2) px, what was fitted. :param opinions: of the teachers, None if nobody
-        was asked.
+    :param fit: of N faces.
+    :param points: (N, 68, 2) px, the labels.
+    :param teachers: their predictions; None does not compare with them.
+    :param limits: None: the defaults.
+    :return: (N,) reasons, '' where the fit is accepted.
     """
     limits = limits or Limits()
     shape = fit.shape
@@ -57,13 +59,13 @@ def reasons(
         ('extreme identity', ((shape.square().mean(1).sqrt() > limits.shape_rms)
                               | (shape.abs().amax(1) > limits.shape_largest)).numpy()),
     ]
-    if opinions is not None:
+    if teachers is not None:
         yaw = euler_from_rotation(fit.rotation)[:, 0].numpy()
-        away = geodesic_distance_deg(fit.rotation.double().numpy(), opinions.rotation)
+        away = geodesic_distance_deg(fit.rotation.double().numpy(), teachers.rotation)
         tests += [
-            ('teacher sees other points',
-             inner_distance(points, opinions.points(yaw)) > limits.teacher_points),
-            ('teacher sees another pose', away > limits.teacher_rotation_deg),
+            ('teacher predicts other points',
+             inner_distance(points, teachers.points(yaw)) > limits.teacher_points),
+            ('teacher predicts another pose', away > limits.teacher_rotation_deg),
         ]
     result = np.full(len(points), '', dtype='<U32')
     for name, failed in tests:

@@ -1,4 +1,4 @@
-"""What became of the fits: figures per source, and a contact sheet of the best to the worst."""
+"""Statistics of fits per source, and a contact sheet from the best to the worst."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_training.core.contact_sheet import contact_sheet
 from trans3dhead_training.fitting.fit import Fit, box_units
 
-TILE = 192
+TILE_PX = 192
 GREEN, RED, CYAN = (90, 220, 90), (60, 60, 255), (230, 200, 60)
 
 
-def summary(fit: Fit, reason: np.ndarray, sources: Sequence[str]) -> dict[str, dict[str, object]]:
+def summarize(fit: Fit, reason: np.ndarray, sources: Sequence[str]) -> dict[str, dict[str, object]]:
     """
-    Return the figures of each source and of 'all'.
+    Return the statistics of each source and of 'all'.
 
-    Counts, and of those kept: residuals (% of the box), root mean square of the identity, range of
-    the expressions, usual distance (m).
+    Counts, and of the accepted fits: residuals (% of the box), root mean square of the identity
+    coefficients, range of the expressions, median distance (m).
+
+    :param fit: of N faces.
+    :param reason: (N,) see `rejection_reasons`.
+    :param sources: (N,) names.
+    :return: statistics by name, by source.
     """
     sources = np.asarray(sources)
     groups = {name: sources == name for name in sorted(set(sources))}
     groups['all'] = np.ones(len(sources), dtype=bool)
-    return {name: _figures(fit, reason, rows) for name, rows in groups.items()}
+    return {name: _statistics(fit, reason, rows) for name, rows in groups.items()}
 
 
-def _figures(fit: Fit, reason: np.ndarray, rows: np.ndarray) -> dict[str, object]:
+def _statistics(fit: Fit, reason: np.ndarray, rows: np.ndarray) -> dict[str, object]:
     kept = rows & (reason == '')
     figures: dict[str, object] = {
         'faces': int(rows.sum()), 'kept': int(kept.sum()),
@@ -53,8 +58,8 @@ def _figures(fit: Fit, reason: np.ndarray, rows: np.ndarray) -> dict[str, object
     return figures
 
 
-def table(figures: Mapping[str, Mapping[str, object]]) -> str:
-    """Return `summary` as lines to print."""
+def format_table(figures: Mapping[str, Mapping[str, object]]) -> str:
+    """Format what `summarize` returns as text."""
     lines = [f'{"source":10} {"faces":>6} {"kept":>12}  '
              'residual %: mean median   p95  identity rms']
     for name, row in figures.items():
@@ -73,12 +78,17 @@ def fit_sheet(
     columns: int = 10,
 ) -> np.ndarray:
     """
-    Return a BGR picture: rows of the best, median and worst kept fits, turned ones, rejected ones.
+    Draw the best, median and worst accepted fits, those at large yaw, and rejected ones.
 
-    Labels are green, the fitted mesh is blue, its 68 points red. It shows photographs: keep it out
-    of the repository.
+    Labels are green, the fitted mesh is blue, its 68 points are red.
 
-    :param points: (N, 68, 2) px.
+    :param model: of the fits.
+    :param pictures: N files.
+    :param points: (N, 68, 2) px, the labels.
+    :param fit: of N faces.
+    :param reason: (N,) see `rejection_reasons`.
+    :param columns: faces in a row.
+    :return: (H, W, 3) BGR.
     """
     kept = np.flatnonzero(reason == '')
     order = kept[np.argsort(fit.inner_error.numpy()[kept])]
@@ -87,10 +97,10 @@ def fit_sheet(
     turned = order[yaw[order] > 40]
     out = np.flatnonzero(reason != '')
     rows = [('best', order[:columns]), ('median', order[middle:middle + columns]),
-            ('worst kept', order[-columns:]),
+            ('worst accepted', order[-columns:]),
             ('yaw > 40', turned[np.linspace(0, len(turned) - 1, columns).astype(int)]
              if len(turned) else turned),
-            ('left out', out[np.linspace(0, len(out) - 1, columns).astype(int)]
+            ('rejected', out[np.linspace(0, len(out) - 1, columns).astype(int)]
              if len(out) else out)]
     sheet: list[list[np.ndarray]] = []
     for title, chosen in rows:
@@ -98,8 +108,8 @@ def fit_sheet(
         for column, row in enumerate(chosen):
             tile = _tile(model, read_picture(pictures[row]), points[row], _one(fit, int(row)))
             note = f'{100 * float(fit.inner_error[row]):.2f}% yaw {yaw[row]:.0f}'
-            for text, height in ((title if column == 0 else '', 12), (note, TILE - 18),
-                                 (str(reason[row]), TILE - 6)):
+            for text, height in ((title if column == 0 else '', 12), (note, TILE_PX - 18),
+                                 (str(reason[row]), TILE_PX - 6)):
                 cv2.putText(tile, text, (3, height), cv2.FONT_HERSHEY_SIMPLEX, 0.35,
                             (255, 255, 255), 1, cv2.LINE_AA)
             sheet[-1].append(tile)
@@ -112,15 +122,15 @@ def _one(fit: Fit, row: int) -> Fit:
 
 def _tile(model: HeadModel, image: np.ndarray, points: np.ndarray, fit: Fit) -> np.ndarray:
     _, centre, side = (value[0].numpy() for value in box_units(torch.from_numpy(points)[None]))
-    scale = TILE / (1.7 * side)
-    to_tile = np.array([[scale, 0, TILE / 2 - scale * centre[0]],
-                        [0, scale, TILE / 2 - scale * centre[1]]])
-    tile = cv2.warpAffine(image, to_tile, (TILE, TILE), flags=cv2.INTER_AREA)
+    scale = TILE_PX / (1.7 * side)
+    to_tile = np.array([[scale, 0, TILE_PX / 2 - scale * centre[0]],
+                        [0, scale, TILE_PX / 2 - scale * centre[1]]])
+    tile = cv2.warpAffine(image, to_tile, (TILE_PX, TILE_PX), flags=cv2.INTER_AREA)
     vertices = model(fit.shape, fit.expression)
-    seen = fit.in_picture(vertices)[0].numpy() * (TILE / 3.4) + TILE / 2
+    seen = fit.in_picture(vertices)[0].numpy() * (TILE_PX / 3.4) + TILE_PX / 2
     corners = seen[model.triangles.numpy()]
     edge, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    # In the picture, y down, a triangle that faces the camera runs clockwise in our orientation.
+    # With y down, the corners of a triangle that faces the camera run clockwise.
     facing = edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0] < 0
     mesh = tile.copy()
     cv2.polylines(mesh, list(np.round(corners[facing] * 16).astype(np.int32)), True, CYAN, 1,

@@ -29,24 +29,22 @@ CHIN_DOWN_DEG = 1.48
 
 @dataclass(frozen=True)
 class Resampling:
-    """
-    Own vertices as points on a source mesh.
-
-    :ivar corners: (V, 3) source vertex ids. :ivar weights: (V, 3) barycentric, rows sum to 1.
-    :ivar triangles: (T, 3) over the own vertices.
-    """
+    """The project's vertices as points on a source mesh."""
 
     corners: np.ndarray
+    """(V, 3) source vertices."""
     weights: np.ndarray
+    """(V, 3) barycentric weights, rows sum to 1."""
     triangles: np.ndarray
+    """(T, 3) of the project's vertices."""
 
     def apply(self, field: np.ndarray) -> np.ndarray:
-        """Carry a field (..., source vertices, 3) to the own vertices (..., V, 3)."""
+        """Interpolate a field (..., source vertices, 3) at the project's vertices (..., V, 3)."""
         return np.einsum('...vkc,vk->...vc', field[..., self.corners, :], self.weights)
 
 
 def simplify(vertices: np.ndarray, triangles: np.ndarray, target_vertices: int) -> Resampling:
-    """Sample a mesh anew with about `target_vertices` by quadric error, back on its surface."""
+    """Resample a mesh with about `target_vertices` on its surface, by quadric error."""
     used, compact = np.unique(triangles, return_inverse=True)
     compact = compact.reshape(-1, 3)
     reduction = 1.0 - 2.0 * target_vertices / len(compact)
@@ -57,7 +55,7 @@ def simplify(vertices: np.ndarray, triangles: np.ndarray, target_vertices: int) 
 
 
 def pin(sampling: Resampling, vertices: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Move, for each source vertex in `kept`, the nearest own vertex onto it; return their ids."""
+    """Move the nearest vertex onto each source vertex in `kept`; return the moved vertices."""
     points = sampling.apply(vertices)
     pinned = np.full(len(kept), -1)
     taken: set[int] = set()
@@ -74,10 +72,12 @@ def pin(sampling: Resampling, vertices: np.ndarray, kept: np.ndarray) -> np.ndar
 
 def measure_chin_down(mean: np.ndarray, landmarks: np.ndarray, reference: np.ndarray) -> float:
     """
-    Return the pitch in degrees of the similarity that aligns points 17-67 to a reference head.
+    Return the pitch of the similarity that aligns points 17-67 to a reference head.
 
-    :param mean: (N, 3) source mean. :param landmarks: (68,) its vertices.
-    :param reference: (68, 3) points of a head whose zero pitch is to be shared.
+    :param mean: (N, 3) source mean.
+    :param landmarks: (68,) its vertices.
+    :param reference: (68, 3) points of a head that defines zero pitch.
+    :return: degrees.
     """
     own, other = mean[landmarks[17:]], reference[17:]
     turn, _ = Rotation.align_vectors(other - other.mean(0), own - own.mean(0))
@@ -85,7 +85,7 @@ def measure_chin_down(mean: np.ndarray, landmarks: np.ndarray, reference: np.nda
 
 
 def to_head_frame(field_cm: np.ndarray) -> np.ndarray:
-    """Take (..., 3) centimetres (x left, y up, z out) to the head frame in metres."""
+    """Convert (..., 3) centimetres (x left, y up, z out) to the head frame in metres."""
     turned = field_cm @ Rotation.from_euler('x', CHIN_DOWN_DEG, degrees=True).as_matrix().T
     return turned[..., [2, 0, 1]] / 100.0
 
@@ -94,11 +94,14 @@ def contour_candidates(
     vertices: np.ndarray, landmarks: np.ndarray, count: int = 8,
 ) -> np.ndarray:
     """
-    Return (17, count) vertices over which each jaw point can slide on the visible contour.
+    Return the vertices over which each jaw point can slide on the visible contour.
 
     They follow the skin at the height of the jaw point, from it towards the middle of the face.
 
-    :param vertices: (V, 3) mean skin in the head frame. :param landmarks: (68,) vertex ids.
+    :param vertices: (V, 3) mean skin in the head frame.
+    :param landmarks: (68,) vertices.
+    :param count: candidates of each point.
+    :return: (17, count) vertices.
     """
     found = np.empty((JAW_COUNT, count), dtype=np.int64)
     front = np.flatnonzero(vertices[:, 0] > vertices[landmarks[0], 0] - 0.005)
@@ -108,7 +111,7 @@ def contour_candidates(
         level = front[(np.abs(vertices[front, 2] - start[2]) < 0.008)
                       & (vertices[front, 1] * side <= abs(start[1]) + 0.002)
                       & (vertices[front, 1] * side > 0.1 * abs(start[1]))]
-        # In polar angle about the head's vertical the skin at one height is a curve, not a fold.
+        # In polar angle about the vertical, the skin at one height is a curve without folds.
         angle = np.arctan2(np.abs(vertices[level, 1]), vertices[level, 0] + 0.08)
         begin = np.arctan2(abs(start[1]), start[0] + 0.08)
         steps = np.linspace(begin, 0.3 * begin, count)
@@ -124,9 +127,13 @@ def contour_candidates(
 
 def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int = 120) -> HeadModel:
     """
-    Prepare the head model from the parametric head in `source` (ict_facekit.npz).
+    Build the head model from a parametric head.
 
-    :raises ValueError: when the file is missing or is another kind of file.
+    :param source: ict_facekit.npz.
+    :param skin_vertices: approximate number.
+    :param eye_vertices: approximate number for each eyeball.
+    :return: the model.
+    :raises UserError: the file is missing or incomplete.
     """
     return sample_head(source, skin_vertices, eye_vertices)[0]
 
@@ -135,12 +142,16 @@ def sample_head(
     source: Path, skin_vertices: int = 3200, eye_vertices: int = 120,
 ) -> tuple[HeadModel, Resampling]:
     """
-    Prepare the head model and return it with its sampling of the source's mesh.
+    Build the head model and return it with its sampling of the source's mesh.
 
-    The sampling, applied to another head of the source's topology, gives that head's vertices
-    in the order of the model: truth for heads that its modes cannot reach.
+    The sampling, applied to another head of the source's topology, gives that head's vertices in
+    the order of the model: exact labels for heads outside the span of its modes.
 
-    :raises ValueError: when the file is missing or is another kind of file.
+    :param source: ict_facekit.npz.
+    :param skin_vertices: approximate number.
+    :param eye_vertices: approximate number for each eyeball.
+    :return: the model and the sampling.
+    :raises UserError: the file is missing or incomplete.
     """
     if not source.is_file():
         raise UserError(f'head model source: no file {source}; set TRANS3DHEAD_DATA or --source')
@@ -188,7 +199,7 @@ def sample_head(
 
 
 def save_head_model(model: HeadModel, path: Path) -> None:
-    """Write the model as .npz, the working file of a training; checkpoints carry it themselves."""
+    """Write the model as .npz, the input of a training; checkpoints contain their own copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: buffer.numpy() for name, buffer in model.named_buffers()}
     np.savez_compressed(path, expression_names=np.array(model.expression_names), **arrays)
@@ -196,9 +207,11 @@ def save_head_model(model: HeadModel, path: Path) -> None:
 
 def load_head_model(path: Path) -> HeadModel:
     """
-    Read what `save_head_model` wrote.
+    Read a file of `save_head_model`.
 
-    :raises ValueError: when the file is missing or is another kind of file.
+    :param path: the file.
+    :return: the model.
+    :raises UserError: the file is missing.
     """
     if not Path(path).is_file():
         raise UserError(f'head model: no file {path}; make it with `trans3dhead prepare '

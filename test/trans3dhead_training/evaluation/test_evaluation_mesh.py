@@ -170,6 +170,7 @@ def test_the_true_head_has_no_error_in_the_benchmark(tmp_path, scale):
     assert found['dad_nme_percent'] == pytest.approx(100 * 3 / np.sqrt(12), abs=0.1)
 
 
+@pytest.mark.train
 def test_without_the_tables_of_flame_only_the_pose_is_measured(tmp_path, capsys):
     write_dad(tmp_path, perspective(480))
     assert main(['--data', f'dad:{tmp_path}', '--labels-only', '--draws', '0', '--device', 'cpu',

@@ -14,6 +14,8 @@ from trans3dhead_training.core import metrics
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.predictors import make_predictor
 
+pytestmark = pytest.mark.train
+
 FACES = DATA / 'faces'
 BASELINES = FACES.parent.parent / 'baselines'
 needs_faces = pytest.mark.skipif(

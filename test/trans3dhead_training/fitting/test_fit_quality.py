@@ -1,15 +1,14 @@
-"""Fits are kept or left out for a reason; teachers and portraits give second opinions."""
+"""Fits are accepted or rejected for a reason; portraits are fitted to a teacher's points."""
 
-import csv
 import json
 from dataclasses import fields, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from command_line import prepare_fits
+from small_faces import write_small_faces
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import FACING_CAMERA, turned_in_image
@@ -18,11 +17,11 @@ from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.fitting.fit import (
     Fit,
     fit_landmarks,
-    fitted_points,
-    left_out_errors,
+    leave_out_errors,
+    predict_labels,
 )
-from trans3dhead_training.fitting.fit_quality import inner_distance, reasons
-from trans3dhead_training.fitting.fit_report import summary, table
+from trans3dhead_training.fitting.fit_quality import inner_distance, rejection_reasons
+from trans3dhead_training.fitting.fit_report import format_table, summarize
 from trans3dhead_training.fitting.head_basis import save_head_model
 from trans3dhead_training.fitting.teachers import TeacherPredictions
 
@@ -49,38 +48,38 @@ def agreeing(fit: Fit, faces: torch.Tensor) -> TeacherPredictions:
     return TeacherPredictions(points.copy(), points.copy(), fit.rotation.double().numpy())
 
 
-def test_good_fits_are_kept(fit, faces):
-    assert (reasons(fit, faces.numpy(), agreeing(fit, faces)) == '').all()
+def test_good_fits_are_accepted(fit, faces):
+    assert (rejection_reasons(fit, faces.numpy(), agreeing(fit, faces)) == '').all()
 
 
-def test_each_reason_is_told(fit, faces):
-    opinions = agreeing(fit, faces)
-    opinions.frontal[0] += 0.1 * np.ptp(faces[0].numpy(), axis=0)
-    opinions.rotation[1] = turned_in_image(opinions.rotation[1], 20.0)
+def test_each_reason_is_named(fit, faces):
+    teachers = agreeing(fit, faces)
+    teachers.frontal[0] += 0.1 * np.ptp(faces[0].numpy(), axis=0)
+    teachers.rotation[1] = turned_in_image(teachers.rotation[1], 20.0)
     error, shape, scale = fit.inner_error.clone(), fit.shape.clone(), fit.log_scale.clone()
     error[2], shape[3, 5], scale[4] = 0.05, 7.0, float('nan')
     bad = replace(fit, inner_error=error, shape=shape, log_scale=scale)
-    assert reasons(bad, faces.numpy(), opinions).tolist() == [
-        'teacher sees other points', 'teacher sees another pose', 'large residual',
+    assert rejection_reasons(bad, faces.numpy(), teachers).tolist() == [
+        'teacher predicts other points', 'teacher predicts another pose', 'large residual',
         'extreme identity', 'not finite', '']
 
 
-def test_turned_faces_are_compared_with_the_other_teacher(fit, faces):
-    opinions = agreeing(fit, faces)
-    opinions.frontal[:] += 1000.0
-    assert inner_distance(faces.numpy(), opinions.points(np.full(6, 80.0))).max() == 0
-    assert inner_distance(faces.numpy(), opinions.points(np.full(6, -20.0))).min() > 1
+def test_profile_faces_are_compared_with_the_other_teacher(fit, faces):
+    teachers = agreeing(fit, faces)
+    teachers.frontal[:] += 1000.0
+    assert inner_distance(faces.numpy(), teachers.points(np.full(6, 80.0))).max() == 0
+    assert inner_distance(faces.numpy(), teachers.points(np.full(6, -20.0))).min() > 1
 
 
 def test_a_point_left_out_is_expected_near_its_place(model, faces):
     offsets = torch.zeros(51, 3)
-    chosen, error = left_out_errors(model, faces, offsets, np.random.default_rng(0))
+    chosen, error = leave_out_errors(model, faces, offsets, np.random.default_rng(0))
     assert chosen.shape == error.shape == (6, 5)
     assert error.mean() < 0.02
     wild = faces.clone().scatter(1, chosen[..., None].expand(-1, -1, 2), 0.0)
     trust = torch.ones(6, 68).scatter(1, chosen, 0.0)
     without = fit_landmarks(model, wild, trust=trust)
-    assert fitted_points(model, without, offsets).isfinite().all()
+    assert predict_labels(model, without, offsets).isfinite().all()
 
 
 def test_perspective_and_weak_perspective_agree_on_the_landmarks(model, fit):
@@ -93,39 +92,20 @@ def test_perspective_and_weak_perspective_agree_on_the_landmarks(model, fit):
     assert torch.allclose(focal * camera[..., :2] / camera[..., 2:], fit.project(head), atol=1e-4)
 
 
-def test_report_counts_what_was_kept(fit):
+def test_report_counts_accepted_fits(fit):
     reason = np.array(['', '', 'large residual', '', '', 'extreme identity'])
-    figures = summary(fit, reason, ['b', 'b', 'b', 'a', 'a', 'a'])
+    figures = summarize(fit, reason, ['b', 'b', 'b', 'a', 'a', 'a'])
     assert list(figures) == ['a', 'b', 'all']
     assert figures['b']['kept'] == 2 and figures['b']['reasons'] == {'large residual': 1}
     assert figures['all']['faces'] == 6
-    assert 'extreme identity' in table(figures)
+    assert 'extreme identity' in format_table(figures)
     json.dumps(figures)
 
 
-def small_set(folder: Path, portraits: int) -> Path:
-    """Write a folder that names a few labelled faces and portraits of the training data."""
-    try:
-        source = data_root() / 'faces'
-    except ValueError as error:
-        pytest.skip(f'no training data here: {error}')
-    if not (source / 'labels.csv').is_file():
-        pytest.skip(f'no labels.csv in {source}')
-    with (source / 'labels.csv').open(newline='') as file:
-        rows = {row[0]: row for row in csv.reader(file)}
-    labelled = [name for name, row in rows.items() if row[1] == 'lfpw'][:24]
-    bare = [name for name, row in rows.items() if row[1] == 'congress'][:portraits]
-    folder.mkdir()
-    for name in {Path(file).parts[0] for file in labelled + bare}:
-        (folder / name).symlink_to((source / name).resolve())
-    with (folder / 'labels.csv').open('w', newline='') as file:
-        csv.writer(file).writerows([rows['file'], *(rows[name] for name in labelled + bare)])
-    return folder
-
-
+@pytest.mark.train
 def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
     pytest.importorskip('ai_edge_litert')
-    faces = small_set(tmp_path / 'faces', 6)
+    faces = write_small_faces(tmp_path / 'faces', {'lfpw': 24, 'congress': 6})
     baselines = data_root().parent / 'baselines'
     if not baselines.is_dir():
         pytest.skip(f'no teachers at {baselines}')

@@ -11,7 +11,13 @@ from trans3dhead_ros.geometry import geodesic_distance_deg, viewing_ray_rotation
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.fitting.fit import fit_landmarks, towards_box
 from trans3dhead_training.fitting.fit_camera import POSE, PerspectiveCamera, in_picture
-from trans3dhead_training.fitting.synthetic_truth import TrueHeads, TruthConfig, TruthSource
+from trans3dhead_training.fitting.simulated_faces import (
+    FaceSimulator,
+    SimulatedFaces,
+    SimulationConfig,
+)
+
+pytestmark = pytest.mark.train
 
 
 def source_path() -> Path:
@@ -25,12 +31,12 @@ def source_path() -> Path:
 
 
 @pytest.fixture(scope='module')
-def heads() -> TrueHeads:
+def heads() -> SimulatedFaces:
     """Perspective, noise, foreign identities and expressions, jaw on the mesh's silhouette."""
-    return TruthSource(source_path()).draw(150, np.random.default_rng(0))
+    return FaceSimulator(source_path()).draw(150, np.random.default_rng(0))
 
 
-def mean_errors(heads: TrueHeads, rotation: torch.Tensor) -> tuple[float, float]:
+def mean_errors(heads: SimulatedFaces, rotation: torch.Tensor) -> tuple[float, float]:
     """Return degrees up to 60 degrees of yaw, and beyond."""
     error = geodesic_distance_deg(rotation.double().numpy(), heads.rotation)
     beyond = np.abs(heads.yaw_deg) > 60
@@ -86,13 +92,13 @@ def test_off_axis_derivatives_are_those_of_the_projection():
 
 
 def test_heads_are_the_same_for_the_same_seed():
-    source = TruthSource(source_path())
-    first, second = (source.draw(3, np.random.default_rng(7), TruthConfig()) for _ in range(2))
+    source = FaceSimulator(source_path())
+    first, second = (source.draw(3, np.random.default_rng(7), SimulationConfig()) for _ in range(2))
     assert (first.points == second.points).all() and (first.rotation == second.rotation).all()
-    other = source.draw(3, np.random.default_rng(8), TruthConfig())
+    other = source.draw(3, np.random.default_rng(8), SimulationConfig())
     assert (first.points != other.points).any()
 
 
 def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'nothing\.npz'):
-        TruthSource(tmp_path / 'nothing.npz')
+        FaceSimulator(tmp_path / 'nothing.npz')

@@ -1,9 +1,9 @@
 """
-Heads of known pose that the fit did not make: what `benchmarks/fit_accuracy.py` measures it on.
+Simulated landmarks of heads with known pose, on which `benchmarks/fit_accuracy.py` tests the fit.
 
-No inverse crime: the full source mesh with all its identity modes and expressions (the fit has half
-of the modes), a smooth displacement that lies in no basis, true perspective cameras, noise, and a
-jaw that is read off the silhouette of the mesh, triangle by triangle.
+They avoid the inverse crime: the full source mesh with all its identity modes and expressions (the
+fit has half of the modes), a smooth displacement that lies in no basis, perspective cameras, noise,
+and a jaw taken from the silhouette of the mesh's edges instead of the fit's contour candidates.
 """
 
 from __future__ import annotations
@@ -12,72 +12,71 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation, rotation_from_euler, viewing_ray_rotation
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.types import Array, IndexArray
 from trans3dhead_training.fitting.head_basis import SKIN_VERTICES, to_head_frame
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TruthConfig:
-    """
-    How the heads are drawn.
-
-    :ivar noise: standard deviation of each coordinate of a point, of sqrt(w h) of its box.
-    :ivar sliding: standard deviation of where on the contour a jaw point is put, of the same.
-    :ivar displacement_m: root mean square of the smooth displacement, each axis.
-    :ivar fov_deg: of the picture's side. :ivar fill: longer side of the landmark box over it.
-    :ivar off_centre: standard deviation of the head's place in the picture, of the side.
-    :ivar nearest_m: no camera comes closer to the head.
-    :ivar pitch_deg, roll_deg: standard deviations of the head in the camera frame.
-    """
+class SimulationConfig:
+    """Distribution of the simulated faces."""
 
     noise: float = 0.01
+    """Standard deviation of each coordinate of a point, over sqrt(w h) of its box."""
     sliding: float = 0.01
+    """Standard deviation of the position of a jaw point along the contour, over the same."""
     displacement_m: float = 0.0005
+    """Root mean square of the smooth displacement along each axis."""
     fov_deg: tuple[float, float] = (25.0, 100.0)
+    """Range of the field of view of the picture's side."""
     fill: tuple[float, float] = (0.1, 0.4)
+    """Range of the longer side of the landmark box over the picture's side."""
     off_centre: float = 0.12
+    """Standard deviation of the position of the head in the picture, over its side."""
     nearest_m: float = 0.35
+    """Smallest distance of the camera."""
     largest_yaw_deg: float = 90.0
+    """Yaw is evenly distributed up to this."""
     pitch_deg: float = 12.0
+    """Standard deviation of pitch."""
     roll_deg: float = 12.0
+    """Standard deviation of roll."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrueHeads:
-    """
-    N heads as labellers would mark them, and their truth.
-
-    :ivar points: (N, 68, 2) px, jaw on the visible contour. :ivar rotation: (N, 3, 3) apparent, of
-        the ray through the middle of the landmark box, which is the middle of a crop.
-    :ivar inverse_distance: (N,) 1/m, of the sellion along that ray.
-    :ivar head: (N, 68, 3) m, head frame, the 3D definition.
-    :ivar focal_px: (N,), of a camera whose principal point is (0, 0).
-    """
+class SimulatedFaces:
+    """Simulated labels of N heads, and their true parameters."""
 
     points: Array
+    """(N, 68, 2) px, jaw on the visible contour."""
     rotation: Array
+    """(N, 3, 3) apparent: relative to the ray through the centre of the landmark box."""
     inverse_distance: Array
+    """(N,) 1/m, of the sellion along that ray."""
     head: Array
+    """(N, 68, 3) m, head frame, the 3D definition."""
     focal_px: Array
+    """(N,) of a camera whose principal point is (0, 0)."""
 
     @property
     def yaw_deg(self) -> Array:
-        """(N,) apparent yaw."""
+        """Apparent yaw (N,) in degrees."""
         return euler_from_rotation(self.rotation)[:, 0]
 
 
-class TruthSource:
+class FaceSimulator:
     """
-    The full source head.
+    Draws faces from the full source head.
+
+    Example::
+
+        faces = FaceSimulator(Path('ict_facekit.npz')).draw(100, np.random.default_rng(0))
 
     :param path: ict_facekit.npz.
-    :raises ValueError: where there is no such file.
+    :raises UserError: the file is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,10 +91,10 @@ class TruthSource:
         self.mean -= self.mean[self.landmarks[SELLION]]
         self.edges = self._face_edges(triangles[(triangles < SKIN_VERTICES).all(1)])
 
-    def _face_edges(self, triangles: Array) -> NDArray[np.int64]:
-        """Return (E, 2): edges of the face before and above the jaw line, without the nose."""
+    def _face_edges(self, triangles: Array) -> IndexArray:
+        """Return the edges (E, 2) of the face before and above the jaw line, without the nose."""
         jaw = self.mean[self.landmarks[:JAW_COUNT]]
-        # About the head's vertical the jaw line is a function of height on each side.
+        # In polar angle about the vertical, the jaw line is a function of height on each side.
         angle = np.arctan2(np.abs(self.mean[:, 1]), self.mean[:, 0] + 0.08)
         bound = np.arctan2(np.abs(jaw[:, 1]), jaw[:, 0] + 0.08)
         right, left = np.argsort(jaw[:9, 2]), np.argsort(jaw[8:, 2])
@@ -105,7 +104,7 @@ class TruthSource:
                          np.interp(height, jaw[8:][left, 2], bound[8:][left]))
         inside = (angle <= limit + 1e-6) & (height >= jaw[:, 2].min() - 1e-6)
         inside[self.landmarks[:JAW_COUNT]] = True
-        # A contour runs over the far cheek and behind the nose, not over its tip.
+        # The contour runs over the far cheek and behind the nose, not over its tip.
         nose = self.mean[self.landmarks[27:36]]
         inside &= ~((np.abs(self.mean[:, 1]) < np.abs(nose[:, 1]).max() + 0.004)
                     & (height > nose[:, 2].min() - 0.004) & (height < nose[:, 2].max()))
@@ -113,12 +112,12 @@ class TruthSource:
         edges = np.sort(np.concatenate([kept[:, [0, 1]], kept[:, [1, 2]], kept[:, [2, 0]]]), axis=1)
         return np.unique(edges, axis=0)
 
-    def draw_head(self, generator: np.random.Generator, config: TruthConfig) -> Array:
+    def draw_head(self, generator: np.random.Generator, config: SimulationConfig) -> Array:
         """Return (skin vertices, 3) m with the sellion of the identity at the origin."""
         head = self.mean + np.tensordot(generator.normal(size=len(self.identity)), self.identity, 1)
         head += config.displacement_m * smooth_displacement(self.mean, generator)
         head -= head[self.landmarks[SELLION]]
-        # A third neutral, the rest several expressions at once.
+        # A third of the faces are neutral, the others combine several expressions.
         strength = np.zeros(len(self.expression))
         if generator.random() > 1 / 3:
             active = generator.random(len(strength)) < generator.uniform(0.05, 0.3)
@@ -126,21 +125,22 @@ class TruthSource:
         return head + np.tensordot(strength, self.expression, 1)
 
     def draw(
-        self, count: int, generator: np.random.Generator, config: TruthConfig = TruthConfig(),
-    ) -> TrueHeads:
-        """Draw heads, their apparent yaw about evenly spread."""
+        self, count: int, generator: np.random.Generator,
+        config: SimulationConfig = SimulationConfig(),
+    ) -> SimulatedFaces:
+        """Draw heads whose yaw is evenly distributed."""
         rows = [self._draw_one(generator, config) for _ in range(count)]
-        return TrueHeads(*(np.stack(column) for column in zip(*rows, strict=True)))
+        return SimulatedFaces(*(np.stack(column) for column in zip(*rows, strict=True)))
 
     def _draw_one(
-        self, generator: np.random.Generator, config: TruthConfig,
+        self, generator: np.random.Generator, config: SimulationConfig,
     ) -> tuple[Array, Array, Array, Array, Array]:
         vertices = self.draw_head(generator, config)
         rotation = rotation_from_euler(np.array([
             generator.uniform(-config.largest_yaw_deg, config.largest_yaw_deg),
             generator.normal(0.0, config.pitch_deg), generator.normal(0.0, config.roll_deg)]))
         fov = generator.uniform(*config.fov_deg)
-        focal = 0.5 / np.tan(np.deg2rad(fov) / 2)  # the picture's side is 1
+        focal = 0.5 / np.tan(np.deg2rad(fov) / 2)  # over the picture's side
         turned = vertices @ rotation.T
         extent = np.ptp(turned[self.landmarks, :2], axis=0).max()
         distance = max(focal * extent / generator.uniform(*config.fill), config.nearest_m)
@@ -165,7 +165,7 @@ class TruthSource:
                 np.array(1000.0 * focal))
 
     def _silhouette(self, image: Array, up: Array, slide: Array) -> Array:
-        """Return (17, 2) px: where the face's outline crosses the height of each jaw point."""
+        """Return where the face's outline crosses the height of each jaw point, (17, 2) px."""
         up = up / np.linalg.norm(up)
         across = np.array([-up[1], up[0]])  # to the image's right where up points up
         height, side = image @ up, image @ across
@@ -188,9 +188,9 @@ class TruthSource:
 
 def smooth_displacement(vertices: Array, generator: np.random.Generator, waves: int = 24) -> Array:
     """
-    Return (V, 3): a random smooth field, root mean square about 1 on each axis.
+    Return a random smooth field (V, 3), with a root mean square of about 1 along each axis.
 
-    Waves 5-15 cm long in random directions: no basis of heads holds them.
+    It sums waves 5-15 cm long in random directions, which no basis of heads contains.
     """
     direction = generator.normal(size=(waves, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)

@@ -1,8 +1,8 @@
 """
-Batched Gauss-Newton of the fit: robust weights, Gaussian priors, bounds by an active set.
+Batched Gauss-Newton solver: robust weights, Gaussian priors, bounds by an active set.
 
-The jaw of 2D-labelled sets slides on the visible contour, so its points are chosen anew in every
-iteration.
+The jaw of datasets labelled in 2D slides on the visible contour, so its points are chosen again in
+every iteration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch
 from trans3dhead_ros.geometry import FACING_CAMERA
 from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
-from trans3dhead_training.fitting.contour import jaw_displacement
 from trans3dhead_training.fitting.fit_camera import (
     INVERSE,
     OFF_AXIS,
@@ -24,50 +23,49 @@ from trans3dhead_training.fitting.fit_camera import (
     SCALE,
     PerspectiveCamera,
 )
+from trans3dhead_training.fitting.jaw_contour import jaw_displacement
 
-ON_AXIS = 1e-3
-"""Of `off_axis_sigma`, where the camera is known."""
+ON_AXIS_SIGMA = 1e-3
+"""Replaces `off_axis_sigma` where the camera is known."""
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """
-    Weights of the fit; lengths are fractions of half the landmark box's longer side.
-
-    :ivar landmark_sigma: expected error of an inner point, each coordinate.
-    :ivar jaw_sigma: of a contour point across the contour. :ivar jaw_slide_sigma: along it.
-    :ivar shape_sigma: prior of identity coefficients. :ivar expression_sigma: of expressions.
-    :ivar gaze_sigma: of eye directions, which landmarks of the lids hardly tell.
-    :ivar distance_m: usual distance of a head. :ivar distance_sigma: of its logarithm.
-    :ivar off_axis_sigma: how far heads lie off the axis of their picture, of the focal length.
-    :ivar focal_sigma: of the logarithm of a focal length that is given.
-    :ivar wild: from how many sigmas on a point counts as wrong.
-    :ivar pose_iterations: the first ones, which leave the mean face as it is.
-    """
+    """Weights of the fit; lengths are fractions of half the landmark box's longer side."""
 
     landmark_sigma: float = 0.014
+    """Expected error of a coordinate of an inner point."""
     jaw_sigma: float = 0.04
+    """Expected error of a contour point across the contour."""
     jaw_slide_sigma: float = 0.08
+    """Expected error of a contour point along the contour."""
     shape_sigma: float = 1.0
+    """Prior of the identity coefficients."""
     expression_sigma: float = 0.3
+    """Prior of the expression coefficients."""
     gaze_sigma: float = 0.05
+    """Prior of the eye directions, which the landmarks of the lids hardly determine."""
     distance_m: float = 0.8
+    """Typical distance of a head."""
     distance_sigma: float = 0.6
+    """Prior of the logarithm of the distance."""
     off_axis_sigma: float = 0.12
+    """Prior of the offset of heads from the axis of their picture, in focal lengths."""
     focal_sigma: float = 0.02
-    wild: float = 3.0
+    """Prior of the logarithm of a focal length that is given."""
+    outlier_sigmas: float = 3.0
+    """Residual in standard deviations beyond which a point counts as an outlier."""
     pose_iterations: int = 4
+    """Number of first iterations that fit the pose only."""
     iterations: int = 12
+    """Number of iterations."""
     batch: int = 128
+    """Number of faces that are solved at once."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """
-    What the solver found for B faces; the perspective camera of `Fit`, in box units.
-
-    :ivar residual: (B, 68, 2) model minus labels.
-    """
+    """The solution for B faces: the perspective camera of `Fit`, in box units."""
 
     rotation: torch.Tensor
     translation: torch.Tensor
@@ -77,10 +75,11 @@ class Solution:
     shape: torch.Tensor
     expression: torch.Tensor
     residual: torch.Tensor
+    """(B, 68, 2) model minus labels."""
 
 
 class _Points:
-    """The vertices that can be landmarks, one contiguous row a point: gathering stays cheap."""
+    """The vertices that can be landmarks, one contiguous row per point, to make gathering cheap."""
 
     def __init__(
         self, model: HeadModel, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
@@ -118,13 +117,18 @@ def solve(
     """
     Fit to points in box units.
 
-    :param target: (B, 68, 2). :param offsets: (51, 3) m. :param trust: (B, 68) factor of weights.
-    :param focal: (B,) focal lengths in box units, None where nobody knows them.
-    :param jaw_offsets: (2, 17, 3) m, of `jaw_displacement`; None is none.
+    :param model: the head model.
+    :param target: (B, 68, 2) the labels.
+    :param config: weights of the fit.
+    :param offsets: (51, 3) m, see `fit_landmarks`.
+    :param trust: (B, 68) factors of the points' weights.
+    :param focal: (B,) focal lengths in box units; None where they are unknown.
+    :param jaw_offsets: (2, 17, 3) m, see `jaw_displacement`; None: zero.
+    :return: the solution.
     """
     count, shapes = len(target), model.shape_count
     points = _Points(model, offsets, jaw_offsets)
-    # The tight box of a facing mean head has about this extent: a start, nothing more.
+    # Initial scale: the tight box of a frontal mean head has about this extent.
     extent = model.mean[model.landmark_indices, 1]
     usual = -math.log(config.distance_m)
     camera = PerspectiveCamera(
@@ -138,8 +142,8 @@ def solve(
     distance_prior = config.distance_sigma ** -2
     damping = torch.cat([target.new_full((POSE,), 1e-3), prior])
     damping[INVERSE] += distance_prior
-    # Points that were turned towards the camera's axis lie on it.
-    off_axis_prior = (config.off_axis_sigma if focal is None else ON_AXIS) ** -2
+    # With a known camera the points have been rotated onto the axis.
+    off_axis_prior = (config.off_axis_sigma if focal is None else ON_AXIS_SIGMA) ** -2
     damping[OFF_AXIS] += off_axis_prior
     direction = target.new_zeros(POSE)
     direction[SCALE], direction[INVERSE] = 1 / config.focal_sigma, -1 / config.focal_sigma
@@ -150,11 +154,11 @@ def solve(
         turned = head @ camera.rotation.mT
         seen, near, flat = camera.project(turned)
         residual = (whitening @ (seen - target)[..., None]).squeeze(-1)
-        # Cauchy weights: a wrong point must not bend the face.
-        weight = trust / (1.0 + residual.square().sum(-1) / config.wild ** 2)
+        # Cauchy weights, robust against outliers.
+        weight = trust / (1.0 + residual.square().sum(-1) / config.outlier_sigmas ** 2)
         pose, place = camera.jacobian(turned, near, flat)
         if iteration < config.pose_iterations:
-            # Pose first, so that identity does not explain a wrong rotation.
+            # Pose first, or identity would compensate for a wrong rotation.
             jacobian = whitening @ pose
         else:
             by_point = place @ camera.rotation[:, None]
@@ -166,7 +170,7 @@ def solve(
         gradient[:, INVERSE] += distance_prior * (camera.log_inverse - usual)
         gradient[:, OFF_AXIS] += off_axis_prior * camera.off_axis
         if focal is not None:
-            # Scale and distance are one unknown then: focal = exp(log_scale - log_inverse).
+            # Ties scale and distance: focal = exp(log_scale - log_inverse).
             error = camera.log_scale - camera.log_inverse - focal.log()
             normal[:, :POSE, :POSE] += focal_normal
             gradient[:, SCALE] += error * config.focal_sigma ** -2
@@ -194,7 +198,7 @@ def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> li
 
 
 def _start_rotation(model: HeadModel, target: torch.Tensor) -> torch.Tensor:
-    """Return the affine-camera rotation of the mean face's inner points: right to some 15 deg."""
+    """Return the affine-camera rotation of the mean face's inner points, accurate to 15 degrees."""
     head = model.mean[model.landmark_indices[JAW_COUNT:]]
     head = head - head.mean(0)
     image = target[:, JAW_COUNT:] - target[:, JAW_COUNT:].mean(1, keepdim=True)
@@ -208,9 +212,9 @@ def _start_rotation(model: HeadModel, target: torch.Tensor) -> torch.Tensor:
 
 def _whitening(target: torch.Tensor, config: FitConfig) -> torch.Tensor:
     """
-    Return (B, 68, 2, 2): takes an error of a point to standard deviations.
+    Return matrices (B, 68, 2, 2) that scale the error of a point to standard deviations.
 
-    Labellers put a jaw point well onto the outline but anywhere along it.
+    Labels of jaw points are accurate across the outline, but not along it.
     """
     whitening = torch.eye(2, device=target.device).repeat(*target.shape[:2], 1, 1)
     whitening = whitening / config.landmark_sigma
@@ -233,8 +237,8 @@ def _bounded_step(
     """
     Return the step (B, C) that keeps the last coefficients, the expressions, in 0..1.
 
-    An expression that would leave is put on its bound and the others answer to that: merely cutting
-    the step off would leave them with a wrong one, and the fit would wander.
+    An expression that would leave its range is fixed at the bound and the others are solved again:
+    merely clipping the step would leave them inconsistent, and the fit would not converge.
     """
     tail = slice(gradient.shape[1] - expression.shape[1], None)
     held = torch.zeros_like(expression, dtype=torch.bool)
@@ -249,7 +253,7 @@ def _bounded_step(
         shift[:, tail] = fixed
         free = torch.ones_like(gradient)
         free[:, tail] = (~held).to(free)
-        answer = -(gradient + (normal @ shift[..., None]).squeeze(-1)) * free
+        target = -(gradient + (normal @ shift[..., None]).squeeze(-1)) * free
         reduced = normal * free[:, None] * free[:, :, None] + torch.diag_embed(1 - free)
-        step = _solve(reduced, answer) + shift
+        step = _solve(reduced, target) + shift
     return step
