@@ -288,8 +288,8 @@ class Trans3DHead(nn.Module):
                 strict=True):
             if self.config.embed_estimates:
                 estimate = points[-1].detach() if points else self._reference(start)
-                embedded = pad(self._embedded(estimate), (0, 0, 0, len(self.query_pos_embed) - count))
-                position = self.query_pos_embed + embedded
+                rest = len(self.query_pos_embed) - count
+                position = self.query_pos_embed + pad(self._embedded(estimate), (0, 0, 0, rest))
             queries = layer(queries, position, tokens, self.token_pos_embed)
             before = parameters[-1] if parameters and self.config.marr else start
             parameters.append(before + self._of_parameters(parameter_residual(queries[:, count:])))
