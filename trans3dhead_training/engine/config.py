@@ -89,7 +89,8 @@ class TrainConfig:
     euler_loss: str = 'safe'
     """How Euler angles are compared: none, plain, safe or geodesic (see `euler_loss`)."""
     landmark_loss: str = 'l1'
-    """How landmarks are compared: l1, or wing, which gives small errors more weight."""
+    """How landmarks are compared: l1; l1_log, which adds a logarithm, and wing give small errors
+    more weight."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Architecture of the network."""
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -24,7 +24,7 @@ from trans3dhead_training.core.head_regions import region_of
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.losses.euler_loss import EULER_LOSSES, euler_loss, smooth_norm
 
-LANDMARK_LOSSES = ('l1', 'wing')
+LANDMARK_LOSSES = ('l1', 'l1_log', 'wing')
 
 _SAMPLED_VERTICES = 300
 
@@ -271,7 +271,8 @@ class Criterion:
     def _point_distance(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
         """Return (L, H, 85) distances, summed over both axes."""
         distance = (estimates.points - truth.points).abs()
-        return (wing(distance) if self.landmark_form == 'wing' else distance).sum(-1)
+        form = {'l1': lambda value: value, 'l1_log': l1_log, 'wing': wing}[self.landmark_form]
+        return form(distance).sum(-1)
 
     def _estimates(self, outputs: LayerOutputs, is_head: torch.Tensor) -> _Estimates:
         parameters = self.layout.split(torch.stack(outputs.parameters)[:, is_head])
@@ -352,3 +353,15 @@ def _mean_over_fits(values: torch.Tensor, truth: _Truth) -> torch.Tensor:
 def _mean_over_heads_without_fit(values: torch.Tensor, truth: _Truth) -> torch.Tensor:
     """Return the mean of (L, H) over layers and heads without a fit."""
     return _masked_sum(values, 1 - truth.heads.has_fit) / truth.no_fit_count / len(values)
+
+
+def l1_log(distance: torch.Tensor, weight: float = 0.04, width: float = 0.02) -> torch.Tensor:
+    """
+    Return L1 plus a logarithm that goes on pulling where L1 alone is nearly satisfied.
+
+    :param distance: absolute differences, crop units.
+    :param weight: of the logarithm.
+    :param width: below which the logarithm is nearly linear.
+    :return: as many values.
+    """
+    return distance + weight * torch.log1p(distance / width)

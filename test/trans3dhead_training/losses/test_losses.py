@@ -22,6 +22,7 @@ from trans3dhead_training.losses.criterion import (
     Criterion,
     LossWeights,
     RegionWeights,
+    l1_log,
     laplace_negative_log_likelihood,
     wing,
 )
@@ -275,6 +276,16 @@ def test_the_plain_form_has_finite_but_huge_gradients_at_profile():
     # In proportion to 1 / cos(yaw): 573 at 89.9 degrees, and no number at 90.
     assert 100 < largest_gradient('plain', 89.9) < 1e4
     assert not math.isfinite(largest_gradient('plain', 90.0))
+
+
+def test_l1_with_a_logarithm_pulls_harder_on_small_errors():
+    distance = torch.tensor([0.0, 0.001, 0.5], requires_grad=True)
+    value = l1_log(distance)
+    assert value[0] == 0.0
+    value.sum().backward()
+    small, large = distance.grad[1], distance.grad[2]
+    assert small == pytest.approx(1 + 0.04 / 0.021, rel=1e-4)
+    assert large == pytest.approx(1 + 0.04 / 0.52, rel=1e-4)
 
 
 def test_wing_is_continuous_and_steeper_near_zero():
