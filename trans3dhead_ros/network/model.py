@@ -237,6 +237,8 @@ class Trans3DHead(nn.Module):
         return points_of_queries(outputs, self.contour_count)
 
     def _of_parameters(self, outputs: torch.Tensor) -> torch.Tensor:
+        if self.config.parameter_queries == 'single':
+            return outputs.squeeze(-1)
         return outputs.flatten(1).index_select(1, self.parameter_indices)
 
     def _embedded(self, points: torch.Tensor) -> torch.Tensor:
