@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeVar
 
 from trans3dhead_ros.geometry import nearest_rotation
+from trans3dhead_ros.types import Array
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    import torch
+
+Points = TypeVar('Points', 'Array', 'torch.Tensor')
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ def fit_similarity(source: Array, target: Array) -> Similarity:
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
-def fit_weak_perspective(rotated, image):
+def fit_weak_perspective(rotated: Points, image: Points) -> tuple[Points, Points]:
     """
     Fit scale and translation of `scale * rotated + translation` to image points in least squares.
 
@@ -62,7 +64,7 @@ def fit_weak_perspective(rotated, image):
 
     :param rotated: (..., P, 2) x and y of the rotated head points, m.
     :param image: (..., P, 2) where they appear, image units.
-    :return: scale (...), image units per metre, and translation (..., 2).
+    :return: scale (...), image units per metre, and translation (..., 2) image units.
     """
     mean, image_mean = rotated.mean(-2), image.mean(-2)
     centred = rotated - mean[..., None, :]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.landmarks import CURVES
-
-Image = NDArray[np.uint8]
+from trans3dhead_ros.types import Image
 
 LABEL_COLOUR, PREDICTION_COLOUR = (90, 230, 90), (60, 60, 255)
 """BGR of labelled and of predicted points."""

@@ -81,7 +81,8 @@ def prepared(pictures) -> Path:
 def test_own_pictures_become_a_model_that_the_pipeline_loads(prepared):
     runs, own = prepared / 'runs', prepared / 'own.safetensors'
     assert cli.main([
-        'train', f'init_checkpoint={bundled_checkpoint()}', f'data={runs}/data', f'output={runs}/train',
+        'train', f'init_checkpoint={bundled_checkpoint()}', f'data={runs}/data',
+        f'output={runs}/train',
         f'head_model={runs}/head_model.npz', 'minutes=0', 'steps=2', 'batch_size=4', 'threads=1',
         'learning_rate=1e-5', 'sampling.label_offset=0']) == 0
     assert cli.main(['average', str(bundled_checkpoint()), str(runs / 'train/last.safetensors'),
