@@ -32,7 +32,7 @@ test: setup lint
 	@.venv/bin/python -m pytest $(PYTEST)
 
 soak: setup
-	@PYTHONPATH="test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)
+	@PYTHONPATH="test:test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)
 
 lint:
 	@.venv/bin/ruff check .
