@@ -28,7 +28,7 @@ class Augmentation:
     """How often a face with automatic labels is drawn, relative to one labelled by hand."""
     yaw_boost_deg: float = 22.0
     """A photograph at this yaw is drawn twice as often as a frontal one, at twice this yaw five
-    times as often."""
+    times as often; large values draw all of them alike."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class CropTransform:
 
 def centred_transform(face_units: np.ndarray, crop_scale: float) -> CropTransform:
     """Return the transform of the crop that inference takes around points (P, 2) in face units."""
-    low, high = face_units.min(0), face_units.max(0)
+    low, high = np.nanmin(face_units, axis=0), np.nanmax(face_units, axis=0)
     scale = 2.0 / (crop_scale * (high - low).max())
     return CropTransform(False, np.eye(2), scale, -scale * (low + high) / 2)
 
@@ -83,7 +83,7 @@ def random_transform(
     """
     Return a random crop: turned in the image plane, with the position and size of a detector.
 
-    :param face_units: (P, 2), already mirrored if `mirror`.
+    :param face_units: (P, 2), already mirrored if `mirror`; nan where unknown.
     :param mirror: whether the picture is mirrored.
     :param crop_scale: side of a crop / longer side of the landmark box.
     :param generator: decides the transform.
@@ -98,7 +98,7 @@ def random_transform(
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.array([[c, -s], [s, c]])
     turned = face_units @ turn.T
-    low, high = turned.min(0), turned.max(0)
+    low, high = np.nanmin(turned, axis=0), np.nanmax(turned, axis=0)
     longer = (high - low).max()
     zoom = float(np.clip(np.exp(generator.normal(0, config.zoom_sigma)), 0.72, 1.4))
     scale = 2.0 / (crop_scale * longer * zoom)

@@ -46,14 +46,14 @@ def negative_crop(
     Make one crop without a head.
 
     :param image: (H, W, 3) uint8 BGR of one face.
-    :param points: (68, 2) px, its landmarks.
+    :param points: (68, 2) px, its landmarks; nan where unknown.
     :param size: side of the crop, px.
     :param crop_scale: side of a crop / longer side of the landmark box.
     :param backgrounds: panoramas (H, W, 3) uint8 BGR.
     :param generator: decides the crop.
     :return: (size, size, 3) uint8 BGR.
     """
-    low, high = points.min(0), points.max(0)
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     side = float((high - low).max())
     kind = generator.random()
     if kind < 0.33:

@@ -41,12 +41,15 @@ def draw_landmarks(
     Draw the curves of the 68 landmarks.
 
     :param tile: (S, S, 3), changed in place.
-    :param points: (68, 2) crop units: -1...1 spans the tile.
+    :param points: (68, 2) crop units: -1...1 spans the tile; nan where unknown.
     :param colour: BGR.
     """
-    pixels = tile_pixels(points, tile.shape[0])
+    known = np.isfinite(points).all(-1)
+    pixels = tile_pixels(np.nan_to_num(points), tile.shape[0])
     for curve, closed in CURVES:
-        cv2.polylines(tile, [pixels[list(curve)]], closed, colour, 1, cv2.LINE_AA, _SHIFT)
+        shown = [point for point in curve if known[point]]
+        if shown:
+            cv2.polylines(tile, [pixels[shown]], closed, colour, 1, cv2.LINE_AA, _SHIFT)
 
 
 def draw_line(

@@ -54,6 +54,19 @@ def nme_68(predicted: Array, true: Array) -> Array:
     return mean_point_error(predicted, true) / box_size(true)
 
 
+def nme_labelled(predicted: Array, true: Array) -> Array:
+    """
+    Return the error of the labelled points of each face over √(w·h) of their own box.
+
+    :param predicted: (N, P, 2) px.
+    :param true: (N, P, 2) px, nan where a point is not labelled.
+    :return: (N,).
+    """
+    distance = np.linalg.norm(predicted - true, axis=-1)
+    extent = np.nanmax(true, axis=1) - np.nanmin(true, axis=1)
+    return np.nanmean(distance, axis=1) / np.sqrt(extent.prod(axis=1))
+
+
 def nme_inner(predicted: Array, true: Array) -> Array:
     """Return the error of points 17…67 over √(w·h) of the true box of all 68."""
     return mean_point_error(predicted[..., INNER, :], true[..., INNER, :]) / box_size(true)

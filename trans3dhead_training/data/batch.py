@@ -12,8 +12,8 @@ class Batch:
     """
     B crops and their labels.
 
-    Coordinates are in crop units: -1..1 spans the crop. Rows of `points` to `expression` mean
-    nothing where `is_head` is 0.
+    Coordinates are in crop units: -1..1 spans the crop. Rows of `points` to `labelled` mean nothing
+    where `is_head` is 0.
     """
 
     crops: torch.Tensor
@@ -21,7 +21,7 @@ class Batch:
     is_head: torch.Tensor
     """(B,) 1 or 0."""
     points: torch.Tensor
-    """(B, 68, 2) labels, the jaw on the visible contour."""
+    """(B, 68, 2) labels, the jaw on the visible contour; nan where a point is unknown."""
     point_weight: torch.Tensor
     """(B,) trust in the labels."""
     has_fit: torch.Tensor
@@ -38,6 +38,8 @@ class Batch:
     """(B, I) identity coefficients."""
     expression: torch.Tensor
     """(B, E) expression coefficients."""
+    labelled: torch.Tensor
+    """(B, 68) 1 where a point follows a label, 0 where it follows the fit or is unknown."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""

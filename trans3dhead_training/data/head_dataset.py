@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import mirrored
 from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import MIRROR_68
@@ -27,19 +28,32 @@ from trans3dhead_training.data.head_table import HeadTable, read_table
 from trans3dhead_training.data.mined_negatives import MinedNegatives
 from trans3dhead_training.data.mirror import HeadMirror
 
+PHOTOGRAPH_PARTS = ('photographs', 'profiles')
+"""Parts of labelled photographs as they were taken."""
+
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
 class PartShares:
-    """Shares of the parts of the prepared data among the heads of a batch; 0 leaves a part out."""
+    """
+    Relative shares of the parts of the prepared data among the heads of a batch.
+
+    0 leaves a part out; a part that was not prepared has no share.
+    """
 
     photographs: float = 0.45
     """Labelled photographs."""
+    profiles: float = 0.1
+    """Photographs of which only the visible half of the face is labelled."""
     turned: float = 0.25
-    """The same photographs turned in depth."""
+    """The labelled photographs turned in depth."""
+    turned_profiles: float = 0.05
+    """The half-labelled photographs turned in depth."""
     portraits: float = 0.05
     """Portraits with a teacher's points."""
+    lfw: float = 0.05
+    """Labeled Faces in the Wild, with a teacher's points."""
     synthetic: float = 0.25
     """Rendered people."""
 
@@ -65,7 +79,16 @@ class SamplingConfig:
     open_only: bool = False
     """Use only parts that are free for any use."""
     shares: PartShares = field(default_factory=PartShares)
-    """Shares of the parts among the heads of a batch; a part that was not prepared has none."""
+    """Shares of the parts among the heads of a batch."""
+    source_shares: Mapping[str, float] = field(default_factory=dict)
+    """Relative shares of the sources among the labelled photographs, such as {helen: 3, ytf: 1}; a
+    source that is not named is left out. Empty: the augmentation's automatic_share decides."""
+
+    def __post_init__(self) -> None:
+        for name, share in self.source_shares.items():
+            if not isinstance(share, (int, float)) or not share >= 0:
+                raise UserError(f'sampling.source_shares.{name}: expected a share of at least 0, '
+                                f'got {share!r}')
 
 
 class HeadDataset:
@@ -94,9 +117,9 @@ class HeadDataset:
         self.table, self.mirror = table, mirror
         self.size, self.crop_scale, self.config = size, crop_scale, config
         self.backgrounds, self.mined = backgrounds, mined
-        low, high = table.points.min(1), table.points.max(1)
+        low, high = np.nanmin(table.points, axis=1), np.nanmax(table.points, axis=1)
         self.centres, self.sides = (low + high) / 2, (high - low).max(1)
-        photographs = [name == 'photographs' for name in table.part_names]
+        photographs = [name in PHOTOGRAPH_PARTS for name in table.part_names]
         self.has_fit = table.has_fit & (config.use_fits | ~np.array(photographs)[table.part])
         self._probabilities: dict[Augmentation, np.ndarray] = {}
 
@@ -130,7 +153,13 @@ class HeadDataset:
         return len(self.table)
 
     def probabilities(self, config: Augmentation) -> np.ndarray:
-        """Return the probability (N,) of each head to be drawn."""
+        """
+        Return the probability (N,) of each head to be drawn.
+
+        :param config: has the weights of automatic labels and of large yaws.
+        :return: the probabilities; their sum is 1.
+        :raises UserError: `source_shares` names a source that the photographs do not have.
+        """
         if config not in self._probabilities:
             table = self.table
             weight = np.where(table.automatic, config.automatic_share, 1.0)
@@ -138,12 +167,25 @@ class HeadDataset:
             boost = 1.0 + (table.yaw_deg() / config.yaw_boost_deg) ** 2
             for number, name in enumerate(table.part_names):
                 rows = table.part == number
-                if name == 'photographs':
+                if name in PHOTOGRAPH_PARTS:
                     weight[rows] *= boost[rows]
+                if name == 'photographs' and self.config.source_shares:
+                    weight[rows] *= self._source_factors(table.source[rows], weight[rows])
                 share = getattr(self.config.shares, name, 1.0)
                 weight[rows] *= share / max(weight[rows].sum(), 1e-12)
             self._probabilities[config] = weight / weight.sum()
         return self._probabilities[config]
+
+    def _source_factors(self, source: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return factors (N,) that give the weights (N,) of each source its share."""
+        factor = np.zeros(len(source))
+        for name, share in self.config.source_shares.items():
+            rows = source == name
+            if not rows.any():
+                raise UserError(f'sampling.source_shares.{name}: no such source among the '
+                                f'photographs, which have {", ".join(np.unique(source))}')
+            factor[rows] = share / max(weight[rows].sum(), 1e-12)
+        return factor
 
     def training_batch(
         self, count: int, generator: np.random.Generator, config: Augmentation | None = None,
@@ -175,7 +217,8 @@ class HeadDataset:
             if position < heads:
                 # Corners that are always black would give the in-plane rotation away.
                 border = BORDERS[own.integers(len(BORDERS))]
-                crop = self._crop(image, row, transform, border)
+                colour = own.integers(0, 256, 3) * own.integers(2)
+                crop = self._crop(image, row, transform, border, colour)
             elif self.mined is not None and own.random() < self.config.mined_share:
                 crop = self.mined.crop(self.size, self.crop_scale, own)
             else:
@@ -231,10 +274,10 @@ class HeadDataset:
         return face * [-1.0, 1.0] + [4 * self.table.offset[row] / self.sides[row], 0.0]
 
     def _crop(self, image: np.ndarray, row: int, transform: CropTransform,
-              border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+              border: int = cv2.BORDER_CONSTANT, colour: Sequence[int] = (0, 0, 0)) -> np.ndarray:
         matrix = transform.image_to_crop(self.centres[row], self.sides[row], self.size)
-        return cv2.warpAffine(image, matrix, (self.size, self.size),
-                              flags=cv2.INTER_LINEAR, borderMode=border)
+        return cv2.warpAffine(image, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR,
+                              borderMode=border, borderValue=tuple(map(int, colour)))
 
     def _batch(self, crops: list[np.ndarray], is_head: np.ndarray,
                samples: list[tuple[int, CropTransform]]) -> Batch:
@@ -252,8 +295,9 @@ class HeadDataset:
             translation.append(transform.points(
                 self._to_face_units(table.translation[row], row, transform.mirror)))
         rotation, shape = table.rotation[rows].copy(), table.shape[rows].copy()
-        expression = table.expression[rows].copy()
+        expression, labelled = table.expression[rows].copy(), table.labelled[rows].copy()
         if flipped.any():
+            labelled[flipped] = labelled[flipped][:, MIRROR_68]
             rotation[flipped] = mirrored(rotation[flipped])
             shape[flipped] = shape[flipped] @ self.mirror.shape
             expression[flipped] = expression[flipped][:, self.mirror.expression]
@@ -262,8 +306,9 @@ class HeadDataset:
         has_fit = self.has_fit[rows]
         arrays = (np.stack(points), table.trust[rows], has_fit, np.stack(jaw), spin @ rotation,
                   np.stack(translation),
-                  table.log_scale[rows] + np.log(2 * scale / self.sides[rows]), shape, expression)
-        # Replace nan, which a mask could not remove from gradients.
+                  table.log_scale[rows] + np.log(2 * scale / self.sides[rows]), shape, expression,
+                  labelled)
+        # Replace nan, which a mask could not remove from gradients; that of points is the mask.
         arrays = (arrays[0], *(np.nan_to_num(array) for array in arrays[1:]))
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for crop, own in zip(crops, pixels, strict=True):

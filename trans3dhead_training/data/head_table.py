@@ -19,7 +19,7 @@ from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.shards import Shard
 
-EXACT_PARTS = frozenset({'synthetic', 'portraits'})
+EXACT_PARTS = frozenset({'synthetic', 'portraits', 'lfw'})
 """Parts whose points are the landmarks of the head model, not those of a labeller."""
 
 
@@ -49,7 +49,9 @@ class HeadTable:
     group: NDArray[np.str_]
     """(N,) photograph or person; equal names are never on both sides of a split."""
     points: Array
-    """(N, 68, 2) px, the jaw on the visible contour."""
+    """(N, 68, 2) px, the jaw on the visible contour; nan where a point is unknown."""
+    labelled: BoolArray
+    """(N, 68) whether a point follows a label; those that a fit gave or nobody knows do not."""
     jaw: Array
     """(N, 17, 2) px of the 3D definition, nan where unknown."""
     trust: Array
@@ -142,7 +144,8 @@ def read_table(
         for name in ('rotation', 'translation', 'log_scale', 'shape', 'expression')])
     jaw = np.where(known[:, None, None], points[:, JAW], _fitted_jaw(model, label))
     points[known, JAW] = label['contour'][known]
-    side = np.ptp(points, axis=1).max(-1)
+    labelled = np.isfinite(points).all(-1) & (known[:, None] | (gathered('visible') > 0))
+    side = (np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).max(-1)
     exact = np.isin([chosen[number].name for number in part], sorted(EXACT_PARTS))
     moved = np.where(exact, label_offset * side, 0.0)
     displaced = np.einsum('nij,pj->npi', label['rotation'][:, :2], np.array(manifest.offsets))
@@ -152,7 +155,7 @@ def read_table(
         shard=np.repeat(np.arange(len(files)), counts), row=np.concatenate(kept), part=part,
         source=np.concatenate([s.sources[rows] for (_, s), rows in zip(files, kept, strict=True)]),
         group=np.concatenate([s.groups[rows] for (_, s), rows in zip(files, kept, strict=True)]),
-        points=points + moved[:, None, None], jaw=jaw + moved[:, None, None],
+        points=points + moved[:, None, None], labelled=labelled, jaw=jaw + moved[:, None, None],
         trust=label['trust'], offset=label_offset * side, has_fit=has_fit,
         rotation=label['rotation'], translation=label['translation'] + moved[:, None],
         log_scale=label['log_scale'], shape=label['shape'], expression=label['expression'])

@@ -52,7 +52,7 @@ class Sample:
     is_validation: bool
     """Whether it is held out; never train on it."""
     points: Array | None = None
-    """(68, 2) px, iBUG order."""
+    """(68, 2) px, iBUG order; nan where a point is unknown."""
     points_are_3d: bool = False
     """Whether the jaw points are fixed on the head; else they mark the visible contour."""
     trust: float = 1.0
@@ -62,7 +62,8 @@ class Sample:
     contour: Array | None = None
     """(17, 2) px, the jaw on the visible contour, where `points` has it fixed on the head."""
     visible: BoolArray | None = None
-    """(68,) whether nothing hides the point."""
+    """(68,) whether nothing hides the point; where labels mark the contour, whether a point is
+    labelled, and not only known from the fit."""
     rotation: Array | None = None
     """(3, 3) head → camera optical frame, as it appears in a crop around the head (weak
     perspective): the ray through the head is divided out."""

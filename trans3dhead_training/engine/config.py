@@ -108,6 +108,9 @@ class TrainConfig:
     """Weight of each region of the head in the term of the vertices."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which heads make a batch."""
+    validation_parts: tuple[str, ...] = (
+        'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
+    """Parts whose held-out heads are validated, where they were prepared."""
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:

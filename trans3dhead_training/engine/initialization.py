@@ -36,7 +36,7 @@ def set_means(network: Trans3DHead, heads: HeadDataset, seed: int = 0) -> None:
         # As wide as a crop without augmentation shows the mean head that faces the camera.
         width = np.ptp(network.head_model.mean[network.head_model.landmark_indices, 1].numpy())
         mean['log_scale'].fill_(float(np.log(2.0 / (network.config.crop_scale * width))))
-    labels = batch.points.mean(0)
+    labels = batch.points.nanmean(0)
     network.mean_points.copy_(torch.cat([labels, labels[:JAW_COUNT]]))
 
 

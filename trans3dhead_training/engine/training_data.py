@@ -58,8 +58,8 @@ class TrainingData:
                 config.network.crop_scale, sampling, panoramas, mirror)
 
         training = dataset(config.sampling.shares.parts, False)
-        validations = {part.name: dataset((part.name,), True)
-                       for part in manifest.parts if part.validation and part.name != NEGATIVES}
+        validations = {part.name: dataset((part.name,), True) for part in manifest.parts
+                       if part.validation and part.name in config.validation_parts}
         usable = {part.name for part in manifest.usable(open_only)}
         selecting = [name for name in SELECTION_PARTS if name in usable & {*validations}]
         if not selecting:

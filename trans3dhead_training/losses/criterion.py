@@ -101,7 +101,9 @@ class _Truth:
     heads: Batch
     """Their labels; it has no crops."""
     points: torch.Tensor
-    """(H, 85, 2) as those of the estimates."""
+    """(H, 85, 2) as those of the estimates; 0 where unknown."""
+    known: torch.Tensor
+    """(H, 85) whether a point is known."""
     is_head: torch.Tensor
     """(B,) 1 or 0."""
     crop_count: torch.Tensor
@@ -113,7 +115,7 @@ class _Truth:
     no_fit_count: torch.Tensor
     """Number of heads without a fit."""
     label_count: torch.Tensor
-    """Number of heads whose labels are trusted."""
+    """Number of known points of the heads whose labels are trusted, 68 for most heads."""
 
 
 class Criterion:
@@ -185,7 +187,8 @@ class Criterion:
 
     def loss_landmarks(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
         """Compare inner points and the jaw on the contour with labels, weighted by their trust."""
-        distance = self._point_distance(estimates, truth)[..., JAW_COUNT:].mean(-1)
+        distance = _mean_over_known(self._point_distance(estimates, truth)[..., JAW_COUNT:],
+                                    truth.known[:, JAW_COUNT:])
         total = (distance * truth.heads.point_weight).sum()
         return total / truth.head_count / len(estimates.points)
 
@@ -200,10 +203,10 @@ class Criterion:
             estimates.points[-1].detach(), truth.points, estimates.point_scale)
         # The 3D jaw is known where there is a fit, the other points where labels are trusted.
         is_jaw = torch.arange(truth.points.shape[1], device=truth.points.device) < JAW_COUNT
-        known = torch.where(is_jaw, truth.heads.has_fit[:, None],
-                            truth.heads.point_weight[:, None])
+        known = truth.known & (torch.where(is_jaw, truth.heads.has_fit[:, None],
+                                           truth.heads.point_weight[:, None]) > 0)
         return _masked_sum(negative_log, known) / (
-            JAW_COUNT * truth.fit_count + (len(is_jaw) - JAW_COUNT) * truth.label_count)
+            JAW_COUNT * truth.fit_count + truth.label_count)
 
     def loss_rotation(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
         """Compare rotation matrices by the Frobenius norm."""
@@ -252,15 +255,17 @@ class Criterion:
 
     def loss_reprojection(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
         """Compare the projected head with the labels of the inner points."""
-        distance = _smooth_l1(estimates.projected[..., JAW_COUNT:, :],
-                              truth.heads.points[:, JAW_COUNT:])
+        inner = slice(JAW_COUNT, estimates.projected.shape[-2])
+        distance = _mean_over_known(
+            _smooth_l1(estimates.projected[..., inner, :], truth.points[:, inner]),
+            truth.known[:, inner])
         total = (distance * truth.heads.point_weight).sum()
         return total / truth.head_count / len(estimates.points)
 
     def loss_consistency(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
         """Compare the projected head with the network's own points, which get no gradient."""
         points = estimates.points[..., :estimates.projected.shape[-2], :].detach()
-        total = _smooth_l1(estimates.projected, points).sum()
+        total = _smooth_l1(estimates.projected, points).mean(-1).sum()
         return total / truth.head_count / len(estimates.points)
 
     def loss_score(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
@@ -294,15 +299,18 @@ class Criterion:
 
     def _truth(self, batch: Batch) -> _Truth:
         is_head = (batch.is_head > 0.5).float()
+        labels_known = (batch.points.isfinite().all(-1) & (batch.point_weight > 0)[:, None]).sum(1)
         counts = torch.stack([
             torch.ones_like(is_head).sum(), is_head.sum(), (is_head * batch.has_fit).sum(),
-            (is_head * (1 - batch.has_fit)).sum(), (is_head * (batch.point_weight > 0)).sum()])
+            (is_head * (1 - batch.has_fit)).sum(), (is_head * labels_known).sum()])
         labels = {name: value[is_head > 0] for name, value in vars(batch).items()
                   if name != 'crops'}
         heads = Batch(crops=batch.crops[:0], **labels)
         points = torch.cat([heads.jaw, heads.points[:, JAW_COUNT:], heads.points[:, :JAW_COUNT]], 1)
-        # Avoid 0 / 0 where nothing is known.
-        return _Truth(heads, points, batch.is_head, *self.reduce_counts(counts).clamp(min=1e-6))
+        known = points.isfinite().all(-1)
+        # A mask could not remove nan from gradients. Avoid 0 / 0 where nothing is known.
+        return _Truth(heads, points.nan_to_num(), known, batch.is_head,
+                      *self.reduce_counts(counts).clamp(min=1e-6))
 
 
 def wing(distance: torch.Tensor, width: float = 0.15, curvature: float = 0.03) -> torch.Tensor:
@@ -334,9 +342,14 @@ def laplace_negative_log_likelihood(
 
 
 def _smooth_l1(points: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean smooth L1 distance (...) of points (..., P, 2)."""
+    """Return the smooth L1 distance (..., P) of points (..., P, 2)."""
     return functional.smooth_l1_loss(
-        points, target.expand_as(points), reduction='none', beta=0.02).sum(-1).mean(-1)
+        points, target.expand_as(points), reduction='none', beta=0.02).sum(-1)
+
+
+def _mean_over_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the mean (L, H) of (L, H, P) over the points that are known (H, P), 0 without any."""
+    return (values * known).sum(-1) / known.sum(-1).clamp(min=1)
 
 
 def _masked_sum(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

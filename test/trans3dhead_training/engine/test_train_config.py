@@ -1,5 +1,7 @@
 """The configuration of a training: YAML, overrides, and mistakes in either."""
 
+from pathlib import Path
+
 import pytest
 
 from trans3dhead_ros.errors import UserError
@@ -23,6 +25,18 @@ def test_an_unknown_key_names_the_near_one():
 def test_a_wrong_value_is_refused(override):
     with pytest.raises(UserError):
         load_config(None, [override])
+
+
+def test_the_share_of_a_source_is_a_number():
+    config = load_config(None, ['sampling.source_shares.helen=0.3'])
+    assert config.sampling.source_shares == {'helen': 0.3}
+    with pytest.raises(UserError, match='source_shares.ytf'):
+        load_config(None, ['sampling.source_shares.ytf=many'])
+
+
+@pytest.mark.parametrize('name', ['train', 'train_joint'])
+def test_the_configurations_of_the_repository_are_valid(name):
+    load_config(Path(__file__).parents[3] / 'config' / f'{name}.yaml')
 
 
 def test_yaml_then_overrides(tmp_path):

@@ -21,7 +21,7 @@ def batch_at(*yaws_deg: float) -> Batch:
     nothing, ones = torch.zeros(2 * count, 2), torch.ones(2 * count)
     return Batch(torch.full((2 * count, 3, 32, 32), 0.5), (torch.arange(2 * count) < count).float(),
                  points, ones, ones, points[:, :17], torch.from_numpy(rotation).float(),
-                 nothing, ones, nothing, nothing)
+                 nothing, ones, nothing, nothing, torch.ones(2 * count, 68))
 
 
 def figures(batch: Batch) -> dict[str, float]:
@@ -40,3 +40,24 @@ def test_without_poses_there_are_no_figures_of_pose():
     batch = batch_at(10.0, 40.0)
     found = figures(replace(batch, has_fit=torch.zeros(4)))
     assert 'nme68_percent' in found and not any(name.startswith('rotation') for name in found)
+
+
+def test_half_labelled_heads_have_an_error_of_their_own():
+    batch = batch_at(10.0, 60.0, 0.0, 0.0)
+    whole = figures(batch_at(10.0, 60.0, 0.0, 0.0))
+    labelled = torch.ones(8, 68)
+    labelled[1, 30:] = 0
+    points = batch.points.clone()
+    points[1, 40:] = torch.nan
+    found = figures(replace(batch, points=points, labelled=labelled))
+    assert found['nme68_percent'] != pytest.approx(whole['nme68_percent'], rel=1e-4)
+    assert found['nme68_0-30'] == pytest.approx(whole['nme68_0-30'], rel=1e-4)
+    assert 'nme68_30-60' not in found and 'rotation_30-60' in found
+    # The network answers all of these equal crops alike.
+    estimate = small_network().eval()(batch.crops)
+    estimate = torch.cat([estimate.contour, estimate.landmarks[:, 17:]], 1)[1, :30]
+    truth = batch.points[1, :30]
+    extent = truth.amax(0) - truth.amin(0)
+    error = (estimate - truth).norm(dim=-1).mean() / extent.prod().sqrt()
+    assert found['labelled_percent'] == pytest.approx(100 * float(error), rel=1e-4)
+    assert 'labelled_percent' not in whole

@@ -57,7 +57,7 @@ def perfect(count: int = 3, zero: bool = False) -> tuple[LayerOutputs, Batch]:
     points = log_scale.exp()[:, None, None] * head + translation[:, None]
     batch = Batch(torch.zeros(count, 3, 8, 8), torch.ones(count), points, torch.ones(count),
                   torch.ones(count), points[:, :JAW_COUNT], rotation, translation, log_scale,
-                  shape, expression)
+                  shape, expression, torch.ones(count, 68))
     parameters = torch.cat([rotation_to_6d(rotation), translation, log_scale[:, None], shape,
                             expression], -1)
     all_points = torch.cat([points, points[:, :JAW_COUNT]], 1)
@@ -222,6 +222,34 @@ def test_a_head_without_a_fit_counts_by_its_points():
     assert max(terms[name] for name in RESIDUALS) < 1e-3
     shifted = replace(outputs, points=tuple(p + 0.1 for p in outputs.points))
     assert of(shifted, wrong)[1]['landmarks'] == pytest.approx(12 * 0.2, rel=1e-3)
+
+
+def test_points_that_nobody_labelled_pull_at_nothing():
+    outputs, batch = perfect()
+    outputs = moved(outputs, 0.1)
+    hidden = torch.arange(68) % 2 == 0
+    half = replace(batch, points=torch.where(hidden[:, None], torch.nan, batch.points))
+    # The outputs are the jaw in 3D, the inner points and the jaw on the contour.
+    hidden_outputs = torch.cat([torch.zeros(JAW_COUNT).bool(), hidden[JAW_COUNT:],
+                                hidden[:JAW_COUNT]])
+    for name, leaf in (('landmarks', outputs.points[-1]), ('likelihood', outputs.point_scale)):
+        value, _ = criterion(name)(outputs, half)
+        value.backward()
+        gradient = leaf.grad.reshape(3, 85, -1).abs().sum(-1)[:, JAW_COUNT:]
+        assert not gradient[:, hidden_outputs[JAW_COUNT:]].any()
+        assert gradient[:, ~hidden_outputs[JAW_COUNT:]].all()
+    value, gradient = value_and_gradient(criterion('reprojection'), outputs, half)
+    assert math.isfinite(value) and 0 < gradient < math.inf
+
+
+def test_a_half_labelled_head_counts_as_much_as_a_whole_one():
+    outputs, batch = perfect(1)
+    shifted = replace(outputs, points=tuple(layer + 0.1 for layer in outputs.points))
+    points = batch.points.clone()
+    points[:, 20:50] = torch.nan
+    whole, half = (float(criterion('landmarks')(shifted, labels)[0].detach())
+                   for labels in (batch, replace(batch, points=points)))
+    assert half == pytest.approx(whole, rel=1e-5) and whole == pytest.approx(0.2, rel=1e-5)
 
 
 def test_two_halves_with_shared_counts_add_up_to_the_whole_batch():
