@@ -1,0 +1,25 @@
+"""What every engine is: a loaded graph that answers batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from trans3dhead_ros.types import Float32Array
+
+
+class Engine(ABC):
+    """A graph on a device, ready to run. Not for use by several threads at once."""
+
+    backend: str
+    """Its name in `backends.BACKENDS`."""
+    device: str
+    """'cpu' or 'cuda:N'."""
+
+    @abstractmethod
+    def run(self, batch: Float32Array) -> dict[str, Float32Array]:
+        """
+        Answer a batch.
+
+        :param batch: (B, 3, H, W), B > 0, as the graph wants it.
+        :return: the outputs of the graph by name, B first.
+        """

@@ -1,0 +1,164 @@
+"""
+The outside of an ONNX file, read without the package `onnx`: inputs, outputs and metadata.
+
+A robot needs no more of it, and the package is not to be had everywhere. The file is a protocol
+buffer (onnx/onnx.proto of the ONNX project gives the numbers of the fields); weights are skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trans3dhead_ros.errors import UserError
+
+MAX_FILE_BYTES = 512 * 2 ** 20
+"""A network for the processor of a robot is two orders of magnitude smaller."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_GRAPH, _METADATA = 7, 14
+_INPUT, _OUTPUT = 11, 12
+_MAX_VARINT_BYTES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxGraph:
+    """An ONNX file in memory."""
+
+    data: bytes
+    """The whole file."""
+    inputs: tuple[str, ...]
+    """Names of the inputs."""
+    outputs: tuple[str, ...]
+    """Names of the outputs."""
+    metadata: dict[str, str]
+    """Texts by name, as `metadata_props` has them."""
+    batch_places: tuple[tuple[int, int], ...]
+    """Start and end of the bytes of each named dimension that inputs and outputs begin with."""
+    sha256: str
+    """Of the graph, weights included and metadata not."""
+
+    def with_batch(self, size: int) -> bytes:
+        """
+        Return the file with a fixed size of the batch in place of a free one.
+
+        :param size: number of rows, at least 1.
+        :return: a file of the same length.
+        :raises ValueError: when the name of the dimension leaves no room for the number.
+        """
+        data = bytearray(self.data)
+        for start, end in self.batch_places:
+            data[start:end] = _dimension(size, end - start)
+        return bytes(data)
+
+
+def read_onnx(path: Path) -> OnnxGraph:
+    """
+    Read an ONNX file.
+
+    :param path: of the file.
+    :return: the file and what it declares.
+    :raises ValueError: when it is missing, too large or not an ONNX file.
+    """
+    try:
+        # Checked first: opening a named pipe would wait for its writer.
+        if not path.is_file():
+            raise UserError(f'{path}: no such model file')
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UserError(f'{path}: {size / 2 ** 20:.0f} MiB exceed the limit for a model '
+                            f'({MAX_FILE_BYTES // 2 ** 20} MiB)')
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from None
+    try:
+        return parse_onnx(data)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UserError(f'{path}: truncated or not an ONNX file ({error})') from None
+
+
+def parse_onnx(data: bytes) -> OnnxGraph:
+    """
+    Read the outside of an ONNX file from its bytes.
+
+    :param data: the whole file.
+    :return: the file and what it declares.
+    :raises ValueError: when it is not an ONNX file.
+    """
+    metadata: dict[str, str] = {}
+    names: dict[int, list[str]] = {_INPUT: [], _OUTPUT: []}
+    places: list[tuple[int, int]] = []
+    digest = None
+    for number, start, end in _fields(data, 0, len(data)):
+        if number == _METADATA:
+            entry = {part: data[a:b].decode() for part, a, b in _fields(data, start, end)}
+            metadata[entry.get(1, '')] = entry.get(2, '')
+        elif number == _GRAPH:
+            digest = hashlib.sha256(memoryview(data)[start:end]).hexdigest()
+            for part, a, b in _fields(data, start, end):
+                if part in names:
+                    names[part].append(_name(data, a, b))
+                    places += _batch_place(data, a, b)
+    if digest is None or not names[_INPUT] or not names[_OUTPUT]:
+        raise ValueError('it holds no graph with inputs and outputs')
+    return OnnxGraph(data, tuple(names[_INPUT]), tuple(names[_OUTPUT]), metadata, tuple(places),
+                     digest)
+
+
+def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each field of a message, and where its content begins and ends."""
+    while start < end:
+        key, start = _varint(data, start, end)
+        number, kind = key >> 3, key & 7
+        if kind == _BYTES:
+            length, start = _varint(data, start, end)
+        elif kind == _VARINT:
+            length = _varint(data, start, end)[1] - start
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f'a field of unknown type {kind}')
+        if number == 0 or start + length > end:
+            raise ValueError('a field reaches beyond its message')
+        yield number, start, start + length
+        start += length
+
+
+def _varint(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return a number of variable length, and where it ends."""
+    value = 0
+    for i in range(min(_MAX_VARINT_BYTES, end - start)):
+        byte = data[start + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return value, start + i + 1
+    raise ValueError('a number has no end')
+
+
+def _name(data: bytes, start: int, end: int) -> str:
+    return next((data[a:b].decode() for number, a, b in _fields(data, start, end) if number == 1),
+                '')
+
+
+def _batch_place(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """Return where the first dimension of a ValueInfoProto is, if it is named and has no size."""
+    # ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape, TensorShapeProto.dim
+    span = (start, end)
+    for wanted in (2, 1, 2, 1):
+        found = next(((a, b) for number, a, b in _fields(data, *span) if number == wanted), None)
+        if found is None:
+            return []
+        span = found
+    named = any(number == 2 for number, _, _ in _fields(data, *span))
+    return [span] if named else []
+
+
+def _dimension(size: int, length: int) -> bytes:
+    """Return `dim_value: size` in exactly so many bytes, which a padded varint can have."""
+    room = length - 1
+    if not 1 <= room <= _MAX_VARINT_BYTES or not 0 < size < 1 << (7 * room):
+        raise ValueError(f'batch: {size} does not fit into the file')
+    digits = [(size >> (7 * i)) & 0x7F for i in range(room)]
+    return bytes([0x08, *(digit | 0x80 for digit in digits[:-1]), digits[-1]])

@@ -1,0 +1,51 @@
+"""OpenCV's own runtime, `cv2.dnn`: where there is OpenCV 4.10 or newer, nothing else is needed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.inference.onnx_graph import OnnxGraph
+from trans3dhead_ros.types import Float32Array
+
+_MAX_NETS = 8
+
+
+class OpenCVEngine(Engine):
+    """
+    Networks of OpenCV, one for each size of batch: its importer of ONNX fixes shapes.
+
+    :param graph: the file.
+    :raises ValueError: when OpenCV cannot import the graph.
+    """
+
+    backend = 'opencv'
+    device = 'cpu'
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        self._graph = graph
+        self._nets: dict[int, cv2.dnn.Net] = {}
+        self._net(1)
+
+    def run(self, batch: Float32Array) -> dict[str, Float32Array]:
+        """Answer a batch, see `Engine.run`."""
+        net = self._net(len(batch))
+        net.setInput(np.ascontiguousarray(batch))
+        answers = net.forward(list(self._graph.outputs))
+        return dict(zip(self._graph.outputs, map(np.asarray, answers), strict=True))
+
+    def _net(self, size: int) -> cv2.dnn.Net:
+        net = self._nets.pop(size, None)
+        if net is None:
+            data = np.frombuffer(self._graph.with_batch(size), np.uint8)
+            try:
+                net = cv2.dnn.readNetFromONNX(data)
+            except cv2.error as error:
+                reason = ' '.join(error.err.split())[:200] if error.err else 'unknown'
+                raise ValueError(
+                    f'OpenCV {cv2.__version__} cannot import the graph ({reason})') from None
+        self._nets[size] = net  # the most recent last
+        if len(self._nets) > _MAX_NETS:
+            del self._nets[next(iter(self._nets))]
+        return net

@@ -1,0 +1,36 @@
+"""OpenVINO on a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino
+
+from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.inference.onnx_graph import OnnxGraph
+from trans3dhead_ros.types import Float32Array
+
+
+class OpenVINOEngine(Engine):
+    """
+    A compiled model of OpenVINO in single precision.
+
+    :param graph: the file.
+    :param threads: of the CPU.
+    """
+
+    backend = 'openvino'
+    device = 'cpu'
+
+    def __init__(self, graph: OnnxGraph, threads: int) -> None:
+        core = openvino.Core()
+        model = core.read_model(graph.data, b'')
+        self._compiled = core.compile_model(model, 'CPU', {
+            'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1,
+            'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'})
+        self._request = self._compiled.create_infer_request()
+        self._outputs = [(name, self._compiled.output(name)) for name in graph.outputs]
+
+    def run(self, batch: Float32Array) -> dict[str, Float32Array]:
+        """Answer a batch, see `Engine.run`."""
+        self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+        return {name: self._request.get_tensor(port).data.copy() for name, port in self._outputs}
