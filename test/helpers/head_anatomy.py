@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, SELLION
+from trans3dhead_ros.network.head_module import HeadModule
 
 CHIN, NOSE_TIP = 8, 30
 
 
-def check_anatomy(model: HeadModel) -> None:
+def check_anatomy(model: HeadModule) -> None:
     """Assert that the mean head is a whole head in metres, in the head frame."""
     mean = model.mean[model.landmark_indices].numpy()
     assert np.abs(mean[SELLION]).max() < 1e-6

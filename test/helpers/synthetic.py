@@ -9,18 +9,18 @@ from scipy.spatial import ConvexHull
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.media.clip_truth import ClipTruth, write_truth
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 EXPRESSIONS = ('jawOpen', 'eyeBlink_L', 'eyeBlink_R')
 
 
-def small_head_model(seed: int = 0) -> HeadModel:
+def small_head_model(seed: int = 0) -> HeadModule:
     """Return an egg of 200 vertices; the 68 landmarks lie on the face's half, one at the origin."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(200, 3))
@@ -35,13 +35,13 @@ def small_head_model(seed: int = 0) -> HeadModel:
     triangles[inwards] = triangles[inwards][:, ::-1]
     identity = 0.002 * rng.normal(size=(4, 200, 3))
     identity[:, SELLION] = 0.0
-    return HeadModel(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (
+    return HeadModule(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (
         vertices - vertices[SELLION], identity, 0.005 * rng.normal(size=(3, 200, 3)),
         triangles.astype(np.int64), np.arange(COUNT),
         rng.integers(0, 200, (JAW_COUNT, 4)))), EXPRESSIONS)
 
 
-def bundled_head_model() -> HeadModel:
+def bundled_head_model() -> HeadModule:
     """Return the head model of the checkpoint that comes with the package."""
     return load_checkpoint(bundled_checkpoint(), torch.device('cpu'))[0].head_model
 
@@ -57,7 +57,7 @@ def small_network(seed: int = 0) -> Trans3DHead:
     return network
 
 
-def write_turning_head(folder: Path, model: HeadModel, frames: int = 10) -> Path:
+def write_turning_head(folder: Path, model: HeadModule, frames: int = 10) -> Path:
     """Render a clip of one head that turns 30 degrees, with its truth, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path, size = folder / 'turning_head.mp4', (480, 360)

@@ -26,6 +26,7 @@ LAYERS = {
     RUNTIME: (
         ('',),
         ('network',),
+        ('inference',),
         ('perception',),
         ('media', 'bags'),
         ('ros',),

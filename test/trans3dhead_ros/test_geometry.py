@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros import geometry
+from trans3dhead_ros.network.rotations import rotation_6d_to_matrix
 
 NOSE, LEFT, CROWN = np.eye(3)
 
@@ -59,7 +60,7 @@ def test_euler_round_trip_in_numpy_and_torch():
 
 def test_the_6d_representation_gives_back_the_rotation():
     matrices = torch.from_numpy(random_rotations())
-    assert torch.allclose(geometry.rotation_6d_to_matrix(geometry.rotation_to_6d(matrices)),
+    assert torch.allclose(rotation_6d_to_matrix(geometry.rotation_to_6d(matrices)),
                           matrices)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import onnxruntime
-
 from trans3dhead_ros.inference.engine import Engine
 from trans3dhead_ros.inference.onnx_graph import OnnxGraph
 from trans3dhead_ros.types import Float32Array
@@ -11,6 +9,8 @@ from trans3dhead_ros.types import Float32Array
 
 def has_cuda() -> bool:
     """Return whether the installed ONNX Runtime was built with CUDA."""
+    import onnxruntime
+
     return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 
 
@@ -26,6 +26,8 @@ class OnnxRuntimeEngine(Engine):
     backend = 'onnxruntime'
 
     def __init__(self, graph: OnnxGraph, device: str, threads: int) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

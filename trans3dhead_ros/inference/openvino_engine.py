@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino
 
 from trans3dhead_ros.inference.engine import Engine
 from trans3dhead_ros.inference.onnx_graph import OnnxGraph
@@ -22,6 +21,8 @@ class OpenVINOEngine(Engine):
     device = 'cpu'
 
     def __init__(self, graph: OnnxGraph, threads: int) -> None:
+        import openvino
+
         core = openvino.Core()
         model = core.read_model(graph.data, b'')
         self._compiled = core.compile_model(model, 'CPU', {

@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.network.tensor_file import MAX_FILE_BYTES as MAX_FILE_BYTES
 from trans3dhead_ros.network.tensor_file import TensorFile, open_tensors
@@ -128,13 +128,13 @@ def load_checkpoint(
         raise UserError(f'{path}: the tensors do not match their sha256: the file was damaged '
                         'or edited; copy it again from its source')
     _check_values(path, tensors)
-    head = HeadModel.from_state(_head_state(tensors), names)
+    head = HeadModule.from_state(_head_state(tensors), names)
     network = Trans3DHead(config, head)
     network.load_state_dict(tensors)
     return network.eval().to(device), metadata
 
 
-def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadModel:
+def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadModule:
     """
     Return the head model of a checkpoint.
 
@@ -225,7 +225,7 @@ def _check_shapes(
                         f'layers than the file has tensors; {_REMEDY}')
     try:
         with torch.device('meta'):
-            head = HeadModel.from_state(
+            head = HeadModule.from_state(
                 _head_state({name: torch.empty(shape, dtype=_head_dtype(name))
                              for name, shape in found.items() if name.startswith(_HEAD)}),
                 metadata['expression_names'])

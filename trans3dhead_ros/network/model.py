@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from trans3dhead_ros.geometry import FACING_CAMERA, rotation_6d_to_matrix, weak_perspective
-from trans3dhead_ros.head_model import HeadModel, visible_contour
+from trans3dhead_ros.geometry import FACING_CAMERA
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_ros.network.attention import (
     DecoderLayer,
@@ -20,6 +19,7 @@ from trans3dhead_ros.network.attention import (
 )
 from trans3dhead_ros.network.backbone import Backbone, SpatialPool
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.head_module import HeadModule, visible_contour
 from trans3dhead_ros.network.queries import (
     POINT_COUNT,
     POINT_FAMILIES,
@@ -32,6 +32,7 @@ from trans3dhead_ros.network.residual_heads import (
     group_indices,
     points_of_queries,
 )
+from trans3dhead_ros.network.rotations import rotation_6d_to_matrix, weak_perspective
 
 MINIMUM_SCALE = 1e-3
 """Smallest Laplace scale in crop units; keeps the likelihood finite where the error is zero."""
@@ -98,7 +99,7 @@ class Trans3DHead(nn.Module):
     mean_parameters: torch.Tensor
     """(P,) likewise."""
 
-    def __init__(self, config: NetworkConfig, head_model: HeadModel) -> None:
+    def __init__(self, config: NetworkConfig, head_model: HeadModule) -> None:
         super().__init__()
         self.config = config
         self.head_model = head_model

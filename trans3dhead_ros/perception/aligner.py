@@ -13,6 +13,7 @@ import torch
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation
+from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
 from trans3dhead_ros.network.device import full_precision, resolve_device
@@ -93,6 +94,8 @@ class HeadAligner:
         cameras = [HeadPipeline(aligner, make_detector('cascade')) for _ in range(2)]
     """
 
+    head_model: HeadModel
+    """What shape and expression are coefficients of."""
     expression_names: tuple[str, ...]
     """Names of the E expression coefficients."""
     triangles: IndexArray
@@ -106,15 +109,11 @@ class HeadAligner:
         self.network = network
         self.device = device
         self.metadata = metadata or {}
-        head = network.head_model
-        self.expression_names = head.expression_names
-        self.triangles = head.triangles.cpu().numpy()
-        self.landmark_indices = head.landmark_indices.cpu().numpy()
-        self._mean = _double(head.mean)[self.landmark_indices].ravel()
-        # (I + E, 204), the part of the basis that moves landmarks.
-        self._basis = np.concatenate([
-            _double(shapes[:, head.landmark_indices].flatten(1))
-            for shapes in (head.identity, head.expression)])
+        self.head_model = network.head_model.numpy()
+        self.expression_names = self.head_model.expression_names
+        self.triangles = self.head_model.triangles
+        self.landmark_indices = self.head_model.landmark_indices
+        self._mean, self._basis = self.head_model.landmark_rows()
 
     @classmethod
     def load(
@@ -179,12 +178,9 @@ class HeadAligner:
         ends = np.cumsum([len(boxes) for _, boxes in requests]).tolist()
         return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    @torch.inference_mode()
     def vertices(self, shape: Array, expression: Array) -> Array:
         """Return the vertices (B, V, 3) m of the head model in the head frame."""
-        head = self.network.head_model
-        coefficients = (torch.from_numpy(values).to(head.mean) for values in (shape, expression))
-        return _double(head(*coefficients))
+        return self.head_model.vertices(shape, expression).astype(np.float64)
 
     @torch.inference_mode()
     def _decode(self, crops: Image, centres: Array, sides: Array) -> Alignments:

@@ -13,7 +13,7 @@ import numpy as np
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.fitting.fit import Fit
@@ -83,7 +83,7 @@ def run(options: Namespace) -> int:
 
 def _report(
     records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
-    model: HeadModel, output: Path, sheet: Path | None,
+    model: HeadModule, output: Path, sheet: Path | None,
 ) -> dict[str, dict[str, object]]:
     figures = summarize(fit, reason, [record.source for record in records])
     print(f'{output}:\n{format_table(figures)}')

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.network.head_module import HeadModule
 
 REGIONS = ('face', 'ears', 'skull')
 
 _CHIN, _BROWS, _MOUTH_CORNER = JAW_COUNT // 2, slice(JAW_COUNT, JAW_COUNT + 10), 48
 
 
-def region_of(head_model: HeadModel) -> torch.Tensor:
+def region_of(head_model: HeadModule) -> torch.Tensor:
     """
     Return the region of each vertex of the mean head.
 

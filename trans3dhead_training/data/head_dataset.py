@@ -12,9 +12,9 @@ import torch
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import mirrored
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.media.sources import decode_picture
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.augmentation import (
     Augmentation,
     CropTransform,
@@ -125,7 +125,7 @@ class HeadDataset:
 
     @classmethod
     def read(
-        cls, folder: Path, model: HeadModel, parts: Sequence[str], validation: bool, size: int,
+        cls, folder: Path, model: HeadModule, parts: Sequence[str], validation: bool, size: int,
         crop_scale: float, config: SamplingConfig = SamplingConfig(),
         backgrounds: Sequence[np.ndarray] = (), mirror: HeadMirror | None = None,
     ) -> HeadDataset:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
 from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.manifest import Manifest
@@ -90,7 +90,7 @@ class HeadTable:
 
 
 def read_table(
-    folder: Path, model: HeadModel, parts: Sequence[str], validation: bool,
+    folder: Path, model: HeadModule, parts: Sequence[str], validation: bool,
     open_only: bool = False, label_offset: float = 0.005,
 ) -> HeadTable:
     """
@@ -161,7 +161,7 @@ def read_table(
         log_scale=label['log_scale'], shape=label['shape'], expression=label['expression'])
 
 
-def _fitted_jaw(model: HeadModel, label: dict[str, Array]) -> Array:
+def _fitted_jaw(model: HeadModule, label: dict[str, Array]) -> Array:
     """Return the jaw (N, 17, 2) px of the 3D definition of the fits; nan where there is none."""
     with torch.no_grad():
         head = model.points_of(

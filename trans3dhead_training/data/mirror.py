@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, IndexArray
 
 _MAX_RESIDUAL = 0.1
@@ -23,7 +23,7 @@ class HeadMirror:
     """(E,) order of the expressions with left and right exchanged."""
 
     @classmethod
-    def of(cls, model: HeadModel) -> HeadMirror | None:
+    def of(cls, model: HeadModule) -> HeadMirror | None:
         """Fit the maps of a head model; None where its identities have no mirror images."""
         mean = model.mean.cpu().numpy().astype(float)
         identity = model.identity.cpu().numpy().astype(float)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.background_crops import backgrounds_of
 from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.manifest import Manifest
@@ -36,7 +36,7 @@ class TrainingData:
     """`training_data` and `licence` of a checkpoint's metadata."""
 
     @classmethod
-    def read(cls, config: TrainConfig, model: HeadModel) -> TrainingData:
+    def read(cls, config: TrainConfig, model: HeadModule) -> TrainingData:
         """
         Read what a configuration asks for.
 

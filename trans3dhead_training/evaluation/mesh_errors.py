@@ -11,8 +11,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array
 from trans3dhead_training.core.alignment import fit_similarity
 from trans3dhead_training.core.head_regions import REGIONS, region_of
@@ -42,7 +42,7 @@ class HeadMesh:
     :param model: the head model.
     """
 
-    def __init__(self, model: HeadModel) -> None:
+    def __init__(self, model: HeadModule) -> None:
         self.landmark_indices = model.landmark_indices.cpu().numpy()
         self.counts = (model.shape_count, model.expression_count)
         self._mean = model.mean.cpu().double().numpy()

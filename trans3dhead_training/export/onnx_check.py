@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.export.onnx_file import Model
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
@@ -44,7 +44,7 @@ class Deviation:
         return self.largest <= MAX_DEVIATION
 
 
-def check_crops(model: HeadModel, size: int, count: int = CROP_COUNT, seed: int = 0) -> Crops:
+def check_crops(model: HeadModule, size: int, count: int = CROP_COUNT, seed: int = 0) -> Crops:
     """
     Make crops to compare on: alternately a rendered head and noise.
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
+from trans3dhead_ros.network.head_module import HeadModule, outermost_candidates
 from trans3dhead_training.core.alignment import fit_weak_perspective
 from trans3dhead_training.fitting.fit_camera import in_picture
 from trans3dhead_training.fitting.fit_solver import FitConfig, Solution, solve
@@ -107,7 +107,7 @@ def towards_box(
 
 
 def fit_landmarks(
-    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None,
+    model: HeadModule, points: torch.Tensor, config: FitConfig | None = None,
     offsets: torch.Tensor | None = None, trust: torch.Tensor | None = None,
     focal_px: torch.Tensor | None = None, jaw_offsets: torch.Tensor | None = None,
 ) -> Fit:
@@ -148,14 +148,14 @@ def fit_landmarks(
 
 
 def predict_labels(
-    model: HeadModel, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None = None,
+    model: HeadModule, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the labels that a fit predicts (N, 68, 2) box units, jaw on the visible contour."""
     return fit.in_picture(_labelled_points(model, fit, offsets, jaw_offsets))
 
 
 def _labelled_points(
-    model: HeadModel, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
+    model: HeadModule, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return (N, 68, 3) m, head frame."""
     slots = model.contour_indices.shape[1]
@@ -171,7 +171,7 @@ def _labelled_points(
 
 
 def leave_out_errors(
-    model: HeadModel, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
+    model: HeadModule, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
     config: FitConfig | None = None, left_out: int = 5, jaw_offsets: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
@@ -198,7 +198,7 @@ def leave_out_errors(
 
 
 def measure_displacements(
-    model: HeadModel, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
+    model: HeadModule, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Measure the median displacement of labelled points from the model's landmarks and contour.
@@ -242,7 +242,7 @@ def _symmetric(
 
 
 def _fit_batch(
-    model: HeadModel, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
+    model: HeadModule, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
     trust: torch.Tensor, focal_px: torch.Tensor | None, jaw_offsets: torch.Tensor | None,
 ) -> Fit:
     target, _, side = box_units(points)
@@ -256,7 +256,7 @@ def _fit_batch(
                found.inverse_distance, found.log_scale, found.translation, found.off_axis)
 
 
-def _weak_perspective(model: HeadModel, found: Solution) -> tuple[torch.Tensor, torch.Tensor]:
+def _weak_perspective(model: HeadModule, found: Solution) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log scale (B,) and translation (B, 2) closest to the perspective fit."""
     head = model.points_of(model.landmark_indices, found.shape, found.expression)
     turned = head @ found.rotation.mT

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.geometry import euler_from_rotation
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.contact_sheet import contact_sheet
 from trans3dhead_training.fitting.fit import Fit, box_units
 
@@ -74,7 +74,7 @@ def format_table(figures: Mapping[str, Mapping[str, object]]) -> str:
 
 
 def fit_sheet(
-    model: HeadModel, pictures: Sequence[Path], points: np.ndarray, fit: Fit, reason: np.ndarray,
+    model: HeadModule, pictures: Sequence[Path], points: np.ndarray, fit: Fit, reason: np.ndarray,
     columns: int = 10,
 ) -> np.ndarray:
     """
@@ -120,7 +120,7 @@ def _one(fit: Fit, row: int) -> Fit:
     return Fit(*(getattr(fit, name)[row:row + 1] for name in fit.__dataclass_fields__))
 
 
-def _tile(model: HeadModel, image: np.ndarray, points: np.ndarray, fit: Fit) -> np.ndarray:
+def _tile(model: HeadModule, image: np.ndarray, points: np.ndarray, fit: Fit) -> np.ndarray:
     _, centre, side = (value[0].numpy() for value in box_units(torch.from_numpy(points)[None]))
     scale = TILE_PX / (1.7 * side)
     to_tile = np.array([[scale, 0, TILE_PX / 2 - scale * centre[0]],

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.network.head_module import HeadModule, outermost_candidates
 from trans3dhead_training.fitting.fit_camera import (
     INVERSE,
     OFF_AXIS,
@@ -82,7 +82,7 @@ class _Points:
     """The vertices that can be landmarks, one contiguous row per point, to make gathering cheap."""
 
     def __init__(
-        self, model: HeadModel, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
+        self, model: HeadModule, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
     ) -> None:
         self.slots = model.contour_indices.shape[1]
         used = torch.cat([model.contour_indices.flatten(), model.landmark_indices[JAW_COUNT:]])
@@ -110,7 +110,7 @@ class _Points:
 
 
 def solve(
-    model: HeadModel, target: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
+    model: HeadModule, target: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
     trust: torch.Tensor, focal: torch.Tensor | None = None,
     jaw_offsets: torch.Tensor | None = None,
 ) -> Solution:
@@ -197,7 +197,7 @@ def _prior_precision(names: Sequence[str], shapes: int, config: FitConfig) -> li
     return [config.shape_sigma ** -2] * shapes + [sigma ** -2 for sigma in sigmas]
 
 
-def _start_rotation(model: HeadModel, target: torch.Tensor) -> torch.Tensor:
+def _start_rotation(model: HeadModule, target: torch.Tensor) -> torch.Tensor:
     """Return the affine-camera rotation of the mean face's inner points, accurate to 15 degrees."""
     head = model.mean[model.landmark_indices[JAW_COUNT:]]
     head = head - head.mean(0)

@@ -11,8 +11,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.surface_points import closest_points
 
 IDENTITY_COUNT = 50
@@ -125,7 +125,9 @@ def contour_candidates(
     return found
 
 
-def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int = 120) -> HeadModel:
+def build_head_model(
+    source: Path, skin_vertices: int = 3200, eye_vertices: int = 120,
+) -> HeadModule:
     """
     Build the head model from a parametric head.
 
@@ -140,7 +142,7 @@ def build_head_model(source: Path, skin_vertices: int = 3200, eye_vertices: int 
 
 def sample_head(
     source: Path, skin_vertices: int = 3200, eye_vertices: int = 120,
-) -> tuple[HeadModel, Resampling]:
+) -> tuple[HeadModule, Resampling]:
     """
     Build the head model and return it with its sampling of the source's mesh.
 
@@ -190,7 +192,7 @@ def sample_head(
     contour = contour_candidates(
         mean_head[:len(parts[0].corners)] - mean_head[sellion], landmark_indices)
     tensors = (mean_head - mean_head[sellion], identity - identity[:, sellion, None], expression)
-    model = HeadModel(
+    model = HeadModule(
         *(torch.from_numpy(array).float() for array in tensors),
         torch.from_numpy(sampling.triangles), torch.from_numpy(landmark_indices).long(),
         torch.from_numpy(contour),
@@ -198,14 +200,14 @@ def sample_head(
     return model, sampling
 
 
-def save_head_model(model: HeadModel, path: Path) -> None:
+def save_head_model(model: HeadModule, path: Path) -> None:
     """Write the model as .npz, the input of a training; checkpoints contain their own copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: buffer.numpy() for name, buffer in model.named_buffers()}
     np.savez_compressed(path, expression_names=np.array(model.expression_names), **arrays)
 
 
-def load_head_model(path: Path) -> HeadModel:
+def load_head_model(path: Path) -> HeadModule:
     """
     Read a file of `save_head_model`.
 
@@ -220,4 +222,4 @@ def load_head_model(path: Path) -> HeadModel:
         state = {key: torch.from_numpy(archive[key])
                  for key in archive.files if key != 'expression_names'}
         names = [str(name) for name in archive['expression_names']]
-    return HeadModel.from_state(state, names)
+    return HeadModule.from_state(state, names)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord
 from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
@@ -26,7 +26,7 @@ OFFSET_FACES = 600
 
 
 def fit_records(
-    records: Sequence[FaceRecord], model: HeadModel, baselines: Path | None = None,
+    records: Sequence[FaceRecord], model: HeadModule, baselines: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """
     Fit labelled records and their mirror images.
@@ -96,7 +96,7 @@ def _measurable(records: Sequence[FaceRecord]) -> np.ndarray:
 
 
 def write_portraits(
-    records: Sequence[FaceRecord], labelled: Sequence[FaceRecord], model: HeadModel,
+    records: Sequence[FaceRecord], labelled: Sequence[FaceRecord], model: HeadModule,
     baselines: Path, output: Path,
 ) -> dict[str, np.ndarray]:
     """

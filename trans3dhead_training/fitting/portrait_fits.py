@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import YuNetDetector
 from trans3dhead_ros.types import Array
@@ -41,7 +41,7 @@ def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
 
 
 def fit_portraits(
-    records: Sequence[FaceRecord], model: HeadModel, baselines: Path,
+    records: Sequence[FaceRecord], model: HeadModule, baselines: Path,
     teacher_points: Array | None,
 ) -> dict[str, np.ndarray]:
     """

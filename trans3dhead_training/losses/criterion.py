@@ -15,11 +15,11 @@ import torch
 from torch.nn import functional
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.geometry import rotation_6d_to_matrix, weak_perspective
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.landmarks import JAW_COUNT
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import LayerOutputs
 from trans3dhead_ros.network.queries import ParameterLayout
+from trans3dhead_ros.network.rotations import rotation_6d_to_matrix, weak_perspective
 from trans3dhead_training.core.head_regions import region_of
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.losses.euler_loss import EULER_LOSSES, euler_loss, smooth_norm
@@ -141,7 +141,7 @@ class Criterion:
         loss, terms = criterion(network.forward_layers(batch.crops), batch)
     """
 
-    def __init__(self, head_model: HeadModel, offsets: torch.Tensor,
+    def __init__(self, head_model: HeadModule, offsets: torch.Tensor,
                  weights: LossWeights = LossWeights(), euler_form: str = 'safe',
                  landmark_form: str = 'l1', regions: RegionWeights = RegionWeights(),
                  vertex_count: int = _SAMPLED_VERTICES,

@@ -11,7 +11,7 @@ from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.data.sample import Placement
 
 if TYPE_CHECKING:
-    from trans3dhead_ros.head_model import HeadModel
+    from trans3dhead_ros.network.head_module import HeadModule
 
 ImageBoxes = tuple[Image, Array]
 """An image (H, W, 3) BGR and boxes (N, 4) x0 y0 x1 y1 px in it, around the 68 landmarks."""
@@ -50,7 +50,7 @@ class Predictor(ABC):
     """
 
     name: str
-    head_model: HeadModel | None = None
+    head_model: HeadModule | None = None
     """The model of its coefficients; None where it predicts no mesh."""
 
     @abstractmethod

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from trans3dhead_ros.geometry import FACING_CAMERA
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.network.attention import Attention, QueryAwareMemory
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_ros.network.queries import POINT_COUNT, ParameterLayout
 
@@ -18,10 +18,10 @@ SMALL = NetworkConfig(input_size=32, widths=(8, 8, 8, 16), blocks=(1, 1, 1), dim
                       ffn_dim=32)
 
 
-def small_head(vertices: int = 100, shapes: int = 4, expressions: int = 3) -> HeadModel:
+def small_head(vertices: int = 100, shapes: int = 4, expressions: int = 3) -> HeadModule:
     generator = torch.Generator().manual_seed(0)
     mean = 0.05 * torch.randn(vertices, 3, generator=generator)
-    return HeadModel(
+    return HeadModule(
         mean, 0.003 * torch.randn(shapes, vertices, 3, generator=generator),
         0.003 * torch.randn(expressions, vertices, 3, generator=generator),
         torch.tensor([[0, 1, 2]]), torch.arange(68), torch.arange(17 * 4).reshape(17, 4),

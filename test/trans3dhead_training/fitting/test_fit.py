@@ -6,8 +6,8 @@ import torch
 from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
-from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT
+from trans3dhead_ros.network.head_module import HeadModule, visible_contour
 from trans3dhead_training.fitting.fit import (
     box_units,
     fit_landmarks,
@@ -18,11 +18,12 @@ from trans3dhead_training.fitting.jaw_contour import jaw_displacement
 
 
 @pytest.fixture(scope='module')
-def model() -> HeadModel:
+def model() -> HeadModule:
     return bundled_head_model()
 
 
-def projected(model: HeadModel, count: int, largest_yaw: float, offsets: torch.Tensor | None = None,
+def projected(model: HeadModule, count: int, largest_yaw: float,
+              offsets: torch.Tensor | None = None,
               jaw_offsets: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return points (N, 68, 2) px with the jaw on the contour, and their rotations."""
     generator = np.random.default_rng(4)

@@ -12,7 +12,7 @@ from small_faces import write_small_faces
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import FACING_CAMERA, turned_in_image
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.fitting.fit import (
     Fit,
@@ -27,7 +27,7 @@ from trans3dhead_training.fitting.teachers import TeacherPredictions
 
 
 @pytest.fixture(scope='module')
-def model() -> HeadModel:
+def model() -> HeadModule:
     return bundled_head_model()
 
 

@@ -7,7 +7,7 @@ from clips import data
 from head_anatomy import check_anatomy, signed_volume
 from synthetic import small_head_model
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.fitting.head_basis import (
     build_head_model,
     load_head_model,
@@ -17,7 +17,7 @@ from trans3dhead_training.fitting.head_basis import (
 
 
 @pytest.fixture(scope='module')
-def prepared() -> HeadModel:
+def prepared() -> HeadModule:
     return build_head_model(data('head_model', 'ict_facekit.npz'))
 
 

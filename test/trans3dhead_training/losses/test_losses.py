@@ -10,12 +10,12 @@ from synthetic import bundled_head_model, small_head_model
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import (
-    rotation_6d_to_matrix,
     rotation_from_euler,
     rotation_to_6d,
 )
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.model import LayerOutputs
+from trans3dhead_ros.network.rotations import rotation_6d_to_matrix
 from trans3dhead_training.core.head_regions import REGIONS, region_of
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.losses.criterion import (

@@ -13,9 +13,9 @@ from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, read_metadata
+from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.about import About
 from trans3dhead_training.data.labels import read_labels

@@ -13,8 +13,9 @@ import torch
 from drawn_parts import DrawnMaker, drawn_sample, fitted_sample
 from synthetic import bundled_head_model, small_head_model
 
-from trans3dhead_ros.geometry import mirrored, rotation_from_euler, weak_perspective
+from trans3dhead_ros.geometry import mirrored, rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
+from trans3dhead_ros.network.rotations import weak_perspective
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.data.head_dataset import HeadDataset, PartShares, SamplingConfig
 from trans3dhead_training.data.manifest import NAME, Manifest, Part

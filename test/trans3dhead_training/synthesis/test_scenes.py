@@ -13,7 +13,7 @@ from trans3dhead_ros.geometry import (
     rotation_from_euler,
     viewing_ray_rotation,
 )
-from trans3dhead_ros.head_model import visible_contour
+from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.synthesis.occluders.mesh_primitives import (
     mesh_from_arrays,
     plain_texture,

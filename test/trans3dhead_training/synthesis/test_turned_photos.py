@@ -10,8 +10,8 @@ from synthetic import bundled_head_model
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import euler_from_rotation, mirrored, rotation_from_euler
-from trans3dhead_ros.head_model import visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT, mirror_points
+from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import (

@@ -146,8 +146,8 @@ class CameraTracker:
 
     def set_aligner(self, aligner: HeadAligner) -> None:
         """Use another network from the next frame on; tracks continue where they can."""
-        old = self._pipeline.aligner.network.head_model
-        new = aligner.network.head_model
+        old = self._pipeline.aligner.head_model
+        new = aligner.head_model
         self._pipeline.aligner = aligner
         # Smoothed quantities must have the same meaning before and after.
         if old.mean.shape != new.mean.shape or old.shape_count != new.shape_count \

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array
 from trans3dhead_training.synthesis.occluders.facewear import (
     sample_glasses,
@@ -54,7 +54,7 @@ class OccluderDistribution:
 class OccluderPlacement:
     """Fits occluders to heads of one head model; the rays are cast once."""
 
-    model: HeadModel
+    model: HeadModule
     """The head model."""
     skull: RadialSurface
     """The head's surface seen from the centre of the skull."""
@@ -62,7 +62,7 @@ class OccluderPlacement:
     """The head's surface seen from inside the mouth."""
 
     @classmethod
-    def from_model(cls, model: HeadModel) -> OccluderPlacement:
+    def from_model(cls, model: HeadModule) -> OccluderPlacement:
         """Cast the rays from the centres of skull and mouth."""
         return cls(
             model, RadialSurface.from_model(model, SKULL_CENTRE),

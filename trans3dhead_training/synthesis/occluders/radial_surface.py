@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, IndexArray
 
 SKULL_CENTRE = np.array([-0.085, 0.0, 0.015])
@@ -38,7 +38,7 @@ class RadialSurface:
 
     @classmethod
     def from_model(
-        cls, model: HeadModel, centre: Array, shape: tuple[int, int] = (37, 73)
+        cls, model: HeadModule, centre: Array, shape: tuple[int, int] = (37, 73)
     ) -> RadialSurface:
         """Cast rays on the model's mean; a ray that leaves through the neck ends at its rim."""
         vertices = model.mean.detach().cpu().numpy().astype(np.float64)

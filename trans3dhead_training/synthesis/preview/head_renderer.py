@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.head_model import HeadModel
 from trans3dhead_ros.mesh import vertex_normals
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, BoolArray, Float32Array, Image
 from trans3dhead_training.core.rasterizer import rasterize
 from trans3dhead_training.synthesis.preview.head_texture import INSIDE, HeadTexture, paint_head
@@ -34,13 +34,13 @@ class HeadRenderer:
                                 np.array([0.0, 0.0, 0.5]), {'jawOpen': 0.4})
     """
 
-    model: HeadModel
+    model: HeadModule
     """The head model."""
     appearance: HeadTexture
     """Its texture."""
 
     @classmethod
-    def from_model(cls, model: HeadModel) -> 'HeadRenderer':
+    def from_model(cls, model: HeadModule) -> 'HeadRenderer':
         """Return a renderer with a procedural texture for the model."""
         return cls(model, paint_head(model))
 
@@ -88,7 +88,7 @@ class HeadRenderer:
         return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def named_expression(model: HeadModel, weights: Mapping[str, float]) -> Float32Array:
+def named_expression(model: HeadModule, weights: Mapping[str, float]) -> Float32Array:
     """
     Return the coefficients (E,) of expressions by name.
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, Float32Array, Image, IndexArray
 
 # All colours are BGR.
@@ -67,7 +67,7 @@ class HeadTexture:
         return colours
 
 
-def paint_head(model: HeadModel, seed: int = 3) -> HeadTexture:
+def paint_head(model: HeadModule, seed: int = 3) -> HeadTexture:
     """
     Return a texture for the mean head.
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.head_model import HeadModel, outermost_candidates
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
+from trans3dhead_ros.network.head_module import HeadModule, outermost_candidates
 from trans3dhead_ros.types import Array, BoolArray, Float32Array, IndexArray
 from trans3dhead_training.core.alignment import fit_weak_perspective
 
@@ -62,7 +62,7 @@ class ContourCurves:
     """
     Level curves of the skin on which each jaw point slides to the visible contour.
 
-    `head_model.visible_contour` chooses among vertices at the height of the jaw point; a curve
+    `head_module.visible_contour` chooses among vertices at the height of the jaw point; a curve
     consists of the points where the mesh's edges cross that height, which is finer and has no
     steps.
     """
@@ -74,7 +74,7 @@ class ContourCurves:
     """(17, K) weight of the second end."""
 
     @classmethod
-    def from_model(cls, model: HeadModel) -> ContourCurves:
+    def from_model(cls, model: HeadModule) -> ContourCurves:
         """Compute the curves on the model's mean; on other heads they move with the mesh."""
         vertices = model.mean.detach().cpu().numpy().astype(np.float64)
         landmarks = model.landmark_indices.cpu().numpy()
@@ -137,7 +137,7 @@ def _level_crossings(
 class HeadLabeller:
     """Computes labels from exact geometry; one serves all pictures."""
 
-    model: HeadModel
+    model: HeadModule
     """The head model of the labels, on the CPU."""
     curves: ContourCurves
     """The level curves of its jaw points."""
@@ -146,7 +146,7 @@ class HeadLabeller:
     scale fits both face and back of the head; fits to photographs see the face."""
 
     @classmethod
-    def from_model(cls, model: HeadModel) -> HeadLabeller:
+    def from_model(cls, model: HeadModule) -> HeadLabeller:
         """
         Prepare the level curves of a head model.
 

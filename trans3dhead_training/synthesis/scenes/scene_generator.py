@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.types import Array, BoolArray, Image
 from trans3dhead_training.synthesis.appearance.portrait_texture import PortraitTextures
 from trans3dhead_training.synthesis.occluders.occluder_placement import (
@@ -100,7 +100,7 @@ class SceneAssets:
 
     @classmethod
     def load(
-        cls, data_root: Path, cache: Path, model: HeadModel, config: SceneConfig = SceneConfig(),
+        cls, data_root: Path, cache: Path, model: HeadModule, config: SceneConfig = SceneConfig(),
         portraits: bool = True,
     ) -> SceneAssets:
         """

@@ -11,9 +11,9 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from trans3dhead_ros.head_model import HeadModel, visible_contour
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.mesh import vertex_normals
+from trans3dhead_ros.network.head_module import HeadModule, visible_contour
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
 from trans3dhead_training.synthesis.turned_photos.cylindrical_atlas import (
     CylindricalAtlas,
@@ -46,7 +46,7 @@ class HeadSurface:
         (image, labels), = render_poses(photograph, [TargetPose((60.0, 0.0, 0.0))])
     """
 
-    model: HeadModel
+    model: HeadModule
     """The head model."""
     triangles: IndexArray
     """(T, 3) counter-clockwise from outside."""
@@ -74,7 +74,7 @@ class HeadSurface:
     """Vertices around the hole of the mouth."""
 
     @classmethod
-    def from_model(cls, model: HeadModel) -> HeadSurface:
+    def from_model(cls, model: HeadModule) -> HeadSurface:
         """Prepare a head model; a mesh without a hole at the mouth gets no pocket."""
         mean = model.mean.double().cpu().numpy()
         triangles = model.triangles.cpu().numpy()
