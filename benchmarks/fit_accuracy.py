@@ -24,18 +24,17 @@ from trans3dhead_training.fitting.fit import (
     Fit,
     fit_landmarks,
     leave_out_errors,
-    measure_displacements,
     towards_box,
 )
 from trans3dhead_training.fitting.fit_quality import rejection_reasons
 from trans3dhead_training.fitting.fit_report import format_table, summarize
 from trans3dhead_training.fitting.head_basis import load_head_model
-from trans3dhead_training.fitting.labelled_fits import spread_subset
 from trans3dhead_training.fitting.simulated_faces import (
     FaceSimulator,
     SimulatedFaces,
     SimulationConfig,
 )
+from trans3dhead_training.fitting.source_conventions import measure_spread
 
 NEAR = 60.0
 
@@ -86,9 +85,8 @@ def hand_labelled_faces(model_path: Path, folder: Path, rounds: int, seed: int) 
                if record.points is not None and record.source in HELD_OUT_SOURCES]
     points = torch.from_numpy(np.stack([record.points for record in records])).float()
     validation = np.array([record.is_validation for record in records])
-    offsets, jaw_offsets = measure_displacements(
-        model, torch.from_numpy(spread_subset(points.numpy()[~validation])))
-    fit = fit_landmarks(model, points, offsets=offsets, jaw_offsets=jaw_offsets)
+    convention = measure_spread(model, points.numpy()[~validation], None)
+    fit = fit_landmarks(model, points, convention=convention)
     why = rejection_reasons(fit, points.numpy())
     statistics = summarize(fit, why, [record.source for record in records])
     print(f'\nFaces labelled by hand\n{format_table(statistics)}')
@@ -97,7 +95,7 @@ def hand_labelled_faces(model_path: Path, folder: Path, rounds: int, seed: int) 
     print(f'kept fits: expressions {every.expression.min():.2f}..{every.expression.max():.2f}, '
           f'identity rms {every.shape.square().mean().sqrt():.2f} sigma')
     generator = np.random.default_rng(seed)
-    parts = [leave_out_errors(model, points[kept], offsets, generator, jaw_offsets=jaw_offsets)
+    parts = [leave_out_errors(model, points[kept], convention, generator)
              for _ in range(rounds)]
     chosen, error = (torch.cat(column) for column in zip(*parts, strict=True))
     held_out = torch.from_numpy(validation)[kept].repeat(rounds)

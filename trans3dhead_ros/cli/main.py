@@ -40,6 +40,8 @@ PREPARE = {
     'head-model': 'the head model, from a parametric head on disk',
     'faces': 'your own pictures, as a folder that the others read',
     'fits': 'the head model fitted to labelled faces',
+    'profile-fits': 'the head model fitted to faces labelled on one side',
+    'unlabelled-fits': 'the head model fitted to pictures without labels',
     'data': 'shards of labelled heads to train on',
     'scenes': 'frames with several synthetic people, for detectors',
     'clip': 'two synthetic people turning their heads, with ground truth',

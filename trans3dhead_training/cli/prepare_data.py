@@ -2,12 +2,14 @@
 Make shards of labelled heads to train on, from raw folders.
 
 Photographs as they are, photographs turned in depth, portraits with a teacher's points, synthetic
-people, and on request windows without a head at which a detector fires. An interrupted run is
-continued; the same seed gives the same bytes.
+people, and on request profiles of which one half is labelled, these turned in depth, Labeled Faces
+in the Wild with a teacher's points, and windows without a head at which a detector fires. An
+interrupted run is continued; the same seed gives the same bytes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from argparse import Namespace
 from collections.abc import Callable
@@ -28,20 +30,38 @@ from trans3dhead_training.preparation.photograph_maker import PhotographMaker, r
 from trans3dhead_training.preparation.portrait_maker import PortraitMaker
 from trans3dhead_training.preparation.synthetic_maker import SyntheticMaker
 from trans3dhead_training.preparation.turned_maker import TurnedMaker
+from trans3dhead_training.synthesis.scenes.scene_config import SCENE_PRESETS
+from trans3dhead_training.synthesis.turned_photos.pose_sampler import PoseSamplerConfig
+
+CFP = 'Celebrities in Frontal-Profile photographs'
 
 MAKERS: dict[str, Callable[[Namespace, Path], PartMaker]] = {
     'photographs': lambda options, root: credited(
         PhotographMaker(root / 'faces', options.fits)),
     'turned': lambda options, root: credited(TurnedMaker(
         root / 'faces', options.fits, options.head_model, options.turns, options.seed)),
+    'profiles': lambda options, root: credited(PhotographMaker(
+        root / 'profiles', options.profile_fits, 'profiles', f'{CFP}, one half labelled')),
+    'turned_profiles': lambda options, root: credited(TurnedMaker(
+        root / 'profiles', options.profile_fits, options.head_model, options.turns, options.seed,
+        PoseSamplerConfig(max_source_yaw_deg=PROFILE_YAW_DEG), 'turned_profiles',
+        f'{CFP}, turned in depth')),
     'portraits': lambda options, root: credited(PortraitMaker(
         root / 'faces', options.portrait_fits, options.head_model, options.turns, options.seed)),
+    'lfw': lambda options, root: PortraitMaker(
+        root, options.unlabelled_fits, options.head_model, options.turns / 2, options.seed, 'lfw',
+        "Labeled Faces in the Wild, plain and turned in depth, a teacher's points", 'research use',
+        False),
     'synthetic': lambda options, root: SyntheticMaker(
-        root, options.cache, options.head_model, options.people, options.seed),
+        root, options.cache, options.head_model, options.people, options.seed, options.preset),
     NEGATIVES: lambda options, root: NegativeMaker(
         root / 'faces', root / 'appearance' / 'hdri', options.views, options.negative_photographs,
         options.seed),
 }
+DEFAULT_PARTS = ('photographs', 'turned', 'portraits', 'synthetic')
+
+PROFILE_YAW_DEG = 82.0
+"""Largest yaw of a profile that is turned."""
 
 
 Photographs = TypeVar('Photographs', PhotographMaker, TurnedMaker, PortraitMaker)
@@ -52,7 +72,8 @@ def credited(maker: Photographs) -> Photographs:
     about = read_about(maker.folder)
     if about is None:
         return maker
-    how = '' if maker.name == 'photographs' else ', turned in depth'
+    how = ('' if maker.name == 'photographs' else ', one half labelled'
+           if maker.name == 'profiles' else ', turned in depth')
     return replace(maker, source=about.source + how, licence=about.licence, open=about.open)
 
 
@@ -64,13 +85,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     """
     parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/data'))
-    parser.add_argument('--parts', nargs='+', choices=MAKERS,
-                        default=[name for name in MAKERS if name != NEGATIVES],
-                        help=f'one or more of {", ".join(MAKERS)} (default: all but {NEGATIVES})')
+    parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(DEFAULT_PARTS),
+                        help=f'one or more of {", ".join(MAKERS)} (default: '
+                             f'{", ".join(DEFAULT_PARTS)})')
     parser.add_argument('--open', action='store_true',
                         help='only parts that are free for any use')
     parser.add_argument('--people', type=int, default=4000,
                         help='synthetic people, eight pictures each (default: %(default)s)')
+    parser.add_argument('--preset', choices=SCENE_PRESETS, default='standard',
+                        help='synthetic people: standard is uniform in yaw, wide in pitch and roll '
+                             'too, and darker (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, default=math.inf,
+                        help='begin no shard later than that; the same command continues')
     parser.add_argument('--turns', type=float, default=4.0,
                         help='turned pictures of a photograph, on average (default: %(default)s)')
     parser.add_argument('--views', type=int, default=300,
@@ -80,6 +106,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
     parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'))
+    parser.add_argument('--profile-fits', type=Path, default=Path('runs/profile_fits.npz'))
+    parser.add_argument('--unlabelled-fits', type=Path, default=Path('runs/unlabelled_fits.npz'))
     parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--cache', type=Path, default=Path('runs/people'),
                         help='where the registered assets of people are kept')
@@ -96,9 +124,9 @@ def run(options: Namespace) -> int:
     :raises UserError: for a user's mistake.
     """
     if min(options.people, options.turns, options.workers, options.views,
-           options.negative_photographs) <= 0:
-        raise UserError('--people, --turns, --workers, --views, --negative-photographs: expected '
-                        'more than 0')
+           options.negative_photographs, options.minutes) <= 0:
+        raise UserError('--people, --turns, --workers, --views, --negative-photographs, --minutes: '
+                        'expected more than 0')
     root = options.data or data_root()
     makers = [MAKERS[name](options, root) for name in MAKERS if name in options.parts]
     if options.open:
@@ -107,7 +135,8 @@ def run(options: Namespace) -> int:
         raise UserError('--open: none of the chosen parts is free for any use')
     by_hand = any(maker.name in ('photographs', 'turned') for maker in makers)
     offsets = read_fits(options.fits)['offsets'] if by_hand else None
-    manifest = write_parts(makers, options.output, options.seed, offsets, options.workers)
+    manifest = write_parts(makers, options.output, options.seed, offsets, options.workers,
+                           options.minutes)
     print(summary(manifest))
     return 0
 

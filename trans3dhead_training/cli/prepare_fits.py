@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -66,29 +66,47 @@ def run(options: Namespace) -> int:
     if labelled:
         fits = fit_records(labelled, model, options.baselines)
         save_fits(options.output, fits)
-        figures['labelled'] = _report(
+        figures['labelled'] = print_report(
             labelled, np.stack([record.points for record in labelled]), fit_from_arrays(fits, 0),
             fits['reason'][:, 0], model, options.output, options.sheet)
     if options.portraits and others:
         fits = write_portraits(others, labelled, model, options.baselines, options.portraits)
         sheet = options.sheet
-        figures['portraits'] = _report(
+        figures['portraits'] = print_report(
             others, fits['points'], fit_from_arrays(fits), fits['reason'], model, options.portraits,
             sheet and sheet.with_name(f'{sheet.stem}_portraits{sheet.suffix}'))
-    if options.report:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(json.dumps(figures, indent=2) + '\n')
+    write_figures(options.report, figures)
     return 0
 
 
-def _report(
+def write_figures(path: Path | None, figures: Mapping[str, object]) -> None:
+    """Write figures as JSON, where a path is given."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=2) + '\n')
+
+
+def print_report(
     records: Sequence[FaceRecord], points: np.ndarray, fit: Fit, reason: np.ndarray,
     model: HeadModule, output: Path, sheet: Path | None,
 ) -> dict[str, dict[str, object]]:
+    """
+    Print the statistics of fits, and draw some of them.
+
+    :param records: N records.
+    :param points: (N, 68, 2) px, the labels; nan where no face was found.
+    :param fit: of the N faces.
+    :param reason: (N,) see `rejection_reasons`.
+    :param model: of the fits.
+    :param output: the file of the fits, which is named.
+    :param sheet: picture to draw; None: none.
+    :return: the statistics of each source.
+    :raises UserError: the sheet cannot be written.
+    """
     figures = summarize(fit, reason, [record.source for record in records])
     print(f'{output}:\n{format_table(figures)}')
     if sheet is not None:
-        found = np.flatnonzero(np.isfinite(points[:, 0, 0]))
+        found = np.flatnonzero(np.isfinite(points).any((1, 2)))
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shown = Fit(*(getattr(fit, field.name)[found] for field in fields(Fit)))
         if not cv2.imwrite(str(sheet), fit_sheet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from pathlib import Path
 
@@ -20,6 +21,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--count', type=int, default=1000, help='frames (default: %(default)s)')
     parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
                         metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument('--preset', choices=('standard', 'wide'), default='standard',
+                        help='wide: any roll, heads of 8 to 400 px (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, default=math.inf,
+                        help='begin no frame later than that; the same command continues')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--cache', type=Path, default=Path('runs/people'),
@@ -36,10 +41,14 @@ def run(options: Namespace) -> int:
     """
     if options.count < 1 or min(options.size) < 32:
         raise UserError('--count, --size: expected at least 1 frame of 32 x 32')
+    if not options.minutes > 0:
+        raise UserError(f'--minutes: expected more than 0, got {options.minutes:g}')
     from trans3dhead_training.core.data_root import data_root
     from trans3dhead_training.preparation.scene_frames import write_scenes
     from trans3dhead_training.preparation.synthetic_maker import load_scene_assets
-    assets = load_scene_assets(options.data or data_root(), options.cache, options.head_model)
-    heads = write_scenes(assets, options.output, options.count, tuple(options.size), options.seed)
-    print(f'{options.output}: {options.count} frames, {heads} heads')
+    assets = load_scene_assets(options.data or data_root(), options.cache, options.head_model,
+                               options.preset)
+    frames, heads = write_scenes(assets, options.output, options.count, tuple(options.size),
+                                 options.seed, options.minutes)
+    print(f'{options.output}: {frames} frames, {heads} heads')
     return 0

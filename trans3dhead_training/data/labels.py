@@ -42,7 +42,8 @@ class FaceRecord:
     photo: str
     """Equal for pictures from one photograph (for ytf: of one person)."""
     points: Array | None
-    """(68, 2) px of this picture, iBUG order; None for a picture without labels."""
+    """(68, 2) px of this picture, iBUG order, nan where a point is not labelled; None for a picture
+    without labels."""
     is_validation: bool
     """Whether it is held out; never train on it."""
 
@@ -62,7 +63,7 @@ def labels_file(path: str | Path) -> Path:
     raise UserError(f'data: no labels.csv in {path}; give the folder that holds it')
 
 
-def read_labels(path: str | Path) -> list[FaceRecord]:
+def read_labels(path: str | Path, partial: bool = False) -> list[FaceRecord]:
     """
     Read every row of a folder of crops, labelled or not, with the fixed validation split.
 
@@ -72,6 +73,7 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
     'test' or 'validation'.
 
     :param path: the folder with `labels.csv` and the pictures, or that file.
+    :param partial: faces may have labels for some of their points only; the others are nan.
     :return: a record for each row.
     :raises UserError: no such file, another header, a bad number, or a picture that cannot be read.
     """
@@ -91,7 +93,7 @@ def read_labels(path: str | Path) -> list[FaceRecord]:
     return [
         FaceRecord(
             path=table.parent / row[0], file=row[0], source=row[1], split=row[2], photo=photo,
-            points=_points(row, f'{table} line {number}'),
+            points=_points(row, f'{table} line {number}', partial),
             is_validation=_is_validation(row[1], row[2], group[photo]),
         )
         for (number, row), photo in zip(rows, photos, strict=True)
@@ -119,14 +121,14 @@ def photo_name(file: str, source: str) -> str:
     return f'{source}/{stem if source == "lfpw" else stem.rsplit("_", 1)[0]}'
 
 
-def _points(row: list[str], where: str) -> Array | None:
+def _points(row: list[str], where: str, partial: bool) -> Array | None:
     try:
         points = np.array(row[3:], dtype=float).reshape(COUNT, 2)
     except ValueError as error:
         raise UserError(f'data: {where} contains something that is not a number') from error
     if np.isnan(points).all():
         return None
-    if not np.isfinite(points).all():
+    if not partial and not np.isfinite(points).all():
         raise UserError(f'data: {where} has only some of its points')
     return points
 

@@ -14,16 +14,20 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from trans3dhead_ros.geometry import viewing_ray_rotation
+from trans3dhead_ros.geometry import mirrored, viewing_ray_rotation
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
 from trans3dhead_ros.network.head_module import HeadModule, outermost_candidates
 from trans3dhead_training.core.alignment import fit_weak_perspective
 from trans3dhead_training.fitting.fit_camera import in_picture
 from trans3dhead_training.fitting.fit_solver import FitConfig, Solution, solve
-from trans3dhead_training.fitting.jaw_contour import (
-    fit_jaw_offsets,
-    jaw_displacement,
+from trans3dhead_training.fitting.label_convention import (
+    LabelConvention,
+    fit_displacements,
+    jaw_directions,
 )
+
+MIN_INNER_POINTS = 12
+"""Labelled points among 17-67 that a fit needs."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,21 @@ class Fit:
 
 
 def box_units(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return points (N, 68, 2) px in units of their own box, its centre (N, 2) and side (N,)."""
-    low, high = points.amin(1), points.amax(1)
+    """
+    Convert points to units of their own box.
+
+    :param points: (N, 68, 2) px, nan where a point is not labelled, which stays nan.
+    :return: points (N, 68, 2) in box units, centre (N, 2) px and longer side (N,) px of the box.
+    """
+    low, high = _corners(points)
     centre, side = (low + high) / 2, (high - low).amax(1)
     return 2 * (points - centre[:, None]) / side[:, None, None], centre, side
+
+
+def _corners(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    known = points.isfinite()
+    return (torch.where(known, points, torch.inf).amin(1),
+            torch.where(known, points, -torch.inf).amax(1))
 
 
 def towards_box(
@@ -108,55 +123,55 @@ def towards_box(
 
 def fit_landmarks(
     model: HeadModule, points: torch.Tensor, config: FitConfig | None = None,
-    offsets: torch.Tensor | None = None, trust: torch.Tensor | None = None,
-    focal_px: torch.Tensor | None = None, jaw_offsets: torch.Tensor | None = None,
+    convention: LabelConvention | None = None, trust: torch.Tensor | None = None,
+    focal_px: torch.Tensor | None = None, prior_rotation: torch.Tensor | None = None,
 ) -> Fit:
     """
     Fit to 2D points whose jaw lies on the visible contour.
 
     :param model: the head model.
-    :param points: (N, 68, 2) px.
+    :param points: (N, 68, 2) px, nan where a point is not labelled.
     :param config: None: the defaults.
-    :param offsets: (51, 3) m, head frame, from the model's inner landmarks to the labellers'
-        (`measure_displacements`).
+    :param convention: displacements of the labels from the model's points (`measure_convention`);
+        None: zero. The 3D jaw of the model does not move.
     :param trust: (N, 68) factor of each point's weight; 0 excludes it from the fit, but not from
         the box and from `inner_error`. All 1 by default.
     :param focal_px: (N,) focal length of the camera that points at the box centre, where it is
         known (`towards_box`).
-    :param jaw_offsets: (2, 17, 3) m, the same for the points of the visible contour
-        (`jaw_displacement`); the 3D jaw of the model does not move.
+    :param prior_rotation: (N, 3, 3) such as a teacher's, with
+        `FitConfig.prior_rotation_sigma_deg`; None: no prior.
     :return: the fits.
-    :raises ValueError: for a wrong shape or points that are not finite.
+    :raises ValueError: for a wrong shape, or a face with too few labelled points.
     """
-    if points.ndim != 3 or tuple(points.shape[1:]) != (COUNT, 2) or not points.isfinite().all():
-        raise ValueError(f'points: expected finite (N, 68, 2), got {tuple(points.shape)}')
+    if points.ndim != 3 or tuple(points.shape[1:]) != (COUNT, 2):
+        raise ValueError(f'points: expected (N, 68, 2), got {tuple(points.shape)}')
+    labelled = points.isfinite().all(-1)
+    if (labelled[:, JAW_COUNT:].sum(1) < MIN_INNER_POINTS).any():
+        raise ValueError(f'points: a face has fewer than {MIN_INNER_POINTS} labelled inner points')
     config = config or FitConfig()
-    if offsets is None:
-        offsets = points.new_zeros(COUNT - JAW_COUNT, 3, dtype=model.mean.dtype)
+    if convention is None:
+        convention = LabelConvention.zero(model.mean)
     if trust is None:
         trust = points.new_ones(points.shape[:2])
     if trust.shape != points.shape[:2]:
         raise ValueError(f'trust: expected {tuple(points.shape[:2])}, got {tuple(trust.shape)}')
-    focal = points.new_full(points.shape[:1], float('nan')) if focal_px is None else focal_px
-    parts = [_fit_batch(model, batch, config, offsets, weight,
-                        None if focal_px is None else lengths, jaw_offsets)
-             for batch, weight, lengths in zip(
-                 *(tensor.float().split(config.batch) for tensor in (points, trust, focal)),
-                 strict=True)]
+    parts = []
+    for start in range(0, len(points), config.batch):
+        rows = slice(start, start + config.batch)
+        focal, prior = (None if values is None else values[rows].float()
+                        for values in (focal_px, prior_rotation))
+        parts.append(_fit_batch(model, points[rows].float(), config, convention,
+                                (trust * labelled)[rows].float(), focal, prior))
     return Fit(*(torch.cat([getattr(part, field.name) for part in parts])
                  for field in fields(Fit)))
 
 
-def predict_labels(
-    model: HeadModule, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None = None,
-) -> torch.Tensor:
+def predict_labels(model: HeadModule, fit: Fit, convention: LabelConvention) -> torch.Tensor:
     """Return the labels that a fit predicts (N, 68, 2) box units, jaw on the visible contour."""
-    return fit.in_picture(_labelled_points(model, fit, offsets, jaw_offsets))
+    return fit.in_picture(_labelled_points(model, fit, convention))
 
 
-def _labelled_points(
-    model: HeadModule, fit: Fit, offsets: torch.Tensor, jaw_offsets: torch.Tensor | None,
-) -> torch.Tensor:
+def _labelled_points(model: HeadModule, fit: Fit, convention: LabelConvention) -> torch.Tensor:
     """Return (N, 68, 3) m, head frame."""
     slots = model.contour_indices.shape[1]
     candidates = model.points_of(model.contour_indices.flatten(), fit.shape, fit.expression)
@@ -164,93 +179,91 @@ def _labelled_points(
         fit.in_picture(candidates).unflatten(1, (JAW_COUNT, slots)), fit.rotation)
     jaw = candidates.unflatten(1, (JAW_COUNT, slots)).take_along_dim(
         chosen[..., None, None], dim=2).squeeze(2)
-    if jaw_offsets is not None:
-        jaw = jaw + jaw_displacement(jaw_offsets, fit.rotation)
     inner = model.points_of(model.landmark_indices[JAW_COUNT:], fit.shape, fit.expression)
-    return torch.cat([jaw, inner + offsets], dim=1)
+    return torch.cat([jaw + convention.jaw_at(fit.rotation),
+                      inner + convention.inner_at(fit.rotation)], dim=1)
 
 
 def leave_out_errors(
-    model: HeadModule, points: torch.Tensor, offsets: torch.Tensor, generator: np.random.Generator,
-    config: FitConfig | None = None, left_out: int = 5, jaw_offsets: torch.Tensor | None = None,
+    model: HeadModule, points: torch.Tensor, convention: LabelConvention,
+    generator: np.random.Generator, config: FitConfig | None = None, left_out: int = 5,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Fit without some points of each face, and measure the error of the fit at these points.
 
     :param model: the head model.
     :param points: (N, 68, 2) px.
-    :param offsets: see `fit_landmarks`.
+    :param convention: see `fit_landmarks`.
     :param generator: draws the points.
     :param config: None: the defaults.
     :param left_out: number of points of each face.
-    :param jaw_offsets: see `fit_landmarks`.
     :return: the points (N, left_out), and their errors (N, left_out) over sqrt(w h) of the
         landmark box.
     """
     chosen = torch.from_numpy(np.stack([generator.permutation(COUNT)[:left_out] for _ in points]))
     trust = points.new_ones(points.shape[:2]).scatter(1, chosen, 0.0)
-    fit = fit_landmarks(model, points, config, offsets, trust, jaw_offsets=jaw_offsets)
+    fit = fit_landmarks(model, points, config, convention, trust)
     target, _, side = box_units(points)
-    away = predict_labels(model, fit, offsets, jaw_offsets) - target
+    away = predict_labels(model, fit, convention) - target
     away = away.norm(dim=-1) * side[:, None] / 2
     box = (points.amax(1) - points.amin(1)).prod(1).sqrt()
     return chosen, (away / box[:, None]).gather(1, chosen)
 
 
-def measure_displacements(
+def measure_convention(
     model: HeadModule, points: torch.Tensor, config: FitConfig | None = None, rounds: int = 4,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    prior_rotation: torch.Tensor | None = None,
+) -> LabelConvention:
     """
-    Measure the median displacement of labelled points from the model's landmarks and contour.
+    Measure the displacements of labels from the model's landmarks and contour, in each pose.
 
-    Labellers and the model define some points differently (the inner ends of the brows differ by
-    several millimetres, jaw points are spaced differently along the contour), which would otherwise
-    bias identity and pose. Left and right are assumed to be symmetric.
+    Without them the fit would change identity and pose instead. Inner points are displaced in any
+    direction, jaw points along the jaw, because a displacement across it would be indistinguishable
+    from another jaw. Left and right are assumed to be symmetric.
 
     :param model: the head model.
-    :param points: (N, 68, 2) px of a few hundred faces labelled by hand.
+    :param points: (N, 68, 2) px of a few hundred faces, nan where a point is not labelled.
     :param config: None: the defaults.
     :param rounds: number of alternations between fits and displacements.
-    :return: `offsets` (51, 3) and `jaw_offsets` (2, 17, 3) m of `fit_landmarks`.
+    :param prior_rotation: (N, 3, 3) such as a teacher's. Without it, a displacement that looks like
+        a rotation of the head is taken for one.
+    :return: the convention.
     """
-    offsets = points.new_zeros(COUNT - JAW_COUNT, 3, dtype=model.mean.dtype)
-    jaw_offsets = points.new_zeros(2, JAW_COUNT, 3, dtype=model.mean.dtype)
-    target = box_units(points.float())[0]
+    # The mirror images too: left and right are displaced alike, and half faces become whole ones.
+    points = torch.cat([points, points[:, list(MIRROR_68)] * points.new_tensor([-1.0, 1.0])])
+    if prior_rotation is not None:
+        prior_rotation = torch.cat([prior_rotation, mirrored(prior_rotation)])
+    target, labelled = box_units(points.float())[0], points.isfinite().all(-1)
+    direction = jaw_directions(model.mean[model.landmark_indices[:JAW_COUNT]])
+    jaw, inner = slice(JAW_COUNT), slice(JAW_COUNT, COUNT)
+    convention = LabelConvention.zero(model.mean)
     for _ in range(rounds):
-        fit = fit_landmarks(model, points, config, offsets, jaw_offsets=jaw_offsets)
-        head = _labelled_points(model, fit, offsets, jaw_offsets)
+        fit = fit_landmarks(model, points, config, convention, prior_rotation=prior_rotation)
+        head = _labelled_points(model, fit, convention)
         nearness = 1.0 + fit.inverse_distance[:, None, None] * (head @ fit.rotation.mT)[..., 2:]
         missing = ((target - fit.in_picture(head)) * nearness
                    / fit.perspective_log_scale.exp()[:, None, None])
-        jaw, inner = missing.split([JAW_COUNT, COUNT - JAW_COUNT], dim=1)
-        offsets = offsets + (inner @ fit.rotation[:, :2]).median(dim=0).values
-        jaw_offsets = jaw_offsets + fit_jaw_offsets(
-            jaw, fit.rotation, model.mean[model.landmark_indices[:JAW_COUNT]])
-        offsets, jaw_offsets = _symmetric(offsets, jaw_offsets)
-    return offsets, jaw_offsets
-
-
-def _symmetric(
-    offsets: torch.Tensor, jaw_offsets: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    other = torch.tensor(MIRROR_68, device=offsets.device)
-    flip = offsets.new_tensor([1.0, -1.0, 1.0])
-    # The yaw of a mirrored face has the other sign.
-    turned = offsets.new_tensor([1.0, -1.0])[:, None, None]
-    return ((offsets + flip * offsets[other[JAW_COUNT:] - JAW_COUNT]) / 2,
-            (jaw_offsets + turned * flip * jaw_offsets[:, other[:JAW_COUNT]]) / 2)
+        convention = LabelConvention(
+            convention.inner + fit_displacements(
+                missing[:, inner], labelled[:, inner], fit.rotation),
+            convention.jaw + fit_displacements(
+                missing[:, jaw], labelled[:, jaw], fit.rotation, direction))
+    return convention
 
 
 def _fit_batch(
-    model: HeadModule, points: torch.Tensor, config: FitConfig, offsets: torch.Tensor,
-    trust: torch.Tensor, focal_px: torch.Tensor | None, jaw_offsets: torch.Tensor | None,
+    model: HeadModule, points: torch.Tensor, config: FitConfig, convention: LabelConvention,
+    trust: torch.Tensor, focal_px: torch.Tensor | None, prior_rotation: torch.Tensor | None,
 ) -> Fit:
     target, _, side = box_units(points)
-    found = solve(model, target, config, offsets, trust,
-                  None if focal_px is None else 2 * focal_px / side, jaw_offsets)
-    box = points.amax(1) - points.amin(1)
+    labelled = target.isfinite().all(-1)
+    found = solve(model, torch.where(labelled[..., None], target, 0.0), config, convention, trust,
+                  None if focal_px is None else 2 * focal_px / side, prior_rotation)
+    low, high = _corners(points)
+    box, inner = high - low, labelled[:, JAW_COUNT:]
     half_side = box.amax(1) / 2
-    error = found.residual[:, JAW_COUNT:].norm(dim=-1).mean(1) * half_side / box.prod(1).sqrt()
+    error = (found.residual[:, JAW_COUNT:].norm(dim=-1) * inner).sum(1) / inner.sum(1)
+    error = error * half_side / box.prod(1).sqrt()
     log_scale, translation = _weak_perspective(model, found)
     return Fit(found.rotation, translation, log_scale, found.shape, found.expression, error,
                found.inverse_distance, found.log_scale, found.translation, found.off_axis)

@@ -84,7 +84,7 @@ def fit_sheet(
 
     :param model: of the fits.
     :param pictures: N files.
-    :param points: (N, 68, 2) px, the labels.
+    :param points: (N, 68, 2) px, the labels, nan where a point is not labelled.
     :param fit: of N faces.
     :param reason: (N,) see `rejection_reasons`.
     :param columns: faces in a row.
@@ -136,7 +136,8 @@ def _tile(model: HeadModule, image: np.ndarray, points: np.ndarray, fit: Fit) ->
     cv2.polylines(mesh, list(np.round(corners[facing] * 16).astype(np.int32)), True, CYAN, 1,
                   cv2.LINE_AA, shift=4)
     tile = cv2.addWeighted(tile, 0.7, mesh, 0.3, 0)
-    for x, y in points @ to_tile[:, :2].T + to_tile[:, 2]:
+    labelled = points[np.isfinite(points).all(-1)]
+    for x, y in labelled @ to_tile[:, :2].T + to_tile[:, 2]:
         cv2.circle(tile, (round(x * 16), round(y * 16)), 24, GREEN, -1, cv2.LINE_AA, shift=4)
     for x, y in seen[model.landmark_indices.numpy()]:
         cv2.circle(tile, (round(x * 16), round(y * 16)), 14, RED, -1, cv2.LINE_AA, shift=4)

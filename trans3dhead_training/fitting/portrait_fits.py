@@ -11,15 +11,15 @@ import torch
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import YuNetDetector
 from trans3dhead_ros.types import Array
-from trans3dhead_training.data.labels import FaceRecord
-from trans3dhead_training.fitting.fit import Fit, fit_landmarks, measure_displacements
+from trans3dhead_training.data.labels import FaceRecord, is_held_out, portrait_group
+from trans3dhead_training.fitting.fit import Fit, fit_landmarks
 from trans3dhead_training.fitting.fit_quality import Limits, rejection_reasons
-from trans3dhead_training.fitting.jaw_contour import jaw_displacement
+from trans3dhead_training.fitting.source_conventions import measure_spread
 from trans3dhead_training.fitting.teachers import TeacherPredictions, query_teachers
 
 MIN_SCORE = 0.7
@@ -27,6 +27,26 @@ MIN_SCORE = 0.7
 NOT_FOUND = 'no face found'
 LIMITS = Limits(residual=0.015)
 """The teacher's points are smooth, so that its errors contribute less to the residual."""
+
+
+def read_unlabelled(folder: Path) -> list[FaceRecord]:
+    """
+    Read the pictures of a folder and of those below it, of which a tenth is held out by its name.
+
+    :param folder: of pictures; its name is their source.
+    :return: records without points.
+    :raises UserError: there is no picture.
+    """
+    records = []
+    for path in sorted(folder.rglob('*')):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            file = path.relative_to(folder.parent).as_posix()
+            group = portrait_group(file)
+            records.append(FaceRecord(path, file, folder.name, 'train', group, None,
+                                      is_held_out(group)))
+    if not records:
+        raise UserError(f'{folder}: no pictures in this folder')
+    return records
 
 
 def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
@@ -42,7 +62,7 @@ def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
 
 def fit_portraits(
     records: Sequence[FaceRecord], model: HeadModule, baselines: Path,
-    teacher_points: Array | None,
+    teacher_points: Array | None, teacher_rotations: Array | None = None,
 ) -> dict[str, np.ndarray]:
     """
     Fit unlabelled pictures to a teacher's points.
@@ -51,10 +71,12 @@ def fit_portraits(
     :param model: the head model.
     :param baselines: folder of the teachers and of the detector.
     :param teacher_points: (M, 68, 2) px, the teacher's points on some hundred labelled faces with
-        varied expressions, on which its displacements are measured; None: on these pictures.
+        varied expressions, on which its convention is measured; None: on these pictures.
+    :param teacher_rotations: (M, 3, 3) of 3DDFA_V2 on these faces.
     :return: `files` (N,), `points` (N, 68, 2) px, `accepted` (N,), `reason` (N,), `offsets` (51, 3)
-        of the teacher's points, `jaw_displacement` (N, 17, 3) m of its jaw from the visible
-        contour, and the fields of `Fit` (N, ...); NaN where no face was found.
+        of the teacher's points in a frontal face, `displacement` (N, 51, 3) m of the points at the
+        pose of each face, `jaw_displacement` (N, 17, 3) m of its jaw from the visible contour, and
+        the fields of `Fit` (N, ...); NaN where no face was found.
     """
     pictures = [record.path for record in records]
     boxes = find_faces(pictures, YuNetDetector(baselines / 'yunet' / 'yunet_n_640_640.onnx'))
@@ -66,20 +88,22 @@ def fit_portraits(
     tight = np.stack([landmark_box(points) for points in first.frontal])
     second = query_teachers([pictures[row] for row in found], tight, baselines)
     points = second.frontal
-    measured = points if teacher_points is None else teacher_points
-    offsets, jaw_offsets = measure_displacements(model, torch.from_numpy(measured).float())
-    fit = fit_landmarks(model, torch.from_numpy(points).float(), offsets=offsets,
-                        jaw_offsets=jaw_offsets)
+    if teacher_points is None:
+        teacher_points, teacher_rotations = points, second.rotation
+    convention = measure_spread(model, teacher_points, teacher_rotations)
+    fit = fit_landmarks(model, torch.from_numpy(points).float(), convention=convention)
     # The points are MediaPipe's own, so they are compared with 3DDFA_V2 at every yaw.
     other = TeacherPredictions(second.profile, second.profile, second.rotation)
     why = rejection_reasons(fit, points, other, LIMITS)
     result = {'files': np.array([record.file for record in records]),
-              'points': _scattered(points, found, len(records)), 'offsets': offsets.numpy(),
+              'points': _scattered(points, found, len(records)),
+              'offsets': convention.inner[0].numpy(),
               'reason': np.full(len(records), NOT_FOUND, dtype='<U32')}
     result['reason'][found] = why
     result['accepted'] = result['reason'] == ''
-    result['jaw_displacement'] = _scattered(
-        jaw_displacement(jaw_offsets, fit.rotation).numpy(), found, len(records))
+    for name, values in (('displacement', convention.inner_at(fit.rotation)),
+                         ('jaw_displacement', convention.jaw_at(fit.rotation))):
+        result[name] = _scattered(values.numpy(), found, len(records))
     for field in fields(Fit):
         result[field.name] = _scattered(getattr(fit, field.name).numpy(), found, len(records))
     return result

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -52,9 +54,10 @@ def jobs_of(maker: PartMaker) -> list[ShardJob]:
 
 def write_parts(
     makers: Sequence[PartMaker], output: Path, seed: int, offsets: np.ndarray | None, workers: int,
+    minutes: float = math.inf,
 ) -> Manifest:
     """
-    Write the missing shards, then the manifest.
+    Write the missing shards, then the manifest of those that exist.
 
     Other parts that the folder holds already stay as they are.
 
@@ -63,6 +66,7 @@ def write_parts(
     :param seed: recorded in the manifest.
     :param offsets: (51, 3) m of the fits; None keeps those of the folder, if any.
     :param workers: number of processes, each with one thread.
+    :param minutes: no shard is begun later than that; the next call continues.
     :return: the manifest.
     :raises UserError: too little disk space, the folder was started with other settings, or an
         input is missing or damaged.
@@ -76,9 +80,12 @@ def write_parts(
     by_name = {maker.name: maker for maker in makers}
     waiting = [(by_name[name], job) for name, own in missing.items() for job in own]
     total = sum((job.stop - job.start) * maker.samples_per_item() for maker, job in waiting)
+    end = time.monotonic() + 60 * minutes
     with tqdm(total=round(total), desc='prepare', unit='sample', disable=None) as bar:
         for count in _write_shards(waiting, output, workers):
             bar.update(count)
+            if time.monotonic() > end:
+                break
     parts = {maker.name: _part(maker, jobs[maker.name], output) for maker in makers}
     if (output / MANIFEST).is_file():
         before = Manifest.load(output)
@@ -191,7 +198,7 @@ def _part(maker: PartMaker, jobs: Sequence[ShardJob], output: Path) -> Part:
     shards, validation = {}, 0
     for job in jobs:
         path = output / job.file
-        if path.stat().st_size:
+        if path.is_file() and path.stat().st_size:
             shard = Shard(path)
             shards[job.file] = len(shard)
             validation += int((shard.labels['is_validation'] > 0).sum())

@@ -1,4 +1,4 @@
-"""The part `portraits`: unlabelled portraits with a teacher's points, plain and turned in depth."""
+"""The parts `portraits` and `lfw`: faces with a teacher's points, plain and turned in depth."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PortraitMaker:
     folder: Path
     """Folder that the file names of the fits are relative to."""
     fits: Path
-    """File of `trans3dhead prepare fits --portraits`."""
+    """File of `trans3dhead prepare fits --portraits` or `trans3dhead prepare unlabelled-fits`."""
     head_model: Path
     """File of the head model of the fits."""
     per_photo: float
@@ -77,7 +77,7 @@ class PortraitMaker:
         fits = read_portrait_fits(self.fits)
         file = str(fits['files'][row])
         group = portrait_group(file)
-        fit = FaceFit.from_row(fits, row, np.asarray(fits['offsets'], dtype=float))
+        fit = FaceFit.from_row(fits, row)
         points = np.asarray(fits['points'][row], dtype=float)
         path, held_out = self.folder / file, is_held_out(group)
         yield self._plain(path, points, fit, group, held_out)
@@ -124,16 +124,17 @@ def remove_offsets(sample: Sample, offsets: np.ndarray) -> Sample:
     return replace(sample, points=points)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def read_portrait_fits(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of the fits of portraits, once per process."""
     if not Path(path).is_file():
-        raise UserError(f'portraits: no file {path}; make it with `trans3dhead prepare fits '
-                        '--portraits`, or leave the part out')
+        raise UserError(f'portraits, lfw: no file {path}; make it with `trans3dhead prepare fits '
+                        '--portraits` or `trans3dhead prepare unlabelled-fits`, or leave the part '
+                        'out')
     return read_fits(path)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def plan_portraits(
     path: Path, per_photo: float, seed: int,
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:

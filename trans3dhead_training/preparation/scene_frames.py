@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from trans3dhead_ros.landmarks import INNER
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg
-from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
-from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, render_scene
+from trans3dhead_training.synthesis.scenes.frame_generator import SceneHead, render_scene
+from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets
 
 LABELS = 'labels.jsonl'
 
 
 def write_scenes(
     assets: SceneAssets, folder: Path, count: int, size: tuple[int, int], seed: int,
-) -> int:
+    minutes: float = math.inf,
+) -> tuple[int, int]:
     """
     Write frames and their labels; complete ones of an earlier run are kept.
 
@@ -28,35 +32,52 @@ def write_scenes(
     :param count: number of frames.
     :param size: (width, height) px.
     :param seed: a frame depends on it and on the number of the frame only.
-    :return: number of heads in all frames.
+    :param minutes: no frame is begun later than that.
+    :return: number of frames, and of heads in all of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = _known_lines(folder / LABELS)
-    heads = 0
+    end = time.monotonic() + 60 * minutes
+    missing = [number for number in range(count) if f'{number:06d}.jpg' not in lines]
     with (folder / LABELS).open('a') as labels:
-        for number in tqdm(range(count), desc='scenes', unit='frame', disable=None):
+        for number in tqdm(missing, desc='scenes', unit='frame', disable=None):
+            if time.monotonic() > end:
+                break
             name = f'{number:06d}.jpg'
-            if name not in lines:
-                image, truths = render_scene(assets, np.random.default_rng((seed, number)), size)
-                (folder / name).write_bytes(encode_jpeg(image))
-                lines[name] = {'file': name, 'heads': [head_labels(truth) for truth in truths]}
-                labels.write(json.dumps(lines[name]) + '\n')
-            heads += len(lines[name]['heads'])
-    return heads
+            image, heads = render_scene(assets, np.random.default_rng((seed, number)), size)
+            (folder / name).write_bytes(encode_jpeg(image))
+            lines[name] = {'file': name, 'heads': [head_labels(head) for head in heads]}
+            labels.write(json.dumps(lines[name]) + '\n')
+            labels.flush()
+    return len(lines), sum(len(line['heads']) for line in lines.values())
 
 
-def head_labels(truth: SyntheticHead) -> dict[str, Any]:
+def head_labels(head: SceneHead) -> dict[str, Any]:
     """
     Return plain values of one head.
 
-    Box and landmarks in px, rotation and translation (m) from the head into the camera optical
-    frame, and the share of its 68 landmarks that nothing hides.
+    `box` of the 68 landmarks and `head_box` of the whole head with hair and hat, px, both possibly
+    beyond the frame; landmarks, px; `rotation` and `translation` (m) from the head into the camera
+    optical frame, and the `apparent` rotation in a crop around the box; `roll_deg` of the head's
+    vertical in the picture, clockwise; `visible`, the share of its 68 landmarks that nothing hides,
+    and `face`, that of the inner 51; `seen`, the share of the head's outline in which the frame
+    shows it.
+
+    :param head: of a frame.
+    :return: values that JSON can hold.
     """
-    return {'box': np.round(truth.box, 2).tolist(),
-            'landmarks': np.round(truth.landmarks, 2).tolist(),
-            'rotation': truth.rotation_camera.tolist(),
-            'translation': truth.translation_camera.tolist(),
-            'visible': round(float(np.mean(truth.visible)), 3)}
+    labels = head.labels
+    up = labels.rotation[:2, 2]
+    return {'box': np.round(labels.box, 2).tolist(),
+            'head_box': np.round(head.head_box, 2).tolist(),
+            'landmarks': np.round(labels.landmarks, 2).tolist(),
+            'rotation': np.round(labels.rotation_camera, 5).tolist(),
+            'translation': np.round(labels.translation_camera, 4).tolist(),
+            'apparent': np.round(labels.rotation, 5).tolist(),
+            'roll_deg': round(float(np.rad2deg(np.arctan2(up[0], -up[1]))), 1),
+            'visible': round(float(np.mean(labels.visible)), 3),
+            'face': round(float(np.mean(labels.visible[INNER])), 3),
+            'seen': round(head.seen, 3)}
 
 
 def _known_lines(path: Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from trans3dhead_training.preparation.photograph_maker import fingerprint
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.people.person_assets import PORTRAIT_FITS
 from trans3dhead_training.synthesis.scenes.head_labels import SyntheticHead
+from trans3dhead_training.synthesis.scenes.scene_config import SCENE_PRESETS
 from trans3dhead_training.synthesis.scenes.scene_generator import (
     PICTURES_PER_PERSON,
     SceneAssets,
@@ -41,6 +42,8 @@ class SyntheticMaker:
     people: int
     """Number of people."""
     seed: int
+    preset: str = 'standard'
+    """One of `SCENE_PRESETS`."""
     name: str = 'synthetic'
     source: str = ('synthetic people: ICT-FaceKit head, MakeHuman skins and hair, skins of '
                    'Congress portraits, HDR environments')
@@ -56,13 +59,13 @@ class SyntheticMaker:
         :raises UserError: an asset is missing or damaged.
         """
         # Registers the assets once, before several processes would each do so.
-        load_scene_assets(self.root, self.cache, self.head_model)
+        load_scene_assets(self.root, self.cache, self.head_model, self.preset)
         return self.people
 
     def settings(self) -> dict[str, Any]:
         """Return the values on which the samples depend."""
         portraits = self.cache.parent / PORTRAIT_FITS
-        return {'people': self.people, 'pictures_per_person': PICTURES_PER_PERSON,
+        return {'preset': self.preset, 'pictures_per_person': PICTURES_PER_PERSON,
                 'head_model': fingerprint(self.head_model),
                 'portrait_skins': fingerprint(portraits) if portraits.is_file() else None}
 
@@ -72,7 +75,7 @@ class SyntheticMaker:
 
     def make(self, start: int, stop: int) -> list[Sample]:
         """Make the pictures of some people; see `PartMaker`."""
-        place = load_scene_assets(self.root, self.cache, self.head_model)
+        place = load_scene_assets(self.root, self.cache, self.head_model, self.preset)
         samples = []
         for person in range(start, stop):
             generator = np.random.default_rng((self.seed, person))
@@ -83,9 +86,11 @@ class SyntheticMaker:
 
 
 @lru_cache(maxsize=1)
-def load_scene_assets(root: Path, cache: Path, head_model: Path) -> SceneAssets:
+def load_scene_assets(
+    root: Path, cache: Path, head_model: Path, preset: str = 'standard',
+) -> SceneAssets:
     """Return what pictures are made with, loaded once a process."""
-    return SceneAssets.load(root, cache, load_head_model(head_model))
+    return SceneAssets.load(root, cache, load_head_model(head_model), SCENE_PRESETS[preset])
 
 
 def synthetic_sample(

@@ -1,9 +1,9 @@
-"""The part `turned`: photographs turned in depth, so that large poses are as frequent as small."""
+"""The parts `turned` and `turned_profiles`: photographs turned in depth, for large poses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.preparation.photograph_maker import (
     AUTOMATIC_TRUST,
+    common_points_fit,
     fingerprint,
     labelled_faces,
-    read_fits,
 )
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import FaceFit, RejectedError
 from trans3dhead_training.synthesis.turned_photos.pose_sampler import (
+    PoseSamplerConfig,
     assign_yaws,
     render_random_poses,
 )
@@ -44,6 +45,8 @@ class TurnedMaker:
     per_photo: float
     """Average number of pictures of one photograph."""
     seed: int
+    config: PoseSamplerConfig = field(default_factory=PoseSamplerConfig)
+    """Distribution of the poses."""
     name: str = 'turned'
     source: str = 'HELEN, LFPW, AFW and YouTube Faces photographs, turned in depth'
     licence: str = 'research use'
@@ -57,7 +60,7 @@ class TurnedMaker:
     def settings(self) -> dict[str, Any]:
         """Return the values on which the samples depend."""
         return {'per_photo': self.per_photo, 'fits': fingerprint(self.fits),
-                'head_model': fingerprint(self.head_model)}
+                'config': asdict(self.config), 'head_model': fingerprint(self.head_model)}
 
     def samples_per_item(self) -> float:
         """Return the average number of pictures of a photograph."""
@@ -74,15 +77,16 @@ class TurnedMaker:
     def _turned(self, row: int, yaws: tuple[float, ...]) -> Iterator[Sample]:
         records, fits = labelled_faces(self.folder, self.fits)
         record = records[row]
-        fit = FaceFit.from_row(fits, row, label_offsets(self.fits))
+        points, fit = common_points_fit(record, fits, row)
         trust = AUTOMATIC_TRUST if record.source in NEVER_HELD_OUT else 1.0
-        for image, truth in render_turns(record.path, record.points, fit, self.head_model,
-                                     np.random.default_rng((self.seed, row)), yaws):
+        for image, truth in render_turns(record.path, points, fit, self.head_model,
+                                         np.random.default_rng((self.seed, row)), yaws,
+                                         self.config):
             yield turned_sample(image, truth, record.source, record.photo, record.is_validation,
                                 trust)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def plan_turned(
     folder: Path, fits_path: Path, per_photo: float, seed: int,
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
@@ -120,6 +124,7 @@ def plan_accepted(
 def render_turns(
     path: Path, points: np.ndarray, fit: FaceFit, head_model: Path,
     generator: np.random.Generator, yaws: tuple[float, ...],
+    config: PoseSamplerConfig | None = None,
 ) -> Iterator[tuple[np.ndarray, TurnedFace]]:
     """
     Render a photograph in several poses; yields nothing where the face is unsuitable.
@@ -130,13 +135,15 @@ def render_turns(
     :param head_model: file.
     :param generator: draws everything but the yaws.
     :param yaws: degrees.
+    :param config: distribution of the poses; None: the defaults.
     :yield: a picture (256, 256, 3) BGR and its labels for each yaw.
     :raises UserError: the photograph is missing or damaged.
     """
     picture = read_picture(path)
     try:
         yield from render_random_poses(
-            picture, points, fit, head_surface(head_model), generator, yaws)
+            picture, points, fit, head_surface(head_model), generator, yaws,
+            config=config or PoseSamplerConfig())
     except RejectedError:
         return
 
@@ -145,12 +152,6 @@ def render_turns(
 def head_surface(head_model: Path) -> HeadSurface:
     """Return the surface that photographs are projected onto, made once per process."""
     return HeadSurface.from_model(load_head_model(head_model))
-
-
-@lru_cache(maxsize=1)
-def label_offsets(fits_path: Path) -> np.ndarray:
-    """Read the offsets (51, 3) m from the model's inner landmarks to the labellers'."""
-    return np.asarray(read_fits(fits_path)['offsets'], dtype=float)
 
 
 def turned_sample(

@@ -23,6 +23,7 @@ from trans3dhead_training.fitting.fit import (
 from trans3dhead_training.fitting.fit_quality import inner_distance, rejection_reasons
 from trans3dhead_training.fitting.fit_report import format_table, summarize
 from trans3dhead_training.fitting.head_basis import save_head_model
+from trans3dhead_training.fitting.label_convention import LabelConvention
 from trans3dhead_training.fitting.teachers import TeacherPredictions
 
 
@@ -72,14 +73,14 @@ def test_profile_faces_are_compared_with_the_other_teacher(fit, faces):
 
 
 def test_a_point_left_out_is_expected_near_its_place(model, faces):
-    offsets = torch.zeros(51, 3)
-    chosen, error = leave_out_errors(model, faces, offsets, np.random.default_rng(0))
+    convention = LabelConvention.zero(faces)
+    chosen, error = leave_out_errors(model, faces, convention, np.random.default_rng(0))
     assert chosen.shape == error.shape == (6, 5)
     assert error.mean() < 0.02
     wild = faces.clone().scatter(1, chosen[..., None].expand(-1, -1, 2), 0.0)
     trust = torch.ones(6, 68).scatter(1, chosen, 0.0)
     without = fit_landmarks(model, wild, trust=trust)
-    assert predict_labels(model, without, offsets).isfinite().all()
+    assert predict_labels(model, without, convention).isfinite().all()
 
 
 def test_perspective_and_weak_perspective_agree_on_the_landmarks(model, fit):
@@ -125,6 +126,8 @@ def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
         assert stored['accepted'].mean() > 0.8
         assert stored['offsets'].shape == (51, 3)
         assert stored['jaw_displacement'].shape == (24, 2, 17, 3)
+        assert stored['common_points'].shape == (24, 68, 2)
+        assert {'convention_inner_hand', 'convention_jaw_lfpw'} <= set(stored.files)
     figures = json.loads((tmp_path / 'report.json').read_text())
     assert figures['portraits']['congress']['faces'] == 6
     assert 'lfpw' in capsys.readouterr().out

@@ -158,6 +158,12 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
         Manifest.load(tmp_path)
 
 
+def test_a_preparation_in_sittings_ends_with_all_shards(tmp_path):
+    first = write_parts([DrawnMaker()], tmp_path, 5, None, 1, minutes=0.0)
+    whole = write_parts([DrawnMaker()], tmp_path, 5, None, 1)
+    assert len(first.parts[0].shards) == 1 and whole.parts[0].count == 7
+
+
 def test_open_only_reads_no_restricted_head(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, items=3)
     write_parts([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)

@@ -16,7 +16,7 @@ from trans3dhead_training.synthesis.scenes.camera_effects import CameraEffects, 
 from trans3dhead_training.synthesis.scenes.hdr_environments import Environment, read_environments
 from trans3dhead_training.synthesis.scenes.head_labels import visible_points
 from trans3dhead_training.synthesis.scenes.neck_pose import sample_torso_rotation
-from trans3dhead_training.synthesis.scenes.pose_sampling import PoseDistribution
+from trans3dhead_training.synthesis.scenes.pose_sampling import PoseDistribution, UniformPoses
 
 
 def test_yaw_is_flat_between_the_profiles_and_goes_beyond():
@@ -92,3 +92,30 @@ def test_the_bundled_clip_has_two_heads_in_every_frame():
     assert (pixels > 0).all() and (pixels < source.size).all()
     yaw = euler_from_rotation(truth.rotation)[..., 0]
     assert (yaw.max(0) > 45).all() and (yaw.min(0) < -45).all()
+
+
+def test_uniform_poses_are_uniform_in_turn_and_pitch_and_reach_any_tilt():
+    generator = np.random.default_rng(0)
+    rotations = np.stack([UniformPoses().sample(generator) for _ in range(6000)])
+    camera = -rotations[:, 2]  # direction to the camera, head frame
+    turn = np.rad2deg(np.arctan2(camera[:, 1], camera[:, 0]))
+    height = np.rad2deg(np.arcsin(camera[:, 2]))
+    facing = np.abs(turn) < 90
+    shares = np.histogram(turn[facing], np.arange(-90, 91, 30))[0] / facing.sum()
+    assert np.abs(shares - 1 / 6).max() < 0.03
+    shares = np.histogram(height[np.abs(turn) < 25], np.arange(-45, 46, 15))[0]
+    assert shares.min() > 0.1 * shares.sum()
+    up = rotations[:, :2, 2]
+    assert (np.abs(np.arctan2(up[:, 0], -up[:, 1])) > 2.4).mean() > 0.015
+    assert 0.12 < (~facing).mean() < 0.22
+
+
+def test_a_body_may_tilt_with_its_head():
+    head = rotation_from_euler(np.array([0.0, 0.0, 90.0]))
+    rolls = {}
+    for tilted in (False, True):
+        bodies = [head @ sample_torso_rotation(np.random.default_rng(seed), head, tilted)
+                  for seed in range(40)]
+        rolls[tilted] = np.median([np.rad2deg(np.arctan2(body[0, 2], -body[1, 2]))
+                                   for body in bodies])
+    assert rolls[True] > rolls[False] + 10

@@ -34,6 +34,7 @@ from trans3dhead_training.synthesis.scenes.expression_sampling import (
     expression_coefficients,
     sample_expression,
 )
+from trans3dhead_training.synthesis.scenes.frame_generator import render_scene
 from trans3dhead_training.synthesis.scenes.hdr_environments import Environment
 from trans3dhead_training.synthesis.scenes.head_labels import HeadLabeller
 from trans3dhead_training.synthesis.scenes.light_sampling import sample_light
@@ -43,7 +44,6 @@ from trans3dhead_training.synthesis.scenes.scene_generator import (
     crop_stream,
     occluder_mask,
     render_crops,
-    render_scene,
     transform_meshes,
 )
 
@@ -259,10 +259,15 @@ def test_scenes_have_as_many_truths_as_heads_the_nearest_first(assets):
     image, none = render_scene(assets, np.random.default_rng(1), (160, 120), heads=0)
     assert none == [] and image.shape == (120, 160, 3)
     image, several = render_scene(assets, np.random.default_rng(2), (320, 240), heads=4)
-    places = np.array([head.translation_camera for head in several])
+    places = np.array([head.labels.translation_camera for head in several])
     assert len(several) == 4 and (np.diff(places[:, 2]) >= 0).all()
     gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
     assert gaps[~np.eye(4, dtype=bool)].min() > 0.4
+    for head in several:
+        inner = head.labels.landmarks[17:, :2]
+        assert (head.head_box[:2] < inner.min(0)).all() and (inner.max(0)[0] < head.head_box[2])
+        assert 0.0 <= head.seen <= 1.0
+    assert several[0].seen > 0.3  # nothing is in front of the nearest
     with pytest.raises(ValueError, match='heads: expected 0…8, got 9'):
         render_scene(assets, np.random.default_rng(1), heads=9)
 

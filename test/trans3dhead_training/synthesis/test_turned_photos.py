@@ -13,6 +13,7 @@ from trans3dhead_ros.geometry import euler_from_rotation, mirrored, rotation_fro
 from trans3dhead_ros.landmarks import JAW_COUNT, mirror_points
 from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
+from trans3dhead_training.synthesis.turned_photos.background_inpainting import remove_head
 from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurface
 from trans3dhead_training.synthesis.turned_photos.photograph import (
     FaceFit,
@@ -22,6 +23,7 @@ from trans3dhead_training.synthesis.turned_photos.photograph import (
 )
 from trans3dhead_training.synthesis.turned_photos.pose_sampler import (
     render_random_poses,
+    sample_target_pose,
 )
 from trans3dhead_training.synthesis.turned_photos.target_pose import TargetPose
 from trans3dhead_training.synthesis.turned_photos.turned_renderer import (
@@ -235,3 +237,33 @@ def test_other_arrays_are_named(portrait, surface):
         prepare_photograph(portrait.picture[..., 0], portrait.points, portrait.fit, surface)
     with pytest.raises(ValueError, match='points'):
         prepare_photograph(portrait.picture, portrait.points[:60], portrait.fit, surface)
+
+
+def test_a_tilt_turns_the_picture_and_a_nod_lifts_the_chin_of_a_profile():
+    tilted = euler_from_rotation(TargetPose((0.0, 0.0, 0.0), tilt_deg=30.0).rotation)
+    assert tilted == pytest.approx([0.0, 0.0, 30.0], abs=1e-6)
+    profile = TargetPose((90.0, 0.0, 0.0), nod_deg=20.0).rotation
+    nose = profile[:, 0]
+    assert np.rad2deg(np.arcsin(-nose[1])) == pytest.approx(20.0)  # the image's y points down
+
+
+def test_target_poses_cover_pitch_and_tilt(portrait, surface):
+    photograph = prepare_photograph(portrait.picture, portrait.points, portrait.fit, surface)
+    generator = np.random.default_rng(3)
+    poses = [sample_target_pose(photograph, 20.0, generator) for _ in range(200)]
+    pitch = np.array([pose.euler_deg[1] + pose.nod_deg for pose in poses])
+    tilt = np.array([pose.tilt_deg for pose in poses])
+    assert pitch.min() < -30 and pitch.max() > 30 and np.abs(pitch).max() <= 45
+    assert 0.2 < (np.abs(tilt) > 15).mean() < 0.6 and np.abs(tilt).max() <= 45
+
+
+@pytest.mark.parametrize('outside', [(10, 200, 30), None])
+def test_outside_of_a_photograph_is_a_colour_or_continues_it(outside):
+    picture = np.full((80, 80, 3), 120, np.uint8)
+    picture[:, :20] = 0
+    head = np.zeros((80, 80), np.uint8)
+    head[30:50, 45:60] = 1
+    result = remove_head(picture, head, head, np.array([100.0, 0.0]), np.array([0.0, -100.0]),
+                         np.array([52.0, 40.0]), np.array([52.0, 50.0]), outside)
+    assert np.abs(result[40, 5].astype(int) - (outside or (120, 120, 120))).max() < 10
+    assert np.abs(result[40, 30].astype(int) - 120).max() < 10

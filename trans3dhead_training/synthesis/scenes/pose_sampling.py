@@ -1,4 +1,4 @@
-"""Random head rotations over the full range, uniform in yaw between the two profiles."""
+"""Random head rotations over the full range, uniform in yaw or in all three angles."""
 
 from __future__ import annotations
 
@@ -75,6 +75,54 @@ class PoseDistribution:
         before = Rotation.from_euler('xy', [tilt, -nod], degrees=True).as_matrix()
         after = Rotation.from_euler('xz', [elevation, turn], degrees=True).as_matrix()
         return before, after
+
+
+@dataclass(frozen=True)
+class UniformPoses:
+    """
+    Apparent rotations that are uniform in the turn, the pitch and the tilt.
+
+    The turn is about the vertical, after the nod, so that profiles nod as often as frontal faces.
+    The pitch is partly a nod and partly the camera's elevation; last, the picture is tilted in its
+    plane. Euler angles mix these (a profile tilted by 45 degrees decodes as a half profile), so the
+    decoded yaw is uniform only up to about 60 degrees.
+    """
+
+    turn_deg: float = 90.0
+    """Limit of the uniform turn."""
+    behind_share: float = 0.16
+    """Share of heads turned beyond it, up to 180 degrees."""
+    pitch_deg: float = 45.0
+    """Limit of the uniform pitch: nod and elevation of the camera together."""
+    lean_sigma_deg: float = 6.0
+    """Standard deviation of the lean on the neck, ear to shoulder."""
+    tilt_deg: float = 45.0
+    """Limit of the uniform tilt in the image plane."""
+    upright_share: float = 0.35
+    """Share of heads whose tilt is normally distributed instead."""
+    upright_sigma_deg: float = 9.0
+    """Standard deviation of that tilt."""
+    any_tilt_share: float = 0.08
+    """Share of heads whose tilt is uniform over the full circle instead."""
+
+    def sample(self, generator: np.random.Generator) -> Array:
+        """Return one apparent rotation (3, 3), head → camera optical frame."""
+        chance = generator.random(2)
+        turn = generator.uniform(-self.turn_deg, self.turn_deg)
+        if chance[0] < self.behind_share:
+            turn = generator.uniform(self.turn_deg, 180.0) * generator.choice([-1.0, 1.0])
+        pitch = generator.uniform(-self.pitch_deg, self.pitch_deg)
+        nod = pitch * generator.uniform(0.0, 1.0)
+        lean = np.clip(generator.normal(0, self.lean_sigma_deg), -25, 25)
+        tilt = generator.uniform(-self.tilt_deg, self.tilt_deg)
+        if chance[1] < self.any_tilt_share:
+            tilt = generator.uniform(-180.0, 180.0)
+        elif chance[1] < self.any_tilt_share + self.upright_share:
+            tilt = generator.normal(0, self.upright_sigma_deg)
+        before = Rotation.from_euler('xy', [lean, -nod], degrees=True).as_matrix()
+        # A rotation about the camera's x axis lowers the chin.
+        after = Rotation.from_euler('xz', [nod - pitch, tilt], degrees=True).as_matrix()
+        return after @ _yaw_rotation(np.deg2rad(turn)) @ before
 
 
 @dataclass(frozen=True, eq=False)

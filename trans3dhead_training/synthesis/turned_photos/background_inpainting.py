@@ -16,7 +16,7 @@ _CHEEK_MARGIN_M = 0.03
 
 def remove_head(
     picture: Image, head: NDArray[np.uint8], person: NDArray[np.uint8], side_axis: Array,
-    up: Array, middle: Array, chin: Array,
+    up: Array, middle: Array, chin: Array, outside: tuple[int, int, int] | None = (0, 0, 0),
 ) -> Image:
     """
     Paint over the head, and over the hair on the side that the face turns to.
@@ -30,6 +30,8 @@ def remove_head(
     :param up: (2,) px per metre, towards the crown.
     :param middle: (2,) px, centre of the skull.
     :param chin: (2,) px, below which hair stays.
+    :param outside: BGR of what lies outside the photograph, where crops are black; None continues
+        its colours.
     :return: (H, W, 3) BGR.
     """
     height, width = head.shape
@@ -45,12 +47,13 @@ def remove_head(
     existing_yaws = (column - middle[0]) * side_axis[0] + (row - middle[1]) * side_axis[1] > 0
     above_chin = (column - chin[0]) * up[0] + (row - chin[1]) * up[1] > 0
     covered |= cv2.dilate(person, element) & existing_yaws & above_chin
-    # Black borders of a crop beyond the photograph stay black.
+    # Crops are black outside the photograph.
     nothing = cv2.morphologyEx((picture == 0).all(axis=2).astype(np.uint8), cv2.MORPH_OPEN,
                                np.ones((7, 7), np.uint8)) & (1 - (person | head))
     known = ((covered | nothing) == 0).astype(np.float32)
     filled = inpaint(picture.astype(np.float32), known)
     soft = np.minimum(cv2.GaussianBlur(known, (0, 0), 1.5), known)[..., None]
     result = np.clip(filled + soft * (picture - filled), 0, 255).astype(np.uint8)
-    result[nothing > 0] = 0
+    if outside is not None:
+        result[nothing > 0] = outside
     return result

@@ -31,6 +31,12 @@ _HAIR_CONTRAST, _HAIR_CONTRAST_LIMIT = 0.5, 8.0
 _LAB_WEIGHTS = np.array([1 / 25, 1 / 14, 1 / 14], np.float32)
 """Weights of CIELAB differences: lightness separates skin less than hue, because of shadows."""
 
+_HAIR_BY_SKIN = np.array([(0.22, 0.2, 0.2), (0.3, 0.33, 0.4), (0.2, 0.24, 0.3), (0.55, 0.66, 0.72),
+                          (0.95, 0.85, 0.78), (0.3, 0.32, 0.35)], np.float32)
+"""Colours of hair, BGR relative to the skin, for photographs that show none."""
+_UNKNOWN_HAIR_DEVIATION = 0.15
+"""Deviation of such hair, relative to its brightness."""
+
 
 @dataclass(frozen=True, eq=False)
 class PhotoVisibility:
@@ -169,11 +175,23 @@ def _fill_atlas(picture: Image, pixels: Array, confidence: Array, surface: HeadS
     confidence, hair = np.minimum(confidence, layers[..., 2]), layers[..., 3]
     colours = cv2.remap(picture, layers[..., 0], layers[..., 1], cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    hair_colours, deviation = _fill_common_colour(colours, confidence * (hair > 0.99))
-    hair_colours += min(_HAIR_CONTRAST * deviation, _HAIR_CONTRAST_LIMIT) * hair_strands(atlas)
     skin, _ = _fill_common_colour(colours, confidence * (hair < 0.5))
+    known_hair = confidence * (hair > 0.99)
+    hair_colours, deviation = _fill_common_colour(colours, known_hair)
+    if not known_hair.any():  # the picture ends below the hair
+        hair_colours = _hair_beside(skin)
+        deviation = _UNKNOWN_HAIR_DEVIATION * float(hair_colours.mean())
+    contrast = min(_HAIR_CONTRAST * deviation, _HAIR_CONTRAST_LIMIT)
+    hair_colours = hair_colours + contrast * hair_strands(atlas)
     filled = skin + atlas.hair * (hair_colours - skin)
     return np.clip(filled + confidence[..., None] * (colours - filled), 0, 255).astype(np.uint8)
+
+
+def _hair_beside(skin: Float32Array) -> Float32Array:
+    """Return hair (H, W, 3) of one colour, chosen by the colour of the skin (H, W, 3)."""
+    common = np.median(skin.reshape(-1, 3), axis=0)
+    colour = _HAIR_BY_SKIN[int(common.sum()) % len(_HAIR_BY_SKIN)] * common
+    return np.broadcast_to(colour, skin.shape).astype(np.float32)
 
 
 def _fill_common_colour(

@@ -47,6 +47,8 @@ class PhotographConfig:
     """Largest residual of the fit's inner points, relative to the landmark box."""
     min_box_px: float = 60.0
     """Least length of the landmark box's longer side."""
+    outside: tuple[int, int, int] | None = (0, 0, 0)
+    """BGR of what lies outside the photograph; None continues its colours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +75,19 @@ class FaceFit:
     """(51, 3) m, from the model's landmarks to where annotators place the inner points."""
 
     @classmethod
-    def from_row(cls, fits: Mapping[str, NDArray], row: int, offsets: Array) -> FaceFit:
+    def from_row(cls, fits: Mapping[str, NDArray], row: int) -> FaceFit:
         """
-        Return one face of arrays (N, ...) named like the fields.
+        Return one face of the arrays of a file of fits.
 
-        :param fits: the arrays.
+        :param fits: arrays (N, ...); `displacement` (N, 51, 3) gives the offsets.
         :param row: index of the face.
-        :param offsets: (51, 3) m, shared by all faces.
         :return: the fit.
         """
         values = {name: np.asarray(fits[name][row], dtype=float)
                   for name in ('rotation', 'translation', 'shape', 'expression')}
         return cls(**values, log_scale=float(fits['log_scale'][row]),
-                   inner_error=float(fits['inner_error'][row]), offsets=offsets)
+                   inner_error=float(fits['inner_error'][row]),
+                   offsets=np.asarray(fits['displacement'][row], dtype=float))
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +167,9 @@ def prepare_photograph(
         visibility, pixels, person, surface, scale), eye_patch.image, surface)
     middle, chin = (scale * fit.rotation[:2] @ place + translation for place in (_MIDDLE, _CHIN))
     left, up = scale * fit.rotation[:2, 1:].T
-    backgrounds = (remove_head(picture, visibility.head, person, left, up, middle, chin),
-                   remove_head(picture, visibility.head, person, -left, up, middle, chin))
+    backgrounds = (
+        remove_head(picture, visibility.head, person, left, up, middle, chin, config.outside),
+        remove_head(picture, visibility.head, person, -left, up, middle, chin, config.outside))
     return Photograph(
         surface, fit.rotation, translation, scale, fit.shape, fit.expression, displacement, inner,
         thickness, texture, eye_patch, backgrounds)

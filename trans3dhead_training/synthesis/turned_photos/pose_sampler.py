@@ -14,6 +14,7 @@ from trans3dhead_training.synthesis.turned_photos.head_surface import HeadSurfac
 from trans3dhead_training.synthesis.turned_photos.photograph import (
     FaceFit,
     Photograph,
+    PhotographConfig,
     prepare_photograph,
 )
 from trans3dhead_training.synthesis.turned_photos.target_pose import TargetPose, TurnedFace
@@ -26,14 +27,24 @@ class PoseSamplerConfig:
 
     max_yaw_deg: float = 90.0
     """Largest yaw of a turned picture, to either side."""
-    max_pitch_deg: float = 40.0
-    """Largest pitch of a turned picture."""
-    pitch_sigma_deg: float = 14.0
-    """Standard deviation of the change of pitch."""
-    max_pitch_up_deg: float = 25.0
-    """Largest upward change of pitch; photographs do not show the neck below the chin."""
+    max_pitch_deg: float = 45.0
+    """Limit of the uniform pitch: nod and elevation of the camera together."""
+    max_below_deg: float = 40.0
+    """How far below the photograph's own camera the new one may be; photographs do not show the
+    neck below the chin."""
+    max_above_deg: float = 45.0
+    """How far above the photograph's own camera the new one may be."""
     roll_sigma_deg: float = 3.0
     """Standard deviation of the added roll."""
+    tilt_deg: float = 45.0
+    """Limit of the uniform tilt in the image plane, of half of the pictures."""
+    tilt_sigma_deg: float = 6.0
+    """Standard deviation of the tilt of the other half."""
+    max_source_yaw_deg: float = 50.0
+    """Largest yaw of a photograph."""
+    outside_shares: tuple[float, float, float] = (0.25, 0.25, 0.5)
+    """Shares of photographs outside which pictures are black, of a random colour, or continue the
+    photograph."""
     frontal_deg: float = 10.0
     """A head within this yaw shows both cheeks and may turn to either side."""
     turn_back_deg: float = 4.0
@@ -48,6 +59,7 @@ class PoseSamplerConfig:
     """Share of pictures with a moved jaw."""
 
 
+_ATTEMPTS = 30
 # Thresholds on the gap of a closed mouth, an open mouth and a closed eye, m.
 _SHUT_MOUTH_M, _OPEN_MOUTH_M, _SHUT_EYE_M = 0.003, 0.010, 0.004
 
@@ -124,14 +136,14 @@ def sample_target_pose(
     config: PoseSamplerConfig = PoseSamplerConfig(),
 ) -> TargetPose:
     """Return a target pose with this yaw (degrees) and random pitch, roll and expression."""
-    _, pitch, roll = euler_from_rotation(photograph.rotation)
+    _, _, roll = euler_from_rotation(photograph.rotation)
     chance = generator.random(6)
-    nod = np.clip(generator.normal(0, config.pitch_sigma_deg),
-                  -config.max_pitch_deg, config.max_pitch_up_deg)
-    pitch = float(np.clip(pitch + nod, -config.max_pitch_deg, config.max_pitch_deg))
     # In profile, roll about the nose becomes a lean towards the camera, so it is reduced.
     roll *= np.cos(np.deg2rad(yaw))
     roll = float(roll + generator.normal(0, config.roll_sigma_deg))
+    pitch, nod = _sample_pitch(photograph, float(yaw), roll, generator, config)
+    tilt = (generator.uniform(-config.tilt_deg, config.tilt_deg) if chance[4] < 0.5
+            else generator.normal(0, config.tilt_sigma_deg))
     amount = 1.0 if chance[1] < config.fully_closed else float(generator.uniform(0.25, 0.9))
     blink = [0.0, 0.0]
     if chance[0] < config.blink_share:
@@ -147,7 +159,30 @@ def sample_target_pose(
             jaw = float(generator.uniform(0.04, 0.25))
         elif gap > _OPEN_MOUTH_M:
             jaw = -float(generator.uniform(0.05, 0.3))
-    return TargetPose((float(yaw), pitch, roll), (float(blink[0]), float(blink[1])), jaw)
+    return TargetPose((float(yaw), pitch, roll), (float(blink[0]), float(blink[1])), jaw, nod,
+                      float(tilt))
+
+
+def _sample_pitch(
+    photograph: Photograph, yaw: float, roll: float, generator: np.random.Generator,
+    config: PoseSamplerConfig,
+) -> tuple[float, float]:
+    """Return a pitch by the camera's elevation, and a nod, degrees, that the picture allows."""
+    before = _elevation_deg(photograph.rotation)
+    for _ in range(_ATTEMPTS):
+        whole = generator.uniform(-config.max_pitch_deg, config.max_pitch_deg)
+        nod = whole * generator.random()
+        pitch = whole - nod
+        change = _elevation_deg(TargetPose((yaw, pitch, roll), nod_deg=nod).rotation) - before
+        if -config.max_below_deg <= change <= config.max_above_deg:
+            return float(pitch), float(nod)
+    # A photograph from far above or below keeps its pitch.
+    return float(euler_from_rotation(photograph.rotation)[1]), 0.0
+
+
+def _elevation_deg(rotation: Array) -> float:
+    """Return the elevation of the camera above the head's own horizon, degrees."""
+    return float(np.rad2deg(np.arcsin(np.clip(-rotation[2, 2], -1.0, 1.0))))
 
 
 def render_random_poses(
@@ -169,7 +204,11 @@ def render_random_poses(
     :yield: a picture (size, size, 3) BGR and its labels.
     :raises RejectedError: the photograph is not suitable; the message says why.
     """
-    photograph = prepare_photograph(picture, points, fit, surface)
+    # Outside that is always black would tell where the photograph ends.
+    outside = ((0, 0, 0), tuple(int(c) for c in generator.integers(0, 256, 3)), None)[
+        int(generator.choice(3, p=config.outside_shares))]
+    photograph = prepare_photograph(picture, points, fit, surface, PhotographConfig(
+        max_yaw_deg=config.max_source_yaw_deg, outside=outside))
     if isinstance(yaws, int):
         yaws = _random_yaws(photograph, yaws, generator, config)
     targets = [sample_target_pose(photograph, yaw, generator, config) for yaw in yaws]

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from trans3dhead_ros.geometry import euler_from_rotation, rotation_from_euler
+from trans3dhead_ros.geometry import (
+    euler_from_rotation,
+    rotation_from_euler,
+    turned_in_image,
+)
 from trans3dhead_ros.landmarks import JAW_COUNT, SELLION
 from trans3dhead_ros.types import Array, BoolArray, Image
 from trans3dhead_training.synthesis.turned_photos.expression_editing import edit_expression
@@ -22,11 +27,21 @@ class TargetPose:
     """A new pose and expression."""
 
     euler_deg: tuple[float, float, float]
-    """(yaw, pitch, roll) of the new picture, in the convention of `geometry`."""
+    """(yaw, pitch, roll) in the convention of `geometry`, before the tilt."""
     blink: tuple[float, float] = (0.0, 0.0)
     """(right, left) 0..1, how far the eyes close."""
     jaw: float = 0.0
     """Added to jawOpen; a negative value closes an open mouth."""
+    nod_deg: float = 0.0
+    """Nod on the neck, chin up, before `euler_deg`, so that profiles nod too."""
+    tilt_deg: float = 0.0
+    """Clockwise tilt of the whole picture, after `euler_deg`."""
+
+    @property
+    def rotation(self) -> Array:
+        """(3, 3) head -> camera, of the new picture."""
+        nod = Rotation.from_euler('y', -self.nod_deg, degrees=True).as_matrix()
+        return turned_in_image(rotation_from_euler(np.array(self.euler_deg)) @ nod, -self.tilt_deg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +101,7 @@ class PosedHead:
 def pose_photograph(photograph: Photograph, target: TargetPose, size: int = 256) -> PosedHead:
     """Place head, background and labels in a picture (size, size)."""
     surface, model = photograph.surface, photograph.surface.model
-    rotation = rotation_from_euler(np.array(target.euler_deg))
+    rotation = target.rotation
     edited = edit_expression(photograph, target.blink, target.jaw)
     head = edited.head
     index = model.landmark_indices.numpy()
@@ -125,7 +140,7 @@ def _background(
 ) -> Image:
     """Return the crop of the photograph without its head, rotated in the plane like the head."""
     roll = euler_from_rotation(photograph.rotation)[2]
-    angle = np.deg2rad(target.euler_deg[2] - roll)
+    angle = np.deg2rad(target.euler_deg[2] - roll + target.tilt_deg)
     c, s = np.cos(angle), np.sin(angle)
     linear = zoom * np.array([[c, -s], [s, c]])
     pivot = photograph.project(PIVOT)
