@@ -29,10 +29,6 @@ def test_jumping_stamps_neither_lose_nor_move_a_head(stage):
     assert not stamps(stage, 15).violations
 
 
-def test_heads_flow_again_after_a_camera_was_killed(stage):
-    assert not publishers(stage, 2, settle=0.0).violations
-
-
 def test_parameters_at_random_are_taken_within_their_ranges_and_refused_outside(stage):
     assert not settings(stage, 60).violations
 
@@ -50,6 +46,12 @@ def test_every_good_image_between_malformed_ones_is_processed(stage):
     assert not outcome.violations
     assert outcome.figures['bad images, raw'] > 30 and outcome.figures['bad images, packed'] > 30
     assert outcome.figures['bad camera_info, raw'] > 20
+
+
+# Last on this tracker: for some 20 s DDS goes on listing a killed camera that was best effort, and
+# the node subscribes as it would to that one, which loses large images now and then.
+def test_heads_flow_again_after_a_camera_was_killed(stage):
+    assert not publishers(stage, 2, settle=0.0).violations
 
 
 def test_signals_end_the_process_in_order_at_every_moment(ros, tmp_path):
