@@ -229,7 +229,7 @@ def measure_convention(
         a rotation of the head is taken for one.
     :return: the convention.
     """
-    # The mirror images too: left and right are displaced alike, and half faces become whole ones.
+    # With the mirror images half faces become whole ones.
     points = torch.cat([points, points[:, list(MIRROR_68)] * points.new_tensor([-1.0, 1.0])])
     if prior_rotation is not None:
         prior_rotation = torch.cat([prior_rotation, mirrored(prior_rotation)])
@@ -247,7 +247,7 @@ def measure_convention(
             convention.inner + fit_displacements(
                 missing[:, inner], labelled[:, inner], fit.rotation),
             convention.jaw + fit_displacements(
-                missing[:, jaw], labelled[:, jaw], fit.rotation, direction))
+                missing[:, jaw], labelled[:, jaw], fit.rotation, direction)).symmetrized()
     return convention
 
 

@@ -8,11 +8,11 @@ differences change with the pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
+from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, MIRROR_68
 
 POSE_TERMS = 4
 """Number of factors that a displacement is linear in, see `pose_terms`."""
@@ -43,6 +43,16 @@ class LabelConvention:
         """Return a convention without displacements, of the type and device of a tensor."""
         return cls(like.new_zeros(POSE_TERMS, COUNT - JAW_COUNT, 3),
                    like.new_zeros(POSE_TERMS, JAW_COUNT, 3))
+
+    def symmetrized(self) -> LabelConvention:
+        """Return the mean of the convention and its mirror image."""
+        other = torch.tensor(MIRROR_68, device=self.inner.device)
+        flip = self.inner.new_tensor([1.0, -1.0, 1.0])
+        # Of the pose terms, the yaw of a mirrored face has the other sign.
+        sign = self.inner.new_tensor([1.0, -1.0, 1.0, 1.0])[:, None, None]
+        inner = sign * flip * self.inner[:, other[JAW_COUNT:] - JAW_COUNT]
+        jaw = sign * flip * self.jaw[:, other[:JAW_COUNT]]
+        return replace(self, inner=(self.inner + inner) / 2, jaw=(self.jaw + jaw) / 2)
 
     def inner_at(self, rotation: torch.Tensor) -> torch.Tensor:
         """Return displacements (B, 51, 3) m, head frame, at rotations (B, 3, 3)."""
