@@ -8,7 +8,7 @@ else a procedural head of as many; with two eyes and two shells of hair cut out 
 turn over the full circle and fill the picture as a training crop does. Threads are torch's; workers
 of a data loader are processes of one thread, so multiply the figure of one thread by them.
 
-Why this renderer and not OpenGL: side by side on a busy machine of two cores, one thread each, this
+Why this renderer and not OpenGL: side by side on two cores under other load, one thread each, this
 person drawn with new vertices per picture, a shadow map and the same shading, in milliseconds of
 CPU time per head (best of 5 rounds): moderngl 5.13 on Mesa's llvmpipe 46 without antialiasing, 75
 with 2 x 2 samples, 120 with MSAA x 4 (hair by alpha test in all three); this renderer 41, 56 with

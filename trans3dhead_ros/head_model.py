@@ -74,7 +74,7 @@ class HeadModel:
         :param arrays: by the name of the field.
         :param expression_names: of the E expressions.
         :return: the head model.
-        :raises ValueError: when an array is missing or the shapes do not match.
+        :raises UserError: when an array is missing or the shapes do not match.
         """
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from printed import Printer
+from message_templates import Printer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *ROOT.glob('docs/*.md'),

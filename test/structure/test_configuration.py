@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from trans3dhead_ros.configuration import field_docs
+from trans3dhead_ros.field_docs import field_docs
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.perception.metric_pose import PoseNoise
 from trans3dhead_ros.perception.pipeline import PipelineConfig

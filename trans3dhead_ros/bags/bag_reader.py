@@ -1,4 +1,4 @@
-"""Read ROS 2 bags, also damaged ones: an MCAP file, an SQLite file, or a folder with either."""
+"""Read ROS 2 bags, including damaged ones: MCAP files, SQLite files, or folders with either."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class BagReader:
 
     :param path: an MCAP or SQLite file, or the folder of a bag.
     :ivar topics: the topics by name.
-    :ivar damage: one line that says what is damaged, at the latest when the messages have been
-        read; empty for a whole bag.
+    :ivar damage: one line that says what is damaged, complete once all messages are read; empty for
+        a whole bag.
     :raises UserError: if it cannot be read as a bag at all.
     """
 
@@ -65,7 +65,7 @@ class BagReader:
         files = bag_files(path)
         try:
             if any(map(_has_write_ahead_log, files)):
-                raise UserError('its recorder did not close it')
+                raise UserError('the recording was not closed (write-ahead log present)')
             self._sources.append(_RosbagsReader(path))
         except Exception as error:
             # rosbags fails in many ways on damaged files.
@@ -109,7 +109,7 @@ class BagReader:
         self.close()
 
     def _open(self, file: Path) -> _Source | None:
-        """Open a file whole or, failing that, as far as it goes; None if it is not of a bag."""
+        """Open a file in full, else up to the damage; None if it is not a bag file."""
         if file.suffix == COMPRESSED_FILE_SUFFIX:
             self._decompressed = self._decompressed or TemporaryDirectory()
             target = Path(self._decompressed.name) / file.stem

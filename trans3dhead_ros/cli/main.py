@@ -38,7 +38,7 @@ TRAINING = {
 """Subcommand of `trans3dhead_training/cli` → its line in the help."""
 PREPARE = {
     'head-model': 'the head model, from a parametric head on disk',
-    'faces': 'your own pictures, as a folder that the others read',
+    'faces': 'your own pictures, converted to the input format of the other commands',
     'fits': 'the head model fitted to labelled faces',
     'profile-fits': 'the head model fitted to faces labelled on one side',
     'unlabelled-fits': 'the head model fitted to pictures without labels',
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A user's mistake is one line on the standard error and code 2; a traceback means a defect.
 
-    :param argv: the words behind `trans3dhead`; None takes those of the process.
+    :param argv: the arguments after `trans3dhead`; None takes those of the process.
     :return: the exit code.
     """
     try:
@@ -76,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """
-    Run a subcommand and return its exit code, without a word about what goes wrong.
+    Run a subcommand and return its exit code, without reporting errors.
 
-    :param argv: the words behind `trans3dhead`; None takes those of the process.
+    :param argv: the arguments after `trans3dhead`; None takes those of the process.
     :return: the exit code.
     :raises UserError: for a user's mistake.
     """
@@ -102,14 +102,14 @@ def build_parser() -> CommandParser:
     """Return the parser of the whole command line."""
     parser = CommandParser(
         prog='trans3dhead', description='3D head alignment: pose, landmarks and mesh of each head.',
-        epilog='trans3dhead COMMAND --help tells more.')
+        epilog='Run trans3dhead COMMAND --help for details.')
     commands = _add_group(parser)
     _add_commands(commands, RUNTIME, 'trans3dhead_ros.cli.')
     _add_commands(commands, TRAINING, 'trans3dhead_training.cli.')
     prepare = commands.add_parser(
         'prepare', help=f'make what a training needs: {", ".join(PREPARE)}',
         description='Make what a training needs.',
-        epilog='trans3dhead prepare COMMAND --help tells more.')
+        epilog='Run trans3dhead prepare COMMAND --help for details.')
     _add_commands(_add_group(prepare), PREPARE, 'trans3dhead_training.cli.prepare_')
     return parser
 

@@ -27,5 +27,5 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
         return (f'this needs ROS 2, and {name} is not installed; run `make setup`, or source a '
                 'workspace with trans3dhead')
     extra = next((extra for extra, names in EXTRAS.items() if name in names), None)
-    mend = '' if extra is None else f"; in a checkout: python3 -m pip install '.[{extra}]'"
-    return f'this needs the Python package {name}, which is not installed{mend}'
+    hint = '' if extra is None else f"; in a checkout: python3 -m pip install '.[{extra}]'"
+    return f'this needs the Python package {name}, which is not installed{hint}'

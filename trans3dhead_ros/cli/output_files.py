@@ -44,7 +44,7 @@ def overlay_writer(
     Open a file or folder to write overlays to.
 
     :param path: a video, a folder for numbered pictures, or None.
-    :param source: the film.
+    :param source: the video.
     :yield: the function that writes the overlay of the next frame; None where no path is given.
     :raises UserError: the path has another ending, or cannot be written.
     """

@@ -1,5 +1,5 @@
 """
-Follow the heads through a film, with identities and smoothing over time.
+Follow the heads through a video, with identities and smoothing over time.
 
 For pictures that have nothing to do with one another use `trans3dhead detect`.
 """
@@ -38,16 +38,16 @@ def add_arguments(parser: ArgumentParser) -> None:
                              'pictures; for a bag: a bag (.mcap, .db3, or a folder) with the '
                              'messages of the node')
     parser.add_argument('--json', metavar='FILE',
-                        help="one JSON object a frame, in order; '-' is the standard output")
+                        help="one JSON object per frame, in order; '-' is the standard output")
     add_pipeline_arguments(parser)
     parser.add_argument('--fov', type=float, metavar='DEGREES',
                         help="the camera's horizontal field of view, for metric poses where the "
-                             'source does not bring its camera')
+                             'source has no calibration')
     _add_bag_arguments(parser)
 
 
 def _add_bag_arguments(parser: ArgumentParser) -> None:
-    bag = parser.add_argument_group('for a bag', 'A run that was stopped goes on behind its last '
+    bag = parser.add_argument_group('for a bag', 'A run that was stopped resumes after its last '
                                     'image when the same command is given again.')
     actions = [
         bag.add_argument('--topic', help='of the images, where there are several'),
@@ -71,7 +71,7 @@ def _add_bag_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """
-    Track the heads of a film.
+    Track the heads of a video.
 
     :param options: as `add_arguments` declares them.
     :return: exit code.

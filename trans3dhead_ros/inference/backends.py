@@ -63,7 +63,7 @@ def choose_backend(backend: str = 'auto', device: str = 'auto') -> tuple[str, st
     :param backend: 'auto' or one of `BACKENDS`.
     :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where an engine can use it.
     :return: the name of the engine, and 'cpu' or 'cuda:N'.
-    :raises ValueError: for other names, or what this machine does not have; names what brings it.
+    :raises UserError: for other names, or what this machine does not have; names what brings it.
     """
     text = device.strip().lower()
     if _DEVICE.fullmatch(text) is None:

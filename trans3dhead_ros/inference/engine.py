@@ -18,7 +18,7 @@ class Engine(ABC):
     @abstractmethod
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
         """
-        Answer a batch.
+        Run inference on a batch.
 
         :param batch: (B, 3, H, W), B > 0, as the graph wants it.
         :return: the outputs of the graph by name, B first.

@@ -60,7 +60,7 @@ def read_onnx(path: Path) -> OnnxGraph:
 
     :param path: of the file.
     :return: the file and what it declares.
-    :raises ValueError: when it is missing, too large or not an ONNX file.
+    :raises UserError: when it is missing, too large or not an ONNX file.
     """
     try:
         # Checked first: opening a named pipe would wait for its writer.

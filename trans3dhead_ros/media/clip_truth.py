@@ -65,7 +65,7 @@ def read_truth(clip: str | Path) -> ClipTruth | None:
 
     :param clip: path of the clip.
     :return: the ground truth; None for a clip without.
-    :raises ValueError: for a file that is not ground truth of this version.
+    :raises UserError: for a file that is not ground truth of this version.
     """
     path = truth_path(clip)
     if not path.is_file():

@@ -26,7 +26,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
     :param data: the whole file.
     :return: both positive, without an upper bound.
-    :raises ValueError: for other data, for a damaged header, and as `check_complete` does.
+    :raises UserError: for other data, for a damaged header, and as `check_complete` does.
     """
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
@@ -49,7 +49,7 @@ def check_complete(data: bytes) -> None:
     OpenCV fills what is missing of a truncated image with grey and returns it as if complete.
 
     :param data: the whole file.
-    :raises ValueError: for a truncated file, and a JPEG with an unreasonable number of scans.
+    :raises UserError: for a truncated file, and a JPEG with an unreasonable number of scans.
     """
     complete = True
     if data.startswith(_JPEG):

@@ -91,7 +91,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
     :param path: of the file.
     :return: the records, in order.
-    :raises ValueError: for a missing file, or a line that is not a record.
+    :raises UserError: for a missing file, or a line that is not a record.
     """
     records = []
     try:

@@ -46,8 +46,8 @@ class FrameSource(ABC):
     """
     An iterable of frames, see `open_source`.
 
-    Iterating again starts from the first frame (a camera continues). Iteration raises `ValueError`
-    where a picture cannot be read.
+    Iterating again starts from the first frame (a camera resumes at the current frame). Iteration
+    raises `UserError` where a picture cannot be read.
 
     :param name: the source as it was given.
     :param fps: frames per second, on average.
@@ -117,7 +117,8 @@ class VideoSource(FrameSource):
         opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not opened:
             self._capture.release()
-            raise UserError(f'source: {name} cannot be read as a picture or a video')
+            raise UserError(
+                f'source: {name} cannot be opened: not an image or video that OpenCV can decode')
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if not live:
@@ -163,7 +164,9 @@ class CameraSource(FrameSource):
         opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not opened:
             self._capture.release()
-            raise UserError(f'source: camera {index} cannot be opened; is it plugged in and free?')
+            raise UserError(
+                f'source: camera {index} cannot be opened; check that it is connected and not in '
+                'use')
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         super().__init__(str(index), fps if 0 < fps <= 1000 else 30.0,
                          (image.shape[1], image.shape[0]), None)
@@ -189,7 +192,7 @@ def open_source(source: str | Path) -> FrameSource:
 
     :param source: a path, a URL, or the index of a camera.
     :return: the source; close it after use, or use it as a context manager.
-    :raises ValueError: for a source that does not exist or cannot be read.
+    :raises UserError: for a source that does not exist or cannot be read.
 
     Example::
 
@@ -226,7 +229,7 @@ def read_picture(path: str | Path) -> Image:
 
     :param path: of the file.
     :return: (H, W, 3) uint8 BGR.
-    :raises ValueError: for a file that is missing, not a picture, or truncated.
+    :raises UserError: for a file that is missing, not a picture, or truncated.
     """
     path = Path(path)
     try:
@@ -243,7 +246,7 @@ def decode_picture(data: bytes, name: str) -> Image:
     :param data: the whole file.
     :param name: of the picture, for error messages.
     :return: (H, W, 3) uint8 BGR.
-    :raises ValueError: for data that are not a picture, or truncated.
+    :raises UserError: for data that are not a picture, or truncated.
     """
     try:
         check_complete(data)

@@ -99,7 +99,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     :param path: of the checkpoint.
     :return: JSON values by name.
-    :raises ValueError: when the file is missing, truncated, not a checkpoint of this project or of
+    :raises UserError: when the file is missing, truncated, not a checkpoint of this project or of
         another format version.
     """
     with open_tensors(Path(path)) as file:
@@ -115,7 +115,7 @@ def load_checkpoint(
     :param path: of the checkpoint.
     :param device: where the network is put.
     :return: the network in evaluation mode, and the metadata.
-    :raises ValueError: when the file is missing or wrong; says how, and what to do.
+    :raises UserError: when the file is missing or wrong; says how, and what to do.
     """
     path = Path(path)
     with open_tensors(path) as file:
@@ -140,7 +140,7 @@ def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadMod
 
     :param checkpoint: path of the checkpoint; None is the bundled one.
     :return: the model on the CPU.
-    :raises ValueError: when the file is missing or not a checkpoint of this project.
+    :raises UserError: when the file is missing or not a checkpoint of this project.
     """
     network, _ = load_checkpoint(checkpoint or bundled_checkpoint(), torch.device('cpu'))
     return network.head_model

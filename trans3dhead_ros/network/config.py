@@ -20,7 +20,7 @@ class NetworkConfig:
     """
     Sizes and switches of `Trans3DHead`; each part of the paper's method can be turned off.
 
-    :raises ValueError: for a value that is not allowed, naming the field.
+    :raises UserError: for a value that is not allowed, naming the field.
     """
 
     input_size: int = 128
@@ -111,7 +111,7 @@ class NetworkConfig:
 
         :param values: by the name of the field; lists stand for tuples.
         :return: the configuration.
-        :raises ValueError: for an unknown key, or a value that is not allowed.
+        :raises UserError: for an unknown key, or a value that is not allowed.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)

@@ -20,7 +20,7 @@ def resolve_device(name: str | torch.device = 'auto') -> torch.device:
     :param name: 'auto', 'cpu', 'cuda' or 'cuda:N'. 'auto' is the first CUDA device, or the CPU
         with one line in the log.
     :return: the device.
-    :raises ValueError: for any other name, or a CUDA device that this machine does not have.
+    :raises UserError: for any other name, or a CUDA device that this machine does not have.
     """
     text = str(name).strip().lower()
     match = _NAME.fullmatch(text)

@@ -76,7 +76,7 @@ class HeadModule(nn.Module):
         :param state: tensors by the name of the buffer.
         :param expression_names: of the E expressions.
         :return: the head model.
-        :raises ValueError: when a tensor is missing or the shapes do not match.
+        :raises UserError: when a tensor is missing or the shapes do not match.
         """
         missing = [name for name in ARRAYS if name not in state]
         if missing:

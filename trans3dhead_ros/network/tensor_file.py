@@ -106,7 +106,7 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
 
     :param path: of the file.
     :yield: the open file.
-    :raises ValueError: when it is missing, too large, truncated or inconsistent.
+    :raises UserError: when it is missing, too large, truncated or inconsistent.
     """
     try:
         # Checked first: opening a named pipe would wait for its writer.

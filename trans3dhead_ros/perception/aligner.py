@@ -137,7 +137,7 @@ class HeadAligner:
         """
         Run the network once, so that the first image does not wait for lazy initialisation.
 
-        :raises ValueError: for a network whose outputs are not finite.
+        :raises UserError: for a network whose outputs are not finite.
         """
         black = np.zeros((32, 32, 3), np.uint8)
         found = self.align(black, np.array([[4.0, 4.0, 28.0, 28.0]]))

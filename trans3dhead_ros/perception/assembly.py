@@ -30,7 +30,7 @@ class HeadSize:
 
     An image cannot distinguish a small near head from a large distant one.
 
-    :raises ValueError: for numbers that are not positive.
+    :raises UserError: for numbers that are not positive.
     """
 
     scale: float = 1.0

@@ -102,7 +102,7 @@ class CascadeDetector:
 
     :param min_neighbours: windows that must agree on a head; fewer give more heads and more false
         positives.
-    :raises ValueError: when this OpenCV comes without the cascades.
+    :raises UserError: when this OpenCV comes without the cascades.
 
     Example::
 
@@ -160,7 +160,7 @@ class YuNetDetector:
     :param path: a YuNet ONNX model of fixed input size (OpenCV cannot read the dynamic one); images
         can have any size.
     :param score_threshold: smallest score of a proposal.
-    :raises ValueError: when the file is missing or not such a model.
+    :raises UserError: when the file is missing or not such a model.
 
     Example::
 
@@ -205,7 +205,7 @@ def make_detector(name: str | os.PathLike[str]) -> Detector:
 
     :param name: 'cascade', or the path of a YuNet ONNX file.
     :return: the detector.
-    :raises ValueError: when the file is missing or not a YuNet model.
+    :raises UserError: when the file is missing or not a YuNet model.
     """
     return CascadeDetector() if str(name) == 'cascade' else YuNetDetector(name)
 
@@ -269,7 +269,7 @@ def _cascade_folder() -> Path:
     """
     Return the folder of the cascade files, in OpenCV's wheel or installed by the distribution.
 
-    :raises ValueError: when this OpenCV comes without them.
+    :raises UserError: when this OpenCV comes without them.
     """
     folders = [Path('/usr/share/opencv4/haarcascades'), Path('/usr/share/opencv/haarcascades')]
     if hasattr(cv2, 'data'):

@@ -6,8 +6,8 @@ not lag:
 
     cutoff = min_cutoff + beta * |speed|,    alpha = 1 / (1 + 1 / (2 pi cutoff dt)).
 
-Speeds are normalised by a unit for each quantity, so that one `beta` fits all of them. Time is that
-of the images, not the clock's.
+Speeds are normalised by a unit for each quantity, so that one `beta` fits all of them. Time is
+image time, not wall time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Smoothing:
     """
     Parameters of the One-Euro filters that smooth tracked heads.
 
-    :raises ValueError: for a frequency that is not positive, or a negative `beta`.
+    :raises UserError: for a frequency that is not positive, or a negative `beta`.
     """
 
     enabled: bool = True

@@ -1,9 +1,10 @@
 """
 Tracking: crops follow the landmarks of the last image, the detector finds new and lost heads.
 
-A head that the network still sees is followed without detection. The detector runs when there are
-no tracks, when a score has dropped, and every few frames, and then only one pass of its search. Its
-heads are assigned to lost tracks (Hungarian algorithm on overlap and distance) or start new ones.
+A head that the network still confirms is followed without detection. The detector runs when there
+are no tracks, when a score has dropped, and every few frames, and then only one pass of its search.
+Its heads are assigned to lost tracks (Hungarian algorithm on overlap and distance) or start new
+ones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trans3dhead_ros.types import Array, Image
 # One counter for the process: ids are unique over all cameras and never used again.
 _IDS = itertools.count(1)
 
-# A detection this close to a lost track, in sides of its box, can be its head.
+# A detection this close to a lost track, in sides of its box, may belong to it.
 _MAX_MATCH_DISTANCE = 1.0
 # A crop moves when the landmark box has moved by more than this part of its side.
 _MIN_CROP_SHIFT = 0.03
@@ -38,7 +39,7 @@ class Tracking:
     """
     When tracks start, when the detector runs, and when tracks end.
 
-    :raises ValueError: for a number out of its range.
+    :raises UserError: for a number out of its range.
     """
 
     new_track_threshold: float = 0.7
@@ -73,7 +74,7 @@ class Track:
     """The filters of this head."""
 
     def move_to(self, box: Array) -> None:
-        """Move the crop to a landmark box (4,); small shifts are ignored, against jitter."""
+        """Move the crop to a landmark box (4,); small shifts are ignored to reduce jitter."""
         side = np.max(self.box[2:] - self.box[:2])
         if np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
             self.box = box

@@ -26,6 +26,12 @@ NAMESPACES = ('mesh', 'landmarks', 'axes', 'id')
 """Namespaces of the markers of one head; the id of a marker is that of the track."""
 
 _TEXT_HEIGHT = 0.03  # m
+# RGBA.
+_MESH_COLOUR = (0.75, 0.75, 0.8, 0.8)
+_LANDMARK_COLOUR = (0.1, 0.9, 0.2, 1.0)
+_TEXT_COLOUR = (1.0, 1.0, 1.0, 1.0)
+# The convention of ROS: x red, y green, z blue.
+_AXIS_COLOURS = ((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0))
 _ENCAPSULATION = 4  # bytes before the CDR body, whose start is the origin of the alignment
 # Exact in double precision, and no head is 10^200 m away.
 _PLACEHOLDER = (1.5e200, -1.25e200, 1.75e200)
@@ -119,14 +125,14 @@ def _marker(header: Header, head: Head, namespace: str, kind: int) -> Marker:
 def _mesh(header: Header, head: Head) -> Marker:
     marker = _marker(header, head, 'mesh', Marker.TRIANGLE_LIST)
     marker.scale.x = marker.scale.y = marker.scale.z = 1.0
-    marker.color = ColorRGBA(r=0.75, g=0.75, b=0.8, a=0.8)
+    marker.color = _colour(_MESH_COLOUR)
     return marker
 
 
 def _landmarks(header: Header, head: Head, landmark_indices: IndexArray) -> Marker:
     marker = _marker(header, head, 'landmarks', Marker.POINTS)
     marker.scale.x = marker.scale.y = 0.003
-    marker.color = ColorRGBA(r=0.1, g=0.9, b=0.2, a=1.0)
+    marker.color = _colour(_LANDMARK_COLOUR)
     marker.points = _points(head.vertices[landmark_indices])
     return marker
 
@@ -137,20 +143,22 @@ def _axes(header: Header, head: Head) -> Marker:
     marker.color.a = 1.0
     origin, *ends = axis_points(head.rotation, head.translation)
     marker.points = _points([point for end in ends for point in (origin, end)])
-    # The convention of ROS: x red, y green, z blue.
-    marker.colors = [ColorRGBA(r=float(axis == 0), g=float(axis == 1), b=float(axis == 2), a=1.0)
-                     for axis in range(3) for _ in range(2)]
+    marker.colors = [_colour(rgba) for rgba in _AXIS_COLOURS for _ in range(2)]
     return marker
 
 
 def _text(header: Header, head: Head) -> Marker:
     marker = _marker(header, head, 'id', Marker.TEXT_VIEW_FACING)
     marker.scale.z = _TEXT_HEIGHT
-    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    marker.color = _colour(_TEXT_COLOUR)
     above = head.translation + 0.18 * head.rotation[:, 2]
     marker.pose.position = _points([above])[0]
     marker.text = str(track_id(head))
     return marker
+
+
+def _colour(rgba: tuple[float, float, float, float]) -> ColorRGBA:
+    return ColorRGBA(**dict(zip('rgba', rgba, strict=True)))
 
 
 def _points(points: object) -> list[Point]:

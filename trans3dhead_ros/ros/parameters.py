@@ -31,8 +31,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from trans3dhead_ros.configuration import field_docs
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.field_docs import field_docs
 
 Parameters = TypeVar('Parameters')
 
@@ -42,7 +42,7 @@ class ParameterSpec:
     """Declaration of one parameter."""
 
     name: str
-    """Name without the node's."""
+    """Parameter name, without the node name."""
     default: Any
     """Default value; it also fixes the type, unless `choices` have several."""
     description: str

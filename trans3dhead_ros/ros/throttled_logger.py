@@ -11,7 +11,7 @@ ONCE = float('inf')
 """Period of warnings that are not repeated."""
 # Texts may quote received messages, so their length and number are bounded.
 _MAX_LENGTH = 300
-_MAX_TOPICS = 64
+_MAX_KEYS = 64
 
 
 class ThrottledLogger:
@@ -32,20 +32,20 @@ class ThrottledLogger:
         self._prefix = f'{name}: ' if name else ''
         self._last: dict[str, float] = {}
 
-    def warn(self, topic: str, text: str, period: float = PERIOD) -> None:
+    def warn(self, key: str, text: str, period: float = PERIOD) -> None:
         """
-        Log a warning, unless one on the same topic was logged less than `period` seconds ago.
+        Log a warning, unless one with the same key was logged less than `period` seconds ago.
 
-        :param topic: identifies the cause, such as the name of a field.
+        :param key: identifies the cause, such as the name of a field.
         :param text: the warning.
         :param period: minimum time between two warnings, seconds.
         """
-        now, topic = time.monotonic(), topic[:_MAX_LENGTH]
-        last = self._last.get(topic)
+        now, key = time.monotonic(), key[:_MAX_LENGTH]
+        last = self._last.get(key)
         if last is not None and now - last < period:
             return
-        self._last.pop(topic, None)
-        self._last[topic] = now
-        if len(self._last) > _MAX_TOPICS:
+        self._last.pop(key, None)
+        self._last[key] = now
+        if len(self._last) > _MAX_KEYS:
             del self._last[next(iter(self._last))]
         self._logger.warning(self._prefix + text[:_MAX_LENGTH])

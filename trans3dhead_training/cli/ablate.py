@@ -12,8 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.configuration import describe_keys
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.field_docs import describe_keys
 
 
 def add_arguments(parser: ArgumentParser) -> None:

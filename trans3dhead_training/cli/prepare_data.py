@@ -3,7 +3,7 @@ Make shards of labelled heads to train on, from raw folders.
 
 Photographs as they are, photographs turned in depth, portraits with a teacher's points, synthetic
 people, and on request profiles of which one half is labelled, these turned in depth, Labeled Faces
-in the Wild with a teacher's points, and windows without a head at which a detector fires. An
+in the Wild with a teacher's points, and hard negatives (false positives of a detector). An
 interrupted run is continued; the same seed gives the same bytes.
 """
 
@@ -20,7 +20,7 @@ from typing import TypeVar
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.data.about import read_about
+from trans3dhead_training.data.attribution import read_about
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.mined_negatives import NEGATIVES
 from trans3dhead_training.preparation.negative_maker import NegativeMaker

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.data.about import About
+from trans3dhead_training.data.attribution import About
 from trans3dhead_training.preparation.face_crops import (
     LABELLED,
     VALIDATION_SHARE,

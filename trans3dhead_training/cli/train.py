@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.configuration import describe_keys
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.field_docs import describe_keys
 
 if TYPE_CHECKING:
     from trans3dhead_training.engine.config import TrainConfig

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly crops are changed, and how often which faces are drawn."""
+    """Strength of the changes to crops, and sampling frequency of faces."""
 
     turn_sigma_deg: float = 15.0
     """Standard deviation of the in-plane turn of most crops."""
@@ -86,11 +86,11 @@ def random_transform(
     :param face_units: (P, 2), already mirrored if `mirror`; nan where unknown.
     :param mirror: whether the picture is mirrored.
     :param crop_scale: side of a crop / longer side of the landmark box.
-    :param generator: decides the transform.
+    :param generator: random generator.
     :param config: how strongly to change.
     :return: the transform.
     """
-    # Most heads are upright, but a tracker must not lose people who lie down.
+    # Most heads are upright, but a tracker must also handle people lying down.
     if generator.random() < config.wide_turn_share:
         degrees = generator.uniform(-config.wide_turn_deg, config.wide_turn_deg)
     else:

@@ -93,7 +93,7 @@ class SamplingConfig:
 
 class HeadDataset:
     """
-    Labelled heads; a picture is decoded when its head is drawn.
+    Labelled heads; a picture is decoded when sampled.
 
     :param table: the labels.
     :param mirror: how mirroring changes coefficients; None: pictures are not mirrored.
@@ -208,30 +208,30 @@ class HeadDataset:
         chosen = np.arange(count)[share[0]::share[1]]
         crops, samples = [], []
         for position in chosen:
-            row, own = int(rows[position]), np.random.default_rng(seeds[position])
-            mirror = bool(own.random() < 0.5) and self.mirror is not None
+            row, crop_generator = int(rows[position]), np.random.default_rng(seeds[position])
+            mirror = bool(crop_generator.random() < 0.5) and self.mirror is not None
             transform = random_transform(self._face_units(row, mirror), mirror, self.crop_scale,
-                                         own, config)
+                                         crop_generator, config)
             samples.append((row, transform))
             image = self.image(row)
             if position < heads:
-                # Corners that are always black would give the in-plane rotation away.
-                border = BORDERS[own.integers(len(BORDERS))]
-                colour = own.integers(0, 256, 3) * own.integers(2)
+                # Corners that are always black would leak the in-plane rotation.
+                border = BORDERS[crop_generator.integers(len(BORDERS))]
+                colour = crop_generator.integers(0, 256, 3) * crop_generator.integers(2)
                 crop = self._crop(image, row, transform, border, colour)
-            elif self.mined is not None and own.random() < self.config.mined_share:
-                crop = self.mined.crop(self.size, self.crop_scale, own)
+            elif self.mined is not None and crop_generator.random() < self.config.mined_share:
+                crop = self.mined.crop(self.size, self.crop_scale, crop_generator)
             else:
                 crop = negative_crop(image, self.table.points[row], self.size, self.crop_scale,
-                                     self.backgrounds, own)
-            crops.append(photometric(crop, own, config.photometric))
+                                     self.backgrounds, crop_generator)
+            crops.append(photometric(crop, crop_generator, config.photometric))
         return self._batch(crops, chosen < heads, samples)
 
     def validation_batches(self, count: int, seed: int = 0) -> Iterator[Batch]:
         """
         Yield every head without augmentation, and as many crops without a head.
 
-        :param count: heads in a batch, of which as many again are without a head.
+        :param count: heads per batch; as many crops without a head are added.
         :param seed: of the crops without a head.
         :yield: batches in the order of the table.
         """
@@ -249,7 +249,7 @@ class HeadDataset:
             yield self._batch(crops, is_head, samples * 2)
 
     def plain_batch(self, rows: Sequence[int]) -> Batch:
-        """Return the heads of these rows, cropped as inference crops them."""
+        """Return the heads of these rows in centred crops; always bilinear, never area-averaged."""
         samples = self._plain_samples(rows)
         crops = [self._crop(self.image(row), row, transform) for row, transform in samples]
         return self._batch(crops, np.ones(len(samples)), samples)

@@ -51,7 +51,7 @@ class HeadTable:
     points: Array
     """(N, 68, 2) px, the jaw on the visible contour; nan where a point is unknown."""
     labelled: BoolArray
-    """(N, 68) whether a point follows a label; those that a fit gave or nobody knows do not."""
+    """(N, 68) whether a point follows a label; false for fitted or unknown points."""
     jaw: Array
     """(N, 17, 2) px of the 3D definition, nan where unknown."""
     trust: Array
@@ -61,7 +61,7 @@ class HeadTable:
     has_fit: BoolArray
     """(N,) whether pose, placement and coefficients are known; those below are nan elsewhere."""
     rotation: Array
-    """(N, 3, 3) head frame to camera optical frame, as a crop around the head looks."""
+    """(N, 3, 3) head frame to camera optical frame, apparent rotation in the crop."""
     translation: Array
     """(N, 2) px, where the sellion appears."""
     log_scale: Array
@@ -76,7 +76,7 @@ class HeadTable:
 
     @property
     def automatic(self) -> BoolArray:
-        """(N,) whether the points were placed by a machine."""
+        """(N,) whether the points are automatic, not from an annotator."""
         return np.isin(self.source, sorted(NEVER_HELD_OUT))
 
     def yaw_deg(self) -> Array:

@@ -54,7 +54,7 @@ def averaged_model(network: Trans3DHead, decay: float) -> AveragedModel:
     Return the exponential moving average of a network, batch statistics included.
 
     :param network: whose `update_parameters` follows.
-    :param decay: per step; smaller in the first steps, or the initial weights would linger.
+    :param decay: per step; smaller in the first steps, or the initial weights would dominate.
     :return: `module` is the averaged network, in evaluation mode.
     """
     def update(averages: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor,
@@ -116,7 +116,7 @@ class Trainer:
             [{'params': decayed, 'weight_decay': config.weight_decay},
              {'params': others, 'weight_decay': 0.0}], lr=config.learning_rate, fused=True)
         self.average = averaged_model(self.network, config.ema_decay)
-        # Only the network that learns; the average is validated in float32, as it is used.
+        # Only the trained (not the averaged) network: the average is validated in float32, as used.
         self.network.bfloat16_backbone = config.precision == 'bfloat16_backbone'
         self.step, self.minutes = 0, 0.0
         self.stopped_by = 0
@@ -176,7 +176,7 @@ class Trainer:
                 losses = self.train_step(next(batches))
                 now = time.monotonic()
                 losses['seconds'] = now - step_start
-                # The clock of the first process and everybody's signals: all decide alike.
+                # The clock of the first rank and the signals of all: every rank decides alike.
                 self.minutes, self.stopped_by, session_over = world.maximum((
                     self.minutes + (now - step_start) / 60 if world.is_first else 0.0,
                     signals.received, now - session_start >= 60 * session_minutes))
@@ -252,7 +252,7 @@ class Trainer:
         return dict(zip(('loss', *terms), losses.tolist(), strict=True))
 
     def _fail(self, batch: Batch, what: str) -> None:
-        """Save the batch and the state before it, for whoever looks into it, and raise."""
+        """Save the batch and the state before it, for debugging, and raise."""
         rank = f'_rank{self.world.rank}' if self.world.size > 1 else ''
         path = self.folder.path / f'bad_batch{rank}.safetensors'
         self.folder.path.mkdir(parents=True, exist_ok=True)
@@ -277,7 +277,7 @@ class Trainer:
                             f'{row["images_per_s"]:.0f} images/s', refresh=False)
 
     def _validate(self) -> dict[str, Any]:
-        """Measure the averaged network on every part, log, and save all that there is to save."""
+        """Measure the averaged network on every part; save checkpoints, state and figures."""
         network, parts = self.average.module, self.data.validations
         metrics = validate(network, parts[self.data.selection_part], self.device)
         for name, heads in parts.items():

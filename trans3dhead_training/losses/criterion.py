@@ -78,7 +78,7 @@ class RegionWeights:
 
 @dataclass(frozen=True)
 class _Estimates:
-    """What the network answers about the H heads of a batch of B crops, in each of L layers."""
+    """Network outputs for the H heads of a batch of B crops, in each of L layers."""
 
     points: torch.Tensor
     """(L, H, 85, 2) jaw of the 3D definition, inner points, jaw on the visible contour."""
@@ -89,7 +89,7 @@ class _Estimates:
     parameters: dict[str, torch.Tensor]
     """`translation`, `log_scale`, `shape`, `expression`, each (L, H, ...)."""
     projected: torch.Tensor
-    """(L, H, 68, 2) where the head of these parameters has what labels mark."""
+    """(L, H, 68, 2) projected landmarks of the parametric head, at the label definitions."""
     score: torch.Tensor
     """(B,) logits."""
 
@@ -123,13 +123,12 @@ class Criterion:
     The weighted sum of all terms.
 
     :param head_model: shared with the network.
-    :param offsets: (51, 3) m, where labels of the inner points lie, seen from the landmarks of the
-        head model.
+    :param offsets: (51, 3) m, offset from model landmarks to labelled points, of the inner points.
     :param weights: of the terms.
     :param euler_form: one of `EULER_LOSSES`.
     :param landmark_form: one of `LANDMARK_LOSSES`.
     :param regions: weights of the vertices.
-    :param vertex_count: number of vertices that stand for all of them.
+    :param vertex_count: number of sampled vertices.
     :param reduce_counts: takes the five counts that means are divided by. Processes that share a
         batch return the mean count over all of them: then the mean of their gradients is the
         gradient of the whole batch.
@@ -186,7 +185,7 @@ class Criterion:
         return values.sum(), dict(zip(terms, values.detach().tolist(), strict=True))
 
     def loss_landmarks(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
-        """Compare inner points and the jaw on the contour with labels, weighted by their trust."""
+        """Compare inner points and contour jaw with labels, weighted by label confidence."""
         distance = _mean_over_known(self._point_distance(estimates, truth)[..., JAW_COUNT:],
                                     truth.known[:, JAW_COUNT:])
         total = (distance * truth.heads.point_weight).sum()
@@ -370,7 +369,7 @@ def _mean_over_heads_without_fit(values: torch.Tensor, truth: _Truth) -> torch.T
 
 def l1_log(distance: torch.Tensor, weight: float = 0.04, width: float = 0.02) -> torch.Tensor:
     """
-    Return L1 plus a logarithm that goes on pulling where L1 alone is nearly satisfied.
+    Return L1 plus a logarithm, which keeps a strong gradient near zero.
 
     :param distance: absolute differences, crop units.
     :param weight: of the logarithm.

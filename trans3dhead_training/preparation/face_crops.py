@@ -22,7 +22,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW
 from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_crop_units
-from trans3dhead_training.data.about import About
+from trans3dhead_training.data.attribution import About
 from trans3dhead_training.data.labels import (
     COLUMNS,
     VALIDATION_SHARE,

@@ -65,7 +65,7 @@ def test_the_write_ahead_log_of_a_killed_recorder_is_read(tmp_path):
     messages, damage = read(bag, [IMAGES])
     database.close()
     assert [stamp for _, stamp, _ in messages] == [*map(recorded_at, range(3)), stamp_of(5)]
-    assert 'did not close it' in damage
+    assert 'was not closed' in damage
 
 
 @pytest.mark.parametrize(('name', 'text', 'message'), [

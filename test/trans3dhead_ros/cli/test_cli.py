@@ -162,7 +162,7 @@ def test_a_mistake_is_one_line_and_code_2(folder, arguments, message):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['prepare', 'dance'], "invalid choice: 'dance'"),
     (['track'], 'the following arguments are required: SOURCE'),
-    (['track', '{folder}/text.mp4'], 'text.mp4 cannot be read as'),
+    (['track', '{folder}/text.mp4'], 'text.mp4 cannot be opened: not an image or video'),
     (['track', '{folder}/pictures', '--speed', '3'], 'unrecognized arguments: --speed 3 (see '
                                                      '`trans3dhead track --help`)'),
     (['track', '{folder}/pictures', '--fov', '200'], 'between 0 and 180'),

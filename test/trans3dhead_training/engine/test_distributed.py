@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 TIMEOUT_S = 300
 PAIR = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-HELPER = Path(__file__).parents[2] / 'helpers' / 'gradients_of_a_share.py'
+HELPER = Path(__file__).parents[2] / 'helpers' / 'distributed_gradients.py'
 KEYS = ['log_steps=1', 'freeze_batch_norm=true']
 TRAIN = [*PAIR, '-m', 'trans3dhead_ros.cli.main', 'train']
 

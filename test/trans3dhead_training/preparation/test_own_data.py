@@ -17,7 +17,7 @@ from trans3dhead_ros.landmarks import JAW, JAW_COUNT
 from trans3dhead_ros.network.checkpoint import bundled_checkpoint, read_metadata
 from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.data.about import About
+from trans3dhead_training.data.attribution import About
 from trans3dhead_training.data.labels import read_labels
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.formats.readers import read_samples

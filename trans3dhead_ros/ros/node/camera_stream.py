@@ -25,7 +25,7 @@ from trans3dhead_ros.ros.tracker_parameters import (
 )
 
 _PUBLISHER_POLL = 0.2  # s
-_LOG_PERIOD = 30.0  # s
+_WARNING_PERIOD = 30.0  # s
 
 
 class CameraStream:
@@ -104,21 +104,21 @@ class CameraStream:
             values['calibration'] = self.tracker.calibration.state
         if enabled and self._subscribed_since is not None:
             last = self.statistics.last_received()
-            quiet = now - max(last or 0.0, self._subscribed_since)
+            time_since_image = now - max(last or 0.0, self._subscribed_since)
             pending = now - (self.statistics.pending_since() or now)
             limit = self._parameters().no_image_warning
-            if 0.0 < limit < quiet:
+            if 0.0 < limit < time_since_image:
                 level = DiagnosticStatus.WARN
-                summary = f'no image for {quiet:.0f} s {self._input.no_image_reason()}'
-                self._throttled_log.warn('no image', summary, _LOG_PERIOD)
-                # Once after each last image.
+                summary = f'no image for {time_since_image:.0f} s {self._input.no_image_reason()}'
+                self._throttled_log.warn('no image', summary, _WARNING_PERIOD)
+                # Only once per outage.
                 if last != self._timed_out_after and self.tracker is not None:
                     self._on_timeout(self.tracker)
                     self._timed_out_after = last
             elif 0.0 < limit < pending:
                 level = DiagnosticStatus.ERROR
                 summary = f'images have been waiting for {pending:.0f} s'
-                self._throttled_log.warn('images wait', summary, _LOG_PERIOD)
+                self._throttled_log.warn('images pending', summary, _WARNING_PERIOD)
         else:
             self.statistics.reset_pending()
         rejected, failures = self.statistics.bad(), self.statistics.failures()

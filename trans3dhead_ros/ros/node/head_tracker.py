@@ -1,5 +1,7 @@
 """
-The process `head_tracker`, which also ends in order while it is still starting.
+The process `head_tracker`, which shuts down cleanly even during start-up.
+
+It is the entry point; the lifecycle node itself is in `head_tracker_node.py`.
 
 Importing PyTorch and ROS takes seconds. A signal during that time would cause a traceback in some
 module, and `ros2 launch` would report a crash after an early Ctrl-C.

@@ -1,4 +1,8 @@
-"""The lifecycle node `head_tracker`: camera images in, heads out."""
+"""
+The lifecycle node `head_tracker`: camera images in, heads out.
+
+`head_tracker.py` is the entry point of its process.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +99,7 @@ class HeadTracker(LifecycleNode):
         self._enabled = True
         self._failure = 'see the log'
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Steady, because simulated time may stand still, and the diagnostics report just that.
+        # Steady, because simulated time may stand still, which the diagnostics must still report.
         self.create_timer(1.0, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._model_service = ModelService(self, self._running)
@@ -197,7 +201,7 @@ class HeadTracker(LifecycleNode):
     # -- input and services ------------------------------------------------------------------------
 
     def _submit(self, image: IncomingImage, source: str) -> bool:
-        """Leave an image for the worker; True when it has replaced a waiting one."""
+        """Hand an image to the worker; True when it has replaced a waiting one."""
         if not self._enabled or self._worker is None:
             return False
         return self._worker.submit(image, source)
@@ -251,7 +255,7 @@ class HeadTracker(LifecycleNode):
             for name, trigger in (('configure', self.trigger_configure),
                                   ('activate', self.trigger_activate)):
                 if trigger() != _SUCCESS:
-                    raise UserError(f'the node could not {name}: {self._failure}')
+                    raise UserError(f'the node failed to {name}: {self._failure}')
 
     def stop(self) -> None:
         """Shut down from the present state."""

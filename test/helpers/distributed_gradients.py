@@ -1,7 +1,7 @@
 """
 One process of a shared training; `torchrun` starts it.
 
-    torchrun --nproc_per_node 2 gradients_of_a_share.py FOLDER CHECKPOINT key=value …
+    torchrun --nproc_per_node 2 distributed_gradients.py FOLDER CHECKPOINT key=value …
 
 Writes FOLDER/<frozen or live>_<rank>.pt: the gradients of one batch from the weights of CHECKPOINT,
 the losses and the batch statistics. Then trains to the end in FOLDER/whole, and for one step in
