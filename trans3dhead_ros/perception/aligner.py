@@ -125,7 +125,7 @@ class HeadAligner:
         :param model: path of the checkpoint; None is the one that comes with the package.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         :return: the aligner.
-        :raises ValueError: for a device that does not exist, or a file that is not a valid
+        :raises UserError: for a device that does not exist, or a file that is not a valid
             checkpoint.
         """
         target = resolve_device(device)
