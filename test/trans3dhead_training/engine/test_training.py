@@ -21,6 +21,7 @@ from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.engine.config import PRECISIONS, load_config
 from trans3dhead_training.engine.distributed import World
 from trans3dhead_training.engine.trainer import Trainer
+from trans3dhead_training.fitting.label_convention import LabelConvention
 
 pytestmark = pytest.mark.train
 
@@ -89,7 +90,10 @@ def test_fits_land_on_the_labels_after_every_augmentation(prepared):
     batch = read_heads(prepared).training_batch(40, np.random.default_rng(3))
     heads = batch.is_head > 0.5
     inner = model.landmarks(model(batch.shape, batch.expression))[:, 17:]
-    inner = inner + torch.tensor(Manifest.load(prepared / 'data').offsets)
+    with np.load(prepared / 'fits.npz') as fits:
+        convention = LabelConvention(*(torch.from_numpy(fits[f'convention_{part}_hand']).float()
+                                       for part in ('inner', 'jaw')))
+    inner = inner + convention.inner_at(batch.rotation)
     projected = (batch.log_scale.exp()[:, None, None] * (inner @ batch.rotation[:, :2].mT)
                  + batch.translation[:, None])
     error = (projected - batch.points[:, 17:]).norm(dim=-1)[heads]
