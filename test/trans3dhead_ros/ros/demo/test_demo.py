@@ -112,7 +112,7 @@ def test_in_real_time_the_pose_error_and_drops_are_printed(tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'word'), [
     (['--source', '/no/such/clip.mp4'], 'clip.mp4'),
-    (['--source', __file__], 'cannot be read'),
+    (['--source', __file__], 'cannot be opened'),
     (['--pace', 'slow'], 'slow'),
     (['--sauce', 'x'], '--sauce'),
 ])
