@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_training.export.head_graph import HeadGraph, file_metadata
 from trans3dhead_training.export.onnx_file import Model, open_onnx, torch_model, write_onnx
 
@@ -26,7 +27,7 @@ from trans3dhead_training.export.onnx_file import Model, open_onnx, torch_model,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', type=Path, default=bundled_checkpoint())
+    parser.add_argument('--model', type=Path, default=bundled_model())
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=60)
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 8])

@@ -62,18 +62,17 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=200)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
 
-    aligner = HeadAligner.load(options.model, options.device)
-    device, network = aligner.device, aligner.network
+    aligner = HeadAligner.load(options.model, options.device, 'torch', options.threads)
+    device, network = aligner.device, aligner.engine.network
     size = network.config.input_size
     crops = torch.rand(1, 3, size, size, device=device)
     baseline, small = MobileNet().eval().to(device), torch.rand(1, 3, 120, 120, device=device)
     rows = [('network', network, crops), ('MobileNet-v1 x1', baseline, small)]
     with torch.inference_mode():
-        turns = take_turns({'network': lambda: network(crops),
-                            'baseline': lambda: baseline(small)}, options.rounds, device)
+        turns = take_turns({'network': lambda: network(crops).landmarks.cpu(),
+                            'baseline': lambda: baseline(small).cpu()}, options.rounds)
     times = [float(np.median(taken)) for taken in turns.values()]
     print(f'{device}, {options.threads} thread(s), median of {options.rounds}, one crop')
     for (name, module, example), taken in zip(rows, times, strict=True):
@@ -91,7 +90,7 @@ def measure_stages(aligner: HeadAligner, rounds: int) -> None:
                     (640, 480))
     pipeline = HeadPipeline(aligner, CascadeDetector())
     actions = network_actions(aligner, [1]) | align_actions(pipeline, image, box, camera)
-    times = take_turns(actions, rounds, aligner.device)
+    times = take_turns(actions, rounds)
     taken = {name: float(np.median(values)) for name, values in times.items()}
     print('pipeline, one head in 640 x 480')
     for name, time_ms in taken.items():
@@ -99,7 +98,7 @@ def measure_stages(aligner: HeadAligner, rounds: int) -> None:
     overhead = taken['align, camera'] - taken['network, 1 crop']
     print(f'  {"align without network":24s} {overhead:6.2f} ms')
     search = take_turns({'full': lambda: pipeline.detector.detect(image),
-                         'pass': lambda: pipeline.detector.detect(image, 0)}, 5, aligner.device)
+                         'pass': lambda: pipeline.detector.detect(image, 0)}, 5)
     full, single = (float(np.median(values)) for values in search.values())
     print(f'  cascade, full search     {full:6.0f} ms, one pass {single:.0f} ms')
 

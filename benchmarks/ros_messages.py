@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from std_msgs.msg import Header
 
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.media.overlay import draw_heads
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros import markers, messages
 from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
@@ -29,10 +29,9 @@ def milliseconds(function: Callable[[], object], repeats: int = 50) -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    pipeline = HeadPipeline.load()
+    pipeline = HeadPipeline.load(threads=1)
     wall = np.full((SIZE[1], SIZE[0], 3), 120, np.uint8)
-    image = HeadRenderer.from_model(pipeline.aligner.network.head_model).render(
+    image = HeadRenderer.from_model(load_head_model()).render(
         wall, Camera.from_fov(SIZE, 60.0), rotation_from_euler(np.zeros(3)), np.array([0, 0, 0.5]))
     heads = pipeline.track(image)
     landmarks, triangles, header = pipeline.landmark_indices, pipeline.triangles, Header()

@@ -21,10 +21,14 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'output', default_value='out/demo', description='Folder for the results.'),
     DeclareLaunchArgument(
-        'model', default_value='', description='Checkpoint; empty: the bundled one.'),
+        'model', default_value='',
+        description='Model, .onnx or .safetensors; empty: the bundled one.'),
     DeclareLaunchArgument(
         'device', default_value='auto',
         description='Device of the network: auto, cpu, cuda or cuda:N.'),
+    DeclareLaunchArgument(
+        'backend', default_value='auto',
+        description='Engine of the network: auto, onnxruntime, openvino, opencv or torch.'),
 ]
 
 
@@ -47,7 +51,8 @@ def nodes(context: LaunchContext) -> list[Node]:
     return [
         node('recorder', 'the recording is complete', output=text(given['output']), fps=fps),
         node('head_tracker', 'head_tracker has ended', autostart=True,
-             device=text(given['device']), model=text(given['model'])),
+             device=text(given['device']), backend=text(given['backend']),
+             model=text(given['model'])),
         # Its end does not end the launch: the recorder waits for the last heads.
         node('image_publisher', None, source=text(source), pace=given['pace'],
              wait_for=['head_tracker', 'recorder']),

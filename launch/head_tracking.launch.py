@@ -69,8 +69,13 @@ ARGUMENTS = [
         description='Device of the network: auto, cpu, cuda or cuda:N; empty: that of params_file, '
         'else auto.'),
     DeclareLaunchArgument(
+        'backend', default_value='',
+        description='Engine of the network: auto, onnxruntime, openvino, opencv or torch; empty: '
+        'that of params_file, else auto.'),
+    DeclareLaunchArgument(
         'model', default_value='',
-        description='Checkpoint; empty: that of params_file, else the bundled one.'),
+        description='Model, .onnx or .safetensors; empty: that of params_file, else the bundled '
+        'one.'),
     DeclareLaunchArgument(
         'model_folder', default_value='',
         description='Folder from which the service load_model may load; empty: that of '
@@ -167,7 +172,8 @@ def tracker(
 ) -> Node:
     """Return the node that tracks heads in the images of all cameras."""
     chosen: dict[str, Any] = {name: text(given[name])
-                              for name in ('device', 'image_transport') if given[name]}
+                              for name in ('device', 'backend', 'image_transport')
+                              if given[name]}
     for name in ('model', 'model_folder'):
         if given[name]:
             # Resolved here, because the node may have another working directory.

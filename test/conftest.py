@@ -51,3 +51,13 @@ def prepared(tmp_path_factory) -> Path:
     from training_set import write_training_set
 
     return write_training_set(tmp_path_factory.mktemp('training'))
+
+
+@pytest.fixture(scope='session')
+def model_pair(tmp_path_factory) -> Path:
+    """Return the checkpoint of a small network that finds heads anywhere, with its graph beside."""
+    for package in ('onnx', 'onnxruntime', 'onnxscript'):
+        pytest.importorskip(package)
+    from model_pairs import write_pair
+
+    return write_pair(tmp_path_factory.mktemp('pair') / 'small.safetensors')

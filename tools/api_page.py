@@ -30,7 +30,7 @@ TOPICS = {
     '/diagnostics': 'once per second, also while the node is inactive',
 }
 SERVICES = {
-    '~/load_model': 'loads and warms up another checkpoint and swaps it in between two images; '
+    '~/load_model': 'loads and warms up another model and swaps it in between two images; '
                     'on any error the running one stays in use',
     '~/enable': 'false: ignore images until it is called with true',
     '~/reset': 'drops all tracks; heads get new ids',
@@ -54,10 +54,12 @@ DIAGNOSTICS = {
     'publisher QoS': 'their reliability',
     'subscription QoS': 'reliability of the node; `none yet` until a publisher appears (`auto`)',
     'device': 'device of the network',
-    'model': 'name and version of the checkpoint',
+    'backend': 'engine of the network',
+    'model': 'name and version of the model',
     'peak memory (MB)': 'peak resident memory of the process',
     'memory (MB)': 'resident memory of the process',
     'device memory (MB)': 'reserved memory on a GPU; absent otherwise',
+    'unused GPU': 'what would let the network use an NVIDIA GPU; absent where nothing is amiss',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
 # Written by hand, because the node needs hri_msgs for it, which is not always installed.

@@ -14,7 +14,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from tools.api_docs import PAGE, POLICY
 from tools.interface_files import read_interface_file
-from trans3dhead_ros.network.checkpoint import MAX_FILE_BYTES
+from trans3dhead_ros.model_files.tensor_file import MAX_FILE_BYTES
 from trans3dhead_ros.ros.tracker_parameters import tracker_specs
 
 pytestmark = pytest.mark.ros

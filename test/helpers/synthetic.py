@@ -9,12 +9,16 @@ from scipy.spatial import ConvexHull
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.inference.torch_engine import TorchEngine
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.media.clip_truth import ClipTruth, write_truth
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.model_files.model_pair import ModelFiles
+from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 EXPRESSIONS = ('jawOpen', 'eyeBlink_L', 'eyeBlink_R')
@@ -43,7 +47,7 @@ def small_head_model(seed: int = 0) -> HeadModule:
 
 def bundled_head_model() -> HeadModule:
     """Return the head model of the checkpoint that comes with the package."""
-    return load_checkpoint(bundled_checkpoint(), torch.device('cpu'))[0].head_model
+    return load_checkpoint(bundled_model(), torch.device('cpu'))[0].head_model
 
 
 def small_network(seed: int = 0) -> Trans3DHead:
@@ -55,6 +59,13 @@ def small_network(seed: int = 0) -> Trans3DHead:
         # About the size of a head in its crop; training sets this average.
         network.mean_parameters[8] = 2.0
     return network
+
+
+def aligner_of(network: Trans3DHead, kind: type[HeadAligner] = HeadAligner) -> HeadAligner:
+    """Return an aligner of a network that lies in no file, on the CPU."""
+    metadata = {'input_size': network.config.input_size, 'network': network.config.to_dict()}
+    return kind(TorchEngine(network), network.head_model.numpy(),
+                ModelFiles(Path('network'), None, None, metadata))
 
 
 def write_turning_head(folder: Path, model: HeadModule, frames: int = 10) -> Path:

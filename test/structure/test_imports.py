@@ -25,6 +25,7 @@ from tools.import_graph import (
 LAYERS = {
     RUNTIME: (
         ('',),
+        ('model_files',),
         ('network',),
         ('inference',),
         ('perception',),
@@ -51,7 +52,9 @@ LAYERS = {
     ),
 }
 # The rooms of the runtime that training may build on.
-TRAINING_BUILDS_ON = ('', 'network', 'perception', 'media')
+TRAINING_BUILDS_ON = ('', 'model_files', 'network', 'inference', 'perception', 'media')
+# The one file of the runtime outside `network` that imports it, and with it torch.
+IMPORTS_NETWORK = 'trans3dhead_ros.inference.torch_engine'
 # The one room of the runtime that knows of training, inside the function that needs it.
 KNOWS_TRAINING = 'cli'
 
@@ -75,6 +78,13 @@ def test_imports_point_down(module):
             assert other_room in TRAINING_BUILDS_ON, name
         else:
             assert room == KNOWS_TRAINING, name
+
+
+def test_one_file_of_the_runtime_knows_the_network():
+    knowing = {module for module in FILES if folder_of(module)[0] == RUNTIME
+               and folder_of(module)[1] != 'network' and not is_interface(module)
+               and any(folder_of(name) == (RUNTIME, 'network') for name in own_imports(module))}
+    assert knowing == {IMPORTS_NETWORK}
 
 
 def test_folders_do_not_import_one_another_in_a_circle():
@@ -113,6 +123,11 @@ def test_everything_but_the_ros_layer_imports_without_ros():
 def test_what_a_robot_runs_imports_without_what_training_needs():
     imports_without(('matplotlib', 'fast_simplification', TRAINING),
                     modules_of(RUNTIME, ('ros', 'viewer')))
+
+
+def test_what_a_robot_runs_imports_without_torch():
+    imports_without(('torch',), [name for name in modules_of(RUNTIME, ('network', 'ros', 'viewer'))
+                                 if name != IMPORTS_NETWORK])
 
 
 def imports_without(blocked: tuple[str, ...], modules: list[str]) -> None:

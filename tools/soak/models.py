@@ -19,11 +19,8 @@ from trans3dhead.srv import LoadModel
 from tools.soak.camera import CameraProcess
 from tools.soak.stage import Stage
 from tools.soak.watch import Outcome
-from trans3dhead_ros.network.checkpoint import (
-    bundled_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 
 _LOAD = 'head_tracker/load_model'
 # Allowed difference of the same model on the same picture, px.
@@ -93,7 +90,7 @@ def _good_models(folder: Path) -> list[Path]:
     """Return the bundled model under another name, and one with a little noise."""
     paths = []
     for name, noise in (('plain', 0.0), ('noisy', 2e-2)):
-        network, metadata = load_checkpoint(bundled_checkpoint(), torch.device('cpu'))
+        network, metadata = load_checkpoint(bundled_model(), torch.device('cpu'))
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in network.parameters():

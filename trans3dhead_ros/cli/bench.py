@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                              'rendered people)')
     add_pipeline_arguments(parser)
     parser.add_argument('--threads', type=int, default=1,
-                        help='of torch and OpenCV (default: %(default)s)')
+                        help='of the network and of OpenCV (default: %(default)s)')
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 2, 4, 8], metavar='N',
                         help='crops that the network takes at once (default: 1 2 4 8)')
     parser.add_argument('--rounds', type=int, default=60,
@@ -54,21 +54,19 @@ def run(options: Namespace) -> int:
         raise UserError(f'--batches: expected at least 1, got {min(options.batches)}')
     # These take seconds to load: too long for the help.
     import cv2
-    import torch
 
     from trans3dhead_ros.cli.bench_stages import measure_stages, processor_name
     from trans3dhead_ros.media.clip_truth import bundled_clip
     from trans3dhead_ros.media.sources import open_source
-    torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    pipeline = load_pipeline(options)
+    pipeline = load_pipeline(options, options.threads)
     with open_source(options.source or bundled_clip()) as source:
         images = [frame.image for frame in itertools.islice(source, MAX_FRAMES)]
         name, camera = source.name, source.camera
     images = [image for image in images if image.shape == images[0].shape]
-    device = pipeline.aligner.device
-    result = {'device': str(device), 'processor': processor_name(device),
-              'threads': options.threads, 'torch': torch.__version__,
+    engine = pipeline.aligner.engine
+    result = {'device': engine.device, 'processor': processor_name(engine.device),
+              'threads': options.threads, 'backend': engine.backend, 'version': engine.version,
               'model': str(options.model or 'bundled'), 'source': name,
               **measure_stages(pipeline, images, camera, options.batches, options.rounds)}
     print(json.dumps(result, indent=2) if options.json else _table(result))
@@ -77,8 +75,8 @@ def run(options: Namespace) -> int:
 
 def _table(result: Mapping[str, Any]) -> str:
     width, height = result['size']
-    lines = [f'{result["device"]} ({result["processor"]}), {result["threads"]} thread(s), torch '
-             f'{result["torch"]}',
+    lines = [f'{result["device"]} ({result["processor"]}), {result["threads"]} thread(s), '
+             f'{result["backend"]} {result["version"]}',
              f'{result["source"]}: {width} x {height}, {result["heads"]} head(s)', '',
              f'{"stage":28s}{"p50 ms":>9s}{"p95 ms":>9s}']
     lines += [f'{stage["name"]:28s}{stage["p50_ms"]:9.2f}{stage["p95_ms"]:9.2f}'

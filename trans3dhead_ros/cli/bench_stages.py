@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.device import full_precision
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.assembly import build_heads, estimate_poses
 from trans3dhead_ros.perception.crop import crop_square, crop_window
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.types import Array, Image
+
+_CPUINFO = Path('/proc/cpuinfo')
 
 Action = Callable[[], object]
 
@@ -28,14 +30,13 @@ FOV_DEG = 60.0
 
 
 def take_turns(
-    actions: Mapping[str, Action], rounds: int, device: torch.device, warm_up: int = 3,
+    actions: Mapping[str, Action], rounds: int, warm_up: int = 3,
 ) -> dict[str, Array]:
     """
-    Time actions in turns.
+    Time actions in turns; each of them waits for its results.
 
     :param actions: what to time, by name.
     :param rounds: turns that count.
-    :param device: that the actions use; a GPU is waited for.
     :param warm_up: turns before them that do not count.
     :return: milliseconds (rounds,) of each action.
     """
@@ -45,8 +46,6 @@ def take_turns(
         for name, action in actions.items():
             start = time.perf_counter()
             action()
-            if device.type == 'cuda':
-                torch.cuda.synchronize(device)
             if turn >= 0:
                 taken[name][turn] = 1e3 * (time.perf_counter() - start)
     return taken
@@ -60,17 +59,11 @@ def network_actions(aligner: HeadAligner, batches: Sequence[int]) -> dict[str, A
     :param batches: numbers of crops, one action each.
     :return: actions by name.
     """
-    size = aligner.network.config.input_size
+    size = aligner.input_size
 
     def action(batch: int) -> Action:
-        crops = torch.rand(batch, 3, size, size, device=aligner.device)
-
-        @torch.inference_mode()
-        def run() -> None:
-            with full_precision(aligner.device):
-                aligner.network(crops)
-
-        return run
+        crops = np.random.default_rng(0).random((batch, 3, size, size), np.float32)
+        return lambda: aligner.engine.run(crops)
 
     return {f'network, {batch} crop{"s" * (batch > 1)}': action(batch) for batch in batches}
 
@@ -88,12 +81,11 @@ def align_actions(
     :return: actions by name.
     """
     aligner, size = pipeline.aligner, pipeline.config.head_size
-    config = aligner.network.config
-    windows = [crop_window(box, config.crop_scale) for box in boxes]
+    windows = [crop_window(box, aligner.crop_scale) for box in boxes]
     found = aligner.align(image, boxes)
     poses = estimate_poses(found, image, camera, size)
     return {
-        'crop': lambda: [crop_square(image, *window, config.input_size) for window in windows],
+        'crop': lambda: [crop_square(image, *window, aligner.input_size) for window in windows],
         'crop + network + decode': lambda: aligner.align(image, boxes),
         'metric pose': lambda: estimate_poses(found, image, camera, size),
         'vertices + projection': lambda: build_heads(aligner, found, poses, camera, size),
@@ -142,7 +134,6 @@ def measure_stages(
     :raises UserError: no head is found in any of the images.
     """
     height, width = images[0].shape[:2]
-    device = pipeline.aligner.device
     pipeline.aligner.warm_up()
     image, heads = next(((image, heads) for image in images if (heads := pipeline.detect(image))),
                         (None, []))
@@ -151,9 +142,9 @@ def measure_stages(
     boxes = np.stack([head.box for head in heads])
     known = camera or Camera.from_fov((width, height), FOV_DEG)
     taken = take_turns({**network_actions(pipeline.aligner, batches),
-                        **align_actions(pipeline, image, boxes, known)}, rounds, device)
+                        **align_actions(pipeline, image, boxes, known)}, rounds)
     # A detection takes as long as a dozen of the others; it is given fewer turns.
-    taken |= take_turns(stream_actions(pipeline, images, camera), -(-rounds // 6), device, 1)
+    taken |= take_turns(stream_actions(pipeline, images, camera), -(-rounds // 6), 1)
     return {'heads': len(boxes), 'size': [width, height],
             'stages': [{'name': name, 'rounds': len(times),
                         'p50_ms': round(float(np.percentile(times, 50)), 3),
@@ -161,8 +152,13 @@ def measure_stages(
                        for name, times in taken.items()]}
 
 
-def processor_name(device: torch.device) -> str:
-    """Return the name of the GPU, or what is known of the CPU."""
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}'
+def processor_name(device: str) -> str:
+    """Return the name of the GPU where torch knows it, or what is known of the CPU."""
+    torch = sys.modules.get('torch')
+    if device.startswith('cuda'):
+        return device if torch is None else torch.cuda.get_device_name(device)
+    model = ''
+    if _CPUINFO.is_file():
+        model = next((line.partition(':')[2].strip() for line in _CPUINFO.read_text().splitlines()
+                      if line.startswith('model name')), '')
+    return f'{os.cpu_count()} cores{", " * bool(model)}{model}'

@@ -1,4 +1,4 @@
-"""Describe a checkpoint or an exported file: its network, its licence and its figures."""
+"""Describe a model: its network, its licence and its figures."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
-
 _FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
           'network', 'input_size', 'colour_order', 'sha256')
 _TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, million',
-           'constants': 'constants, million', 'bytes': 'size, MB'}
+           'constants': 'constants, million', 'pair': 'together with', 'bytes': 'size, MB'}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('model', nargs='?', type=Path,
-                        help='checkpoint, or a file of `trans3dhead export` (default: the bundled '
-                             'checkpoint)')
+                        help='either file of a model, .safetensors or .onnx (default: the bundled '
+                             'one)')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--device', default='cpu', help='auto, cpu, cuda or cuda:N')
 
@@ -41,9 +38,8 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: the file is missing, damaged or of another program.
     """
-    from trans3dhead_ros.network.checkpoint import bundled_checkpoint
-    from trans3dhead_ros.network.device import resolve_device
-    about = describe(options.model or bundled_checkpoint(), resolve_device(options.device))
+    from trans3dhead_ros.model_files.model_metadata import bundled_model
+    about = describe(options.model or bundled_model(), options.device)
     if options.json:
         print(json.dumps(about, indent=2, ensure_ascii=False))
     else:
@@ -53,35 +49,37 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def describe(path: Path, device: torch.device) -> dict[str, Any]:
+def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
     """
-    Describe a file.
+    Describe a file of a model.
 
     :param path: a checkpoint, or a file of `trans3dhead export`.
-    :param device: on which a checkpoint's network is loaded.
-    :return: JSON values: file, bytes, kind, then what is known for that kind.
-    :raises UserError: it is missing, damaged or of another program.
+    :param device: on which a checkpoint's network is loaded, where torch is installed.
+    :return: JSON values: file, bytes, kind, the other file of the model, then what is known.
+    :raises UserError: a file is missing, damaged or of another program, or the two files are not of
+        one network.
     """
+    from trans3dhead_ros.inference.backends import choose_backend, is_installed
+    from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX, open_model, read_verified
     if not path.is_file():
         raise UserError(f'{path}: no such file')
-    about = {'file': str(path), 'bytes': path.stat().st_size}
-    if path.suffix == '.onnx':
-        from trans3dhead_training.export.onnx_file import describe_onnx
-        return about | describe_onnx(path)
-    return about | _checkpoint(path, device)
-
-
-def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    import torch
-
-    from trans3dhead_ros.network.checkpoint import load_checkpoint
-    from trans3dhead_ros.network.cost import multiply_adds, weight_count
-    network, metadata = load_checkpoint(path, device)
-    size = network.config.input_size
-    crops = torch.zeros(1, 3, size, size, device=device)
-    return {'kind': 'checkpoint, its tensors match their sha256',
-            'weights': weight_count(network), 'multiply_adds': multiply_adds(network, crops),
-            **{name: metadata[name] for name in (*_FIRST, *sorted({*metadata} - {*_FIRST}))}}
+    files = open_model(path)
+    about: dict[str, Any] = {'file': str(path), 'bytes': path.stat().st_size}
+    if path.suffix == GRAPH_SUFFIX:
+        other = files.checkpoint
+        about |= {'kind': f'ONNX, opset {files.graph.opset}', 'constants': files.graph.constants}
+    else:
+        other = path.with_suffix(GRAPH_SUFFIX) if files.graph is not None else None
+        about |= {'kind': 'checkpoint, its tensors match their sha256'}
+        if is_installed('torch'):
+            from trans3dhead_ros.inference.torch_engine import network_cost
+            about |= network_cost(path, choose_backend('torch', device)[1])
+        else:
+            read_verified(path)
+    if other is not None:
+        about['pair'] = str(other)
+    return about | {name: files.metadata[name]
+                    for name in (*_FIRST, *sorted({*files.metadata} - {*_FIRST}))}
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -90,7 +88,7 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         title = _TITLES.get(name, name.replace('_', ' '))
         if name in ('expression_names', 'outputs'):
             continue
-        if name in _TITLES:
+        if name in _TITLES and not isinstance(value, str):
             yield title, f'{value / 1e6:.2f}'
         elif name == 'head_model':
             yield title, ', '.join(f'{count} {part}' for part, count in value.items())

@@ -14,24 +14,30 @@ if TYPE_CHECKING:
 
 def add_pipeline_arguments(parser: ArgumentParser) -> None:
     """
-    Declare `--model`, `--device` and `--detector`.
+    Declare `--model`, `--device`, `--backend` and `--detector`.
 
     :param parser: of a subcommand.
     """
-    parser.add_argument('--model', type=Path, help='checkpoint (default: the bundled one)')
+    parser.add_argument('--model', type=Path,
+                        help='model, .onnx or .safetensors (default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--backend', default='auto',
+                        help='engine of the network: onnxruntime, openvino, opencv or torch '
+                             '(default: the first that is installed and can run the model)')
     parser.add_argument('--detector', default='cascade',
                         help='cascade, or a YuNet .onnx file (default: %(default)s)')
 
 
-def load_pipeline(options: Namespace) -> HeadPipeline:
+def load_pipeline(options: Namespace, threads: int = 0) -> HeadPipeline:
     """
     Load the pipeline that the options choose.
 
     :param options: with the arguments of `add_pipeline_arguments`.
+    :param threads: of the CPU for the network; 0 is at most two.
     :return: the pipeline.
-    :raises UserError: a file is missing or damaged, or there is no such device.
+    :raises UserError: a file is missing or damaged, or there is no such device or engine.
     """
-    # PyTorch takes seconds to load: too long for a mistyped option or for the help.
+    # Engines take seconds to load: too long for a mistyped option or for the help.
     from trans3dhead_ros.perception.pipeline import HeadPipeline
-    return HeadPipeline.load(options.model, options.device, detector=options.detector)
+    return HeadPipeline.load(options.model, options.device, options.backend, options.detector,
+                             threads=threads)

@@ -7,13 +7,12 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Collection
+from pathlib import Path
 
 import cv2
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.inference.onnx_graph import OnnxGraph
 
 BACKENDS = ('onnxruntime', 'openvino', 'opencv', 'torch')
 """In the order in which 'auto' prefers them on a CPU."""
@@ -21,20 +20,29 @@ BACKENDS = ('onnxruntime', 'openvino', 'opencv', 'torch')
 CUDA_REMEDY = "pip install '.[cuda]'"
 """What brings an engine for an NVIDIA GPU."""
 
-_LOG = logging.getLogger(__name__)
-_DEVICE = re.compile(r'auto|cpu|cuda(:\d+)?')
-_OPENCV_MINIMUM = (4, 10)
-_REMEDIES = {
+REMEDIES = {
     'onnxruntime': 'pip install onnxruntime',
     'openvino': 'pip install openvino',
     'opencv': 'OpenCV 4.10 or newer: pip install opencv-python-headless',
     'torch': 'pip install torch',
 }
+"""What brings each engine."""
+
+_LOG = logging.getLogger(__name__)
+_DEVICE = re.compile(r'auto|cpu|cuda(?::(?P<index>\d+))?')
+_OPENCV_MINIMUM = (4, 10)
+_GPUS = Path('/proc/driver/nvidia/gpus')
 
 
-def installed_backends() -> tuple[str, ...]:
-    """Return the engines of `BACKENDS` that this machine has."""
-    return tuple(name for name in BACKENDS if _is_installed(name))
+def is_installed(backend: str) -> bool:
+    """Return whether this machine has an engine of `BACKENDS`; nothing is imported."""
+    if backend == 'opencv':
+        version = tuple(int(part) for part in re.findall(r'\d+', cv2.__version__)[:2])
+        return version >= _OPENCV_MINIMUM
+    try:
+        return importlib.util.find_spec(backend) is not None
+    except ValueError:  # it is in sys.modules, and its import is blocked
+        return False
 
 
 def nvidia_gpu_present() -> bool:
@@ -42,93 +50,106 @@ def nvidia_gpu_present() -> bool:
     return os.path.exists('/proc/driver/nvidia/version') or shutil.which('nvidia-smi') is not None
 
 
-def cuda_backends() -> tuple[str, ...]:
-    """Return the installed engines that can compute on CUDA here."""
+def cuda_backends(among: Collection[str] = BACKENDS) -> tuple[str, ...]:
+    """Return those of some engines that are installed and can compute on CUDA here."""
+    if not nvidia_gpu_present():
+        return ()
     found = []
-    if _is_installed('onnxruntime'):
+    if 'onnxruntime' in among and is_installed('onnxruntime'):
         from trans3dhead_ros.inference.onnxruntime_engine import has_cuda
-        if has_cuda() and nvidia_gpu_present():
+        if has_cuda():
             found.append('onnxruntime')
-    if _is_installed('torch') and nvidia_gpu_present():
+    if 'torch' in among and is_installed('torch'):
         import torch
         if torch.cuda.is_available():
             found.append('torch')
     return tuple(found)
 
 
-def choose_backend(backend: str = 'auto', device: str = 'auto') -> tuple[str, str]:
+def check_device(device: str) -> None:
+    """
+    Check that a device has a valid name and that an engine can use it.
+
+    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    :raises ValueError: for any other name, or a CUDA device that no engine can use here.
+    """
+    text = _device_name(device)
+    if text.startswith('cuda'):
+        _check_cuda(device, text, cuda_backends(), 'no installed engine')
+
+
+def choose_backend(
+    backend: str = 'auto', device: str = 'auto', among: Collection[str] = BACKENDS,
+) -> tuple[str, str]:
     """
     Return the engine and the device to use.
 
     :param backend: 'auto' or one of `BACKENDS`.
-    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where an engine can use it.
+    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where an engine can use it,
+        or the CPU with one line in the log.
+    :param among: the engines that can run the model.
     :return: the name of the engine, and 'cpu' or 'cuda:N'.
     :raises UserError: for other names, or what this machine does not have; names what brings it.
     """
-    text = device.strip().lower()
-    if _DEVICE.fullmatch(text) is None:
-        raise UserError(f"device: {device!r} is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    text = _device_name(device)
     if backend not in ('auto', *BACKENDS):
         raise UserError(f'backend: {backend!r} is unknown; use auto, {", ".join(BACKENDS)}')
-    if backend != 'auto' and not _is_installed(backend):
-        raise UserError(f'backend: {backend} is not installed; {_REMEDIES[backend]}')
-    on_cuda = [name for name in cuda_backends() if backend in ('auto', name)] \
-        if text != 'cpu' else []
-    if on_cuda:
-        return on_cuda[0], f'cuda:{text.partition(":")[2] or 0}' if text != 'auto' else 'cuda:0'
+    if backend != 'auto' and not is_installed(backend):
+        raise UserError(f'backend: {backend} is not installed; {REMEDIES[backend]}')
+    wanted = [name for name in BACKENDS if name in among and backend in ('auto', name)]
+    on_cuda = cuda_backends(wanted) if text != 'cpu' else ()
     if text.startswith('cuda'):
-        who = f'{backend} cannot' if backend != 'auto' else 'no installed engine can'
-        raise UserError(
-            f'device: {device!r} was requested, but {who} use a CUDA device here; '
-            f"{CUDA_REMEDY}, or use 'auto' or 'cpu'")
+        return on_cuda[0] if on_cuda else '', _check_cuda(
+            device, text, on_cuda, backend if backend != 'auto' else 'no installed engine')
+    if on_cuda:
+        return on_cuda[0], 'cuda:0'
     if text == 'auto':
-        message = unused_gpu()
-        _LOG.log(logging.WARNING if message else logging.INFO,
-                 message or 'device auto: no CUDA device, running on the CPU')
-    if backend != 'auto':
-        return backend, 'cpu'
-    installed = installed_backends()
+        _LOG.info('device auto: no CUDA device, running on the CPU')
+    installed = [name for name in wanted if is_installed(name)]
     if not installed:
-        raise UserError(f'no engine for neural networks is installed; {_REMEDIES["onnxruntime"]}')
+        raise UserError(f'no engine for neural networks is installed; {REMEDIES["onnxruntime"]}')
     return installed[0], 'cpu'
 
 
-def unused_gpu() -> str:
-    """Return what to tell about an NVIDIA GPU that no installed engine can use; '' if none is."""
-    if not nvidia_gpu_present() or cuda_backends():
+def unused_gpu(device: str) -> str:
+    """
+    Tell of an NVIDIA GPU that is not used although that was left open.
+
+    :param device: on which the network runs, or 'auto'.
+    :return: one line with what mends it; '' where there is nothing to tell.
+    """
+    if device.startswith('cuda') or not nvidia_gpu_present() or cuda_backends():
         return ''
     return f'an NVIDIA GPU is present, but no installed engine can use it: {CUDA_REMEDY}'
 
 
-def open_engine(
-    graph: OnnxGraph, backend: str, device: str, threads: int,
-    torch_engine: Callable[[str], Engine],
-) -> Engine:
-    """
-    Load a graph into an engine.
-
-    :param graph: the ONNX file.
-    :param backend: one of `BACKENDS`, see `choose_backend`.
-    :param device: 'cpu' or 'cuda:N'.
-    :param threads: of the CPU.
-    :param torch_engine: makes the engine on a device from the checkpoint beside the graph.
-    :return: the engine.
-    :raises ValueError: when the engine refuses the graph.
-    """
-    if backend == 'onnxruntime':
-        from trans3dhead_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
-        return OnnxRuntimeEngine(graph, device, threads)
-    if backend == 'openvino':
-        from trans3dhead_ros.inference.openvino_engine import OpenVINOEngine
-        return OpenVINOEngine(graph, threads)
-    if backend == 'opencv':
-        from trans3dhead_ros.inference.opencv_engine import OpenCVEngine
-        return OpenCVEngine(graph)
-    return torch_engine(device)
+def _device_name(device: str) -> str:
+    text = str(device).strip().lower()
+    if _DEVICE.fullmatch(text) is None:
+        raise UserError(f"device: {device!r} is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    return text
 
 
-def _is_installed(name: str) -> bool:
-    if name == 'opencv':
-        version = tuple(int(part) for part in re.findall(r'\d+', cv2.__version__)[:2])
-        return version >= _OPENCV_MINIMUM
-    return importlib.util.find_spec(name) is not None
+def _check_cuda(device: str, text: str, backends: Collection[str], who: str) -> str:
+    """Return 'cuda:N' of a CUDA device that exists and that one of the engines can use."""
+    if not nvidia_gpu_present():
+        raise UserError(f"device: {device!r} was requested, but no CUDA device is available; use "
+                        "'auto' or 'cpu'")
+    if not backends:
+        raise UserError(f'device: {device!r} was requested, but {who} can use it: {CUDA_REMEDY}, '
+                        "or use 'auto' or 'cpu'" if who.startswith('no ') else
+                        f'device: {device!r} was requested, but {who} cannot use it: '
+                        f"{CUDA_REMEDY}, or use 'auto' or 'cpu'")
+    index = int(text.partition(':')[2] or 0)
+    count = _gpu_count(backends)
+    if index >= count:
+        raise UserError(f'device: {device!r} does not exist; this machine has '
+                        f'cuda:0 … cuda:{count - 1}')
+    return f'cuda:{index}'
+
+
+def _gpu_count(backends: Collection[str]) -> int:
+    if 'torch' in backends:
+        import torch
+        return torch.cuda.device_count()
+    return max(len(list(_GPUS.iterdir())), 1) if _GPUS.is_dir() else 1

@@ -12,6 +12,8 @@ class Engine(ABC):
 
     backend: str
     """Its name in `backends.BACKENDS`."""
+    version: str
+    """Of the package that runs it."""
     device: str
     """'cpu' or 'cuda:N'."""
 
@@ -20,6 +22,7 @@ class Engine(ABC):
         """
         Run inference on a batch.
 
-        :param batch: (B, 3, H, W), B > 0, as the graph wants it.
-        :return: the outputs of the graph by name, B first.
+        :param batch: (B, 3, S, S) RGB in 0..1, B > 0.
+        :return: at least landmarks, contour, landmark_scale, rotation, translation, log_scale,
+            shape, expression and score, as `network.model.Prediction` describes them.
         """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.inference.onnx_graph import OnnxGraph
+from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 from trans3dhead_ros.types import Float32Array
 
 
@@ -21,6 +22,7 @@ class OnnxRuntimeEngine(Engine):
     :param graph: the file.
     :param device: 'cpu' or 'cuda:N'.
     :param threads: of the CPU.
+    :raises ValueError: when the runtime cannot load the graph, or cannot use the device.
     """
 
     backend = 'onnxruntime'
@@ -39,8 +41,16 @@ class OnnxRuntimeEngine(Engine):
             # TF32 would move landmarks by a tenth of a pixel, for no speed at this size.
             providers.insert(0, ('CUDAExecutionProvider', {
                 'device_id': int(device.partition(':')[2] or 0), 'use_tf32': '0'}))
-        self.device = device
-        self._session = onnxruntime.InferenceSession(graph.data, options, providers=providers)
+        self.device, self.version = device, onnxruntime.__version__
+        try:
+            self._session = onnxruntime.InferenceSession(graph.data, options, providers=providers)
+        except Exception as error:  # its errors have no public base class
+            raise UserError('ONNX Runtime cannot load the graph '
+                            f'({" ".join(str(error).split())[:200]})') from None
+        # It falls back to the CPU with a line of its own where CUDA cannot be loaded.
+        if device != 'cpu' and 'CUDAExecutionProvider' not in self._session.get_providers():
+            raise UserError(f'device: ONNX Runtime cannot use {device}; its CUDA libraries are '
+                            "missing; use 'auto' or 'cpu', or backend torch")
         self._input, self._outputs = graph.inputs[0], list(graph.outputs)
 
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:

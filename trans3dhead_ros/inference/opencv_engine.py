@@ -5,8 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.backends import REMEDIES
 from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.inference.onnx_graph import OnnxGraph
+from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 from trans3dhead_ros.types import Float32Array
 
 _MAX_NETS = 8
@@ -21,6 +23,7 @@ class OpenCVEngine(Engine):
     """
 
     backend = 'opencv'
+    version = cv2.__version__
     device = 'cpu'
 
     def __init__(self, graph: OnnxGraph) -> None:
@@ -43,8 +46,9 @@ class OpenCVEngine(Engine):
                 net = cv2.dnn.readNetFromONNX(data)
             except cv2.error as error:
                 reason = ' '.join(error.err.split())[:200] if error.err else 'unknown'
-                raise ValueError(
-                    f'OpenCV {cv2.__version__} cannot import the graph ({reason})') from None
+                raise UserError(
+                    f'OpenCV {cv2.__version__} cannot import the graph; use another backend, for '
+                    f'example {REMEDIES["onnxruntime"]} ({reason})') from None
         self._nets[size] = net  # the most recent last
         if len(self._nets) > _MAX_NETS:
             del self._nets[next(iter(self._nets))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.inference.onnx_graph import OnnxGraph
+from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 from trans3dhead_ros.types import Float32Array
 
 
@@ -15,6 +16,7 @@ class OpenVINOEngine(Engine):
 
     :param graph: the file.
     :param threads: of the CPU.
+    :raises ValueError: when OpenVINO cannot load the graph.
     """
 
     backend = 'openvino'
@@ -23,8 +25,13 @@ class OpenVINOEngine(Engine):
     def __init__(self, graph: OnnxGraph, threads: int) -> None:
         import openvino
 
+        self.version = openvino.__version__
         core = openvino.Core()
-        model = core.read_model(graph.data, b'')
+        try:
+            model = core.read_model(graph.data, b'')
+        except RuntimeError as error:
+            raise UserError('OpenVINO cannot load the graph '
+                            f'({" ".join(str(error).split())[:200]})') from None
         self._compiled = core.compile_model(model, 'CPU', {
             'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1,
             'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'})

@@ -9,7 +9,6 @@ memory or time has an upper bound.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,17 +21,21 @@ import torch
 from safetensors.torch import save
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.model_files.model_metadata import CHECKPOINT_REMEDY as _REMEDY
+from trans3dhead_ros.model_files.model_metadata import (
+    COLOUR_ORDER,
+    FORMAT,
+    FORMAT_VERSION,
+    arrays_sha256,
+    bundled_model,
+)
+from trans3dhead_ros.model_files.model_pair import HEAD_PREFIX, damaged, metadata_of
+from trans3dhead_ros.model_files.tensor_file import TensorFile, open_tensors
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_ros.network.tensor_file import MAX_FILE_BYTES as MAX_FILE_BYTES
-from trans3dhead_ros.network.tensor_file import TensorFile, open_tensors
 
-FORMAT = 'trans3dhead'
-FORMAT_VERSION = 1
-COLOUR_ORDER = 'RGB'
-
-_HEAD = 'head_model.'
+_HEAD = HEAD_PREFIX
 # Half precision would move vertices of the mean head by up to 0.06 mm, to save 20 kB.
 _SINGLE_PRECISION = (_HEAD + 'mean',)
 _INDICES = ('triangles', 'landmark_indices', 'contour_indices')
@@ -40,15 +43,8 @@ _INDICES = ('triangles', 'landmark_indices', 'contour_indices')
 _MAX_VALUES = {'input_size': 1024, 'crop_scale': 10, 'widths': 8192, 'blocks': 64, 'dim': 8192,
             'num_heads': 512, 'ffn_dim': 65536, 'content_rank': 8192, 'encoder_layers': 64,
             'decoder_layers': 64}
-_MAX_NAME_LENGTH = 100
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
 _DEFAULTS = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
-_REMEDY = 'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
-
-
-def bundled_checkpoint() -> Path:
-    """Return the path of the checkpoint that comes with the package."""
-    return Path(__file__).resolve().parent.parent / 'models' / 'head_tracker.safetensors'
 
 
 def save_checkpoint(
@@ -93,19 +89,6 @@ def save_checkpoint(
         partial.unlink(missing_ok=True)
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """
-    Return the metadata of a checkpoint without reading its tensors.
-
-    :param path: of the checkpoint.
-    :return: JSON values by name.
-    :raises UserError: when the file is missing, truncated, not a checkpoint of this project or of
-        another format version.
-    """
-    with open_tensors(Path(path)) as file:
-        return _metadata(Path(path), file)
-
-
 def load_checkpoint(
     path: str | os.PathLike[str], device: torch.device,
 ) -> tuple[Trans3DHead, dict[str, Any]]:
@@ -119,14 +102,14 @@ def load_checkpoint(
     """
     path = Path(path)
     with open_tensors(path) as file:
-        metadata = _metadata(path, file)
+        metadata = metadata_of(path, file)
         config = _config(path, metadata)
         names = metadata['expression_names']
         _check_shapes(path, file, config, metadata)
-        tensors = file.read()
-    if tensors_sha256(tensors) != metadata['sha256']:
-        raise UserError(f'{path}: the tensors do not match their sha256: the file was damaged '
-                        'or edited; copy it again from its source')
+        arrays = file.read()
+    if arrays_sha256(arrays) != metadata['sha256']:
+        raise damaged(path)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     _check_values(path, tensors)
     head = HeadModule.from_state(_head_state(tensors), names)
     network = Trans3DHead(config, head)
@@ -142,46 +125,8 @@ def load_head_model(checkpoint: str | os.PathLike[str] | None = None) -> HeadMod
     :return: the model on the CPU.
     :raises UserError: when the file is missing or not a checkpoint of this project.
     """
-    network, _ = load_checkpoint(checkpoint or bundled_checkpoint(), torch.device('cpu'))
+    network, _ = load_checkpoint(checkpoint or bundled_model(), torch.device('cpu'))
     return network.head_model
-
-
-def _metadata(path: Path, file: TensorFile) -> dict[str, Any]:
-    """Parse the metadata and check what can be checked without the tensors."""
-    try:
-        metadata = {name: json.loads(value, parse_constant=_refuse_constant)
-                    for name, value in file.metadata.items()}
-    except (RecursionError, ValueError):
-        metadata = {}
-    if metadata.get('format') != FORMAT:
-        raise UserError(
-            f'{path}: a safetensors file, but not a checkpoint of {FORMAT}; {_REMEDY}')
-    version = metadata.get('format_version')
-    if version != FORMAT_VERSION:
-        raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
-                        f'{_REMEDY}')
-    expected = {'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
-                'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
-                'metrics': dict}
-    wrong = [name for name, kind in expected.items() if not isinstance(metadata.get(name), kind)]
-    wrong += [name for name in expected if name not in metadata and name not in wrong]
-    if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
-        wrong = ['expression_names']
-    if wrong:
-        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {_REMEDY}')
-    if metadata['colour_order'] != COLOUR_ORDER:
-        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program uses '
-                        f'{COLOUR_ORDER}; {_REMEDY}')
-    return metadata
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f'{text} is not a number')
-
-
-def _is_name(value: Any) -> bool:
-    """Return whether a value can be published as a short ROS string."""
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _MAX_NAME_LENGTH
 
 
 def _config(path: Path, metadata: dict[str, Any]) -> NetworkConfig:
@@ -296,10 +241,4 @@ def _for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return the SHA-256 of names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
+    return arrays_sha256({name: tensor.numpy() for name, tensor in tensors.items()})

@@ -86,6 +86,11 @@ class HeadModule(nn.Module):
         except ValueError as error:  # the tensors come from a file
             raise UserError(f'head model: {error}') from error
 
+    @classmethod
+    def from_model(cls, model: HeadModel) -> HeadModule:
+        """Return a head model of NumPy in torch."""
+        return cls(*(torch.tensor(getattr(model, name)) for name in ARRAYS), model.expression_names)
+
     @property
     def shape_count(self) -> int:
         """Number of identity coefficients I."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import nearest_rotation
 from trans3dhead_ros.head_model import HeadModel
+from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.inference.open_engine import choose_engine, open_engine
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_checkpoint
-from trans3dhead_ros.network.device import full_precision, resolve_device
-from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.model_files.model_metadata import crop_settings
+from trans3dhead_ros.model_files.model_pair import ModelFiles, open_model
 from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box
 from trans3dhead_ros.types import Array, Image, IndexArray
 
@@ -82,11 +82,11 @@ class Alignments:
 
 class HeadAligner:
     """
-    A network on its device, without state between images, so that trackers can share it.
+    A network in its engine, without state between images, so that trackers can share it.
 
-    :param network: in evaluation mode, on `device`.
-    :param device: where the network is.
-    :param metadata: of its checkpoint.
+    :param engine: runs the network.
+    :param head_model: what shape and expression are coefficients of.
+    :param files: of the model.
 
     Example::
 
@@ -94,44 +94,78 @@ class HeadAligner:
         cameras = [HeadPipeline(aligner, make_detector('cascade')) for _ in range(2)]
     """
 
-    head_model: HeadModel
-    """What shape and expression are coefficients of."""
     expression_names: tuple[str, ...]
     """Names of the E expression coefficients."""
     triangles: IndexArray
     """(T, 3) vertex indices, counter-clockwise seen from outside."""
     landmark_indices: IndexArray
     """(68,) vertex indices of the landmarks."""
+    input_size: int
+    """Side of the crop, px."""
+    crop_scale: float
+    """Side of the crop / longer side of the landmark box."""
 
-    def __init__(
-        self, network: Trans3DHead, device: torch.device, metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self.network = network
-        self.device = device
-        self.metadata = metadata or {}
-        self.head_model = network.head_model.numpy()
-        self.expression_names = self.head_model.expression_names
-        self.triangles = self.head_model.triangles
-        self.landmark_indices = self.head_model.landmark_indices
-        self._mean, self._basis = self.head_model.landmark_rows()
+    def __init__(self, engine: Engine, head_model: HeadModel, files: ModelFiles) -> None:
+        self.engine = engine
+        self.head_model = head_model
+        self.files = files
+        self.input_size, self.crop_scale = crop_settings(files.path, files.metadata)
+        self.expression_names = head_model.expression_names
+        self.triangles = head_model.triangles
+        self.landmark_indices = head_model.landmark_indices
+        self._mean, self._basis = head_model.landmark_rows()
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] | None = None, device: str | torch.device = 'auto',
+        cls, model: str | os.PathLike[str] | None = None, device: str = 'auto',
+        backend: str = 'auto', threads: int = 0,
     ) -> HeadAligner:
         """
-        Load a checkpoint.
+        Load a model.
 
-        :param model: path of the checkpoint; None is the one that comes with the package.
+        :param model: path of either file of a model; None or 'default' is the one that comes with
+            the package.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'.
+        :param threads: of the CPU for the network; 0 is at most two.
         :return: the aligner.
-        :raises UserError: for a device that does not exist, or a file that is not a valid
-            checkpoint.
+        :raises UserError: for a device or an engine that does not exist, or a file that is not a
+            valid model.
         """
-        target = resolve_device(device)
-        path = bundled_checkpoint() if model is None else Path(model)
-        network, metadata = load_checkpoint(path, target)
-        return cls(network, target, metadata)
+        files = open_model(model)
+        engine = open_engine(files, backend, device, threads)
+        return cls(engine, files.head_model(), files)
+
+    def moved(self, device: str, backend: str = 'auto', threads: int = 0) -> HeadAligner:
+        """
+        Return the same model on a device.
+
+        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        :param backend: as for `load`.
+        :param threads: as for `load`.
+        :return: this aligner where it is there already, else another one.
+        :raises ValueError: for a device or an engine that does not exist, or when the file of the
+            model has changed.
+        """
+        if choose_engine(self.files, backend, device) == (self.backend, self.device):
+            return self
+        return HeadAligner(open_engine(self.files, backend, device, threads), self.head_model,
+                           self.files)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the files of the model say, by name."""
+        return self.files.metadata
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: 'cpu' or 'cuda:N'."""
+        return self.engine.device
+
+    @property
+    def backend(self) -> str:
+        """Name of the engine."""
+        return self.engine.backend
 
     def warm_up(self) -> None:
         """
@@ -162,9 +196,8 @@ class HeadAligner:
         :param requests: images and boxes as for `align`, at least one.
         :return: the alignments of each image.
         """
-        config = self.network.config
-        size = config.input_size
-        windows = [(image, *crop_window(box, config.crop_scale))
+        size = self.input_size
+        windows = [(image, *crop_window(box, self.crop_scale))
                    for image, boxes in requests for box in boxes]
         crops = np.empty((len(windows), size, size, 3), np.uint8)
         for crop, (image, centre, side) in zip(crops, windows, strict=True):
@@ -182,37 +215,57 @@ class HeadAligner:
         """Return the vertices (B, V, 3) m of the head model in the head frame."""
         return self.head_model.vertices(shape, expression).astype(np.float64)
 
-    @torch.inference_mode()
     def _decode(self, crops: Image, centres: Array, sides: Array) -> Alignments:
-        # Transferred as bytes, a quarter of the size of floats.
-        batch = torch.from_numpy(crops).to(self.device).flip(-1).permute(0, 3, 1, 2)
-        with full_precision(self.device):
-            prediction = self.network(batch.float() / 255.0)
+        found = self._estimates(crops)
         half = 0.5 * sides
         to_px = half[:, None, None]
-        xy = _double(prediction.landmarks) * to_px + centres[:, None]
+        xy = found['landmarks'] * to_px + centres[:, None]
         contour = xy.copy()
-        contour[:, :JAW_COUNT] = _double(prediction.contour) * to_px + centres[:, None]
-        rotation = nearest_rotation(_double(prediction.rotation))
-        scale = np.exp(np.clip(_double(prediction.log_scale), *_LOG_SCALE_RANGE)) * half
-        shape, expression = _double(prediction.shape), _double(prediction.expression)
+        contour[:, :JAW_COUNT] = found['contour'] * to_px + centres[:, None]
+        rotation = nearest_rotation(found['rotation'])
+        scale = np.exp(np.clip(found['log_scale'], *_LOG_SCALE_RANGE)) * half
+        shape, expression = found['shape'], found['expression']
         coefficients = np.concatenate([shape, expression], axis=1)
         points = (self._mean + coefficients @ self._basis).reshape(-1, COUNT, 3)
         depth = np.einsum('bpi,bi->bp', points - points[:, SELLION:SELLION + 1], rotation[:, 2])
-        landmark_scale = _double(prediction.landmark_scale)[:, :COUNT] * half[:, None]
+        landmark_scale = found['landmark_scale'][:, :COUNT] * half[:, None]
         return Alignments(
-            score=head_score(_double(prediction.score), landmark_scale, landmark_box(xy)),
+            score=head_score(found['score'], landmark_scale, landmark_box(xy)),
             landmarks=np.concatenate([xy, (depth * scale[:, None])[..., None]], axis=-1),
             contour=contour,
             landmark_scale=landmark_scale,
             rotation=rotation,
-            origin=_double(prediction.translation) * half[:, None] + centres,
+            origin=found['translation'] * half[:, None] + centres,
             scale=scale,
             shape=shape,
             expression=expression,
             points=points,
             centre=centres,
         )
+
+    def _estimates(self, crops: Image) -> dict[str, Array]:
+        """Return the network's outputs, by name, for crops (B, S, S, 3) BGR."""
+        shapes = self._output_shapes()
+        if len(crops) == 0:
+            return {name: np.zeros((0, *shape)) for name, shape in shapes.items()}
+        batch = np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        batch /= np.float32(255.0)
+        found = self.engine.run(batch)
+        for name, shape in shapes.items():
+            expected = (len(crops), *shape)
+            if name not in found or found[name].size != math.prod(expected):
+                answer = found[name].shape if name in found else 'nothing'
+                raise UserError(f'{self.files.path}: its graph gives {answer} as {name}, expected '
+                                f'{expected}; write it again with `trans3dhead export`')
+            # OpenCV gives a column where others give numbers.
+            found[name] = found[name].reshape(expected).astype(np.float64)
+        return found
+
+    def _output_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {'landmarks': (COUNT, 2), 'contour': (JAW_COUNT, 2),
+                'landmark_scale': (COUNT + JAW_COUNT,), 'rotation': (3, 3), 'translation': (2,),
+                'log_scale': (), 'shape': (self.head_model.shape_count,),
+                'expression': (self.head_model.expression_count,), 'score': ()}
 
 
 def head_score(logit: Array, landmark_scale: Array, boxes: Array) -> Array:
@@ -236,7 +289,3 @@ def uncertainty(landmark_scale: Array, boxes: Array) -> Array:
     """Return (B,) mean `landmark_scale` (B, 68) relative to the size of the boxes (B, 4)."""
     size = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     return landmark_scale.mean(axis=1) / np.maximum(size, 1e-9)
-
-
-def _double(tensor: torch.Tensor) -> Array:
-    return tensor.detach().cpu().double().numpy()

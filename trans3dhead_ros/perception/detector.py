@@ -203,11 +203,11 @@ def make_detector(name: str | os.PathLike[str]) -> Detector:
     """
     Create a detector.
 
-    :param name: 'cascade', or the path of a YuNet ONNX file.
+    :param name: 'cascade' (the default), or the path of a YuNet ONNX file.
     :return: the detector.
     :raises UserError: when the file is missing or not a YuNet model.
     """
-    return CascadeDetector() if str(name) == 'cascade' else YuNetDetector(name)
+    return CascadeDetector() if str(name) in ('cascade', 'default') else YuNetDetector(name)
 
 
 def iou(boxes: Array, others: Array) -> Array:

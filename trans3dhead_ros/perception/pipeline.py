@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.backends import unused_gpu
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
 from trans3dhead_ros.perception.assembly import HeadSize, build_heads, estimate_poses
 from trans3dhead_ros.perception.batching import InferenceTask, run_single
@@ -21,6 +23,7 @@ from trans3dhead_ros.perception.smoothing import Smoothing
 from trans3dhead_ros.perception.tracker import Tracker, Tracking
 from trans3dhead_ros.types import Array, Image, IndexArray
 
+_LOG = logging.getLogger(__name__)
 # Boxes beyond it are mistakes, not heads outside of the image.
 _MAX_BOX_COORDINATE_PX = 1e6
 
@@ -83,20 +86,30 @@ class HeadPipeline:
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] | None = None, device: str = 'auto', *,
-        detector: str | os.PathLike[str] = 'cascade', config: PipelineConfig | None = None,
+        cls, model: str | os.PathLike[str] | None = 'default', device: str = 'auto',
+        backend: str = 'auto', detector: str | os.PathLike[str] = 'default',
+        config: PipelineConfig | None = None, *, threads: int = 0,
     ) -> HeadPipeline:
         """
-        Load a checkpoint and a detector.
+        Load a model and a detector.
 
-        :param model: a checkpoint file; None is the one that comes with the package.
-        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
-        :param detector: 'cascade' (OpenCV's) or the path of a YuNet ONNX file.
+        :param model: path of either file of a model (`.onnx` or `.safetensors`); 'default' or None
+            is the one that comes with the package.
+        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where one can be used.
+        :param backend: the engine that runs the network: 'auto', 'onnxruntime', 'openvino',
+            'opencv' or 'torch'; 'auto' is the first of them that is installed and can run the
+            model.
+        :param detector: 'cascade' (OpenCV's, the default) or the path of a YuNet ONNX file.
         :param config: settings; None for the defaults.
+        :param threads: of the CPU for the network; 0 is at most two.
         :return: the pipeline.
-        :raises ValueError: for a device that does not exist, or a file that is missing or invalid.
+        :raises ValueError: for a device or an engine that does not exist, or a file that is missing
+            or invalid.
         """
-        return cls(HeadAligner.load(model, device), make_detector(detector), config)
+        aligner = HeadAligner.load(model, device, backend, threads)
+        if device == 'auto' and (message := unused_gpu(aligner.device)):
+            _LOG.warning(message)
+        return cls(aligner, make_detector(detector), config)
 
     @property
     def triangles(self) -> IndexArray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from rclpy.node import Node
 
-from trans3dhead_ros.network.device import resolve_device
+from trans3dhead_ros.inference.backends import BACKENDS, check_device
 from trans3dhead_ros.perception.assembly import HeadSize
 from trans3dhead_ros.perception.pipeline import PipelineConfig
 from trans3dhead_ros.perception.smoothing import Smoothing
@@ -50,7 +50,7 @@ def _check_frame_prefix(value: str) -> str:
 
 def _check_device(value: str) -> str:
     try:
-        resolve_device(value)
+        check_device(value)
     except ValueError as error:
         return str(error).removeprefix('device: ')
     return ''
@@ -67,8 +67,9 @@ class TrackerParameters:
     """
     model: str = parameter('', read_only=True)
     """
-    Checkpoint (.safetensors) that is loaded on configuring; empty: the bundled one. The service
-    ~/load_model loads another one at run time.
+    Either file of the model that is loaded on configuring (.onnx or .safetensors, the other one is
+    found beside it); empty: the bundled one. The service ~/load_model loads another one at run
+    time.
     """
     model_folder: str = parameter('', read_only=True)
     """
@@ -97,6 +98,13 @@ class TrackerParameters:
     """Larger images are rejected, compressed ones before they are decoded; pixels."""
     device: str = parameter(AUTO, check=_check_device)
     """Device of the network: auto, cpu, cuda or cuda:N."""
+    backend: str = parameter(AUTO, choices=(AUTO, *BACKENDS), read_only=True)
+    """
+    Engine that runs the network; auto: the GPU's where one can be used, else the first of
+    onnxruntime, openvino, opencv and torch that is installed and can run the model.
+    """
+    threads: int = parameter(0, bounds=(0, 64), read_only=True)
+    """Threads of the CPU for the network; 0: two, or one where there is only one core."""
     detector: str = parameter('cascade', read_only=True)
     """
     Detector of new heads: cascade, or the path of a YuNet .onnx file; read on configuring.

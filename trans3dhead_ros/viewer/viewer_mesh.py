@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.geometry import rotation_from_quaternion
+from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.types import Float32Array
 
 
@@ -45,28 +46,24 @@ class RebuiltMeshes:
     """
 
     def __init__(self) -> None:
-        import torch
-
-        from trans3dhead_ros.network.checkpoint import load_head_model
-        self._torch = torch
-        self._model = load_head_model()
-        self.triangles = self._model.triangles.numpy().astype(np.uint32)
+        self._model = open_model().head_model()
+        self.triangles = self._model.triangles.astype(np.uint32)
 
     def from_heads(self, message: Any) -> Iterator[tuple[Float32Array, int]]:
         """Yield the vertices (V, 3) in m of the heads of a HeadArray that fit the model."""
         model = self._model
         for head in message.heads:
-            shape, expression = (self._torch.tensor(np.asarray(values, np.float32)[None])
+            shape, expression = (np.asarray(values, np.float32)[None]
                                  for values in (head.shape, head.expression))
             if shape.shape[1] != model.shape_count \
                     or list(message.expression_names) != list(model.expression_names):
                 continue
-            points = model(shape, expression)[0].numpy()
+            points = model.vertices(shape, expression)[0]
             at, turn = head.pose.pose.position, head.pose.pose.orientation
             rotation = rotation_from_quaternion(np.array([turn.x, turn.y, turn.z, turn.w]))
             position = np.array([at.x, at.y, at.z])
             # The parameter head_scale is not in the message; the landmarks tell it.
-            landmarks = points[model.landmark_indices.numpy()]
+            landmarks = points[model.landmark_indices]
             seen = np.asarray(head.landmarks_m).reshape(-1, 3) - position
             scale = np.linalg.norm(seen) / np.linalg.norm(landmarks)
             yield (scale * points @ rotation.T + position).astype(np.float32), head.id

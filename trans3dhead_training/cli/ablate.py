@@ -77,10 +77,10 @@ def run(options: Namespace) -> int:
 
 
 def _backbone(name: str) -> Path | None:
-    from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+    from trans3dhead_ros.model_files.model_metadata import bundled_model
     if name == 'none':
         return None
-    path = bundled_checkpoint() if name == 'bundled' else Path(name)
+    path = bundled_model() if name == 'bundled' else Path(name)
     if not path.is_file():
         raise UserError(f'--backbone: no file {path}')
     return path.absolute()

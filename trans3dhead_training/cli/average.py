@@ -11,6 +11,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_training.export.export_checkpoint import export_beside
 
 
 def average(first: Trans3DHead, second: Trans3DHead, share: float) -> Trans3DHead:
@@ -48,7 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('second', type=Path, help='checkpoint; its head model is kept')
     parser.add_argument('--share', type=float, default=0.5,
                         help='weight of the second, 0 to 1 (default: %(default)s)')
-    parser.add_argument('--output', type=Path, required=True, help='checkpoint to write')
+    parser.add_argument('--output', type=Path, required=True,
+                        help='checkpoint to write; its ONNX file is written beside it')
 
 
 def run(options: Namespace) -> int:
@@ -67,5 +69,7 @@ def run(options: Namespace) -> int:
     kept = {name: metadata[name] for name in ('training_data', 'licence')}
     save_checkpoint(options.output, network, {
         **kept, 'metrics': {'averaged': {'share': options.share}}})
-    print(options.output)
+    for path in (options.output, export_beside(options.output)):
+        if path is not None:
+            print(path)
     return 0

@@ -1,5 +1,5 @@
 """
-Write a checkpoint as an ONNX file.
+Write a checkpoint as an ONNX file, which runs without torch.
 
 The file is read back and compared with torch on 100 crops; it is kept only if both agree.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_training.export.export_checkpoint import export_checkpoint
 from trans3dhead_training.export.onnx_check import CROP_COUNT, table
 
@@ -22,9 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('checkpoint', nargs='?', type=Path, default=bundled_checkpoint(),
+    parser.add_argument('checkpoint', nargs='?', type=Path, default=bundled_model(),
                         help='default: the bundled one')
-    parser.add_argument('--output', type=Path, required=True, metavar='FILE.onnx')
+    parser.add_argument('--output', type=Path, metavar='FILE.onnx',
+                        help='default: beside the checkpoint, under its name')
     parser.add_argument('--vertices', action='store_true',
                         help="make the head's vertices (head frame, metres) an output too")
     parser.add_argument('--batch', type=_batch, default=None, metavar='dynamic|N',
@@ -39,11 +40,12 @@ def run(options: argparse.Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
-    if options.output.suffix != '.onnx':
-        raise UserError(f'--output: {options.output} does not end in .onnx')
-    rows = export_checkpoint(options.checkpoint, options.output, vertices=options.vertices,
+    output = options.output or options.checkpoint.with_suffix('.onnx')
+    if output.suffix != '.onnx':
+        raise UserError(f'--output: {output} does not end in .onnx')
+    rows = export_checkpoint(options.checkpoint, output, vertices=options.vertices,
                              batch=options.batch)
-    print(f'{options.output}: {options.output.stat().st_size / 1e6:.1f} MB; difference from torch '
+    print(f'{output}: {output.stat().st_size / 1e6:.1f} MB; difference from torch '
           f'on {CROP_COUNT} crops:\n{table(rows)}')
     return 0
 

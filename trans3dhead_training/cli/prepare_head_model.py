@@ -6,7 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, load_head_model
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.fitting.head_basis import build_head_model, save_head_model
 
@@ -20,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
     parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
     parser.add_argument('--skin-vertices', type=int, default=3200)
-    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_checkpoint(),
+    parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_model(),
                         help='take the head out of a checkpoint instead (default: the bundled '
                              'one), as a training that starts from its weights needs it')
 

@@ -65,6 +65,7 @@ def run(options: Namespace) -> int:
     import cv2
 
     from trans3dhead_training.engine.trainer import Trainer
+    from trans3dhead_training.export.export_checkpoint import export_beside
 
     # Batches are made in threads of their own, beside a network that keeps the others busy.
     cv2.setNumThreads(1)
@@ -76,6 +77,9 @@ def run(options: Namespace) -> int:
     finally:
         trainer.world.close()
     if trainer.world.is_first:
+        if trainer.progress() >= 1.0:
+            for checkpoint in sorted(trainer.folder.path.glob('*.safetensors')):
+                export_beside(checkpoint)
         _report(trainer, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
     return EXIT_SIGNAL + int(trainer.stopped_by) if trainer.stopped_by else 0
 

@@ -7,7 +7,7 @@ The folder of a training.
     losses.csv                 a row every `log_steps`, means over them
     events.out.tfevents.*      both tables for TensorBoard
     curves.png, samples.png    drawn at every validation
-    last.safetensors, best.safetensors
+    last.safetensors, best.safetensors and, once the training is complete, their ONNX files
     state.pt                   what `--resume` continues from
 """
 
@@ -75,7 +75,8 @@ class RunFolder:
         for log in (self.metrics, self.losses):
             log.start(step)
         if not step:
-            (self.path / 'best.safetensors').unlink(missing_ok=True)
+            for name in ('best.safetensors', 'best.onnx', 'last.onnx'):
+                (self.path / name).unlink(missing_ok=True)
         self._events = _events(self.path, step)
 
     def log(self, table: CsvLog, row: Mapping[str, Any]) -> None:

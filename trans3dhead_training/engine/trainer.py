@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import read_metadata, save_checkpoint
+from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX, read_metadata
+from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.data.batch import Batch
@@ -299,7 +300,10 @@ class Trainer:
 
     def _save_checkpoint(self, name: str, metrics: dict[str, Any]) -> None:
         stated = {'step': self.step, **({'validation': metrics} if metrics else {})}
-        save_checkpoint(self.folder.path / f'{name}.safetensors', self.average.module,
+        path = self.folder.path / f'{name}.safetensors'
+        # That of other weights would make the new ones no model.
+        path.with_suffix(GRAPH_SUFFIX).unlink(missing_ok=True)
+        save_checkpoint(path, self.average.module,
                         {**self._credit, 'revision': git_revision(), 'metrics': stated})
 
     def _best_error(self) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX
 from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_training.export.head_graph import HeadGraph, file_metadata
 from trans3dhead_training.export.onnx_check import (
@@ -56,3 +58,18 @@ def export_checkpoint(
     finally:
         partial.unlink(missing_ok=True)
     return rows
+
+
+def export_beside(checkpoint: Path) -> Path | None:
+    """
+    Complete a model: write the ONNX file of a checkpoint beside it.
+
+    :param checkpoint: the `.safetensors` file.
+    :return: the ONNX file; None where a package that writes it is not installed.
+    :raises UserError: the file does not compute what torch does.
+    """
+    if any(find_spec(name) is None for name in ('onnx', 'onnxruntime', 'onnxscript')):
+        return None
+    output = checkpoint.with_suffix(GRAPH_SUFFIX)
+    export_checkpoint(checkpoint, output)
+    return output

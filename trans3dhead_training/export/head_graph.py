@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trans3dhead_ros.network.checkpoint import COLOUR_ORDER, FORMAT
+from trans3dhead_ros.model_files.head_model_text import write_head_model
+from trans3dhead_ros.model_files.model_metadata import COLOUR_ORDER, FORMAT, PREPROCESSING
 from trans3dhead_ros.network.model import Trans3DHead
 
 INPUT = 'crops'
@@ -79,25 +80,22 @@ class HeadGraph(nn.Module):
 
 def file_metadata(graph: HeadGraph, checkpoint: Mapping[str, Any]) -> dict[str, str]:
     """
-    Return the metadata of an exported file.
+    Return the metadata of an exported file: those of the checkpoint, and what the graph takes.
 
     :param graph: what is exported.
     :param checkpoint: metadata of the checkpoint that it was loaded from.
     :return: text by name; JSON where a value is not text.
     """
-    config = graph.network.config
     values = {
-        'format': FORMAT, 'version': _version(),
-        'licence': checkpoint['licence'], 'training_data': checkpoint['training_data'],
-        'metrics': checkpoint['metrics'], 'checkpoint_sha256': checkpoint['sha256'],
+        **checkpoint, 'exporter': f'{FORMAT} {_version()}',
         'input': f'{INPUT} (B, 3, {graph.size}, {graph.size}), {COLOUR_ORDER} in 0..1',
-        'input_size': graph.size, 'colour_order': COLOUR_ORDER, 'crop_scale': config.crop_scale,
+        'preprocessing': PREPROCESSING, 'crop_scale': graph.network.config.crop_scale,
         'outputs': {name: OUTPUTS[name] for name in graph.outputs},
-        'expression_names': list(graph.network.head_model.expression_names),
-        'network': config.to_dict(),
     }
-    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for name, value in values.items()}
+    texts = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+             for name, value in values.items()}
+    # With it, a file without its checkpoint gives vertices and depths.
+    return {**texts, 'head_basis': write_head_model(graph.network.head_model.numpy())}
 
 
 def _version() -> str:

@@ -1,22 +1,18 @@
-"""Write, run and describe the ONNX files of `trans3dhead export`."""
+"""Write and run the ONNX files of `trans3dhead export`."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import FORMAT
+from trans3dhead_ros.model_files.onnx_graph import parse_onnx
 from trans3dhead_training.export.head_graph import INPUT, OUTPUTS, HeadGraph
 
 Model = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
@@ -24,8 +20,6 @@ Model = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 
 OPSET = 18
 """Old enough for the runtimes of embedded boards, new enough for layer normalisation."""
-
-_REMEDY = 'make one with `trans3dhead export`'
 
 
 def write_onnx(
@@ -54,8 +48,9 @@ def write_onnx(
         item.doc_string = ''
     for value in model.graph.output:
         value.doc_string = OUTPUTS[value.name]
-    onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
+    digest = parse_onnx(model.SerializeToString()).sha256
+    onnx.helper.set_model_props(model, {**metadata, 'graph_sha256': digest})
     path.write_bytes(model.SerializeToString())
 
 
@@ -89,39 +84,6 @@ def torch_model(graph: HeadGraph) -> Model:
         return {name: value.numpy() for name, value in zip(graph.outputs, found, strict=True)}
 
     return run
-
-
-def describe_onnx(path: Path) -> dict[str, Any]:
-    """
-    Return `kind`, `constants` (their number) and the metadata of a file; nothing is executed.
-
-    :param path: ONNX file.
-    :return: JSON values by name.
-    :raises UserError: the file is damaged, or was not written by `trans3dhead export`.
-    """
-    import onnx
-
-    try:
-        # Never external data: our files have none, and a stranger's could name any file.
-        model = onnx.load_model(str(path), format='protobuf', load_external_data=False)
-    except OSError:
-        raise
-    except Exception:  # protobuf's errors have no public base class
-        raise UserError(f'{path}: truncated or not an ONNX file; {_REMEDY}') from None
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if metadata.get('format') != FORMAT:
-        raise UserError(f'{path}: not a file of `trans3dhead export`; {_REMEDY}')
-    opset = next((entry.version for entry in model.opset_import if not entry.domain), 0)
-    constants = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
-    return {'kind': f'ONNX, opset {opset}', 'constants': constants,
-            **{name: _json_or_text(text) for name, text in metadata.items()}}
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.data.sample import Placement
@@ -17,15 +19,16 @@ class AlignerPredictor(Predictor):
     """
     What `HeadPipeline.align` returns without a camera: rotations are those that crops show.
 
-    :param model: checkpoint; None is the bundled one.
+    :param model: path of either file of a model; None is the bundled one.
     :param device: auto, cpu, cuda or cuda:N.
     """
 
     name = 'ours'
 
     def __init__(self, model: str | Path | None, device: str) -> None:
-        self._aligner = HeadAligner.load(model, device)
-        self.head_model = self._aligner.network.head_model
+        # An evaluation has the machine to itself, a robot's tracker does not.
+        self._aligner = HeadAligner.load(model, device, threads=os.cpu_count() or 1)
+        self.head_model = HeadModule.from_model(self._aligner.head_model)
 
     def predict(self, image: Image, boxes: Array) -> list[Alignment]:
         """Align the head of every box; see `Predictor`."""

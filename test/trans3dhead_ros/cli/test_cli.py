@@ -15,7 +15,8 @@ from clips import DATA
 from synthetic import small_network
 
 from trans3dhead_ros.cli.main import PREPARE, RUNTIME, TRAINING, build_parser, main
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_training.engine.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -261,7 +262,7 @@ def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path, 
     assert len((tmp_path / 'heads.jsonl').read_text().splitlines()) == 1
 
 
-@pytest.mark.skipif(not FEMALE.is_file() or not bundled_checkpoint().is_file(),
+@pytest.mark.skipif(not FEMALE.is_file() or not bundled_model().is_file(),
                     reason=f'needs {FEMALE} (TRANS3DHEAD_DATA) and the bundled checkpoint')
 def test_a_turning_head_is_followed_with_the_right_signs(tmp_path):
     assert main(['track', str(FEMALE), '--json', str(tmp_path / 'heads.jsonl')]) == 0

@@ -8,7 +8,8 @@ import pytest
 from synthetic import small_network
 
 from trans3dhead_ros.cli import main as cli
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.cost import weight_count
 
 
@@ -44,7 +45,7 @@ def test_a_checkpoint_is_described_as_json(checkpoint, capsys):
 
 def test_the_bundled_checkpoint_is_the_default(capsys):
     about = json.loads(told(capsys, '--json'))
-    assert about['file'] == str(bundled_checkpoint())
+    assert about['file'] == str(bundled_model())
     assert about['multiply_adds'] < 200e6  # what a robot's processor is promised
 
 

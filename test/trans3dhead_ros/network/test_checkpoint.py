@@ -12,15 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from synthetic import EXPRESSIONS, small_network
 
+from trans3dhead_ros.model_files.model_metadata import FORMAT_VERSION, bundled_model
+from trans3dhead_ros.model_files.model_pair import read_metadata
+from trans3dhead_ros.model_files.tensor_file import MAX_FILE_BYTES, open_tensors
 from trans3dhead_ros.network import checkpoint
-from trans3dhead_ros.network.checkpoint import (
-    bundled_checkpoint,
-    load_checkpoint,
-    read_metadata,
-    save_checkpoint,
-)
+from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.device import resolve_device
-from trans3dhead_ros.network.tensor_file import open_tensors
 from trans3dhead_ros.perception.aligner import HeadAligner
 
 STATED = {'training_data': 'none', 'licence': 'Apache-2.0', 'metrics': {'nme': 0.5}}
@@ -88,7 +85,7 @@ def test_a_number_beyond_half_precision_is_kept(tmp_path):
 
 def test_the_metadata_describe_the_file(saved):
     metadata = read_metadata(saved)
-    assert metadata['format_version'] == checkpoint.FORMAT_VERSION
+    assert metadata['format_version'] == FORMAT_VERSION
     assert metadata['input_size'] == 32 and metadata['colour_order'] == 'RGB'
     assert metadata['head_model'] == {
         'vertices': 200, 'triangles': metadata['head_model']['triangles'],
@@ -243,14 +240,14 @@ def test_a_giant_configuration_is_refused_before_memory_is_taken(saved, size):
 def test_a_file_too_large_to_be_a_checkpoint_is_not_read(tmp_path):
     path = tmp_path / 'huge.safetensors'
     with path.open('wb') as file:
-        file.truncate(checkpoint.MAX_FILE_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(ValueError, match='exceed the limit for a checkpoint'):
         load_checkpoint(path, CPU)
 
 
 def test_the_bundled_checkpoint_is_small_and_states_its_provenance():
-    network, metadata = load_checkpoint(bundled_checkpoint(), CPU)
-    assert bundled_checkpoint().stat().st_size <= 20e6
+    network, metadata = load_checkpoint(bundled_model(), CPU)
+    assert bundled_model().stat().st_size <= 20e6
     assert metadata['licence'] != 'not stated' and metadata['training_data'] != 'not stated'
     assert metadata['metrics']
     assert len(network.head_model.expression_names) >= 50

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from synthetic import small_network
+from synthetic import aligner_of, small_network
 
 from trans3dhead_ros import Camera, HeadPipeline
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.network.checkpoint import load_head_model
-from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceRequest, run_batched, run_single
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
@@ -17,7 +16,7 @@ BOXES = np.array([[10.0, 8.0, 50.0, 52.0], [20.0, 20.0, 44.0, 40.0], [0.0, 0.0, 
 
 @pytest.fixture(scope='module')
 def aligner():
-    return HeadAligner(small_network(), resolve_device('cpu'))
+    return aligner_of(small_network())
 
 
 def noise(seed, shape=(64, 80, 3)):
@@ -51,7 +50,7 @@ def task(image, boxes, count):
 
 
 def test_simultaneous_requests_go_through_the_network_as_one_batch():
-    counting = Counting(small_network(), resolve_device('cpu'))
+    counting = aligner_of(small_network(), Counting)
     first, second = run_batched(counting, [
         task(noise(0), BOXES, 3), task(noise(1), BOXES[:1], 1)])
     assert counting.batches == [4, 3, 3]

@@ -84,10 +84,9 @@ def test_the_fields_of_a_head_are_consistent(pipeline):
     assert head.landmarks[SELLION, 2] == 0.0
     np.testing.assert_array_equal(head.landmarks_contour[17:], head.landmarks[17:, :2])
     np.testing.assert_allclose(head.vertices_px, CAMERA.project(head.vertices), atol=1e-9)
-    network = pipeline.aligner.network.head_model
-    local = network(*(torch.from_numpy(c[None]).float() for c in (head.shape, head.expression)))
+    local = pipeline.aligner.head_model.vertices(head.shape[None], head.expression[None])
     np.testing.assert_allclose(
-        head.vertices, local[0].double().numpy() @ head.rotation.T + head.translation, atol=1e-6)
+        head.vertices, local[0].astype(np.float64) @ head.rotation.T + head.translation, atol=1e-6)
 
 
 def test_without_a_camera_the_pose_is_the_apparent_one(pipeline):
@@ -232,7 +231,7 @@ def test_two_cameras_share_a_network_and_not_their_tracks(pipeline):
     pipeline, other = (
         HeadPipeline(pipeline.aligner, FixedDetector(), config) for _ in range(2))
     tracked = pipeline.track(IMAGE)
-    assert other.aligner.network is pipeline.aligner.network
+    assert other.aligner.engine is pipeline.aligner.engine
     others = {head.track_id for head in other.track(IMAGE)}
     assert others and others.isdisjoint(head.track_id for head in tracked)
     assert [head.track_id for head in pipeline.track(IMAGE)] == [

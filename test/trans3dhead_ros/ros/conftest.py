@@ -63,10 +63,11 @@ def models(tmp_path_factory) -> Path:
     """Return the folder that the shared tracker may load models from, with good and bad files."""
     from synthetic import small_network
 
-    from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+    from trans3dhead_ros.model_files.model_metadata import bundled_model
+    from trans3dhead_ros.network.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp('models')
-    whole = bundled_checkpoint().read_bytes()
+    whole = bundled_model().read_bytes()
     (folder / 'same.safetensors').write_bytes(whole)
     (folder / 'cut.safetensors').write_bytes(whole[:len(whole) // 2])
     (folder / 'text.safetensors').write_text('no tensors')

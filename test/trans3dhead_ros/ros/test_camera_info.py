@@ -254,8 +254,8 @@ def posed(pipeline, render):
     # A pinhole with more pixels on the head than any of the lenses, to draw them from.
     sharp = Camera(np.array([[560.0, 0, 449.5], [0, 560.0, 349.5], [0, 0, 1]]), size=(900, 700))
     drawn = render(sharp, (ROTATION, PLACE))
-    head = pipeline.aligner.network.head_model
-    points = (head.mean.double().numpy()) @ ROTATION.T + PLACE
+    head = pipeline.aligner.head_model
+    points = head.mean.astype(np.float64) @ ROTATION.T + PLACE
 
     def draw(camera):
         image = np.full((camera.size[1], camera.size[0], 3), GREY, np.uint8)

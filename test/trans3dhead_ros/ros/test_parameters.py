@@ -26,7 +26,7 @@ from trans3dhead_ros.ros.tracker_parameters import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-LAUNCH_ARGUMENTS = {'device', 'image_transport', 'autostart'}
+LAUNCH_ARGUMENTS = {'device', 'backend', 'image_transport', 'autostart'}
 DEFAULTS = {name: spec.default for name, spec in tracker_specs().items()}
 pytestmark = pytest.mark.ros
 
@@ -57,7 +57,8 @@ def test_defaults_are_allowed_and_those_of_the_pipeline():
 
 @pytest.mark.parametrize(('name', 'value'), [
     ('image_transport', 'theora'), ('image_reliability', 'sometimes'), ('image_rectified', 'yes'),
-    ('image_rectified', 1), ('device', 'tpu'), ('device', 'cuda:99'), ('head_frame_prefix', ''),
+    ('image_rectified', 1), ('device', 'tpu'), ('device', 'cuda:99'), ('backend', 'tensorrt'),
+    ('threads', -1), ('head_frame_prefix', ''),
     ('head_frame_prefix', '/head_'), ('head_frame_prefix', 'my head'), ('max_rate', float('nan')),
     ('smoothing_beta', float('inf')), ('cameras', ['front', 'front']), ('cameras', ['1st']),
     ('cameras', ['front/left']), ('front.image_transport', 'theora'), ('front.max_rate', math.nan),

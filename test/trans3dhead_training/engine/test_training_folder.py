@@ -12,7 +12,7 @@ from command_line import train as main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_set import overrides
 
-from trans3dhead_ros.network.checkpoint import read_metadata
+from trans3dhead_ros.model_files.model_pair import read_metadata
 from trans3dhead_training.engine.config import load_config
 from trans3dhead_training.engine.csv_log import CsvLog
 from trans3dhead_training.engine.run_folder import RunFolder, git_revision

@@ -12,7 +12,7 @@ from face_results import ConstantPredictor
 from synthetic import bundled_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.evaluation.dad_metrics import (
     FlameTopology,
@@ -34,7 +34,7 @@ from trans3dhead_training.formats.readers import read_samples
 from trans3dhead_training.predictors import Alignment
 
 needs_checkpoint = pytest.mark.skipif(
-    not bundled_checkpoint().is_file(), reason=f'no checkpoint at {bundled_checkpoint()}')
+    not bundled_model().is_file(), reason=f'no checkpoint at {bundled_model()}')
 
 
 @pytest.fixture(scope='module')

@@ -8,11 +8,11 @@ from clips import clip
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.geometry import geodesic_distance_deg, mirrored, turned_in_image
 from trans3dhead_ros.landmarks import MIRROR_68
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.perception.crop import landmark_box
 
 pytestmark = [pytest.mark.train, pytest.mark.skipif(
-    not bundled_checkpoint().is_file(), reason=f'no checkpoint at {bundled_checkpoint()}')]
+    not bundled_model().is_file(), reason=f'no checkpoint at {bundled_model()}')]
 
 CLIPS = {'head-pose-face-detection-female': 3, 'head-pose-face-detection-male': 20,
          'head-pose-face-detection-female-and-male': 8}

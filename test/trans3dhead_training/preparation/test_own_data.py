@@ -14,7 +14,8 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import JAW, JAW_COUNT
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, read_metadata
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.model_files.model_pair import read_metadata
 from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.attribution import About
@@ -81,11 +82,11 @@ def prepared(pictures) -> Path:
 def test_own_pictures_become_a_model_that_the_pipeline_loads(prepared):
     runs, own = prepared / 'runs', prepared / 'own.safetensors'
     assert cli.main([
-        'train', f'init_checkpoint={bundled_checkpoint()}', f'data={runs}/data',
+        'train', f'init_checkpoint={bundled_model()}', f'data={runs}/data',
         f'output={runs}/train',
         f'head_model={runs}/head_model.npz', 'minutes=0', 'steps=2', 'batch_size=4', 'threads=1',
         'learning_rate=1e-5', 'sampling.label_offset=0']) == 0
-    assert cli.main(['average', str(bundled_checkpoint()), str(runs / 'train/last.safetensors'),
+    assert cli.main(['average', str(bundled_model()), str(runs / 'train/last.safetensors'),
                      '--output', str(own)]) == 0
     picture = cv2.imread(str(prepared / 'pictures' / 'person_00.png'))
     sample, = read_samples(f'pts:{prepared / "pictures"}', 'all')[:1]

@@ -11,7 +11,6 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.device import resolve_device
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import run_batched
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker, Frame
@@ -51,7 +50,8 @@ class FrameProcessor:
         self.trackers = trackers
         self._node = node
         self._throttled_log = ThrottledLogger(node.get_logger())
-        self._device = parameters.device
+        self._device, self._backend = parameters.device, parameters.backend
+        self._threads = parameters.threads
 
     def process(self, images: Sequence[IncomingImage]) -> None:
         """Track and publish the heads of at most one image per camera."""
@@ -112,13 +112,12 @@ class FrameProcessor:
     def _apply_device(self, device: str) -> None:
         if device == self._device:
             return
-        aligner = self.aligner
+        old = self.aligner
         try:
-            target = resolve_device(device)
-            if target != aligner.device:
-                self.set_aligner(HeadAligner(aligner.network.to(target), target, aligner.metadata))
+            new = old.moved(device, self._backend, self._threads)
+            if new is not old:
+                new.warm_up()
+                self.set_aligner(new)
         except (ValueError, RuntimeError) as error:
-            # Some of its tensors may have moved already.
-            aligner.network.to(aligner.device)
-            self._throttled_log.warn('device', f'the device stays {aligner.device}: {error}')
+            self._throttled_log.warn('device', f'the device stays {old.device}: {error}')
         self._device = device

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.backends import unused_gpu
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import HeadPipeline
@@ -32,6 +33,7 @@ from trans3dhead_ros.ros.node.worker import NewestFrameWorker
 from trans3dhead_ros.ros.node_process import refuse_arguments, spin_node
 from trans3dhead_ros.ros.outputs import Output, make_outputs, model_name
 from trans3dhead_ros.ros.tracker_parameters import (
+    AUTO,
     declare_tracker_parameters,
     read_tracker_parameters,
 )
@@ -98,6 +100,7 @@ class HeadTracker(LifecycleNode):
         self._active = False
         self._enabled = True
         self._failure = 'see the log'
+        self._gpu_notice = ''
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady, because simulated time may stand still, which the diagnostics must still report.
         self.create_timer(1.0, self._publish_diagnostics,
@@ -113,8 +116,12 @@ class HeadTracker(LifecycleNode):
         """Load and warm up the model, create the publishers."""
         parameters = read_tracker_parameters(self)
         config = parameters.pipeline_config()
-        aligner = HeadAligner.load(parameters.model or None, parameters.device)
+        aligner = HeadAligner.load(parameters.model or None, parameters.device,
+                                   parameters.backend, parameters.threads)
         aligner.warm_up()
+        self._gpu_notice = unused_gpu(aligner.device) if parameters.device == AUTO else ''
+        if self._gpu_notice:
+            self.get_logger().warning(self._gpu_notice)
         detector = make_detector(parameters.detector)
         faces = self._faces = FaceRegistry(self) if parameters.rep155 else None
         trackers = {}
@@ -127,7 +134,7 @@ class HeadTracker(LifecycleNode):
                 HeadPipeline(aligner, detector, config), outputs, stream.statistics)
         self._processor = FrameProcessor(self, aligner, trackers, parameters)
         self._worker = NewestFrameWorker(self._processor.process, self._processor.on_error)
-        self.get_logger().info(f'{model_name(aligner)} on {aligner.device}')
+        self.get_logger().info(f'{model_name(aligner)} on {aligner.device}, {aligner.backend}')
         return super().on_configure(state)
 
     @_log_exceptions
@@ -237,8 +244,10 @@ class HeadTracker(LifecycleNode):
             state = 'tracking' if self._enabled else 'disabled'
         if self._processor is not None:
             aligner = self._processor.aligner
-            common = {'device': str(aligner.device), 'model': model_name(aligner),
-                      **memory(aligner.device)}
+            common = {'device': aligner.device, 'backend': aligner.backend,
+                      'model': model_name(aligner), **memory(aligner.device)}
+            if self._gpu_notice:
+                common['unused GPU'] = self._gpu_notice
         self._diagnostics.publish(DiagnosticArray(
             header=Header(stamp=self.get_clock().now().to_msg()),
             status=[stream.status(state, common, self._enabled) for stream in self._streams]))

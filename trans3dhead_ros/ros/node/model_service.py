@@ -14,7 +14,7 @@ from rclpy.task import Future
 from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.ros.node.frame_processor import FrameProcessor
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
@@ -64,7 +64,8 @@ class ModelService:
             try:
                 parameters = read_tracker_parameters(self._node)
                 aligner = HeadAligner.load(
-                    allowed_model(request.path, parameters), parameters.device)
+                    allowed_model(request.path, parameters), parameters.device,
+                    parameters.backend, parameters.threads)
                 aligner.warm_up()
                 worker.call(lambda: processor.set_aligner(aligner)).result()
                 result = f'{model_name(aligner)} loaded'
@@ -96,16 +97,16 @@ class ModelService:
 
 def allowed_model(path: str, parameters: TrackerParameters) -> Path:
     """
-    Check that clients may load a checkpoint.
+    Check that clients may load a model.
 
     Clients are not the operator, so paths are confined to one folder, after following links.
 
-    :param path: absolute, or relative to the folder; empty for the bundled checkpoint.
+    :param path: absolute, or relative to the folder; empty for the bundled model.
     :param parameters: `model_folder`, `model` and `allow_any_model_path` tell what is allowed.
     :return: the resolved path.
     :raises UserError: for a path outside the folder.
     """
-    bundled = bundled_checkpoint().resolve()
+    bundled = bundled_model().resolve()
     folder = Path(parameters.model_folder) if parameters.model_folder else \
         (Path(parameters.model) if parameters.model else bundled).parent
     folder = folder.resolve()
@@ -113,7 +114,8 @@ def allowed_model(path: str, parameters: TrackerParameters) -> Path:
         resolved = (folder / path).resolve() if path else bundled
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f'path: {path[:100]!r} is not a path ({error})') from None
-    if resolved != bundled and not parameters.allow_any_model_path \
+    same = resolved.with_suffix('') == bundled.with_suffix('')  # either file of the pair
+    if not same and not parameters.allow_any_model_path \
             and folder not in resolved.parents:
         raise UserError(f'path: {resolved} is not inside {folder}, to which model_folder restricts '
                         'clients; allow_any_model_path lifts the restriction')

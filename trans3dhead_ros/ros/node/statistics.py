@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import resource
+import sys
 import threading
 from collections import Counter, deque
 from pathlib import Path
 
 import numpy as np
-import torch
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 _WINDOW = 300  # frames
@@ -122,15 +122,16 @@ class Statistics:
         return report
 
 
-def memory(device: torch.device) -> dict[str, str]:
-    """Return the memory of the process and, on a GPU, that of its tensors."""
+def memory(device: str) -> dict[str, str]:
+    """Return the memory of the process and, on a GPU, that of torch's tensors."""
     # Linux reports the peak in KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = {'peak memory (MB)': f'{peak / 1024:.0f}'}
     if _STATM.is_file():
         resident = int(_STATM.read_text().split()[1]) * resource.getpagesize()
         report['memory (MB)'] = f'{resident / 2 ** 20:.0f}'
-    if device.type == 'cuda':
+    torch = sys.modules.get('torch')
+    if device.startswith('cuda') and torch is not None:
         report['device memory (MB)'] = f'{torch.cuda.memory_reserved(device) / 2 ** 20:.0f}'
     return report
 

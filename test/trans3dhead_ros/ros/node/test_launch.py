@@ -25,7 +25,8 @@ from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint, save_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.ros.markers import NAMESPACES
 from trans3dhead_ros.ros.tracker_parameters import (
     declare_tracker_parameters,
@@ -319,7 +320,7 @@ def test_models_of_ones_own_are_loaded_at_the_start_and_while_a_picture_repeats(
         assert all(answer.model.startswith('own') for answer in answers)
         client = listener.create_client(LoadModel, '/head_tracker/load_model')
         listener.wait(client.service_is_ready, launched)
-        shutil.copy(bundled_checkpoint(), tmp_path / 'next.safetensors')
+        shutil.copy(bundled_model(), tmp_path / 'next.safetensors')
         future = client.call_async(LoadModel.Request(path='next.safetensors'))
         listener.wait(future.done, launched)
         assert future.result().success, future.result().message

@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.ros.node.model_service import allowed_model
 from trans3dhead_ros.ros.tracker_parameters import TrackerParameters
 
-BUNDLED = bundled_checkpoint().resolve()
+BUNDLED = bundled_model().resolve()
 DEFAULTS = TrackerParameters()
 pytestmark = pytest.mark.ros
 

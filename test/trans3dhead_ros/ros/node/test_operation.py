@@ -18,7 +18,7 @@ from std_msgs.msg import UInt32MultiArray
 from std_srvs.srv import SetBool
 from trans3dhead.srv import LoadModel
 
-from trans3dhead_ros.network.checkpoint import bundled_checkpoint
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.ros.messages import bgr_image
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.outputs import make_outputs
@@ -225,7 +225,7 @@ def test_images_that_are_not_processed_are_an_error(ros):
 
 def test_models_outside_the_folder_are_not_loaded(client, models, tmp_path):
     outside = tmp_path / 'outside.safetensors'
-    outside.write_bytes(bundled_checkpoint().read_bytes())
+    outside.write_bytes(bundled_model().read_bytes())
     for path in (outside, '/etc/passwd', '../outside.safetensors', models / '..' / 'x',
                  models / 'out.safetensors', 'out.safetensors', models, '.'):
         response = client.load_model(path)
@@ -340,7 +340,7 @@ def test_the_node_subscribes_only_while_it_is_active(client, picture):
     assert client.spin_until(lambda: client.images.get_subscription_count() == 0, 5.0)
     assert client.change_state(Transition.TRANSITION_CLEANUP)
     assert not client.change_state(Transition.TRANSITION_ACTIVATE)
-    response = client.load_model(bundled_checkpoint())
+    response = client.load_model(bundled_model())
     assert not response.success and 'not configured' in response.message
     assert client.change_state(Transition.TRANSITION_CONFIGURE)
     assert client.images.get_subscription_count() == 0

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from trans3dhead_ros.inference.onnx_graph import parse_onnx, read_onnx
+from trans3dhead_ros.model_files.onnx_graph import parse_onnx, read_onnx
 
 onnx = pytest.importorskip('onnx')
 helper = onnx.helper

@@ -8,6 +8,7 @@ buffer (onnx/onnx.proto of the ONNX project gives the numbers of the fields); we
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ MAX_FILE_BYTES = 512 * 2 ** 20
 """A network for the processor of a robot is two orders of magnitude smaller."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_GRAPH, _METADATA = 7, 14
-_INPUT, _OUTPUT = 11, 12
+_GRAPH, _OPSET, _METADATA = 7, 8, 14
+_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
 _MAX_VARINT_BYTES = 10
 
 
@@ -33,12 +34,23 @@ class OnnxGraph:
     """Names of the inputs."""
     outputs: tuple[str, ...]
     """Names of the outputs."""
+    input_shape: tuple[int | None, ...]
+    """Sizes of the first input; None where any size is taken."""
     metadata: dict[str, str]
     """Texts by name, as `metadata_props` has them."""
     batch_places: tuple[tuple[int, int], ...]
     """Start and end of the bytes of each named dimension that inputs and outputs begin with."""
     sha256: str
     """Of the graph, weights included and metadata not."""
+    opset: int
+    """Version of the operators; 0 if the file does not say it."""
+    constants: int
+    """Number of weights and other constants."""
+
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether the file takes only one size of batch."""
+        return not self.batch_places
 
     def with_batch(self, size: int) -> bytes:
         """
@@ -90,7 +102,8 @@ def parse_onnx(data: bytes) -> OnnxGraph:
     metadata: dict[str, str] = {}
     names: dict[int, list[str]] = {_INPUT: [], _OUTPUT: []}
     places: list[tuple[int, int]] = []
-    digest = None
+    shapes: list[tuple[int | None, ...]] = []
+    digest, opset, constants = None, 0, 0
     for number, start, end in _fields(data, 0, len(data)):
         if number == _METADATA:
             entry = {part: data[a:b].decode() for part, a, b in _fields(data, start, end)}
@@ -100,11 +113,20 @@ def parse_onnx(data: bytes) -> OnnxGraph:
             for part, a, b in _fields(data, start, end):
                 if part in names:
                     names[part].append(_name(data, a, b))
-                    places += _batch_place(data, a, b)
+                    spans = _dimensions(data, a, b)
+                    places += [span for span in spans[:1] if _size(data, *span) is None]
+                    if part == _INPUT:
+                        shapes.append(tuple(_size(data, *span) for span in spans))
+                elif part == _INITIALIZER:
+                    constants += _element_count(data, a, b)
+        elif number == _OPSET:
+            entry = {part: (a, b) for part, a, b in _fields(data, start, end)}
+            if data[slice(*entry.get(1, (0, 0)))] in (b'', b'ai.onnx') and 2 in entry:
+                opset = _varint(data, *entry[2])[0]
     if digest is None or not names[_INPUT] or not names[_OUTPUT]:
         raise ValueError('it holds no graph with inputs and outputs')
-    return OnnxGraph(data, tuple(names[_INPUT]), tuple(names[_OUTPUT]), metadata, tuple(places),
-                     digest)
+    return OnnxGraph(data, tuple(names[_INPUT]), tuple(names[_OUTPUT]), shapes[0], metadata,
+                     tuple(places), digest, opset, constants)
 
 
 def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -142,17 +164,28 @@ def _name(data: bytes, start: int, end: int) -> str:
                 '')
 
 
-def _batch_place(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """Return where the first dimension of a ValueInfoProto is, if it is named and has no size."""
-    # ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape, TensorShapeProto.dim
+def _element_count(data: bytes, start: int, end: int) -> int:
+    """Return the number of elements of a TensorProto."""
+    return math.prod(_varint(data, a, b)[0] for number, a, b in _fields(data, start, end)
+                     if number == 1)
+
+
+def _dimensions(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """Return where the dimensions of a ValueInfoProto are."""
+    # ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape
     span = (start, end)
-    for wanted in (2, 1, 2, 1):
+    for wanted in (2, 1, 2):
         found = next(((a, b) for number, a, b in _fields(data, *span) if number == wanted), None)
         if found is None:
             return []
         span = found
-    named = any(number == 2 for number, _, _ in _fields(data, *span))
-    return [span] if named else []
+    return [(a, b) for number, a, b in _fields(data, *span) if number == 1]
+
+
+def _size(data: bytes, start: int, end: int) -> int | None:
+    """Return the size of a dimension; None where it is free and has a name."""
+    return next((_varint(data, a, b)[0] for number, a, b in _fields(data, start, end)
+                 if number == 1), None)
 
 
 def _dimension(size: int, length: int) -> bytes:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
+import numpy as np
+from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
 
@@ -29,6 +28,9 @@ MAX_FILE_BYTES = 512 * 2 ** 20
 _MAX_HEADER_BYTES = 2 ** 20  # that of a network with its head model has some 30 kB
 _MAX_TENSORS = 4096
 _MAX_DIMENSIONS = 8
+# The types that NumPy has; those of a checkpoint are among them.
+_NUMPY = {'BOOL': '?', 'U8': 'u1', 'I8': 'i1', 'I16': '<i2', 'U16': '<u2', 'F16': '<f2',
+          'I32': '<i4', 'U32': '<u4', 'F32': '<f4', 'I64': '<i8', 'U64': '<u8', 'F64': '<f8'}
 _BYTES = {'BOOL': 1, 'U8': 1, 'I8': 1, 'F8_E5M2': 1, 'F8_E4M3': 1, 'I16': 2, 'U16': 2, 'F16': 2,
           'BF16': 2, 'I32': 4, 'U32': 4, 'F32': 4, 'I64': 8, 'U64': 8, 'F64': 8}
 
@@ -41,6 +43,8 @@ class TensorInfo:
     """As safetensors names it, such as 'F16'."""
     shape: tuple[int, ...]
     """Possibly empty, for a number."""
+    start: int
+    """Where its bytes begin behind the header."""
 
 
 class TensorFile:
@@ -71,20 +75,26 @@ class TensorFile:
         except (RecursionError, ValueError) as error:
             raise self._error(str(error)) from None
 
-    def read(self) -> dict[str, torch.Tensor]:
+    def read(self) -> dict[str, NDArray[Any]]:
         """
-        Read all tensors.
+        Read all tensors, once.
 
-        :return: the tensors by name, on the CPU.
-        :raises ValueError: when the file was changed after it was opened.
+        :return: arrays by name.
+        :raises ValueError: when the file was changed after it was opened, or holds a type that
+            NumPy does not have.
         """
-        data = self._header + self._file.read(self._size - len(self._header))
-        if len(data) != self._size:
+        data = self._file.read(self._size - len(self._header))
+        if len(data) != self._size - len(self._header):
             raise self._error('it was shortened while it was open')
-        try:
-            return load(data)
-        except (SafetensorError, RuntimeError, ValueError) as error:
-            raise self._error(str(error)) from None
+        arrays = {}
+        for name, info in self.tensors.items():
+            if info.dtype not in _NUMPY:
+                raise self._error(f'{name[:60]!r} has type {info.dtype}')
+            # A copy, because the bytes are neither writable nor aligned.
+            arrays[name] = np.frombuffer(
+                data, _NUMPY[info.dtype], math.prod(info.shape), info.start,
+            ).reshape(info.shape).copy()
+        return arrays
 
     def _read_header(self) -> bytes:
         prefix = self._file.read(8)
@@ -153,7 +163,7 @@ def _parse_entry(name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
             or not _are_counts(span) or len(span) != 2 \
             or math.prod(shape) * _BYTES[dtype] != span[1] - span[0]:
         raise ValueError(f'the shape of {name[:60]!r} does not match its bytes')
-    return TensorInfo(dtype, tuple(shape)), (span[0], span[1])
+    return TensorInfo(dtype, tuple(shape), span[0]), (span[0], span[1])
 
 
 def _are_counts(values: Any) -> bool:

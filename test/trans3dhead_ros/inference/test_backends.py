@@ -1,0 +1,97 @@
+"""The choice of the engine: what is asked for is what runs, or a line that says what brings it."""
+
+import logging
+
+import pytest
+
+from trans3dhead_ros.inference import backends
+from trans3dhead_ros.inference.backends import (
+    BACKENDS,
+    check_device,
+    choose_backend,
+    cuda_backends,
+    unused_gpu,
+)
+
+GPUS = bool(cuda_backends())
+
+
+def install(monkeypatch, *names, gpu=False, cuda=()):
+    """Let a machine have these engines, and those of `cuda` compute on its GPU."""
+    monkeypatch.setattr(backends, 'is_installed', lambda name: name in names)
+    monkeypatch.setattr(backends, 'nvidia_gpu_present', lambda: gpu)
+    monkeypatch.setattr(backends, 'cuda_backends', lambda among=BACKENDS: tuple(
+        name for name in cuda if name in among))
+    monkeypatch.setattr(backends, '_gpu_count', lambda _: 2)
+
+
+@pytest.mark.parametrize(('installed', 'chosen'), [
+    (BACKENDS, 'onnxruntime'), (('torch', 'openvino'), 'openvino'),
+    (('torch', 'opencv'), 'opencv'), (('torch',), 'torch')])
+def test_auto_takes_the_first_that_is_installed(monkeypatch, installed, chosen, caplog):
+    install(monkeypatch, *installed)
+    with caplog.at_level(logging.INFO, logger=backends.__name__):
+        assert choose_backend() == (chosen, 'cpu')
+    assert len(caplog.records) == 1 and 'running on the CPU' in caplog.text
+    assert choose_backend(chosen, 'cpu') == (chosen, 'cpu')
+
+
+def test_only_an_engine_that_runs_the_model_is_taken(monkeypatch):
+    install(monkeypatch, *BACKENDS)
+    assert choose_backend('auto', 'cpu', ('torch',)) == ('torch', 'cpu')
+    install(monkeypatch, 'torch')
+    with pytest.raises(ValueError, match='no engine .* pip install onnxruntime'):
+        choose_backend('auto', 'cpu', ('onnxruntime', 'openvino'))
+
+
+@pytest.mark.parametrize('name', BACKENDS)
+def test_an_engine_that_is_missing_names_what_brings_it(monkeypatch, name):
+    install(monkeypatch)
+    with pytest.raises(ValueError, match=f'^backend: {name} is not installed; .*pip install'):
+        choose_backend(name)
+
+
+def test_an_unknown_engine_lists_the_known_ones():
+    with pytest.raises(ValueError, match='^backend: .*tensorrt.* auto, onnxruntime'):
+        choose_backend('tensorrt')
+
+
+def test_a_gpu_is_taken_where_an_engine_can_use_it(monkeypatch):
+    install(monkeypatch, *BACKENDS, gpu=True, cuda=('torch',))
+    assert choose_backend() == ('torch', 'cuda:0')
+    assert choose_backend('auto', 'cuda:1') == ('torch', 'cuda:1')
+    assert choose_backend('onnxruntime', 'auto') == ('onnxruntime', 'cpu')
+    assert choose_backend('auto', 'cpu') == ('onnxruntime', 'cpu')
+    assert unused_gpu('cuda:0') == unused_gpu('cpu') == ''
+    with pytest.raises(ValueError, match=r"onnxruntime cannot use it: pip install '\.\[cuda\]'"):
+        choose_backend('onnxruntime', 'cuda')
+    with pytest.raises(ValueError, match='this machine has cuda:0 … cuda:1'):
+        choose_backend('auto', 'cuda:2')
+
+
+def test_a_gpu_that_no_engine_can_use_is_told_and_asking_for_it_is_refused(monkeypatch):
+    install(monkeypatch, 'onnxruntime', gpu=True)
+    assert choose_backend() == ('onnxruntime', 'cpu')
+    assert backends.CUDA_REMEDY in unused_gpu('cpu')
+    for refuse in (check_device, lambda device: choose_backend('auto', device)):
+        with pytest.raises(ValueError, match=r"^device: 'cuda' .*pip install '\.\[cuda\]'"):
+            refuse('cuda')
+
+
+@pytest.mark.skipif(GPUS, reason='this machine has a CUDA device')
+def test_cuda_without_a_gpu_is_an_error():
+    for device in ('cuda', 'cuda:9'):
+        with pytest.raises(ValueError, match='no CUDA device|no installed engine'):
+            check_device(device)
+
+
+@pytest.mark.parametrize('name', ['gpu', 'cuda:', 'cuda:x', 'cpu:1', '', None, 3])
+def test_the_error_for_an_unknown_device_lists_the_valid_names(name):
+    for refuse in (check_device, lambda device: choose_backend('auto', device)):
+        with pytest.raises(ValueError, match="^device: .*'auto'"):
+            refuse(name)
+
+
+def test_auto_and_cpu_are_always_devices():
+    check_device('auto')
+    check_device(' CPU ')

@@ -1,0 +1,76 @@
+"""An engine that runs a model, from its files."""
+
+from __future__ import annotations
+
+import os
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.backends import BACKENDS, REMEDIES, choose_backend, is_installed
+from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, ModelFiles
+
+_MOST_THREADS = 2
+
+
+def default_threads() -> int:
+    """Return the number of threads for one network beside everything else that a robot does."""
+    return min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def open_engine(
+    files: ModelFiles, backend: str = 'auto', device: str = 'auto', threads: int = 0,
+) -> Engine:
+    """
+    Load a model into an engine.
+
+    :param files: of the model.
+    :param backend: 'auto' or one of `BACKENDS`.
+    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    :param threads: of the CPU; 0 is `default_threads`.
+    :return: the engine.
+    :raises ValueError: for an engine or a device that this machine does not have, or that cannot
+        run the model; says what brings it.
+    """
+    if threads < 0:
+        raise UserError(f'threads: expected 0 or more, got {threads}')
+    threads = threads or default_threads()
+    name, place = choose_engine(files, backend, device)
+    if name == 'torch':
+        from trans3dhead_ros.inference.torch_engine import TorchEngine
+        return TorchEngine.load(files.checkpoint, files.metadata['sha256'], place, threads)
+    if files.graph.fixed_batch:
+        raise UserError(f'{files.path}: its graph takes a fixed number of crops; write it again '
+                        'with `trans3dhead export`, without --batch')
+    if name == 'onnxruntime':
+        from trans3dhead_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
+        return OnnxRuntimeEngine(files.graph, place, threads)
+    if name == 'openvino':
+        from trans3dhead_ros.inference.openvino_engine import OpenVINOEngine
+        return OpenVINOEngine(files.graph, threads)
+    from trans3dhead_ros.inference.opencv_engine import OpenCVEngine
+    return OpenCVEngine(files.graph)
+
+
+def choose_engine(files: ModelFiles, backend: str, device: str) -> tuple[str, str]:
+    """Return the engine and the device that `open_engine` would take, cheaply."""
+    return choose_backend(backend, device, _runs_the_model(files, backend))
+
+
+def _runs_the_model(files: ModelFiles, backend: str) -> tuple[str, ...]:
+    """Return the engines that can run a model, by which of its files are there."""
+    if files.graph is None:
+        if backend not in ('auto', 'torch') and backend in BACKENDS:
+            raise UserError(f'backend: {backend} needs an ONNX file beside {files.path}; write it '
+                            'with `trans3dhead export`')
+        if not is_installed('torch'):
+            raise UserError(
+                f'{files.path}: a checkpoint without its ONNX file runs in torch only, which is '
+                'not installed; write that file with `trans3dhead export` where torch is '
+                f'installed, or {REMEDIES["torch"]}')
+        return ('torch',)
+    if files.checkpoint is None:
+        if backend == 'torch':
+            missing = files.path.with_suffix(CHECKPOINT_SUFFIX)
+            raise UserError(f'backend: torch needs the checkpoint {missing}')
+        return tuple(name for name in BACKENDS if name != 'torch')
+    return BACKENDS

@@ -1,0 +1,110 @@
+"""What the two files of a model say about themselves, checked before anything relies on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trans3dhead_ros.errors import UserError
+
+FORMAT = 'trans3dhead'
+FORMAT_VERSION = 1
+COLOUR_ORDER = 'RGB'
+PREPROCESSING = 'a square around the middle of the landmark box, crop_scale times its longer side'
+
+MAX_INPUT_SIZE = 1024
+"""px, far above the input of any network for a robot."""
+MAX_CROP_SCALE = 10.0
+
+CHECKPOINT_REMEDY = \
+    'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
+EXPORT_REMEDY = 'make one with `trans3dhead export`'
+
+_MAX_NAME_LENGTH = 100
+_EXPECTED = {
+    'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
+    'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
+    'metrics': dict}
+
+
+def bundled_model() -> Path:
+    """Return the path of the model that comes with the package."""
+    return Path(__file__).resolve().parent.parent / 'models' / 'head_tracker.safetensors'
+
+
+def parse_metadata(path: Path, texts: Mapping[str, str], kind: str, remedy: str) -> dict[str, Any]:
+    """
+    Parse the metadata of a file and check what can be checked without its weights.
+
+    :param path: of the file, for messages.
+    :param texts: JSON by name; a checkpoint has JSON throughout, and of an ONNX file a value that
+        is not JSON is the text itself.
+    :param kind: how a message begins that says whose file it is not.
+    :param remedy: what to do about a wrong file.
+    :return: JSON values by name.
+    :raises ValueError: when the metadata are not those of a model of this format version.
+    """
+    try:
+        metadata = {name: json.loads(value, parse_constant=_refuse_constant)
+                    for name, value in texts.items()}
+    except (RecursionError, ValueError):
+        metadata = {}
+    if metadata.get('format') != FORMAT:
+        raise UserError(f'{path}: {kind} of {FORMAT}; {remedy}')
+    version = metadata.get('format_version')
+    if version != FORMAT_VERSION:
+        raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
+                        f'{remedy}')
+    wrong = [name for name, kind in _EXPECTED.items()
+             if name not in metadata or not isinstance(metadata[name], kind)]
+    if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
+        wrong = ['expression_names']
+    if wrong:
+        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {remedy}')
+    if metadata['colour_order'] != COLOUR_ORDER:
+        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program uses '
+                        f'{COLOUR_ORDER}; {remedy}')
+    return metadata
+
+
+def crop_settings(path: Path, metadata: Mapping[str, Any]) -> tuple[int, float]:
+    """
+    Return how crops for a network are made.
+
+    :param path: of the file, for messages.
+    :param metadata: as `parse_metadata` returns it.
+    :return: side of the crop in px, and that side over the longer side of the landmark box.
+    :raises ValueError: for values that no network has.
+    """
+    size, scale = metadata['input_size'], metadata['network'].get('crop_scale')
+    if type(size) is not int or not 0 < size <= MAX_INPUT_SIZE:
+        raise UserError(f'{path}: input_size {str(size)[:60]} is out of range for a network')
+    if type(scale) not in (int, float) or not 0 < scale <= MAX_CROP_SCALE:
+        raise UserError(f'{path}: crop_scale {str(scale)[:60]} is out of range for a network')
+    return size, float(scale)
+
+
+def arrays_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        # Types as torch writes them, which has written the first checkpoints.
+        digest.update(f'{name} torch.{array.dtype.name} {tuple(array.shape)}\n'.encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f'{text} is not a number')
+
+
+def _is_name(value: Any) -> bool:
+    """Return whether a value can be published as a short ROS string."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _MAX_NAME_LENGTH
