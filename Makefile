@@ -18,10 +18,10 @@ endif
 .PHONY: setup demo check test soak lint clean
 
 setup:
-	@$(call set_up,runtime training test)
+	@$(call set_up,runtime torch training test)
 
 demo:
-	@$(call set_up,runtime)
+	@$(call set_up,runtime torch)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
 # The fast tier: what whoever changes a line runs.

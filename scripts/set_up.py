@@ -1,7 +1,7 @@
 """
 Build the environment of this repository in `.venv`; quick when nothing has changed.
 
-    python3 scripts/set_up.py [runtime] [training] [test]
+    python3 scripts/set_up.py [runtime] [torch] [training] [test]
 
 Without ROS 2 on the machine, the real thing (rclpy and Fast DDS) is installed from Python wheels.
 Where a distribution is sourced, its Python, rclpy, NumPy and OpenCV are used and only what it lacks
@@ -45,7 +45,8 @@ APT = {
 }
 # The cascade files, which apt has in a package of their own.
 CASCADES = Path('/usr/share/opencv4/haarcascades')
-# For peers in evaluations, and for export; they need a newer NumPy than Humble has.
+# For peers in evaluations, for models' graphs and their export; they need a newer NumPy than Humble
+# has.
 OPTIONAL = ('ai-edge-litert', 'onnx', 'onnxruntime', 'onnxscript')
 
 
@@ -55,7 +56,7 @@ class SetUpError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Set up the named requirement groups and return the exit code."""
-    groups = arguments or ['runtime', 'training', 'test']
+    groups = arguments or ['runtime', 'torch', 'training', 'test']
     # Concurrent runs of make in one checkout would install over each other.
     lock = os.open(str(ROOT), os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -154,7 +155,7 @@ def install_requirements(groups: list[str], distribution: str | None) -> None:
     files = [ROOT / 'requirements' / f'{group}.txt' for group in groups]
     missing = [file.stem for file in files if not file.exists()]
     if missing:
-        raise SetUpError(f"no requirement group '{missing[0]}': runtime, training or test")
+        raise SetUpError(f"no requirement group '{missing[0]}': runtime, torch, training or test")
     if distribution is None:
         files.append(ROOT / 'requirements' / 'ros.txt')
     todo = [(file, digest(file)) for file in files]

@@ -32,7 +32,8 @@ def pinned(group: str) -> set[str]:
 
 
 def test_the_runtime_installs_what_the_set_up_pins_for_it(setup_cfg):
-    assert names(setup_cfg['options']['install_requires']) == pinned('runtime')
+    # torch is needed as long as the bundled model has no graph.
+    assert names(setup_cfg['options']['install_requires']) == pinned('runtime') | pinned('torch')
 
 
 @pytest.mark.parametrize('extra', ['training', 'viewer'])

@@ -78,8 +78,9 @@ def run(options: Namespace) -> int:
         trainer.world.close()
     if trainer.world.is_first:
         if trainer.progress() >= 1.0:
-            for checkpoint in sorted(trainer.folder.path.glob('*.safetensors')):
-                export_beside(checkpoint)
+            best = trainer.folder.path / 'best.safetensors'
+            if best.is_file():
+                export_beside(best)
         _report(trainer, ', '.join(f'{k} {v:.3f}' for k, v in figures.items()))
     return EXIT_SIGNAL + int(trainer.stopped_by) if trainer.stopped_by else 0
 

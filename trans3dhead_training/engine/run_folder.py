@@ -7,7 +7,8 @@ The folder of a training.
     losses.csv                 a row every `log_steps`, means over them
     events.out.tfevents.*      both tables for TensorBoard
     curves.png, samples.png    drawn at every validation
-    last.safetensors, best.safetensors and, once the training is complete, their ONNX files
+    last.safetensors, best.safetensors
+    best.onnx                  its graph, once the training is complete
     state.pt                   what `--resume` continues from
 """
 
