@@ -52,13 +52,11 @@ def test_the_bundled_checkpoint_is_the_default(capsys):
 @pytest.mark.parametrize(('name', 'content', 'message'), [
     ('none.safetensors', None, 'no such file'),
     ('text.safetensors', b'hello, this is text', 'not a safetensors file'),
-    ('text.onnx', b'hello, this is text', 'ONNX'),
-    ('empty.onnx', b'', 'not a file of `trans3dhead export`'),
+    ('text.onnx', b'hello, this is text', 'not an ONNX file'),
+    ('empty.onnx', b'', 'not an ONNX file'),
     ('cut.pt', b'PK\x03\x04 and no more', 'not a safetensors file'),
 ])
 def test_a_foreign_file_is_one_line_and_code_2(tmp_path, capsys, name, content, message):
-    if name.endswith('.onnx'):
-        pytest.importorskip('onnx')
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert cli.main(['info', str(tmp_path / name)]) == 2
@@ -79,3 +77,12 @@ def test_a_changed_checkpoint_is_refused(checkpoint, tmp_path, capsys):
     (tmp_path / 'changed.safetensors').write_bytes(content)
     assert cli.main(['info', str(tmp_path / 'changed.safetensors')]) == 2
     assert 'do not match their sha256' in capsys.readouterr().err
+
+
+def test_a_pair_is_described_by_either_file(model_pair, capsys):
+    graph = model_pair.with_suffix('.onnx')
+    for path, other in ((model_pair, graph), (graph, model_pair)):
+        about = json.loads(told(capsys, path, '--json'))
+        assert (about['file'], about['pair']) == (str(path), str(other))
+        assert about['licence'] == 'CC0 1.0' and about['network']['dim'] == 16
+        assert str(other) in told(capsys, path)
