@@ -58,7 +58,7 @@ def test_defaults_are_allowed_and_those_of_the_pipeline():
 @pytest.mark.parametrize(('name', 'value'), [
     ('image_transport', 'theora'), ('image_reliability', 'sometimes'), ('image_rectified', 'yes'),
     ('image_rectified', 1), ('device', 'tpu'), ('device', 'cuda:99'), ('backend', 'tensorrt'),
-    ('threads', -1), ('head_frame_prefix', ''),
+    ('head_frame_prefix', ''),
     ('head_frame_prefix', '/head_'), ('head_frame_prefix', 'my head'), ('max_rate', float('nan')),
     ('smoothing_beta', float('inf')), ('cameras', ['front', 'front']), ('cameras', ['1st']),
     ('cameras', ['front/left']), ('front.image_transport', 'theora'), ('front.max_rate', math.nan),
