@@ -24,14 +24,14 @@ demo:
 	@$(call set_up,runtime torch)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
-# The fast tier: what whoever changes a line runs.
+# The fast tier, a process on each core: threads of their own would slow one another down.
 check: setup lint
-	@.venv/bin/python -m pytest -m unit -n auto $(PYTEST)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m unit -n auto $(PYTEST)
 
 # The others have the machine for themselves: they start processes and wait for deadlines.
 # pytest's code 5 is "no tests": a choice by PYTEST may leave one half empty.
 test: setup lint
-	@.venv/bin/python -m pytest -m unit -n auto $(PYTEST); units=$$?; \
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m unit -n auto $(PYTEST); units=$$?; \
 	.venv/bin/python -m pytest -m 'not unit' $(PYTEST); others=$$?; \
 	for code in $$units $$others; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
