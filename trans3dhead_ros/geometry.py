@@ -188,13 +188,18 @@ def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
     A head away from the image's centre appears rotated in its crop:
     `R_camera = viewing_ray_rotation(ray) @ R_crop`.
 
-    :param ray: (3,) direction in the camera optical frame, z > 0, any length.
-    :return: (3, 3).
+    :param ray: (..., 3) direction in the camera optical frame, z > 0, any length.
+    :return: (..., 3, 3).
     :raises ValueError: for a ray that does not point forward.
     """
     ray = np.asarray(ray, dtype=float)
-    if ray.shape != (3,) or not np.isfinite(ray).all() or ray[2] <= 0:
+    if ray.shape[-1:] != (3,) or not np.isfinite(ray).all() or (ray[..., 2] <= 0).any():
         raise ValueError(f'ray: expected three finite numbers with z > 0, got {ray}')
-    x, y, z = ray / np.linalg.norm(ray)
-    skew = np.array([[0.0, 0.0, x], [0.0, 0.0, y], [-x, -y, 0.0]])
-    return np.eye(3) + skew + skew @ skew / (1.0 + z)
+    ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
+    # 1 + [w] + [w]² / (1 + z) for w = (0, 0, 1) x ray, multiplied out.
+    rotation = np.empty((*ray.shape, 3))
+    across = ray[..., :2]
+    rotation[..., :2, :2] = np.eye(2) - (
+        across[..., :, None] * across[..., None, :] / (1.0 + ray[..., 2])[..., None, None])
+    rotation[..., 2, :2], rotation[..., :, 2] = -across, ray
+    return rotation

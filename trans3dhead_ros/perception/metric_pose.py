@@ -13,21 +13,25 @@ a head away from the image's centre appears rotated. Everything is batched over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.geometry import viewing_ray_rotation
-from trans3dhead_ros.types import Array
+from trans3dhead_ros.types import Array, BoolArray
 
 _MIN_POINTS = 6
 # Metres; smaller depths count as behind the camera.
 _MIN_DEPTH = 1e-3
 _MAX_ITERATIONS = 25
+# Radians, and lengths relative to the depth; smaller steps do not change the pose.
+_MIN_STEP = 1e-5
+_MAX_DAMPING = 1e6
 # Standard deviations; larger residuals count linearly.
 _HUBER_DELTA = 2.5
+_DIAGONAL = np.arange(6)
 
 
 @dataclass(frozen=True)
@@ -84,23 +88,24 @@ def solve_poses(
     :param noise: what else is uncertain.
     :return: B poses.
     """
-    start = np.stack([
-        viewing_ray_rotation([*ray, 1.0]) @ apparent
-        for ray, apparent in zip(centre, rotation, strict=True)
-    ]) if len(points) else np.zeros((0, 3, 3))
+    start = viewing_ray_rotation(
+        np.concatenate([centre, np.ones((len(centre), 1))], axis=1)) @ rotation
+    if len(points) == 0:
+        return weak_perspective_poses(start, centre, depth)
     seen = np.isfinite(rays).all(axis=-1) & np.isfinite(sigma) & (sigma > 0.0)
     rays = np.where(seen[..., None], rays, 0.0)
     inverse = np.where(seen, 1.0 / np.where(seen, sigma, 1.0), 0.0)
     with np.errstate(all='ignore'):
+        points, rays = (np.ascontiguousarray(values.swapaxes(1, 2)) for values in (points, rays))
         fit = _refine(points, rays, inverse, start, _fit_translation(points, rays, inverse, start))
-        covariance = _covariance(points, rays, inverse, fit, noise)
-        good = (
-            (seen.sum(axis=1) >= _MIN_POINTS)
-            & np.isfinite(fit.translation).all(axis=1) & np.isfinite(fit.rotation).all(axis=(1, 2))
-            & np.isfinite(covariance).all(axis=(1, 2))
-            & (_camera_points(points, fit.rotation, fit.translation)[..., 2] > _MIN_DEPTH).all(1)
-        )
+        covariance = _covariance(fit, seen, noise)
+        good = ((seen.sum(axis=1) >= _MIN_POINTS) & fit.in_front
+                & np.isfinite(fit.translation).all(axis=1)
+                & np.isfinite(fit.rotation).all(axis=(1, 2))
+                & np.isfinite(covariance).all(axis=(1, 2)))
         good &= np.linalg.eigvalsh(np.where(good[:, None, None], covariance, np.eye(6)))[:, 0] > 0.0
+    if good.all():
+        return Poses(fit.rotation, fit.translation, covariance)
     fallback = weak_perspective_poses(start, centre, depth)
     return Poses(
         np.where(good[:, None, None], fit.rotation, fallback.rotation),
@@ -127,30 +132,42 @@ def weak_perspective_poses(rotation: Array, ray: Array, depth: Array) -> Poses:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
+    """
+    Poses of B heads, and the problem around them in linear form.
+
+    Here and in the functions below, points are (B, 3, P) and rays (B, 2, P).
+    """
+
     rotation: Array
     translation: Array
+    cost: Array
+    """(B,) Huber cost; infinite where a visible point lies behind the camera."""
+    system: Array
+    """(B, 7, 7) J Jᵀ for J (7, 2 P), the Jacobian with the residuals as a seventh row, both divided
+    by sigma and multiplied by the square root of the Huber weight."""
+    in_front: BoolArray
+    """(B,) whether all points lie in front of the camera."""
 
-
-def _camera_points(points: Array, rotation: Array, translation: Array) -> Array:
-    return points @ rotation.swapaxes(-1, -2) + translation[:, None, :]
+    def where(self, chosen: BoolArray, other: _Fit) -> _Fit:
+        """Return the chosen heads of this one, and the others of `other`."""
+        if chosen.all():
+            return self
+        return _Fit(*(np.where(chosen.reshape(-1, *(1,) * (mine.ndim - 1)), mine, theirs)
+                      for mine, theirs in zip(vars(self).values(), vars(other).values(),
+                                              strict=True)))
 
 
 def _fit_translation(points: Array, rays: Array, inverse: Array, rotation: Array) -> Array:
     """Return the translations (B, 3) that fit these rotations, by least squares of z ray = xy."""
-    rotated = points @ rotation.swapaxes(-1, -2)
+    rotated = rotation @ points
     # For every point a row t_x - u t_z = u z_i - x_i, and the same for y.
-    weight = inverse ** 2
-    u, v = rays[..., 0], rays[..., 1]
-    right_x, right_y = (rays * rotated[..., 2:] - rotated[..., :2]).transpose(2, 0, 1)
-    total, su, sv = weight.sum(1), (weight * u).sum(1), (weight * v).sum(1)
-    zero = np.zeros_like(total)
-    normal = np.stack([
-        np.stack([total, zero, -su], -1), np.stack([zero, total, -sv], -1),
-        np.stack([-su, -sv, (weight * (u ** 2 + v ** 2)).sum(1)], -1)], axis=1)
-    target = np.stack([
-        (weight * right_x).sum(1), (weight * right_y).sum(1),
-        -(weight * (u * right_x + v * right_y)).sum(1)], axis=-1)
-    return _solve(normal, target)
+    rows = np.zeros((len(points), 4, 2, points.shape[2]))
+    rows[:, 0, 0] = rows[:, 1, 1] = inverse
+    weighted = rays * inverse[:, None]
+    np.negative(weighted, out=rows[:, 2])
+    np.subtract(weighted * rotated[:, 2:], rotated[:, :2] * inverse[:, None], out=rows[:, 3])
+    system = _gram(rows)
+    return _solve(system[:, :3, :3], system[:, :3, 3])
 
 
 def _refine(
@@ -158,77 +175,76 @@ def _refine(
 ) -> _Fit:
     """Run Levenberg-Marquardt over the translation and the rotation about fixed axes."""
     damping = np.full(len(points), 1e-3)
-    cost, residual, jacobian = _linearise(points, rays, inverse, rotation, translation)
+    fit = _linearise(points, rays, inverse, rotation, translation)
     for _ in range(_MAX_ITERATIONS):
-        if len(points) == 0:
-            break
-        weighted = jacobian * _huber_weight(residual)[..., None, None]
-        normal = np.einsum('bpki,bpkj->bij', weighted, jacobian)
-        gradient = np.einsum('bpki,bpk->bi', weighted, residual)
-        diagonal = np.einsum('bii->bi', normal)
-        damped = normal + (damping[:, None] * diagonal)[:, :, None] * np.eye(6)
-        step = -_solve(damped, gradient)
-        new_translation = translation + step[:, :3]
-        new_rotation = _rotate(step[:, 3:], rotation)
-        trial = _linearise(points, rays, inverse, new_rotation, new_translation)
-        better = trial[0] <= cost
-        rotation = np.where(better[:, None, None], new_rotation, rotation)
-        translation = np.where(better[:, None], new_translation, translation)
-        cost = np.where(better, trial[0], cost)
-        residual = np.where(better[:, None, None], trial[1], residual)
-        jacobian = np.where(better[:, None, None, None], trial[2], jacobian)
+        damped = fit.system[:, :6, :6].copy()
+        damped[:, _DIAGONAL, _DIAGONAL] *= 1.0 + damping[:, None]
+        step = -_solve(damped, fit.system[:, :6, 6])
+        size = np.abs(step)
+        size[:, :3] /= np.maximum(np.abs(fit.translation[:, 2:]), _MIN_DEPTH)
+        # A step that small does not change the linear form, and needs no trial.
+        done = size.max(axis=1) < _MIN_STEP
+        if (done | (damping > _MAX_DAMPING)).all():
+            step = np.where(done[:, None], step, 0.0)
+            return replace(fit, rotation=_rotate(step[:, 3:], fit.rotation),
+                           translation=fit.translation + step[:, :3])
+        trial = _linearise(points, rays, inverse, _rotate(step[:, 3:], fit.rotation),
+                           fit.translation + step[:, :3])
+        better = trial.cost <= fit.cost
+        fit = trial.where(better, fit)
         damping = np.where(better, 0.1 * damping, 10.0 * damping)
-        relative = np.abs(step[:, :3]).max(1) / np.maximum(np.abs(translation[:, 2]), _MIN_DEPTH)
-        done = better & (relative < 1e-5) & (np.abs(step[:, 3:]).max(1) < 1e-5)
-        if (done | (damping > 1e6)).all():
-            break
-    return _Fit(rotation, translation)
+    return fit
 
 
 def _linearise(
     points: Array, rays: Array, inverse: Array, rotation: Array, translation: Array,
-) -> tuple[Array, Array, Array]:
-    """
-    Return the Huber cost (B,), residuals (B, P, 2) and Jacobian (B, P, 2, 6), divided by sigma.
-
-    The cost is infinite where a point lies behind the camera.
-    """
-    rotated = points @ rotation.swapaxes(-1, -2)
-    x, y, z = (rotated + translation[:, None, :]).transpose(2, 0, 1)
+) -> _Fit:
+    """Return the fit at a pose."""
+    rotated = rotation @ points
+    seen = rotated + translation[:, :, None]
+    z = seen[:, 2:]
     behind = z < _MIN_DEPTH
-    z = np.where(behind, _MIN_DEPTH, z)
-    residual = (np.stack([x / z, y / z], -1) - rays) * inverse[..., None]
-    size = np.linalg.norm(residual, axis=-1)
-    huber = np.where(
-        size < _HUBER_DELTA, 0.5 * size ** 2, _HUBER_DELTA * (size - 0.5 * _HUBER_DELTA))
-    cost = np.where((behind & (inverse > 0.0)).any(axis=1), np.inf, huber.sum(axis=1))
-    jacobian = np.zeros((*residual.shape, 6))
-    jacobian[..., 0, 0] = jacobian[..., 1, 1] = 1.0 / z
-    jacobian[..., 0, 2] = -x / z ** 2
-    jacobian[..., 1, 2] = -y / z ** 2
+    if behind.any():
+        z = np.where(behind, _MIN_DEPTH, z)
+    xy = seen[:, :2] / z
+    residual = (xy - rays) * inverse[:, None]
+    # The summand avoids 0 / 0, and disappears in any other length.
+    size = np.hypot(residual[:, 0], residual[:, 1]) + 1e-300
+    near = np.minimum(size, _HUBER_DELTA)
+    cost = (near * (size - 0.5 * near)).sum(axis=1)
+    if behind.any():
+        cost = np.where((behind[:, 0] & (inverse > 0.0)).any(axis=1), np.inf, cost)
+    # The square roots of the Huber weights.
+    weight = np.sqrt(near / size)
+    a, b, c = rotated[:, :1], rotated[:, 1:2], rotated[:, 2]
+    per_metre = inverse * weight / z[:, 0]
+    rows = np.zeros((len(points), 7, 2, points.shape[2]))
+    rows[:, 0, 0] = rows[:, 1, 1] = per_metre
+    along_z = np.multiply(xy, -per_metre[:, None], out=rows[:, 2])
     # A small rotation w about the fixed axes moves a point by w x (R p).
-    a, b, c = rotated.transpose(2, 0, 1)
-    jx, jy = jacobian[..., 0, 2], jacobian[..., 1, 2]
-    jacobian[..., 0, 3], jacobian[..., 1, 3] = jx * b, -c / z + jy * b
-    jacobian[..., 0, 4], jacobian[..., 1, 4] = c / z - jx * a, -jy * a
-    jacobian[..., 0, 5], jacobian[..., 1, 5] = -b / z, a / z
-    return cost, residual, jacobian * inverse[..., None, None]
+    np.multiply(along_z, b, out=rows[:, 3])
+    np.multiply(along_z, -a, out=rows[:, 4])
+    turned = per_metre * c
+    rows[:, 3, 1] -= turned
+    rows[:, 4, 0] += turned
+    np.multiply(per_metre, -b[:, 0], out=rows[:, 5, 0])
+    np.multiply(per_metre, a[:, 0], out=rows[:, 5, 1])
+    np.multiply(residual, weight[:, None], out=rows[:, 6])
+    return _Fit(rotation, translation, cost, _gram(rows), ~behind.any(axis=(1, 2)))
 
 
-def _huber_weight(residual: Array) -> Array:
-    return np.minimum(1.0, _HUBER_DELTA / np.maximum(np.linalg.norm(residual, axis=-1), 1e-12))
+def _gram(rows: Array) -> Array:
+    """Return the products (B, N, N) of the rows (B, N, 2, P) with one another."""
+    flat = rows.reshape(*rows.shape[:2], -1)
+    return flat @ flat.swapaxes(1, 2)
 
 
-def _covariance(points: Array, rays: Array, inverse: Array, fit: _Fit, noise: PoseNoise) -> Array:
+def _covariance(fit: _Fit, seen: BoolArray, noise: PoseNoise) -> Array:
     """Return covariances (B, 6, 6) from the Jacobian, the misfit and the noise."""
-    _, residual, jacobian = _linearise(points, rays, inverse, fit.rotation, fit.translation)
-    weight = _huber_weight(residual)
-    weighted = jacobian * weight[..., None, None]
-    normal = np.einsum('bpki,bpkj->bij', weighted, jacobian)
-    freedom = np.maximum(2 * (inverse > 0.0).sum(axis=1) - 6, 1)
-    misfit = (weight[..., None] * residual ** 2).sum(axis=(1, 2)) / freedom
+    freedom = np.maximum(2 * seen.sum(axis=1) - 6, 1)
+    misfit = fit.system[:, 6, 6] / freedom
     # A poor fit increases the covariance; a good one does not reduce it.
-    covariance = _solve(normal, np.broadcast_to(np.eye(6), normal.shape))
+    covariance = _solve(fit.system[:, :6, :6], np.broadcast_to(np.eye(6), (len(misfit), 6, 6)))
     covariance = covariance * np.maximum(misfit, 1.0)[:, None, None]
     t = fit.translation
     distance = np.linalg.norm(t, axis=1)[:, None, None]

@@ -155,6 +155,20 @@ def test_degenerate_landmarks_give_a_finite_pose_with_a_large_covariance(evidenc
     assert geodesic_distance_deg(found.rotation[1], start) < 0.1
 
 
+def test_a_batch_gives_what_each_head_gives_alone():
+    camera, rng = CAMERAS['pinhole'], np.random.default_rng(6)
+    rotation = rotation_from_euler(rng.uniform([-80, -40, -70], [80, 40, 70], (12, 3)))
+    translation = rng.uniform([-0.2, -0.2, 0.4], [0.2, 0.2, 2.0], (12, 3))
+    pixels = camera.project(HEAD @ rotation.swapaxes(1, 2) + translation[:, None])
+    pixels += rng.laplace(scale=2.0, size=pixels.shape)
+    start = viewing_ray_rotation(translation).swapaxes(1, 2) @ rotation
+    together = solve(camera, pixels, start)
+    for i in range(12):
+        alone = solve(camera, pixels[i:i + 1], start[i:i + 1])
+        np.testing.assert_allclose(together.translation[i], alone.translation[0], rtol=1e-4)
+        assert geodesic_distance_deg(together.rotation[i], alone.rotation[0]) < 0.01
+
+
 def test_rays_change_faster_per_pixel_at_the_edge_of_a_fisheye_image():
     camera = Camera([[200.0, 0, 320], [0, 200.0, 240], [0, 0, 1]], (), (640, 480), 'equidistant')
     angles = np.deg2rad([0.5, 30.0, 60.0])
