@@ -34,7 +34,7 @@ def main() -> None:
     image = HeadRenderer.from_model(load_head_model()).render(
         wall, Camera.from_fov(SIZE, 60.0), rotation_from_euler(np.zeros(3)), np.array([0, 0, 0.5]))
     heads = pipeline.track(image)
-    landmarks, triangles, header = pipeline.landmark_indices, pipeline.triangles, Header()
+    triangles, header = pipeline.triangles, Header()
     message = messages.bgr_image(header, image)
     print(f'{len(heads)} head, {len(triangles)} triangles, image {SIZE[0]} x {SIZE[1]}, '
           'one thread; median ms')
@@ -42,12 +42,12 @@ def main() -> None:
         'decode bgr8': lambda: decode_image(message),
         'track': lambda: pipeline.track(image),
         'HeadArray': lambda: messages.head_array(
-            header, heads, '', pipeline.expression_names, landmarks),
-        'LandmarkArray': lambda: messages.landmark_array(header, heads, landmarks),
+            header, heads, '', pipeline.expression_names),
+        'LandmarkArray': lambda: messages.landmark_array(header, heads),
         'TFMessage': lambda: messages.transforms(header, heads, 'tracked_head_'),
         'PointCloud2': lambda: messages.mesh_cloud(header, heads),
         'MarkerArray, serialised': lambda: markers.serialized_with_meshes(
-            markers.marker_array(header, heads, landmarks), heads, triangles),
+            markers.marker_array(header, heads), heads, triangles),
         'overlay': lambda: messages.bgr_image(header, draw_heads(image, heads, triangles)),
     }.items():
         print(f'{name:24} {milliseconds(function):8.3f}')

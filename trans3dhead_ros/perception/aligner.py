@@ -211,6 +211,11 @@ class HeadAligner:
         ends = np.cumsum([len(boxes) for _, boxes in requests]).tolist()
         return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
+    def landmark_points(self, shape: Array, expression: Array) -> Array:
+        """Return the landmarks (B, 68, 3) m of the head model in the head frame."""
+        coefficients = np.concatenate([shape, expression], axis=1)
+        return (self._mean + coefficients @ self._basis).reshape(-1, COUNT, 3)
+
     def vertices(self, shape: Array, expression: Array) -> Array:
         """Return the vertices (B, V, 3) m of the head model in the head frame."""
         return self.head_model.vertices(shape, expression).astype(np.float64)
@@ -225,8 +230,7 @@ class HeadAligner:
         rotation = nearest_rotation(found['rotation'])
         scale = np.exp(np.clip(found['log_scale'], *_LOG_SCALE_RANGE)) * half
         shape, expression = found['shape'], found['expression']
-        coefficients = np.concatenate([shape, expression], axis=1)
-        points = (self._mean + coefficients @ self._basis).reshape(-1, COUNT, 3)
+        points = self.landmark_points(shape, expression)
         depth = np.einsum('bpi,bi->bp', points - points[:, SELLION:SELLION + 1], rotation[:, 2])
         landmark_scale = found['landmark_scale'][:, :COUNT] * half[:, None]
         return Alignments(

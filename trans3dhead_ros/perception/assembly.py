@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.head import Head, HeadMesh
 from trans3dhead_ros.perception.metric_pose import (
     PoseNoise,
     Poses,
@@ -98,24 +100,70 @@ def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
     return rays[..., 0, :], np.sqrt(np.abs(area))
 
 
+class _Meshes:
+    """The vertices of all heads of an image, computed once, when those of the first are read."""
+
+    def __init__(
+        self, aligner: HeadAligner, found: Alignments, poses: Poses, camera: Camera | None,
+        size: HeadSize,
+    ) -> None:
+        self._aligner, self._found, self._poses = aligner, found, poses
+        self._camera, self._size = camera, size
+
+    @cached_property
+    def vertices(self) -> Array:
+        """(B, V, 3) m in the camera optical frame."""
+        rotation = self._size.scale * self._poses.rotation.swapaxes(-1, -2)
+        return self._local @ rotation + self._poses.translation[:, None]
+
+    @cached_property
+    def vertices_px(self) -> Array:
+        """(B, V, 2) px."""
+        found = self._found
+        if self._camera is not None:
+            projected = self._camera.project(self.vertices)
+            if np.isfinite(projected).all():
+                return projected
+        apparent = found.scale[:, None, None] * found.rotation[:, :2].swapaxes(-1, -2)
+        apparent = self._local @ apparent + found.origin[:, None]
+        return apparent if self._camera is None else np.where(
+            np.isfinite(projected), projected, apparent)
+
+    @cached_property
+    def _local(self) -> Array:
+        """(B, V, 3) m in the head frame, of a head of average size."""
+        return self._aligner.vertices(self._found.shape, self._found.expression)
+
+    def of(self, index: int) -> HeadMesh:
+        return HeadMesh(lambda: self.vertices[index], lambda: self.vertices_px[index])
+
+
 def build_heads(
     aligner: HeadAligner, found: Alignments, poses: Poses, camera: Camera | None, size: HeadSize,
+    track_ids: Sequence[int | None] | None = None,
 ) -> list[Head]:
-    """Return the `Head` of each alignment and pose, without identity."""
-    local = size.scale * aligner.vertices(found.shape, found.expression)
-    vertices = local @ poses.rotation.swapaxes(-1, -2) + poses.translation[:, None]
-    apparent = (local / size.scale) @ found.rotation[:, :2].swapaxes(-1, -2)
-    vertices_px = apparent * found.scale[:, None, None] + found.origin[:, None]
-    if camera is not None:
-        projected = camera.project(vertices)
-        vertices_px = np.where(np.isfinite(projected), projected, vertices_px)
-    angles = euler_from_rotation(found.rotation)
+    """
+    Return the `Head` of each alignment and pose.
+
+    :param aligner: whose head model it is.
+    :param found: B heads.
+    :param poses: of the same heads.
+    :param camera: None without one.
+    :param size: of the heads.
+    :param track_ids: of the B heads; None: they have no identity.
+    :return: B heads.
+    """
+    meshes = _Meshes(aligner, found, poses, camera, size)
+    points = size.scale * aligner.landmark_points(found.shape, found.expression)
+    points = points @ poses.rotation.swapaxes(-1, -2) + poses.translation[:, None]
+    angles = euler_from_rotation(found.rotation).tolist()
+    scores = found.score.tolist()
     boxes = found.boxes
     return [
         Head(
             box=boxes[i],
-            score=float(found.score[i]),
-            track_id=None,
+            score=scores[i],
+            track_id=track_ids[i] if track_ids is not None else None,
             landmarks=found.landmarks[i],
             landmarks_contour=found.contour[i],
             landmark_scale=found.landmark_scale[i],
@@ -123,11 +171,11 @@ def build_heads(
             translation=poses.translation[i],
             metric=camera is not None,
             pose_covariance=poses.covariance[i],
-            euler_deg=tuple(float(angle) for angle in angles[i]),
+            euler_deg=tuple(angles[i]),
             shape=found.shape[i],
             expression=found.expression[i],
-            vertices=vertices[i],
-            vertices_px=vertices_px[i],
+            landmarks_m=points[i],
+            mesh=meshes.of(i),
         )
         for i in range(len(found))
     ]

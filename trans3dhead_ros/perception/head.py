@@ -1,8 +1,45 @@
 """The result for one head in one image."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from trans3dhead_ros.types import Array
+
+
+class HeadMesh:
+    """
+    The vertices of one head; most heads are used without them, so they may be computed when read.
+
+    :param vertices: (V, 3) m in the camera optical frame, or a function that returns them.
+    :param vertices_px: (V, 2) px, likewise.
+    """
+
+    def __init__(
+        self, vertices: Array | Callable[[], Array], vertices_px: Array | Callable[[], Array],
+    ) -> None:
+        self._vertices = vertices
+        self._vertices_px = vertices_px
+
+    @property
+    def vertices(self) -> Array:
+        """(V, 3) m in the camera optical frame."""
+        if callable(self._vertices):
+            self._vertices = self._vertices()
+        return self._vertices
+
+    @property
+    def vertices_px(self) -> Array:
+        """(V, 2) px, the vertices in the image."""
+        if callable(self._vertices_px):
+            self._vertices_px = self._vertices_px()
+        return self._vertices_px
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the vertices themselves."""
+        return HeadMesh, (self.vertices, self.vertices_px)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +80,17 @@ class Head:
     """(I,) identity coefficients."""
     expression: Array
     """(E,) expression coefficients, named by `HeadPipeline.expression_names`."""
-    vertices: Array
-    """(V, 3) m in the camera optical frame."""
-    vertices_px: Array
-    """(V, 2) px, the vertices in the image."""
+    landmarks_m: Array
+    """(68, 3) m, the landmarks of the head model in the camera optical frame."""
+    mesh: HeadMesh
+    """Holds the vertices, which are computed when they are first read."""
+
+    @property
+    def vertices(self) -> Array:
+        """(V, 3) m in the camera optical frame."""
+        return self.mesh.vertices
+
+    @property
+    def vertices_px(self) -> Array:
+        """(V, 2) px, the vertices in the image."""
+        return self.mesh.vertices_px

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -189,9 +189,8 @@ class HeadPipeline:
             for i, track in enumerate(tracks)]
         found = Alignments.join([part for part, _ in smoothed])
         poses = Poses.join([part for _, part in smoothed])
-        heads = build_heads(self.aligner, found, poses, camera, self.config.head_size)
-        return [replace(head, track_id=track.id)
-                for head, track in zip(heads, tracks, strict=True)]
+        return build_heads(self.aligner, found, poses, camera, self.config.head_size,
+                           [track.id for track in tracks])
 
     def reset(self) -> None:
         """Remove all tracks; their ids are not used again."""

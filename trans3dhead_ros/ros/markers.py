@@ -39,22 +39,20 @@ _PLACEHOLDER_BYTES = np.array(_PLACEHOLDER, '<f8').tobytes()
 
 
 def marker_array(
-    header: Header, heads: Sequence[Head], landmark_indices: IndexArray,
-    lost: Sequence[int] = (),
+    header: Header, heads: Sequence[Head], lost: Sequence[int] = (),
 ) -> MarkerArray:
     """
     Make the markers of all heads, without the points of their meshes.
 
     :param header: header of the image.
     :param heads: the heads to show.
-    :param landmark_indices: (68,) vertices of the landmarks.
     :param lost: ids whose markers are deleted.
     :return: four markers for each head, and as many deletions for each lost one.
     """
     array = MarkerArray()
     for head in heads:
-        array.markers += [_mesh(header, head), _landmarks(header, head, landmark_indices),
-                          _axes(header, head), _text(header, head)]
+        array.markers += [_mesh(header, head), _landmarks(header, head), _axes(header, head),
+                          _text(header, head)]
     for identity in lost:
         array.markers += [Marker(header=header, ns=name, id=identity, action=Marker.DELETE)
                           for name in NAMESPACES]
@@ -129,11 +127,11 @@ def _mesh(header: Header, head: Head) -> Marker:
     return marker
 
 
-def _landmarks(header: Header, head: Head, landmark_indices: IndexArray) -> Marker:
+def _landmarks(header: Header, head: Head) -> Marker:
     marker = _marker(header, head, 'landmarks', Marker.POINTS)
     marker.scale.x = marker.scale.y = 0.003
     marker.color = _colour(_LANDMARK_COLOUR)
-    marker.points = _points(head.vertices[landmark_indices])
+    marker.points = _points(head.landmarks_m)
     return marker
 
 

@@ -47,19 +47,13 @@ def head_pose(head: Head) -> Pose:
     return Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
-def head_message(head: Head, landmark_indices: IndexArray) -> HeadMessage:
-    """
-    Convert one head to its message.
-
-    :param head: the head.
-    :param landmark_indices: (68,) vertices of the landmarks.
-    :return: the message.
-    """
+def head_message(head: Head) -> HeadMessage:
+    """Return the message of one head."""
     message = HeadMessage(
         id=track_id(head), score=float(head.score), metric=bool(head.metric),
         box=np.asarray(head.box, dtype=np.float32),
         landmarks_px=float_array(head.landmarks),
-        landmarks_m=float_array(head.vertices[landmark_indices]),
+        landmarks_m=float_array(head.landmarks_m),
         landmark_scale_px=float_array(head.landmark_scale),
         shape=float_array(head.shape), expression=float_array(head.expression))
     message.yaw, message.pitch, message.roll = np.deg2rad(head.euler_deg).tolist()
@@ -70,22 +64,19 @@ def head_message(head: Head, landmark_indices: IndexArray) -> HeadMessage:
 
 def head_array(
     header: Header, heads: Sequence[Head], model: str, expression_names: Sequence[str],
-    landmark_indices: IndexArray,
 ) -> HeadArray:
     """Return all heads of one image, in the given order."""
     return HeadArray(
         header=header, model=model, expression_names=list(expression_names),
-        heads=[head_message(head, landmark_indices) for head in heads])
+        heads=[head_message(head) for head in heads])
 
 
-def landmark_array(
-    header: Header, heads: Sequence[Head], landmark_indices: IndexArray,
-) -> LandmarkArray:
+def landmark_array(header: Header, heads: Sequence[Head]) -> LandmarkArray:
     """Return the landmarks of all heads of one image."""
     return LandmarkArray(
         header=header, ids=array('i', [track_id(head) for head in heads]),
         px=float_array([head.landmarks for head in heads]),
-        m=float_array([head.vertices[landmark_indices] for head in heads]),
+        m=float_array([head.landmarks_m for head in heads]),
         scale_px=float_array([head.landmark_scale for head in heads]))
 
 

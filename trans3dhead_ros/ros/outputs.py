@@ -48,14 +48,11 @@ class ModelInfo:
     """Names of the expression coefficients, in order."""
     triangles: IndexArray
     """(T, 3) vertex indices."""
-    landmark_indices: IndexArray
-    """(68,) vertices of the landmarks."""
 
     @staticmethod
     def of(aligner: HeadAligner) -> ModelInfo:
         """Return the information about a loaded model."""
-        return ModelInfo(model_name(aligner), aligner.expression_names, aligner.triangles,
-                         aligner.landmark_indices)
+        return ModelInfo(model_name(aligner), aligner.expression_names, aligner.triangles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +145,7 @@ class HeadsOutput(Output):
         """Publish all heads."""
         model = result.model
         self._heads.publish(messages.head_array(
-            result.header, result.heads, model.name, model.expression_names,
-            model.landmark_indices))
+            result.header, result.heads, model.name, model.expression_names))
 
 
 class PrincipalPoseOutput(Output):
@@ -174,8 +170,7 @@ class LandmarksOutput(Output):
 
     def publish(self, result: FrameResult) -> None:
         """Publish the landmarks of all heads."""
-        self._landmarks.publish(messages.landmark_array(
-            result.header, result.heads, result.model.landmark_indices))
+        self._landmarks.publish(messages.landmark_array(result.header, result.heads))
 
 
 class MarkersOutput(Output):
@@ -198,8 +193,7 @@ class MarkersOutput(Output):
         present = {messages.track_id(head) for head in result.heads}
         lost = sorted(self._shown - present)
         if result.heads or lost:
-            array = markers.marker_array(
-                result.header, result.heads, result.model.landmark_indices, lost)
+            array = markers.marker_array(result.header, result.heads, lost)
             self._markers.publish(markers.serialized_with_meshes(
                 array, result.heads, result.model.triangles))
         self._shown = present

@@ -20,7 +20,7 @@ from trans3dhead_ros.media.records import (
     read_records,
     write_records,
 )
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.head import Head, HeadMesh
 
 CAMERA = Camera.from_fov((320, 240), 60)
 # A ball of points of head size about the sellion; the origin is its point 27.
@@ -39,7 +39,8 @@ def make_head(euler_deg=(20.0, 5.0, -10.0), translation=(0.05, -0.02, 0.6), trac
         landmarks=np.column_stack([pixels, 300 * (vertices[:, 2] - translation[2])]),
         landmarks_contour=pixels, landmark_scale=np.ones(68), rotation=rotation,
         translation=translation, metric=True, pose_covariance=np.eye(6), euler_deg=euler_deg,
-        shape=np.zeros(2), expression=np.zeros(3), vertices=vertices, vertices_px=pixels)
+        shape=np.zeros(2), expression=np.zeros(3), landmarks_m=vertices,
+        mesh=HeadMesh(vertices, pixels))
 
 
 def test_a_record_has_the_documented_names_and_shapes():

@@ -6,7 +6,7 @@ import pytest
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.perception.gaze import MAX_EYE_ROTATION_DEG, gaze_rotation, pupils
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.head import Head, HeadMesh
 from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
 NAMES = tuple(f'eyeLook{where}_{side}' for where in ('Down', 'In', 'Out', 'Up') for side in 'LR')
@@ -71,4 +71,5 @@ def facing() -> Head:
         landmarks_contour=points, landmark_scale=np.ones(68),
         rotation=rotation_from_euler(np.zeros(3)), translation=np.array([0.0, 0.0, 1.0]),
         metric=True, pose_covariance=np.eye(6), euler_deg=(0.0, 0.0, 0.0), shape=np.zeros(1),
-        expression=np.zeros(len(NAMES)), vertices=vertices, vertices_px=vertices[:, :2] * 1000)
+        expression=np.zeros(len(NAMES)), landmarks_m=vertices[:68],
+        mesh=HeadMesh(vertices, vertices[:, :2] * 1000))

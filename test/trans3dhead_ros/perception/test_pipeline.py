@@ -1,6 +1,8 @@
 """The public pipeline's promises that do not depend on accuracy, on a small untrained network."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -43,7 +45,9 @@ def pipeline(checkpoint):
 
 
 def arrays(head):
-    return {name: value for name, value in vars(head).items() if isinstance(value, np.ndarray)}
+    """Return the arrays of a head by name, those that are computed when they are read included."""
+    return {name: getattr(head, name) for name in (*vars(head), 'vertices', 'vertices_px')
+            if isinstance(getattr(head, name), np.ndarray)}
 
 
 @pytest.mark.parametrize('camera', [None, CAMERA], ids=['no camera', 'camera'])
@@ -64,7 +68,7 @@ def test_a_head_has_the_stated_shapes_and_only_finite_numbers(pipeline, camera):
             'box': (4,), 'landmarks': (68, 3), 'landmarks_contour': (68, 2),
             'landmark_scale': (68,), 'rotation': (3, 3), 'translation': (3,),
             'pose_covariance': (6, 6), 'shape': (4,), 'expression': (3,),
-            'vertices': (200, 3), 'vertices_px': (200, 2)}
+            'landmarks_m': (68, 3), 'vertices': (200, 3), 'vertices_px': (200, 2)}
         assert all(np.isfinite(value).all() for value in arrays(head).values())
         assert all(value.dtype == np.float64 for value in arrays(head).values())
         assert np.isfinite(head.euler_deg).all() and len(head.euler_deg) == 3
@@ -87,6 +91,27 @@ def test_the_fields_of_a_head_are_consistent(pipeline):
     local = pipeline.aligner.head_model.vertices(head.shape[None], head.expression[None])
     np.testing.assert_allclose(
         head.vertices, local[0].astype(np.float64) @ head.rotation.T + head.translation, atol=1e-6)
+    np.testing.assert_allclose(
+        head.landmarks_m, head.vertices[pipeline.landmark_indices], atol=1e-7)
+
+
+def test_vertices_are_computed_when_they_are_read_and_once(pipeline, monkeypatch):
+    calls = []
+    compute = pipeline.aligner.vertices
+    monkeypatch.setattr(pipeline.aligner, 'vertices',
+                        lambda *coefficients: calls.append(1) or compute(*coefficients))
+    first, second = pipeline.align(IMAGE, BOXES[:2], camera=CAMERA)
+    assert not calls
+    assert first.vertices is first.vertices and second.vertices_px is second.vertices_px
+    assert len(calls) == 1
+
+
+def test_a_head_can_be_copied_and_pickled_with_its_vertices(pipeline):
+    head, _ = pipeline.align(IMAGE, BOXES[:2])
+    for other in (pickle.loads(pickle.dumps(head)), copy.deepcopy(head)):
+        for name, value in arrays(head).items():
+            np.testing.assert_array_equal(getattr(other, name), value)
+    assert len(pickle.dumps(head)) < 20_000
 
 
 def test_without_a_camera_the_pose_is_the_apparent_one(pipeline):

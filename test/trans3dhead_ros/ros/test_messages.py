@@ -14,7 +14,7 @@ from visualization_msgs.msg import MarkerArray
 
 from trans3dhead_ros.bags.message_types import common_types
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.head import Head, HeadMesh
 from trans3dhead_ros.ros import markers, messages, stamps
 from trans3dhead_ros.ros.principal_head import PrincipalHead
 
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.ros
 
 def make_head(identity=1, side=100.0, seed=0):
     rng = np.random.default_rng(seed)
+    vertices = rng.normal(size=(VERTICES, 3))
     return Head(
         box=np.array([10.0, 20.0, 10.0 + side, 20.0 + side]), score=0.75, track_id=identity,
         landmarks=rng.normal(size=(68, 3)) * 50, landmarks_contour=rng.normal(size=(68, 2)) * 50,
@@ -34,7 +35,8 @@ def make_head(identity=1, side=100.0, seed=0):
         rotation=rotation_from_euler(np.array([20.0, -10.0, 5.0])),
         translation=np.array([0.1, -0.2, 0.9]), pose_covariance=np.diag(np.arange(1.0, 7.0)),
         euler_deg=(20.0, -10.0, 5.0), shape=rng.normal(size=50), expression=rng.uniform(size=53),
-        vertices=rng.normal(size=(VERTICES, 3)), vertices_px=rng.normal(size=(VERTICES, 2)))
+        landmarks_m=vertices[LANDMARKS],
+        mesh=HeadMesh(vertices, rng.normal(size=(VERTICES, 2))))
 
 
 def make_triangles():
@@ -57,16 +59,16 @@ def test_spliced_markers_equal_the_generic_serialisation(frame, count, lost):
     header = Header(frame_id=frame)
     heads = [make_head(identity=10 ** n, seed=n) for n in range(count)]
     triangles = make_triangles()
-    array = markers.marker_array(header, heads, LANDMARKS, lost)
+    array = markers.marker_array(header, heads, lost)
     spliced = markers.serialized_with_meshes(array, heads, triangles)
-    generic = with_points(markers.marker_array(header, heads, LANDMARKS, lost), heads, triangles)
+    generic = with_points(markers.marker_array(header, heads, lost), heads, triangles)
     expected = serialize_message(generic)
     assert len(spliced) == len(expected)
     assert deserialize_message(spliced, MarkerArray) == deserialize_message(expected, MarkerArray)
 
 
 def test_markers_of_a_lost_head_are_removed():
-    array = markers.marker_array(HEADER, [make_head(1)], LANDMARKS, lost=[3])
+    array = markers.marker_array(HEADER, [make_head(1)], lost=[3])
     removed = [(m.ns, m.id) for m in array.markers if m.action == m.DELETE]
     assert removed == [(name, 3) for name in markers.NAMESPACES]
     assert [m.id for m in array.markers if m.action == m.ADD] == [1] * 4
@@ -74,7 +76,7 @@ def test_markers_of_a_lost_head_are_removed():
 
 def test_head_message_holds_the_head():
     head = make_head(identity=5)
-    message = messages.head_message(head, LANDMARKS)
+    message = messages.head_message(head)
     assert message.id == 5 and message.metric
     np.testing.assert_allclose(message.landmarks_px, head.landmarks.ravel(), rtol=1e-6)
     np.testing.assert_allclose(message.landmarks_m, head.vertices[LANDMARKS].ravel(), rtol=1e-6)
@@ -90,8 +92,7 @@ def test_head_message_holds_the_head():
 
 
 def test_head_array_survives_the_wire():
-    array = messages.head_array(HEADER, [make_head(1), make_head(2)], 'model 1', ['a', 'b'],
-                                LANDMARKS)
+    array = messages.head_array(HEADER, [make_head(1), make_head(2)], 'model 1', ['a', 'b'])
     again = deserialize_message(serialize_message(array), type(array))
     types, name = common_types(), 'trans3dhead/msg/HeadArray'
 
@@ -106,12 +107,12 @@ def test_head_array_survives_the_wire():
 
 def test_untracked_head_has_no_identity():
     head = dataclasses.replace(make_head(), track_id=None)
-    assert messages.head_message(head, LANDMARKS).id == messages.UNTRACKED
+    assert messages.head_message(head).id == messages.UNTRACKED
 
 
 def test_messages_of_no_head_are_empty():
-    assert messages.head_array(HEADER, [], 'm', [], LANDMARKS).heads == []
-    assert len(messages.landmark_array(HEADER, [], LANDMARKS).px) == 0
+    assert messages.head_array(HEADER, [], 'm', []).heads == []
+    assert len(messages.landmark_array(HEADER, []).px) == 0
     assert messages.transforms(HEADER, [], 'head_').transforms == []
     assert messages.mesh_cloud(HEADER, []).width == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.perception.gaze import AHEAD
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.head import Head, HeadMesh
 from trans3dhead_ros.ros.hri.face_landmarks import (
     cropped_face,
     normalised_landmarks,
@@ -28,8 +28,8 @@ def head() -> Head:
         landmarks=np.column_stack([points, np.zeros(68)]), landmarks_contour=points,
         landmark_scale=np.full(68, 2.0), rotation=rotation_from_euler(np.zeros(3)),
         translation=np.array([0.0, 0.0, 1.0]), metric=True, pose_covariance=np.eye(6),
-        euler_deg=(0.0, 0.0, 0.0), shape=np.zeros(1), expression=np.zeros(1), vertices=vertices,
-        vertices_px=vertices[:, :2] * 400)
+        euler_deg=(0.0, 0.0, 0.0), shape=np.zeros(1), expression=np.zeros(1),
+        landmarks_m=vertices[:68], mesh=HeadMesh(vertices, vertices[:, :2] * 400))
 
 
 def moved(head: Head, x: float, y: float) -> Head:
