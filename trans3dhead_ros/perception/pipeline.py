@@ -18,8 +18,7 @@ from trans3dhead_ros.perception.batching import InferenceTask, run_single
 from trans3dhead_ros.perception.detector import Detector, make_detector
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.head_finder import find_heads
-from trans3dhead_ros.perception.metric_pose import Poses
-from trans3dhead_ros.perception.smoothing import Smoothing
+from trans3dhead_ros.perception.smoothing import Smoothing, smooth_heads
 from trans3dhead_ros.perception.tracker import Tracker, Tracking
 from trans3dhead_ros.types import Array, Image, IndexArray
 
@@ -183,12 +182,9 @@ class HeadPipeline:
         if found is None:
             return []
         poses = estimate_poses(found, image, camera, self.config.head_size)
-        smoothed = [
-            track.smoother(found[i:i + 1], poses[i:i + 1], stamp, self.config.smoothing,
-                           metric=camera is not None)
-            for i, track in enumerate(tracks)]
-        found = Alignments.join([part for part, _ in smoothed])
-        poses = Poses.join([part for _, part in smoothed])
+        found, poses = smooth_heads(
+            [track.smoother for track in tracks], found, poses, stamp, self.config.smoothing,
+            metric=camera is not None)
         return build_heads(self.aligner, found, poses, camera, self.config.head_size,
                            [track.id for track in tracks])
 
