@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
@@ -76,6 +77,8 @@ class Alignments:
     @staticmethod
     def join(parts: list[Alignments]) -> Alignments:
         """Concatenate batches, at least one."""
+        if len(parts) == 1:
+            return parts[0]
         return Alignments(**{name: np.concatenate([getattr(part, name) for part in parts])
                              for name in vars(parts[0])})
 
@@ -199,9 +202,7 @@ class HeadAligner:
         size = self.input_size
         windows = [(image, *crop_window(box, self.crop_scale))
                    for image, boxes in requests for box in boxes]
-        crops = np.empty((len(windows), size, size, 3), np.uint8)
-        for crop, (image, centre, side) in zip(crops, windows, strict=True):
-            crop[:] = crop_square(image, centre, side, size)
+        crops = [crop_square(image, centre, side, size) for image, centre, side in windows]
         centres = np.array([centre for _, centre, _ in windows]).reshape(-1, 2)
         sides = np.array([side for *_, side in windows])
         joined = Alignments.join([
@@ -220,7 +221,7 @@ class HeadAligner:
         """Return the vertices (B, V, 3) m of the head model in the head frame."""
         return self.head_model.vertices(shape, expression).astype(np.float64)
 
-    def _decode(self, crops: Image, centres: Array, sides: Array) -> Alignments:
+    def _decode(self, crops: list[Image], centres: Array, sides: Array) -> Alignments:
         found = self._estimates(crops)
         half = 0.5 * sides
         to_px = half[:, None, None]
@@ -247,14 +248,12 @@ class HeadAligner:
             centre=centres,
         )
 
-    def _estimates(self, crops: Image) -> dict[str, Array]:
-        """Return the network's outputs, by name, for crops (B, S, S, 3) BGR."""
+    def _estimates(self, crops: list[Image]) -> dict[str, Array]:
+        """Return the network's outputs, by name, for B crops (S, S, 3) BGR."""
         shapes = self._output_shapes()
         if len(crops) == 0:
             return {name: np.zeros((0, *shape)) for name, shape in shapes.items()}
-        batch = np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
-        batch /= np.float32(255.0)
-        found = self.engine.run(batch)
+        found = self.engine.run(cv2.dnn.blobFromImages(crops, 1.0 / 255.0, swapRB=True))
         for name, shape in shapes.items():
             expected = (len(crops), *shape)
             if name not in found or found[name].size != math.prod(expected):

@@ -19,7 +19,8 @@ def ramps(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize('centre', [(300.3, 250.7), (401.5, 298.25)])
-@pytest.mark.parametrize(('side', 'size'), [(100, 128), (128, 128), (200, 128), (450, 64)])
+@pytest.mark.parametrize(('side', 'size'), [
+    (100, 128), (128, 128), (200, 128), (230, 64), (450, 64)])
 def test_a_crop_agrees_with_its_coordinate_map(centre, side, size):
     crop = crop_square(ramps(700, 900), np.array(centre), side, size)
     assert crop.shape == (size, size, 3) and crop.dtype == np.uint8
@@ -37,10 +38,11 @@ def test_outside_the_image_is_black():
     assert (crop_square(white, np.array([5000.0, 40.0]), 600.0, 64) == 0).all()
 
 
-def test_shrinking_averages_instead_of_skipping_pixels():
+@pytest.mark.parametrize('side', [160.0, 248.0, 256.0, 512.0])
+def test_shrinking_averages_instead_of_skipping_pixels(side):
     checks = np.zeros((512, 512, 3), np.uint8)
     checks[::2, ::2] = checks[1::2, 1::2] = 255
-    crop = crop_square(checks, np.array([255.5, 255.5]), 512.0, 64)
+    crop = crop_square(checks, np.array([255.5, 255.5]), side, 64)
     assert np.abs(crop[4:-4, 4:-4].astype(int) - 128).max() <= 2
 
 
