@@ -16,9 +16,10 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_training.cli.prepare_fits import print_report, write_figures
 from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.data.profiles import read_profiles
 from trans3dhead_training.fitting.head_basis import load_head_model
 from trans3dhead_training.fitting.labelled_fits import fit_from_arrays, save_fits
-from trans3dhead_training.fitting.profile_fits import fit_profiles, read_profiles
+from trans3dhead_training.fitting.profile_fits import fit_profiles
 from trans3dhead_training.fitting.source_conventions import HAND, stored_convention
 from trans3dhead_training.preparation.photograph_maker import read_fits
 

@@ -95,9 +95,19 @@ class Sample:
         return self.picture.stem if isinstance(self.picture, Path) else self.group
 
     @property
+    def labelled_points(self) -> Array | None:
+        """(68, 2) px, nan where a point follows no label, but at most a fit; None without any."""
+        if self.points is None or self.points_are_3d or self.visible is None:
+            return self.points
+        return np.where(self.visible[:, None], self.points, np.nan)
+
+    @property
     def box(self) -> Array:
-        """Box (4,) x0 y0 x1 y1 px: tight around the points, or the given one without points."""
-        return self.given_box if self.points is None else landmark_box(self.points)
+        """Box (4,) x0 y0 x1 y1 px: tight around the labels, or the given one without points."""
+        if self.points is None:
+            return self.given_box
+        points = self.labelled_points
+        return landmark_box(points[np.isfinite(points).all(-1)])
 
     def image(self) -> Image:
         """

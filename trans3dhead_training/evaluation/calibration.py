@@ -19,6 +19,7 @@ from trans3dhead_ros.landmarks import COUNT, INNER
 from trans3dhead_ros.types import Array, BoolArray
 from trans3dhead_training.core import metrics
 from trans3dhead_training.evaluation.face_result import FaceResult
+from trans3dhead_training.evaluation.image_perturbations import face_outline
 
 COVERAGES = (0.50, 0.80, 0.95)
 """Nominal coverage of the intervals that are checked."""
@@ -87,8 +88,9 @@ def _coordinates(results: Sequence[FaceResult]) -> tuple[Array, Array]:
         if sample.points is None or prediction.landmark_scale is None:
             continue
         points = slice(None) if sample.points_are_3d else INNER
-        size = metrics.box_size(sample.points)
-        error[i, points] = 100 * np.abs(prediction.landmarks - sample.points)[points] / size
+        size = metrics.box_size(face_outline(sample))
+        true = sample.labelled_points
+        error[i, points] = 100 * np.abs(prediction.landmarks - true)[points] / size
         scale[i, points] = 100 * prediction.landmark_scale[points] / size
     return error, scale
 

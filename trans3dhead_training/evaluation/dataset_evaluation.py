@@ -68,6 +68,8 @@ def check_labels(sample: Sample) -> None:
     """
     for name in ('points', 'contour', 'rotation', 'given_box', 'shape', 'expression'):
         value = getattr(sample, name)
+        if name == 'points' and value is not None and not sample.points_are_3d:
+            value = value if sample.visible is None else value[sample.visible]
         if value is not None and not np.isfinite(value).all():
             raise UserError(f'data: {name} of {sample.name} ({sample.source}) holds a value that '
                             'is not finite; correct or remove it')

@@ -73,8 +73,9 @@ def decode_label_euler(rotation: Array) -> Array:
 
 def _landmark_errors(results: Sequence[FaceResult]) -> dict[str, Array]:
     samples = [result.sample for result in results]
-    true = _stack([s.points for s in samples], (COUNT, 2))
-    labelled = ~np.isnan(true).any(axis=(1, 2))
+    true = _stack([s.labelled_points for s in samples], (COUNT, 2))
+    known = ~np.isnan(true).any(axis=-1)
+    labelled = known.any(axis=1)
     if not labelled.any():
         return {}
     in_3d = np.array([sample.points_are_3d for sample in samples])
@@ -85,22 +86,31 @@ def _landmark_errors(results: Sequence[FaceResult]) -> dict[str, Array]:
     jaws = _stack([sample.contour for sample in samples], (JAW_COUNT, 2))
     true_contour[in_3d, JAW] = jaws[in_3d]
     size = metrics.box_size(true)
+    partial = labelled & ~known.all(axis=1)
+    some = np.full(len(samples), np.nan)
+    if partial.any():
+        points = np.where(has_contour[:, None, None], contour, landmarks)
+        some[partial] = metrics.nme_labelled(points[partial], true[partial])
     errors = {
         'nme_68_percent': metrics.nme_68(landmarks, true),
         'nme_68_contour_percent': metrics.mean_point_error(contour, true_contour) / size,
         'inner_51_percent': metrics.nme_inner(landmarks, true),
         'inner_51_interocular_percent': metrics.nme_inner_interocular(landmarks, true),
+        'labelled_percent': some,
     }
     # A prediction that is not finite is the worst one; it must not drop out of a mean.
     invalid = labelled & ~np.isfinite(landmarks).all(axis=(1, 2))
-    errors = {name: 100 * np.where(invalid & has_contour if 'contour' in name else invalid,
-                                   np.inf, values) for name, values in errors.items()}
+    for name, values in errors.items():
+        rows = invalid & (partial if name == 'labelled_percent' else ~partial)
+        errors[name] = 100 * np.where(rows & has_contour if 'contour' in name else rows, np.inf,
+                                      values)
     # Each face by the definition of its own labels; predictors without a contour by what they have.
     errors['nme_68_as_labelled_percent'] = np.where(
         in_3d | ~has_contour, errors['nme_68_percent'], errors['nme_68_contour_percent'])
-    # Datasets labelled in 2D are scored by the inner points, those labelled in 3D by all.
-    errors['scored_percent'] = np.where(
-        in_3d, errors['nme_68_percent'], errors['inner_51_interocular_percent'])
+    # Sets labelled in 2D are scored by the inner points, those labelled in 3D by all; a face that
+    # is labelled in part, by what is labelled.
+    errors['scored_percent'] = np.where(partial, errors['labelled_percent'], np.where(
+        in_3d, errors['nme_68_percent'], errors['inner_51_interocular_percent']))
     offset = 100 * metrics.inner_offset(landmarks, true)
     return errors | {'inner_51_offset_x_percent': offset[:, 0],
                      'inner_51_offset_y_percent': offset[:, 1]}

@@ -26,14 +26,15 @@ def face_outline(sample: Sample) -> Array:
     """
     Return points (P, 2) px whose tight box is the face's, also after the image is rotated.
 
-    These are the labelled points. Where a dataset has only a box, it is the ellipse that fills the
-    box, because the corners of a rotated box would enlarge it.
+    These are the points that are labelled. Where a dataset has only a box, it is the ellipse that
+    fills the box, because the corners of a rotated box would enlarge it.
 
     :param sample: with points or a box.
     :return: (P, 2) px.
     """
     if sample.points is not None:
-        return sample.points
+        points = sample.labelled_points
+        return points[np.isfinite(points).all(axis=-1)]
     angle = np.arange(64) * (np.pi / 32)
     centre, radius = (sample.box[:2] + sample.box[2:]) / 2, (sample.box[2:] - sample.box[:2]) / 2
     return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)

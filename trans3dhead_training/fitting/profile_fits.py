@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import geodesic_distance_deg, mirrored
 from trans3dhead_ros.landmarks import INNER, JAW, MIRROR_68
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.types import Array, BoolArray
-from trans3dhead_training.data.labels import FaceRecord, read_labels
+from trans3dhead_training.data.labels import FaceRecord
 from trans3dhead_training.fitting.fit import Fit, fit_landmarks
 from trans3dhead_training.fitting.fit_quality import Limits, rejection_reasons
 from trans3dhead_training.fitting.fit_solver import FitConfig
@@ -32,9 +31,6 @@ from trans3dhead_training.fitting.source_conventions import (
     measure_spread,
 )
 from trans3dhead_training.fitting.teachers import TeacherPredictions, query_teachers
-
-FIRST_HELD_OUT = 401
-"""People from this number on are held out."""
 
 HALF_FACE = FitConfig(symmetry_sigma=0.3, distance_m=1.5, distance_sigma=0.25, off_axis_sigma=0.03,
                       prior_rotation_sigma_deg=7.0)
@@ -49,26 +45,6 @@ _MAX_HAND_YAW_SINE = 0.6
 _LIMITS = Limits(residual=0.021)
 _MAX_TEACHER_ROTATION_DEG = 20.0
 _MAX_TEACHER_DISTANCE = 0.075
-
-
-def read_profiles(folder: Path) -> list[FaceRecord]:
-    """
-    Read half-labelled photographs, whose files are named `<kind>_<person>_<number>`.
-
-    :param folder: with `labels.csv`.
-    :return: the labelled records, grouped and held out by person.
-    :raises UserError: a file has another name, or the labels are damaged.
-    """
-    records = []
-    for record in read_labels(folder, partial=True):
-        try:
-            person = int(record.path.stem.split('_')[1])
-        except (IndexError, ValueError):
-            raise UserError(f'profiles: {record.file} is not named <kind>_<person>_<number>'
-                            ) from None
-        records.append(replace(record, photo=f'{record.source}/{person:03d}',
-                               is_validation=person >= FIRST_HELD_OUT))
-    return [record for record in records if record.points is not None]
 
 
 def fit_profiles(

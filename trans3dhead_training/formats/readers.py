@@ -8,7 +8,7 @@ from trans3dhead_training.data.sample import SPLITS, Sample, in_split
 from trans3dhead_training.data.shards import read_shards
 from trans3dhead_training.formats.aflw import read_300w_lp, read_aflw
 from trans3dhead_training.formats.biwi import read_biwi
-from trans3dhead_training.formats.crops import read_crops
+from trans3dhead_training.formats.crops import read_crops, read_half_labelled
 from trans3dhead_training.formats.dad_3dheads import read_dad_3dheads
 from trans3dhead_training.formats.pts import read_pts
 
@@ -17,6 +17,7 @@ Reader = Callable[[Path, str], list[Sample]]
 
 READERS: dict[str, Reader] = {
     'crops': read_crops,
+    'profiles': read_half_labelled,
     'aflw': read_aflw,
     '300wlp': read_300w_lp,
     'biwi': read_biwi,

@@ -13,8 +13,8 @@ import numpy as np
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_training.data.labels import NEVER_HELD_OUT, FaceRecord, read_labels
+from trans3dhead_training.data.profiles import read_profiles
 from trans3dhead_training.data.sample import Placement, Sample
-from trans3dhead_training.fitting.profile_fits import read_profiles
 from trans3dhead_training.preparation.picture_bytes import read_picture_bytes
 from trans3dhead_training.synthesis.turned_photos.photograph import FaceFit
 

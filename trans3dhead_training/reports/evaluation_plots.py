@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from trans3dhead_ros.types import Array
 from trans3dhead_training.core import metrics
+from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.evaluation.calibration import COVERAGES
 from trans3dhead_training.evaluation.face_result import FaceResult
 from trans3dhead_training.reports.evaluation_report import ALL, Report
@@ -51,10 +52,12 @@ class _Metric:
 _ROTATION = _Metric('geodesic_deg', 'rotation', '°', 30.0)
 
 
-def _landmark_metric(in_3d: set[bool]) -> _Metric:
-    """Return the error that scores labels that are all in 3D, all in 2D, or both."""
-    label = {(True,): '68 points / box', (False,): 'inner 51 points / eye distance'}.get(
-        tuple(in_3d), 'landmarks')
+def _landmark_metric(samples: Sequence[Sample]) -> _Metric:
+    """Return the error that scores samples with points."""
+    kinds = {'68 points / box' if sample.points_are_3d
+             else 'inner 51 points / eye distance' if np.isfinite(sample.labelled_points).all()
+             else 'labelled points / box' for sample in samples}
+    label = kinds.pop() if len(kinds) == 1 else 'landmarks'
     return _Metric('scored_percent', label, ' %', 100 * metrics.FAILURE_THRESHOLD)
 
 
@@ -73,9 +76,9 @@ def draw_figures(
     :param reference_yaw: (N,) degrees by 3DDFA_V2, used where yaw is not labelled; None: unknown.
     :return: the figures.
     """
-    in_3d = {result.sample.points_are_3d for part in results.values() for result in part
-             if result.sample.points is not None}
-    metric = _landmark_metric(in_3d) if in_3d else _ROTATION
+    labelled = [result.sample for part in results.values() for result in part
+                if result.sample.points is not None]
+    metric = _landmark_metric(labelled) if labelled else _ROTATION
     shown = {name: report for name, report in reports.items()
              if metric.column in report.errors.columns}
     if not shown:

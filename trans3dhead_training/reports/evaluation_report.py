@@ -24,15 +24,16 @@ ALL = 'all'
 
 MEAN_COLUMNS = (
     'nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent', 'inner_51_percent',
-    'inner_51_interocular_percent', 'dense_percent', 'dense_head_percent', 'reconstruction_percent',
-    'z5', 'chamfer', 'geodesic_deg', 'rotation_frobenius', 'dad_nme_percent', 'dad_z5_by_nearest',
-    'dad_chamfer', 'dad_pose')
+    'inner_51_interocular_percent', 'labelled_percent', 'dense_percent', 'dense_head_percent',
+    'reconstruction_percent', 'z5', 'chamfer', 'geodesic_deg', 'rotation_frobenius',
+    'dad_nme_percent', 'dad_z5_by_nearest', 'dad_chamfer', 'dad_pose')
 LABEL_FREE = ('turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent', 'noise_deg',
               'noise_inner_51_percent')
 LARGER_IS_BETTER = ('z5', 'dad_z5_by_nearest', 'area_under_curve', 'score.roc_auc')
 
 COMPARED = ('nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent',
-            'inner_51_percent', 'inner_51_interocular_percent', 'failures_percent',
+            'inner_51_percent', 'inner_51_interocular_percent', 'labelled_percent',
+            'failures_percent',
             'area_under_curve', 'nme_68_by_yaw_percent.mean', 'pose_error_deg.mean',
             'geodesic_deg', 'dense_percent', 'reconstruction_percent',
             *(f'{name}.median' for name in LABEL_FREE))

@@ -25,6 +25,7 @@ COLUMNS = {
     'nme_68_percent': ('68 pts %', 2), 'nme_68_contour_percent': ('68 contour %', 2),
     'inner_51_percent': ('inner 51 %', 2),
     'inner_51_interocular_percent': ('51/inter-ocular %', 2),
+    'labelled_percent': ('labelled pts %', 2),
     'failures_percent': ('failures %', 1), 'area_under_curve': ('AUC', 3),
     'dense_percent': ('dense %', 2), 'reconstruction_percent': ('reconstr. %', 2),
     'geodesic_deg': ('geodesic °', 2),

@@ -49,8 +49,8 @@ def _tile(result: FaceResult, caption: str) -> Image:
     on_contour = sample.points is not None and not sample.points_are_3d
     predicted = (prediction.contour if on_contour and prediction.contour is not None
                  else prediction.landmarks)
-    for points, colour in ((sample.points, LABEL_COLOUR), (predicted, PREDICTION_COLOUR)):
-        if points is not None and np.isfinite(points).all():
+    for points, colour in ((sample.labelled_points, LABEL_COLOUR), (predicted, PREDICTION_COLOUR)):
+        if points is not None and not np.isinf(points).any():
             draw_landmarks(tile, to_crop_units(points, centre, side), colour)
     name = sample.name if sample.source in sample.name else f'{sample.source} {sample.name}'
     for number, line in enumerate((caption, _shorten(name))):

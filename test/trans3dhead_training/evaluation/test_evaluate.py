@@ -60,6 +60,30 @@ def test_each_face_fails_by_the_definition_of_its_own_labels():
     assert row['failures_percent'] == 50 and row['area_under_curve'] == pytest.approx(1 / 16)
 
 
+def test_a_face_that_is_labelled_in_part_is_scored_by_what_is_labelled():
+    visible = np.arange(68) % 2 == 0
+    seen = POINTS[visible]
+    own_size = float(np.sqrt(np.prod(np.ptp(seen, axis=0))))
+    whole = face_result((0, 0, 0), (0, 0, 0), 2.0, 'whole')
+    part = face_result((0, 0, 0), (0, 0, 0), 2.0, 'part')
+    part = replace(part, sample=replace(part.sample, points_are_3d=False, visible=visible,
+                                        points=np.where(visible[:, None], POINTS, np.nan)),
+                   prediction=replace(part.prediction, contour=POINTS + np.array([3.0, 0.0])))
+    check_labels(part.sample)
+    found = make_report([whole, part])
+    rows = found.rows()
+    assert rows['part']['labelled_percent'] == pytest.approx(100 * 3 / own_size)
+    assert not {'nme_68_percent', 'inner_51_percent'} & rows['part'].keys()
+    assert 'labelled_percent' not in rows['whole']
+    assert rows['all']['nme_68_percent'] == pytest.approx(100 * 2 / SIZE)
+    assert 'labelled pts %' in format_report(found)
+    fails = replace(part, prediction=replace(part.prediction,
+                                             contour=POINTS + 0.1 * own_size))
+    assert make_report([fails]).rows()['part']['failures_percent'] == 100
+    with pytest.raises(ValueError, match='points of face'):
+        check_labels(replace(part.sample, visible=np.ones(68, bool)))
+
+
 def test_a_prediction_that_is_not_finite_is_a_failure_and_is_counted():
     known = face_result((0, 0, 0), (0, 0, 0), 0.0)
     broken = replace(known, prediction=replace(

@@ -13,10 +13,11 @@ from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
 from trans3dhead_ros.landmarks import JAW_COUNT, MIRROR_68
 from trans3dhead_ros.network.head_module import visible_contour
 from trans3dhead_training.data.labels import COLUMNS, read_labels
+from trans3dhead_training.data.profiles import read_profiles
 from trans3dhead_training.fitting import profile_fits
 from trans3dhead_training.fitting.label_convention import LabelConvention
 from trans3dhead_training.fitting.portrait_fits import read_unlabelled
-from trans3dhead_training.fitting.profile_fits import fit_profiles, read_profiles
+from trans3dhead_training.fitting.profile_fits import fit_profiles
 from trans3dhead_training.fitting.source_conventions import (
     HAND,
     convention_arrays,

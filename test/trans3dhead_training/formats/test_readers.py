@@ -1,5 +1,6 @@
 """Each layout of labelled landmarks is read as its makers meant it, and a bad file is named."""
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -9,12 +10,13 @@ from scipy.io import savemat
 
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import COUNT
-from trans3dhead_training.data.labels import is_held_out
+from trans3dhead_training.data.labels import COLUMNS, is_held_out
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.formats import aflw, pts
 from trans3dhead_training.formats.readers import READERS, read_samples
 
 POINTS = np.random.default_rng(5).uniform([30, 20], [130, 120], (COUNT, 2))
+LEFT = range(9, 17)
 Z = np.random.default_rng(6).uniform(-40, 60, COUNT)
 
 
@@ -44,10 +46,11 @@ def write_pts(path: Path, points: np.ndarray, count: int = COUNT) -> None:
 
 
 @pytest.mark.parametrize(('data', 'message'), [
-    ('faces', 'not FORMAT:PATH'), ('wflw:faces', 'one of crops, aflw, 300wlp'),
+    ('faces', 'not FORMAT:PATH'), ('wflw:faces', 'one of crops, profiles, aflw'),
     ('aflw:nowhere', 'no folder nowhere'), ('crops:nowhere', r'no labels\.csv'),
-    ('pts:nowhere', 'no folder nowhere'), ('biwi:nowhere', 'no folder nowhere'),
-    ('dad:nowhere', 'no folder nowhere'), ('300wlp:nowhere', 'nowhere has none of the folders'),
+    ('profiles:nowhere', r'no labels\.csv'), ('pts:nowhere', 'no folder nowhere'),
+    ('biwi:nowhere', 'no folder nowhere'), ('dad:nowhere', 'no folder nowhere'),
+    ('300wlp:nowhere', 'nowhere has none of the folders'),
 ])
 def test_an_unknown_set_is_named(data, message):
     with pytest.raises(ValueError, match=message):
@@ -159,6 +162,24 @@ def test_300w_lp_without_its_landmarks_is_named(tmp_path):
     savemat(tmp_path / 'landmarks' / 'AFW' / 'AFW_134212_2_5_pts.mat', {'pts_3d': POINTS})
     with pytest.raises(ValueError, match=r'_pts\.mat has no readable pts_2d'):
         read_samples(f'300wlp:{tmp_path}', 'all')
+
+
+def test_profiles_have_only_the_points_that_are_labelled(tmp_path):
+    points = POINTS.copy()
+    points[LEFT] = np.nan
+    with (tmp_path / 'labels.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([
+            COLUMNS, *([f'cfp/{name}.png', 'cfp', 'train', *points.flatten()]
+                       for name in ('profile_007_01', 'frontal_401_02'))])
+    for name in ('profile_007_01', 'frontal_401_02'):
+        write_picture(tmp_path / 'cfp' / f'{name}.png')
+    profile, frontal = read_samples(f'profiles:{tmp_path}', 'all')
+    assert [profile.source, frontal.source] == ['profile', 'frontal']
+    assert [profile.is_validation, frontal.is_validation] == [False, True]
+    assert np.flatnonzero(~profile.visible).tolist() == list(LEFT)
+    np.testing.assert_array_equal(np.isnan(profile.labelled_points).all(1), ~profile.visible)
+    seen = np.delete(POINTS, LEFT, axis=0)
+    np.testing.assert_allclose(profile.box, [*seen.min(0), *seen.max(0)])
 
 
 @pytest.mark.parametrize(('part', 'stem', 'photo'), [
