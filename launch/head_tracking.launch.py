@@ -74,8 +74,8 @@ ARGUMENTS = [
         'that of params_file, else auto.'),
     DeclareLaunchArgument(
         'model', default_value='',
-        description='Model, .onnx or .safetensors; empty: that of params_file, else the bundled '
-        'one.'),
+        description='Either file of a model, .onnx or .safetensors, or open; empty: that of '
+        'params_file, else the bundled default.'),
     DeclareLaunchArgument(
         'model_folder', default_value='',
         description='Folder from which the service load_model may load; empty: that of '

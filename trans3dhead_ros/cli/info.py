@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.errors import UserError
 
 _FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
           'network', 'input_size', 'colour_order', 'sha256')
@@ -24,8 +23,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('model', nargs='?', type=Path,
-                        help='either file of a model, .safetensors or .onnx (default: the bundled '
-                             'one)')
+                        help="either file of a model, .safetensors or .onnx, or 'open' (default: "
+                             'the bundled one)')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--device', default='cpu', help='auto, cpu, cuda or cuda:N')
 
@@ -38,8 +37,8 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: the file is missing, damaged or of another program.
     """
-    from trans3dhead_ros.model_files.model_metadata import bundled_model
-    about = describe(options.model or bundled_model(), options.device)
+    from trans3dhead_ros.model_files.model_metadata import model_path
+    about = describe(model_path(options.model), options.device)
     if options.json:
         print(json.dumps(about, indent=2, ensure_ascii=False))
     else:
@@ -61,8 +60,6 @@ def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
     """
     from trans3dhead_ros.inference.backends import choose_backend, is_installed
     from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX, open_model, read_verified
-    if not path.is_file():
-        raise UserError(f'{path}: no such file')
     files = open_model(path)
     about: dict[str, Any] = {'file': str(path), 'bytes': path.stat().st_size}
     if path.suffix == GRAPH_SUFFIX:

@@ -19,7 +19,8 @@ def add_pipeline_arguments(parser: ArgumentParser) -> None:
     :param parser: of a subcommand.
     """
     parser.add_argument('--model', type=Path,
-                        help='model, .onnx or .safetensors (default: the bundled one)')
+                        help="either file of a model, .onnx or .safetensors, or 'open' (default: "
+                             'the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--backend', default='auto',
                         help='engine of the network: onnxruntime, openvino, opencv or torch '

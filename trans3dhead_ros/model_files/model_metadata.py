@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ CHECKPOINT_REMEDY = \
     'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
 EXPORT_REMEDY = 'make one with `trans3dhead export`'
 
+# Name of a model that comes with the package → name of its files.
+_BUNDLED = {'default': 'head_tracker', 'open': 'open'}
 _MAX_NAME_LENGTH = 100
 _EXPECTED = {
     'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
@@ -33,9 +36,37 @@ _EXPECTED = {
     'metrics': dict}
 
 
-def bundled_model() -> Path:
-    """Return the path of the model that comes with the package."""
-    return Path(__file__).resolve().parent.parent / 'models' / 'head_tracker.safetensors'
+def bundled_model(name: str = 'default') -> Path:
+    """
+    Return the path of a model that comes with the package.
+
+    :param name: 'default', or 'open', the one whose weights may be used for any purpose.
+    :return: the path of its checkpoint; the graph lies beside it.
+    :raises UserError: this version comes without that model.
+    """
+    folder = Path(__file__).resolve().parent.parent / 'models'
+    path = folder / f'{_BUNDLED[name]}.safetensors'
+    if name != 'default' and not path.is_file():
+        raise UserError(f"model: this version comes without the model {name!r}; use 'default' or "
+                        'name a file')
+    return path
+
+
+def model_path(model: str | os.PathLike[str] | None) -> Path:
+    """
+    Return the path of a model.
+
+    :param model: path of either file of a model, or the name of one that comes with the package,
+        'default' or 'open'; None or '' is 'default'.
+    :return: the path of one of its files.
+    :raises UserError: this version comes without the model of that name.
+    """
+    return bundled_model(str(model or 'default')) if is_bundled_name(model) else Path(model)
+
+
+def is_bundled_name(model: str | os.PathLike[str] | None) -> bool:
+    """Return whether a model is named as one that comes with the package: not by a path."""
+    return not model or str(model) in _BUNDLED
 
 
 def parse_metadata(path: Path, texts: Mapping[str, str], kind: str, remedy: str) -> dict[str, Any]:

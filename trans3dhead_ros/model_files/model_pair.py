@@ -25,7 +25,7 @@ from trans3dhead_ros.model_files.model_metadata import (
     CHECKPOINT_REMEDY,
     EXPORT_REMEDY,
     arrays_sha256,
-    bundled_model,
+    model_path,
     parse_metadata,
 )
 from trans3dhead_ros.model_files.onnx_graph import OnnxGraph, read_onnx
@@ -71,11 +71,16 @@ def open_model(model: str | os.PathLike[str] | None = None) -> ModelFiles:
     """
     Find and check the files of a model.
 
-    :param model: path of either file; None or 'default' is the model that comes with the package.
+    :param model: path of either file, or 'default' or 'open' for a model that comes with the
+        package; None is 'default'.
     :return: its files.
     :raises ValueError: when a file is missing or wrong, or the two are not of the same weights.
     """
-    path = bundled_model() if model is None or str(model) == 'default' else Path(model)
+    path = model_path(model)
+    other = {GRAPH_SUFFIX: CHECKPOINT_SUFFIX, CHECKPOINT_SUFFIX: GRAPH_SUFFIX}.get(path.suffix)
+    if other and not os.path.exists(path) and os.path.isfile(path.with_suffix(other)):
+        raise UserError(f'{path}: no such file, but {path.with_suffix(other).name} lies there; '
+                        'name that one')
     if path.suffix == GRAPH_SUFFIX:
         graph, metadata = read_graph(path)
         checkpoint = path.with_suffix(CHECKPOINT_SUFFIX)

@@ -126,8 +126,8 @@ class HeadAligner:
         """
         Load a model.
 
-        :param model: path of either file of a model; None or 'default' is the one that comes with
-            the package.
+        :param model: path of either file of a model, or 'default' or 'open' for one that comes
+            with the package; None is 'default'.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'.
         :param threads: of the CPU for the network; 0 is at most two.

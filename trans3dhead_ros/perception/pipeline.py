@@ -92,8 +92,8 @@ class HeadPipeline:
         """
         Load a model and a detector.
 
-        :param model: path of either file of a model (`.onnx` or `.safetensors`); 'default' or None
-            is the one that comes with the package.
+        :param model: path of either file of a model (`.onnx` or `.safetensors`), or the name of
+            one that comes with the package, 'default' or 'open'; None is 'default'.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where one can be used.
         :param backend: the engine that runs the network: 'auto', 'onnxruntime', 'openvino',
             'opencv' or 'torch'; 'auto' is the first of them that is installed and can run the

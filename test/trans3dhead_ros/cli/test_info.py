@@ -50,7 +50,8 @@ def test_the_bundled_checkpoint_is_the_default(capsys):
 
 
 @pytest.mark.parametrize(('name', 'content', 'message'), [
-    ('none.safetensors', None, 'no such file'),
+    ('none.safetensors', None, 'no such checkpoint file'),
+    ('none.onnx', None, 'no such model file'),
     ('text.safetensors', b'hello, this is text', 'not a safetensors file'),
     ('text.onnx', b'hello, this is text', 'not an ONNX file'),
     ('empty.onnx', b'', 'not an ONNX file'),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import ARRAYS
 from trans3dhead_ros.inference.open_engine import open_engine
+from trans3dhead_ros.model_files.model_metadata import bundled_model, model_path
 from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 
@@ -121,6 +123,27 @@ def test_a_missing_file_is_named(tmp_path):
     for name in ('none.onnx', 'none.safetensors', 'none'):
         with pytest.raises(UserError, match=f'{name}: no such'):
             open_model(tmp_path / name)
+
+
+def test_the_other_file_of_a_missing_one_is_named(pair):
+    graph = pair.with_suffix('.onnx')
+    text = graph.read_bytes()
+    graph.unlink()
+    with pytest.raises(UserError, match='small.onnx: no such file, but small.safetensors lies'):
+        open_model(graph)
+    pair.unlink()
+    graph.write_bytes(text)
+    with pytest.raises(UserError, match='small.safetensors: no such file, but small.onnx lies'):
+        open_model(pair)
+
+
+def test_bundled_models_have_names(monkeypatch):
+    assert {model_path(name) for name in (None, '', 'default')} == {bundled_model()}
+    assert model_path('models/own.onnx') == Path('models/own.onnx')
+    monkeypatch.setattr(Path, 'is_file', lambda path: False)
+    for load in (open_model, HeadPipeline.load):
+        with pytest.raises(UserError, match="^model: this version comes without the model 'open'"):
+            load('open')
 
 
 def test_a_checkpoint_that_has_changed_is_not_moved_to_another_engine(pair):

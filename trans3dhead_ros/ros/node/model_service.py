@@ -14,7 +14,11 @@ from rclpy.task import Future
 from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.model_files.model_metadata import (
+    bundled_model,
+    is_bundled_name,
+    model_path,
+)
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.ros.node.frame_processor import FrameProcessor
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
@@ -101,17 +105,18 @@ def allowed_model(path: str, parameters: TrackerParameters) -> Path:
 
     Clients are not the operator, so paths are confined to one folder, after following links.
 
-    :param path: absolute, or relative to the folder; empty for the bundled model.
+    :param path: absolute, or relative to the folder; empty, 'default' or 'open' for a model that
+        comes with the package.
     :param parameters: `model_folder`, `model` and `allow_any_model_path` tell what is allowed.
     :return: the resolved path.
     :raises UserError: for a path outside the folder.
     """
     bundled = bundled_model().resolve()
-    folder = Path(parameters.model_folder) if parameters.model_folder else \
-        (Path(parameters.model) if parameters.model else bundled).parent
-    folder = folder.resolve()
+    if is_bundled_name(path):
+        return model_path(path).resolve()
+    folder = Path(parameters.model_folder or model_path(parameters.model).parent).resolve()
     try:
-        resolved = (folder / path).resolve() if path else bundled
+        resolved = (folder / path).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f'path: {path[:100]!r} is not a path ({error})') from None
     same = resolved.with_suffix('') == bundled.with_suffix('')  # either file of the pair

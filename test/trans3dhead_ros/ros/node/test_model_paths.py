@@ -71,6 +71,8 @@ def test_without_a_folder_it_is_that_of_the_model(folder):
 def test_the_bundled_model_is_always_allowed(folder):
     for path in ('', str(BUNDLED)):
         assert allowed_model(path, parameters(model_folder=folder)) == BUNDLED
+    assert allowed_model('default', parameters(model_folder=folder)) == BUNDLED
+    assert allowed_model(BUNDLED.name, parameters(model='default')) == BUNDLED
 
 
 def test_everything_is_allowed_where_the_operator_says_so(folder):
