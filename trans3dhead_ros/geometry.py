@@ -26,7 +26,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 if TYPE_CHECKING:
     import torch
@@ -140,20 +139,80 @@ def mirrored(rotation: Array) -> Array:
 
 
 def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """Return the quaternions (..., 4), (x, y, z, w) with w >= 0, of rotations (..., 3, 3)."""
+    """
+    Return the quaternions of rotations, by Shepperd's method (1978).
+
+    :param rotation: (..., 3, 3).
+    :return: (..., 4), (x, y, z, w) with w >= 0.
+    :raises ValueError: for another shape.
+    """
     _require_matrices(rotation)
-    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
-    flat = np.where(flat[:, 3:] < 0, -flat, flat)
-    return flat.reshape(*rotation.shape[:-2], 4)
+    # Four times the products of a quaternion's components with one another: every row is a multiple
+    # of the quaternion, and that of its largest component loses no digits.
+    products = np.empty((*rotation.shape[:-2], 4, 4))
+    diagonal = np.einsum('...ii->...i', rotation)
+    trace = diagonal.sum(axis=-1)
+    products[..., [0, 1, 2], [0, 1, 2]] = 1.0 + 2.0 * diagonal - trace[..., None]
+    products[..., 3, 3] = 1.0 + trace
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        products[..., i, j] = products[..., j, i] = rotation[..., i, j] + rotation[..., j, i]
+        products[..., 3, k] = products[..., k, 3] = rotation[..., j, i] - rotation[..., i, j]
+    largest = np.einsum('...ii->...i', products).argmax(axis=-1)
+    row = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    row = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return np.where(row[..., 3:] < 0, -row, row)
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Return the rotations (..., 3, 3) of quaternions (..., 4), (x, y, z, w), of non-zero norm."""
+    """
+    Return the rotations of quaternions.
+
+    :param quaternion: (..., 4), (x, y, z, w), of non-zero norm.
+    :return: (..., 3, 3).
+    :raises ValueError: for another shape, or a norm of zero.
+    """
     quaternion = np.asarray(quaternion, dtype=float)
     if quaternion.ndim < 1 or quaternion.shape[-1] != 4:
         raise ValueError(f'quaternion: expected shape (..., 4), got {quaternion.shape}')
-    return Rotation.from_quat(quaternion.reshape(-1, 4)).as_matrix().reshape(
-        *quaternion.shape[:-1], 3, 3)
+    norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    if (norm == 0.0).any():
+        raise ValueError('quaternion: its norm is zero')
+    quaternion = quaternion / norm
+    vector, scalar = quaternion[..., :3], quaternion[..., 3]
+    return _axis_rotation(2.0 * vector[..., :, None] * vector[..., None, :],
+                          2.0 * scalar[..., None] * vector, 2.0 * scalar ** 2 - 1.0)
+
+
+def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
+    """
+    Return rotations about fixed axes, by Rodrigues' formula.
+
+    :param vector: (..., 3), along the axis, as long as the angle in rad.
+    :return: (..., 3, 3).
+    """
+    angle = np.sqrt((vector * vector).sum(axis=-1))
+    # sin(a) / a and (1 - cos(a)) / a^2, which are smooth at 0.
+    sine, versine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
+    return _axis_rotation(versine[..., None, None] * vector[..., :, None] * vector[..., None, :],
+                          sine[..., None] * vector, np.cos(angle))
+
+
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """Return the vectors (..., 3), of a length up to pi, of `rotation_from_vector`."""
+    quaternion = quaternion_from_rotation(rotation)
+    vector, scalar = quaternion[..., :3], quaternion[..., 3:]
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    half = np.arctan2(length, scalar)
+    return vector * np.divide(2.0 * half, length, out=np.full_like(length, 2.0), where=length > 0.0)
+
+
+def _axis_rotation(symmetric: np.ndarray, antisymmetric: np.ndarray, cos: np.ndarray) -> np.ndarray:
+    """Return `symmetric` (..., 3, 3) + the cross product with `antisymmetric` (..., 3) + cos 1."""
+    rotation = symmetric.copy()
+    rotation[..., [0, 1, 2], [0, 1, 2]] += cos[..., None]
+    rotation[..., [2, 0, 1], [1, 2, 0]] += antisymmetric
+    rotation[..., [1, 2, 0], [2, 0, 1]] -= antisymmetric
+    return rotation
 
 
 def axis_points(

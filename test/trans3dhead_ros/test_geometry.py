@@ -101,6 +101,33 @@ def test_the_nearest_rotation_to_a_noisy_one():
     assert np.allclose(np.linalg.det(geometry.nearest_rotation(-r)), 1.0)
 
 
+@pytest.mark.parametrize('angle', [0.0, 1e-9, 1e-4, 0.5, 3.0, np.pi - 1e-7, np.pi])
+def test_rotation_vectors_are_those_of_scipy(angle):
+    axes = np.random.default_rng(5).normal(size=(4, 5, 3))
+    axes = np.concatenate([axes.reshape(-1, 3), np.eye(3), -np.eye(3)])
+    vectors = angle * axes / np.linalg.norm(axes, axis=-1, keepdims=True)
+    expected = Rotation.from_rotvec(vectors)
+    rotation = geometry.rotation_from_vector(vectors)
+    np.testing.assert_allclose(rotation, expected.as_matrix(), atol=1e-14)
+    back = geometry.rotation_vector(rotation)
+    # At half a turn, both directions of the axis are right.
+    np.testing.assert_allclose(geometry.rotation_from_vector(back), rotation, atol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(back, axis=-1), angle, atol=1e-8)
+    if angle < np.pi - 1e-3:
+        np.testing.assert_allclose(back, vectors, atol=1e-14)
+
+
+def test_quaternions_are_those_of_scipy():
+    expected = Rotation.random(200, random_state=6)
+    rotation = expected.as_matrix().reshape(40, 5, 3, 3)
+    quaternion = expected.as_quat(canonical=True).reshape(40, 5, 4)
+    np.testing.assert_allclose(geometry.quaternion_from_rotation(rotation), quaternion, atol=1e-14)
+    np.testing.assert_allclose(
+        geometry.rotation_from_quaternion(3.0 * quaternion), rotation, atol=1e-14)
+    with pytest.raises(ValueError, match='norm'):
+        geometry.rotation_from_quaternion(np.zeros(4))
+
+
 def test_viewing_ray_rotation_takes_the_axis_to_the_ray():
     ray = np.array([0.4, -0.2, 1.0])
     r = geometry.viewing_ray_rotation(ray)

@@ -29,6 +29,16 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize('module', [
+    'trans3dhead_ros.perception.pipeline', 'trans3dhead_ros.ros.node.head_tracker_node'])
+def test_what_starts_with_the_node_is_imported_fast(module):
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    done = run(f'import sys, {module}\n'
+               'heavy = {"torch", "scipy", "PIL", "matplotlib", "rosbags"} & set(sys.modules)\n'
+               'sys.exit(", ".join(heavy) or 0)')
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_library_needs_no_ros():
     done = run('import sys\n'
                'class NoRos:\n'

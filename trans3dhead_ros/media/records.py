@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import (
@@ -143,6 +142,8 @@ def pose_error(records: Iterable[dict[str, Any]], truth: ClipTruth) -> PoseError
     :param truth: of the same clip.
     :return: the errors.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to load, for the few sources with truth
+
     by_frame = {record['frame']: record['heads'] for record in records}
     rotation, position = [], []
     for index, (true_rotation, true_position) in enumerate(

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from trans3dhead_ros.geometry import rotation_from_vector
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.types import Array
 
@@ -42,7 +42,8 @@ def gaze_rotation(expression: Array, names: Sequence[str]) -> Array:
 
     left = 0.5 * (angle('Out', 'L') - angle('In', 'L') + angle('In', 'R') - angle('Out', 'R'))
     up = 0.5 * sum(angle('Up', side) - angle('Down', side) for side in 'LR')
-    return Rotation.from_euler('ZY', [left, -up], degrees=True).as_matrix() @ AHEAD
+    return (rotation_from_vector(np.deg2rad([0.0, 0.0, left]))
+            @ rotation_from_vector(np.deg2rad([0.0, -up, 0.0])) @ AHEAD)
 
 
 def pupils(head: Head, gaze: Array) -> Array:

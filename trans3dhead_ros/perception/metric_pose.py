@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from trans3dhead_ros.geometry import viewing_ray_rotation
+from trans3dhead_ros.geometry import rotation_from_vector, viewing_ray_rotation
 from trans3dhead_ros.types import Array, BoolArray
 
 _MIN_POINTS = 6
@@ -257,7 +256,7 @@ def _covariance(fit: _Fit, seen: BoolArray, noise: PoseNoise) -> Array:
 
 def _rotate(rotation_vector: Array, rotation: Array) -> Array:
     finite = np.where(np.isfinite(rotation_vector), rotation_vector, 0.0)
-    return Rotation.from_rotvec(finite).as_matrix() @ rotation
+    return rotation_from_vector(finite) @ rotation
 
 
 def _solve(matrix: Array, right: Array) -> Array:

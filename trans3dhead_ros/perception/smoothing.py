@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.geometry import rotation_from_vector, rotation_vector
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.metric_pose import Poses
 from trans3dhead_ros.types import Array
@@ -137,10 +137,10 @@ def smooth_heads(
     state = np.stack([vectors, value, speed], axis=1)
 
     before = np.stack([smoother.rotations for smoother in smoothers], axis=1)
-    turned, remaining = _log(rotations @ before.swapaxes(-1, -2))
+    turned, remaining = rotation_vector(rotations @ before.swapaxes(-1, -2))
     turning = np.stack([smoother.turning for smoother in smoothers])
     turning = _low_pass(turning, turned / (dt * _UNIT_ROTATION), smoothing.derivative_cutoff, dt)
-    smooth = _exp(_alpha(_cutoff(turning, smoothing), dt) * remaining) @ before[1]
+    smooth = rotation_from_vector(_alpha(_cutoff(turning, smoothing), dt) * remaining) @ before[1]
     fresh = np.array([[restart, restart_pose] for _, restart, restart_pose in steps])
     smooth = np.where(fresh[..., None, None], rotations, smooth)
 
@@ -212,13 +212,3 @@ def _cutoff(speed: Array, smoothing: Smoothing) -> Array:
     """Return the cut-off frequencies (..., 1), Hz, of vectors with speeds (..., 3)."""
     return smoothing.min_cutoff + smoothing.beta * np.sqrt(
         (speed * speed).sum(axis=-1, keepdims=True))
-
-
-def _log(rotation: Array) -> Array:
-    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_rotvec()
-    return flat.reshape(*rotation.shape[:-2], 3)
-
-
-def _exp(vector: Array) -> Array:
-    flat = Rotation.from_rotvec(vector.reshape(-1, 3)).as_matrix()
-    return flat.reshape(*vector.shape[:-1], 3, 3)

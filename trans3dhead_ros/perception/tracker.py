@@ -14,7 +14,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import Alignments
@@ -23,7 +22,7 @@ from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import Detector, iou
 from trans3dhead_ros.perception.head_finder import find_heads, plausible, same_head
 from trans3dhead_ros.perception.smoothing import HeadSmoother
-from trans3dhead_ros.types import Array, Image
+from trans3dhead_ros.types import Array, Image, IndexArray
 
 # One counter for the process: ids are unique over all cameras and never used again.
 _IDS = itertools.count(1)
@@ -198,6 +197,16 @@ def assign_boxes(lost: list[Array], found: Array) -> list[tuple[int, int]]:
     side = np.max(boxes[:, 2:] - boxes[:, :2], axis=1)
     centre, other = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, found))
     distance = np.linalg.norm(centre[:, None] - other[None], axis=-1) / side[:, None]
-    rows, columns = linear_sum_assignment(distance + 1.0 - iou(boxes, found))
+    rows, columns = _cheapest_pairs(distance + 1.0 - iou(boxes, found))
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True)
             if distance[r, c] < _MAX_MATCH_DISTANCE]
+
+
+def _cheapest_pairs(cost: Array) -> tuple[IndexArray, IndexArray]:
+    """Return the rows and the columns of the assignment of lowest cost (N, M)."""
+    if min(cost.shape) == 1:
+        cheapest = np.array([cost.argmin()])
+        return (0 * cheapest, cheapest) if len(cost) == 1 else (cheapest, 0 * cheapest)
+    # Takes a while to load, and is needed only where two heads are lost at once.
+    from scipy.optimize import linear_sum_assignment
+    return linear_sum_assignment(cost)
