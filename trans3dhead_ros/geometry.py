@@ -38,6 +38,11 @@ FACING_CAMERA = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 AXIS_LENGTH = 0.10
 """Length of the axes of a head in drawings, m."""
 
+_IDENTITY = np.eye(3)
+# Of the axes x, y and z, each a (3, 3) matrix row by row.
+_CROSS_PRODUCTS = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0],
+                            [0, -1, 0, 1, 0, 0, 0, 0, 0]], float)
+
 
 def _library(array: Array) -> ModuleType:
     """Return the module of `array`, numpy or torch; the functions used here have the same names."""
@@ -190,10 +195,10 @@ def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
     :param vector: (..., 3), along the axis, as long as the angle in rad.
     :return: (..., 3, 3).
     """
-    angle = np.sqrt((vector * vector).sum(axis=-1))
-    # sin(a) / a and (1 - cos(a)) / a^2, which are smooth at 0.
-    sine, versine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
-    return _axis_rotation(versine[..., None, None] * vector[..., :, None] * vector[..., None, :],
+    angle = np.maximum(np.sqrt((vector * vector).sum(axis=-1)), 1e-150)  # avoids 0 / 0
+    sine, half = np.sin(angle) / angle, np.sin(0.5 * angle) / angle
+    versine = 2.0 * half * half  # (1 - cos(a)) / a^2
+    return _axis_rotation((versine[..., None] * vector)[..., :, None] * vector[..., None, :],
                           sine[..., None] * vector, np.cos(angle))
 
 
@@ -208,11 +213,8 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
 
 def _axis_rotation(symmetric: np.ndarray, antisymmetric: np.ndarray, cos: np.ndarray) -> np.ndarray:
     """Return `symmetric` (..., 3, 3) + the cross product with `antisymmetric` (..., 3) + cos 1."""
-    rotation = symmetric.copy()
-    rotation[..., [0, 1, 2], [0, 1, 2]] += cos[..., None]
-    rotation[..., [2, 0, 1], [1, 2, 0]] += antisymmetric
-    rotation[..., [1, 2, 0], [2, 0, 1]] -= antisymmetric
-    return rotation
+    skew = (antisymmetric @ _CROSS_PRODUCTS).reshape(symmetric.shape)
+    return symmetric + skew + cos[..., None, None] * _IDENTITY
 
 
 def axis_points(

@@ -25,12 +25,14 @@ _MIN_POINTS = 6
 # Metres; smaller depths count as behind the camera.
 _MIN_DEPTH = 1e-3
 _MAX_ITERATIONS = 25
-# Radians, and lengths relative to the depth; smaller steps do not change the pose.
-_MIN_STEP = 1e-5
+# Radians, and lengths relative to the depth: the step after the last trial. A Gauss-Newton step is
+# in error by a small part of its length.
+_LAST_STEP = 3e-5
 _MAX_DAMPING = 1e6
 # Standard deviations; larger residuals count linearly.
 _HUBER_DELTA = 2.5
 _DIAGONAL = np.arange(6)
+_IDENTITY = np.eye(6)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def solve_poses(
                 & np.isfinite(fit.translation).all(axis=1)
                 & np.isfinite(fit.rotation).all(axis=(1, 2))
                 & np.isfinite(covariance).all(axis=(1, 2)))
-        good &= np.linalg.eigvalsh(np.where(good[:, None, None], covariance, np.eye(6)))[:, 0] > 0.0
+        good &= np.linalg.eigvalsh(np.where(good[:, None, None], covariance, _IDENTITY))[:, 0] > 0.0
     if good.all():
         return Poses(fit.rotation, fit.translation, covariance)
     fallback = weak_perspective_poses(start, centre, depth)
@@ -181,8 +183,8 @@ def _refine(
         step = -_solve(damped, fit.system[:, :6, 6])
         size = np.abs(step)
         size[:, :3] /= np.maximum(np.abs(fit.translation[:, 2:]), _MIN_DEPTH)
-        # A step that small does not change the linear form, and needs no trial.
-        done = size.max(axis=1) < _MIN_STEP
+        # A step that small hardly changes the linear form, and needs no trial.
+        done = size.max(axis=1) < _LAST_STEP
         if (done | (damping > _MAX_DAMPING)).all():
             step = np.where(done[:, None], step, 0.0)
             return replace(fit, rotation=_rotate(step[:, 3:], fit.rotation),
@@ -243,14 +245,14 @@ def _covariance(fit: _Fit, seen: BoolArray, noise: PoseNoise) -> Array:
     freedom = np.maximum(2 * seen.sum(axis=1) - 6, 1)
     misfit = fit.system[:, 6, 6] / freedom
     # A poor fit increases the covariance; a good one does not reduce it.
-    covariance = _solve(fit.system[:, :6, :6], np.broadcast_to(np.eye(6), (len(misfit), 6, 6)))
+    covariance = _solve(fit.system[:, :6, :6], np.tile(_IDENTITY, (len(misfit), 1, 1)))
     covariance = covariance * np.maximum(misfit, 1.0)[:, None, None]
     t = fit.translation
     distance = np.linalg.norm(t, axis=1)[:, None, None]
     # A head that is larger and farther away by the same factor looks the same.
     covariance[:, :3, :3] += noise.head_size ** 2 * t[:, :, None] * t[:, None, :]
-    covariance[:, :3, :3] += (noise.position * distance) ** 2 * np.eye(3)
-    covariance[:, 3:, 3:] += noise.rotation ** 2 * np.eye(3)
+    covariance[:, :3, :3] += (noise.position * distance) ** 2 * _IDENTITY[:3, :3]
+    covariance[:, 3:, 3:] += noise.rotation ** 2 * _IDENTITY[:3, :3]
     return 0.5 * (covariance + covariance.swapaxes(-1, -2))
 
 
