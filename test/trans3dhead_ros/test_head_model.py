@@ -20,6 +20,15 @@ def test_vertices_are_those_of_torch():
     assert np.abs(found - expected.numpy()).max() < 1e-7
 
 
+def test_vertices_of_many_heads_are_those_of_each():
+    rng = np.random.default_rng(2)
+    shape, expression = rng.normal(size=(40, 4)), rng.uniform(size=(40, 3))
+    together = MODEL.vertices(shape, expression)
+    alone = [MODEL.vertices(shape[i:i + 1], expression[i:i + 1])[0] for i in range(40)]
+    np.testing.assert_allclose(together, alone, atol=1e-8)
+    assert MODEL.vertices(shape[:0], expression[:0]).shape == (0, 200, 3)
+
+
 def test_landmark_rows_give_the_landmarks():
     generator = np.random.default_rng(1)
     shape, expression = generator.normal(size=(2, 4)), generator.uniform(size=(2, 3))

@@ -66,7 +66,7 @@ def delete_all(header: Header) -> MarkerArray:
 
 def mesh_points(head: Head, triangles: IndexArray) -> Array:
     """Return the corners (3 T, 3) m of the triangles, counter-clockwise seen from outside."""
-    return head.vertices[triangles.reshape(-1)]
+    return np.take(head.vertices, triangles.reshape(-1), axis=0)
 
 
 def serialized_with_meshes(
@@ -95,7 +95,7 @@ def serialized_with_meshes(
         points = np.ascontiguousarray(mesh_points(head, triangles), '<f8')
         count_at = _count_offset(single, at)
         pieces += [single[start:count_at], np.uint32(len(points)).astype('<u4').tobytes(),
-                   single[count_at + 4:at], points.tobytes()]
+                   single[count_at + 4:at], points]
         start = at + len(_PLACEHOLDER_BYTES)
     for marker in meshes:
         marker.points = []
