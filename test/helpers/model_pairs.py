@@ -38,9 +38,9 @@ def confident_network(seed: int = 0, config: NetworkConfig = CONFIG) -> Trans3DH
     return network
 
 
-def write_pair(path: Path, seed: int = 0) -> Path:
+def write_pair(path: Path, seed: int = 0, config: NetworkConfig = CONFIG) -> Path:
     """Write a checkpoint with its ONNX file beside it, and return its path."""
-    save_checkpoint(path, confident_network(seed), {
+    save_checkpoint(path, confident_network(seed, config), {
         'training_data': 'none', 'licence': 'CC0 1.0', 'metrics': {'nme': 0.5}})
     export_checkpoint(path, path.with_suffix('.onnx'), crop_count=4)
     return path

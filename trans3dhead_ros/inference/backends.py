@@ -8,11 +8,11 @@ import os
 import re
 import shutil
 from collections.abc import Collection
-from pathlib import Path
 
 import cv2
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference import cuda
 
 BACKENDS = ('onnxruntime', 'openvino', 'opencv', 'torch')
 """In the order in which 'auto' prefers them on a CPU."""
@@ -31,7 +31,6 @@ REMEDIES = {
 _LOG = logging.getLogger(__name__)
 _DEVICE = re.compile(r'auto|cpu|cuda(?::(?P<index>\d+))?')
 _OPENCV_MINIMUM = (4, 10)
-_GPUS = Path('/proc/driver/nvidia/gpus')
 
 
 def is_installed(backend: str) -> bool:
@@ -55,14 +54,10 @@ def cuda_backends(among: Collection[str] = BACKENDS) -> tuple[str, ...]:
     if not nvidia_gpu_present():
         return ()
     found = []
-    if 'onnxruntime' in among and is_installed('onnxruntime'):
-        from trans3dhead_ros.inference.onnxruntime_engine import has_cuda
-        if has_cuda():
-            found.append('onnxruntime')
-    if 'torch' in among and is_installed('torch'):
-        import torch
-        if torch.cuda.is_available():
-            found.append('torch')
+    if 'onnxruntime' in among and is_installed('onnxruntime') and cuda.onnxruntime_has_cuda():
+        found.append('onnxruntime')
+    if 'torch' in among and is_installed('torch') and cuda.torch_has_cuda():
+        found.append('torch')
     return tuple(found)
 
 
@@ -82,7 +77,7 @@ def choose_backend(
     backend: str = 'auto', device: str = 'auto', among: Collection[str] = BACKENDS,
 ) -> tuple[str, str]:
     """
-    Return the engine and the device to use.
+    Return the engine and the device to use, the first of `usable_backends`.
 
     :param backend: 'auto' or one of `BACKENDS`.
     :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is the GPU where an engine can use it,
@@ -90,6 +85,24 @@ def choose_backend(
     :param among: the engines that can run the model.
     :return: the name of the engine, and 'cpu' or 'cuda:N'.
     :raises UserError: for other names, or what this machine does not have; names what brings it.
+    """
+    chosen = usable_backends(backend, device, among)[0]
+    if _device_name(device) == 'auto' and chosen[1] == 'cpu':
+        _LOG.info('device auto: no CUDA device, running on the CPU')
+    return chosen
+
+
+def usable_backends(
+    backend: str = 'auto', device: str = 'auto', among: Collection[str] = BACKENDS,
+) -> list[tuple[str, str]]:
+    """
+    Return all engines with their devices that a choice leaves open, the preferred one first.
+
+    :param backend: as for `choose_backend`.
+    :param device: as for `choose_backend`.
+    :param among: the engines that can run the model.
+    :return: at least one pair of an engine and 'cpu' or 'cuda:N'.
+    :raises UserError: as for `choose_backend`.
     """
     text = _device_name(device)
     if backend not in ('auto', *BACKENDS):
@@ -99,28 +112,34 @@ def choose_backend(
     wanted = [name for name in BACKENDS if name in among and backend in ('auto', name)]
     on_cuda = cuda_backends(wanted) if text != 'cpu' else ()
     if text.startswith('cuda'):
-        return on_cuda[0] if on_cuda else '', _check_cuda(
+        place = _check_cuda(
             device, text, on_cuda, backend if backend != 'auto' else 'no installed engine')
-    if on_cuda:
-        return on_cuda[0], 'cuda:0'
-    if text == 'auto':
-        _LOG.info('device auto: no CUDA device, running on the CPU')
-    installed = [name for name in wanted if is_installed(name)]
-    if not installed:
+        return [(name, place) for name in on_cuda]
+    found = [*((name, 'cuda:0') for name in on_cuda),
+             *((name, 'cpu') for name in wanted if is_installed(name))]
+    if not found:
         raise UserError(f'no engine for neural networks is installed; {REMEDIES["onnxruntime"]}')
-    return installed[0], 'cpu'
+    return found
 
 
-def unused_gpu(device: str) -> str:
+def unused_gpu(device: str, backend: str = 'auto') -> str:
     """
     Tell of an NVIDIA GPU that is not used although that was left open.
 
-    :param device: on which the network runs, or 'auto'.
+    :param device: on which the network runs.
+    :param backend: what was asked for; an engine that was chosen by name and runs on the CPU is
+        not told of where another one could use the GPU.
     :return: one line with what mends it; '' where there is nothing to tell.
     """
-    if device.startswith('cuda') or not nvidia_gpu_present() or cuda_backends():
+    if device.startswith('cuda') or not nvidia_gpu_present():
         return ''
-    return f'an NVIDIA GPU is present, but no installed engine can use it: {CUDA_REMEDY}'
+    able = cuda_backends()
+    if not able:
+        return f'an NVIDIA GPU is present, but no installed engine can use it: {CUDA_REMEDY}'
+    if backend != 'auto':
+        return ''
+    return (f'an NVIDIA GPU is present, but {" and ".join(able)} could not run this model on it; '
+            f'see the log, or {CUDA_REMEDY}')
 
 
 def _device_name(device: str) -> str:
@@ -141,15 +160,9 @@ def _check_cuda(device: str, text: str, backends: Collection[str], who: str) -> 
                         f'device: {device!r} was requested, but {who} cannot use it: '
                         f"{CUDA_REMEDY}, or use 'auto' or 'cpu'")
     index = int(text.partition(':')[2] or 0)
-    count = _gpu_count(backends)
+    count = cuda.gpu_count(backends)
     if index >= count:
         raise UserError(f'device: {device!r} does not exist; this machine has '
                         f'cuda:0 … cuda:{count - 1}')
     return f'cuda:{index}'
 
-
-def _gpu_count(backends: Collection[str]) -> int:
-    if 'torch' in backends:
-        import torch
-        return torch.cuda.device_count()
-    return max(len(list(_GPUS.iterdir())), 1) if _GPUS.is_dir() else 1

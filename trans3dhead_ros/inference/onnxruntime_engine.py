@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference import cuda
 from trans3dhead_ros.inference.engine import Engine
 from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 from trans3dhead_ros.types import Float32Array
-
-
-def has_cuda() -> bool:
-    """Return whether the installed ONNX Runtime was built with CUDA."""
-    import onnxruntime
-
-    return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 
 
 class OnnxRuntimeEngine(Engine):
@@ -38,17 +32,14 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = 3
         providers: list = ['CPUExecutionProvider']
         if device != 'cpu':
-            # TF32 would move landmarks by a tenth of a pixel, for no speed at this size.
-            providers.insert(0, ('CUDAExecutionProvider', {
-                'device_id': int(device.partition(':')[2] or 0), 'use_tf32': '0'}))
+            providers.insert(0, cuda.onnxruntime_provider(device))
         self.device, self.version = device, onnxruntime.__version__
         try:
             self._session = onnxruntime.InferenceSession(graph.data, options, providers=providers)
         except Exception as error:  # its errors have no public base class
             raise UserError('ONNX Runtime cannot load the graph '
                             f'({" ".join(str(error).split())[:200]})') from None
-        # It falls back to the CPU with a line of its own where CUDA cannot be loaded.
-        if device != 'cpu' and 'CUDAExecutionProvider' not in self._session.get_providers():
+        if device != 'cpu' and not cuda.provider_in_use(self._session):
             raise UserError(f'device: ONNX Runtime cannot use {device}; its CUDA libraries are '
                             "missing; use 'auto' or 'cpu', or backend torch")
         self._input, self._outputs = graph.inputs[0], list(graph.outputs)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.inference.backends import BACKENDS, REMEDIES, choose_backend, is_installed
+from trans3dhead_ros.inference.backends import (
+    BACKENDS,
+    REMEDIES,
+    choose_backend,
+    is_installed,
+    usable_backends,
+)
 from trans3dhead_ros.inference.engine import Engine
 from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, ModelFiles
+from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 
+_LOG = logging.getLogger(__name__)
 _MOST_THREADS = 2
 
 
@@ -23,6 +32,9 @@ def open_engine(
     """
     Load a model into an engine.
 
+    Where the choice is left to 'auto' and the preferred engine cannot run the model, the next one
+    is used, with one line in the log.
+
     :param files: of the model.
     :param backend: 'auto' or one of `BACKENDS`.
     :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
@@ -34,21 +46,46 @@ def open_engine(
     if threads < 0:
         raise UserError(f'threads: expected 0 or more, got {threads}')
     threads = threads or default_threads()
-    name, place = choose_engine(files, backend, device)
-    if name == 'torch':
-        from trans3dhead_ros.inference.torch_engine import TorchEngine
-        return TorchEngine.load(files.checkpoint, files.metadata['sha256'], place, threads)
-    if files.graph.fixed_batch:
+    chosen = choose_engine(files, backend, device)
+    if chosen[0] != 'torch' and files.graph.fixed_batch:
         raise UserError(f'{files.path}: its graph takes a fixed number of crops; write it again '
                         'with `trans3dhead export`, without --batch')
-    if name == 'onnxruntime':
+    for following in usable_backends(backend, device, _runs_the_model(files, backend))[1:]:
+        try:
+            return _open(files, *chosen, threads)
+        except UserError as error:
+            _LOG.warning('%s on %s cannot run the model, using %s on %s: %s',
+                         *chosen, *following, error)
+        chosen = following
+    return _open(files, *chosen, threads)
+
+
+def open_graph(graph: OnnxGraph, backend: str, device: str, threads: int) -> Engine:
+    """
+    Load a graph into an engine.
+
+    :param graph: of any network.
+    :param backend: one of `BACKENDS` but torch, which does not read graphs.
+    :param device: 'cpu' or 'cuda:N'.
+    :param threads: of the CPU, at least 1.
+    :return: the engine.
+    :raises UserError: when the engine cannot run the graph, or cannot use the device.
+    """
+    if backend == 'onnxruntime':
         from trans3dhead_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
-        return OnnxRuntimeEngine(files.graph, place, threads)
-    if name == 'openvino':
+        return OnnxRuntimeEngine(graph, device, threads)
+    if backend == 'openvino':
         from trans3dhead_ros.inference.openvino_engine import OpenVINOEngine
-        return OpenVINOEngine(files.graph, threads)
+        return OpenVINOEngine(graph, threads)
     from trans3dhead_ros.inference.opencv_engine import OpenCVEngine
-    return OpenCVEngine(files.graph)
+    return OpenCVEngine(graph)
+
+
+def _open(files: ModelFiles, name: str, device: str, threads: int) -> Engine:
+    if name == 'torch':
+        from trans3dhead_ros.inference.torch_engine import TorchEngine
+        return TorchEngine.load(files.checkpoint, files.metadata['sha256'], device, threads)
+    return open_graph(files.graph, name, device, threads)
 
 
 def choose_engine(files: ModelFiles, backend: str, device: str) -> tuple[str, str]:

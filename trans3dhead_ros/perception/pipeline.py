@@ -106,7 +106,7 @@ class HeadPipeline:
             or invalid.
         """
         aligner = HeadAligner.load(model, device, backend, threads)
-        if device == 'auto' and (message := unused_gpu(aligner.device)):
+        if device == 'auto' and (message := unused_gpu(aligner.device, backend)):
             _LOG.warning(message)
         return cls(aligner, make_detector(detector), config)
 

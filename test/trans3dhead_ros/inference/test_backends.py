@@ -1,9 +1,13 @@
 """The choice of the engine: what is asked for is what runs, or a line that says what brings it."""
 
 import logging
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from model_pairs import CONFIG, write_pair
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference import backends
 from trans3dhead_ros.inference.backends import (
     BACKENDS,
@@ -12,6 +16,8 @@ from trans3dhead_ros.inference.backends import (
     cuda_backends,
     unused_gpu,
 )
+from trans3dhead_ros.inference.open_engine import open_engine
+from trans3dhead_ros.model_files.model_pair import open_model
 
 GPUS = bool(cuda_backends())
 
@@ -22,7 +28,7 @@ def install(monkeypatch, *names, gpu=False, cuda=()):
     monkeypatch.setattr(backends, 'nvidia_gpu_present', lambda: gpu)
     monkeypatch.setattr(backends, 'cuda_backends', lambda among=BACKENDS: tuple(
         name for name in cuda if name in among))
-    monkeypatch.setattr(backends, '_gpu_count', lambda _: 2)
+    monkeypatch.setattr(backends.cuda, 'gpu_count', lambda _: 2)
 
 
 @pytest.mark.parametrize(('installed', 'chosen'), [
@@ -62,7 +68,8 @@ def test_a_gpu_is_taken_where_an_engine_can_use_it(monkeypatch):
     assert choose_backend('auto', 'cuda:1') == ('torch', 'cuda:1')
     assert choose_backend('onnxruntime', 'auto') == ('onnxruntime', 'cpu')
     assert choose_backend('auto', 'cpu') == ('onnxruntime', 'cpu')
-    assert unused_gpu('cuda:0') == unused_gpu('cpu') == ''
+    assert unused_gpu('cuda:0') == unused_gpu('cpu', 'onnxruntime') == ''
+    assert 'torch could not run this model' in unused_gpu('cpu', 'auto')
     with pytest.raises(ValueError, match=r"onnxruntime cannot use it: pip install '\.\[cuda\]'"):
         choose_backend('onnxruntime', 'cuda')
     with pytest.raises(ValueError, match='this machine has cuda:0 … cuda:1'):
@@ -95,3 +102,32 @@ def test_the_error_for_an_unknown_device_lists_the_valid_names(name):
 def test_auto_and_cpu_are_always_devices():
     check_device('auto')
     check_device(' CPU ')
+
+
+@pytest.fixture(scope='module')
+def posed_pair(tmp_path_factory):
+    """Return a model whose graph OpenCV cannot import: its landmarks start from a posed head."""
+    config = replace(CONFIG, reference='posed_mean')
+    return write_pair(tmp_path_factory.mktemp('posed') / 'posed.safetensors', config=config)
+
+
+@pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
+def test_auto_takes_the_next_engine_where_one_cannot_run_the_graph(
+        monkeypatch, posed_pair, caplog):
+    install(monkeypatch, 'opencv', 'torch')
+    with caplog.at_level(logging.WARNING):
+        engine = open_engine(open_model(posed_pair), device='cpu')
+    assert engine.backend == 'torch'
+    assert [record.getMessage().split(':')[0] for record in caplog.records] == [
+        'opencv on cpu cannot run the model, using torch on cpu']
+    assert 'score' in engine.run(np.zeros((1, 3, 32, 32), np.float32))
+
+
+@pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
+def test_an_engine_that_was_named_is_not_replaced(monkeypatch, posed_pair):
+    install(monkeypatch, 'opencv', 'torch')
+    with pytest.raises(UserError, match='cannot import the graph; use another backend'):
+        open_engine(open_model(posed_pair), 'opencv', 'cpu')
+    install(monkeypatch, 'opencv')
+    with pytest.raises(UserError, match='cannot import the graph'):
+        open_engine(open_model(posed_pair), 'auto', 'cpu')

@@ -119,7 +119,8 @@ class HeadTracker(LifecycleNode):
         aligner = HeadAligner.load(parameters.model or None, parameters.device,
                                    parameters.backend, parameters.threads)
         aligner.warm_up()
-        self._gpu_notice = unused_gpu(aligner.device) if parameters.device == AUTO else ''
+        self._gpu_notice = unused_gpu(aligner.device, parameters.backend) \
+            if parameters.device == AUTO else ''
         if self._gpu_notice:
             self.get_logger().warning(self._gpu_notice)
         detector = make_detector(parameters.detector)
