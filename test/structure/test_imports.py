@@ -30,6 +30,7 @@ LAYERS = {
         ('inference',),
         ('perception',),
         ('media', 'bags'),
+        ('bench',),
         ('ros',),
         ('ros.hri', 'ros.demo'),
         ('ros.node', 'ros.bag_tracking'),

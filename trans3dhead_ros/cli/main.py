@@ -25,7 +25,7 @@ RUNTIME = {
     'view': 'show heads in the Rerun viewer, from a bag or from live topics',
     'node': 'run the ROS 2 node, where `ros2 run` is absent',
     'info': 'describe a checkpoint or an exported file',
-    'bench': 'measure how long each stage takes on this machine',
+    'bench': 'measure speed and memory on this machine, beside a MobileNet',
 }
 """Subcommand of `trans3dhead_ros/cli` → its line in the help."""
 TRAINING = {

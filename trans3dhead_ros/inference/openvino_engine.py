@@ -12,17 +12,19 @@ from trans3dhead_ros.types import Float32Array
 
 class OpenVINOEngine(Engine):
     """
-    A compiled model of OpenVINO in single precision.
+    A compiled model of OpenVINO.
 
     :param graph: the file.
     :param threads: of the CPU.
+    :param precision: 'f32', or 'bf16' for a processor that computes in it;
+        `benchmarks/engine_accuracy.py` measures what the latter changes.
     :raises ValueError: when OpenVINO cannot load the graph.
     """
 
     backend = 'openvino'
     device = 'cpu'
 
-    def __init__(self, graph: OnnxGraph, threads: int) -> None:
+    def __init__(self, graph: OnnxGraph, threads: int, precision: str = 'f32') -> None:
         import openvino
 
         self.version = openvino.__version__
@@ -34,7 +36,7 @@ class OpenVINOEngine(Engine):
                             f'({" ".join(str(error).split())[:200]})') from None
         self._compiled = core.compile_model(model, 'CPU', {
             'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1,
-            'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'})
+            'INFERENCE_PRECISION_HINT': precision, 'PERFORMANCE_HINT': 'LATENCY'})
         self._request = self._compiled.create_infer_request()
         self._outputs = [(name, self._compiled.output(name)) for name in graph.outputs]
 

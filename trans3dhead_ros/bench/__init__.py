@@ -1,0 +1,1 @@
+"""Speed and memory of the library on this machine, beside networks of the same task."""
