@@ -39,9 +39,10 @@ from std_msgs.msg import Header
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_ros.perception import aligner, pipeline, smoothing
+from trans3dhead_ros.perception import aligner, pipeline
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import CascadeDetector
+from trans3dhead_ros.perception.head import HeadMesh
 from trans3dhead_ros.ros import outputs
 from trans3dhead_ros.ros.messages import bgr_image
 from trans3dhead_ros.ros.node import camera_tracker
@@ -65,14 +66,19 @@ class Stages:
         self._running: list[list] = []
 
     def wrap(self, stage: str, owner: object, name: str) -> None:
-        """Count the time of a function or method for a stage."""
+        """Count the time of a function, a method or a property for a stage."""
         function = getattr(owner, name)
+        if isinstance(function, property):
+            setattr(owner, name, property(self._timed(stage, function.fget)))
+        else:
+            setattr(owner, name, self._timed(stage, function))
 
+    def _timed(self, stage: str, function: Callable) -> Callable:
         @functools.wraps(function)
         def timed(*arguments, **named):
             return self.run(stage, lambda: function(*arguments, **named))
 
-        setattr(owner, name, timed)
+        return timed
 
     def run(self, stage: str, action: Callable[[], object]) -> object:
         if not self.frames:
@@ -124,9 +130,10 @@ def instrument(stages: Stages, node: HeadTracker) -> None:
     stages.wrap('crop', aligner, 'crop_square')
     stages.wrap('decode the network', HeadAligner, '_decode')
     stages.wrap('pose', pipeline, 'estimate_poses')
-    stages.wrap('smoothing', smoothing.HeadSmoother, '__call__')
+    stages.wrap('smoothing', pipeline, 'smooth_heads')
     stages.wrap('heads', pipeline, 'build_heads')
-    stages.wrap('vertices', HeadAligner, 'vertices')
+    for name in ('vertices', 'vertices_px'):
+        stages.wrap('vertices', HeadMesh, name)
     for kind in outputs.Output.__subclasses__():
         stages.wrap(f'build {kind.__name__.removesuffix("Output")}', kind, 'publish')
 
@@ -142,17 +149,23 @@ def frames_of(size: tuple[int, int]) -> Iterator[np.ndarray]:
 def subscriber(topics: tuple[str, ...]) -> subprocess.Popen:
     """Start a process that receives topics and does nothing with them."""
     script = f"""
+from importlib import import_module
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rosidl_runtime_py.utilities import get_message
 rclpy.init()
 node = Node('subscriber')
 for topic in {topics!r}:
     name, kind = topic.split(':')
-    node.create_subscription(get_message(kind), name, lambda message: None, 1, raw=True)
-rclpy.spin(node)
+    package, _, kind = kind.split('/')
+    kind = getattr(import_module(package + '.msg'), kind)
+    node.create_subscription(kind, name, lambda message: None, 1, raw=True)
+try:
+    rclpy.spin(node)
+except ExternalShutdownException:
+    pass
 """
-    return subprocess.Popen([sys.executable, '-c', script], stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, '-c', script])
 
 
 def profile(stages: Stages, node: HeadTracker, size: tuple[int, int], count: int) -> None:

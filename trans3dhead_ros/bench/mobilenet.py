@@ -4,7 +4,8 @@ MobileNet-v1 as 3DDFA_V2 uses it, with random weights: what the network is compa
 Howard et al., 2017: depthwise separable convolutions, each followed by batch normalisation and
 ReLU; 3DDFA_V2 (Guo et al., 2020) feeds it crops of 120 pixels and takes 62 parameters from it.
 Batch normalisation is folded into the convolutions, as torch's exporter leaves a network in
-evaluation mode. Its speed does not depend on what the weights are.
+evaluation mode: 177.4 M multiply-adds are left of the 183.5 M that its authors count with it.
+Speed does not depend on what the weights are.
 """
 
 from __future__ import annotations

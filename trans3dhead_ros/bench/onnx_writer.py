@@ -47,7 +47,7 @@ def write_node(
     :param operator: its name in ONNX.
     :param inputs: names.
     :param output: name.
-    :param attributes: whole numbers, or lists of them.
+    :param **attributes: whole numbers, or lists of them.
     :return: a NodeProto.
     """
     return b''.join([*(_field(1, name.encode()) for name in inputs), _field(2, output.encode()),
