@@ -70,7 +70,7 @@ def check_device(device: str) -> None:
     """
     text = _device_name(device)
     if text.startswith('cuda'):
-        _check_cuda(device, text, cuda_backends(), 'no installed engine')
+        _check_cuda(device, text, cuda_backends())
 
 
 def choose_backend(
@@ -112,8 +112,7 @@ def usable_backends(
     wanted = [name for name in BACKENDS if name in among and backend in ('auto', name)]
     on_cuda = cuda_backends(wanted) if text != 'cpu' else ()
     if text.startswith('cuda'):
-        place = _check_cuda(
-            device, text, on_cuda, backend if backend != 'auto' else 'no installed engine')
+        place = _check_cuda(device, text, on_cuda, backend)
         return [(name, place) for name in on_cuda]
     found = [*((name, 'cuda:0') for name in on_cuda),
              *((name, 'cpu') for name in wanted if is_installed(name))]
@@ -149,18 +148,29 @@ def _device_name(device: str) -> str:
     return text
 
 
-def _check_cuda(device: str, text: str, backends: Collection[str], who: str) -> str:
-    """Return 'cuda:N' of a CUDA device that exists and that one of the engines can use."""
+def _check_cuda(
+    device: str, text: str, on_cuda: Collection[str], backend: str = 'auto',
+) -> str:
+    """
+    Return the name of a CUDA device that exists and that one of the engines can use.
+
+    :param device: as the user wrote it.
+    :param text: the same, as `_device_name` returns it.
+    :param on_cuda: the engines that can compute on CUDA here, of those that are asked for.
+    :param backend: the one that is asked for, or 'auto'.
+    :return: 'cuda:N'.
+    :raises UserError: when there is no such device, or no engine for it.
+    """
     if not nvidia_gpu_present():
         raise UserError(f"device: {device!r} was requested, but no CUDA device is available; use "
                         "'auto' or 'cpu'")
-    if not backends:
-        raise UserError(f'device: {device!r} was requested, but {who} can use it: {CUDA_REMEDY}, '
-                        "or use 'auto' or 'cpu'" if who.startswith('no ') else
-                        f'device: {device!r} was requested, but {who} cannot use it: '
-                        f"{CUDA_REMEDY}, or use 'auto' or 'cpu'")
+    if not on_cuda:
+        problem = ('no installed engine can use it' if backend == 'auto'
+                   else f'{backend} cannot use it')
+        raise UserError(f'device: {device!r} was requested, but {problem}: {CUDA_REMEDY}, or use '
+                        "'auto' or 'cpu'")
     index = int(text.partition(':')[2] or 0)
-    count = cuda.gpu_count(backends)
+    count = cuda.gpu_count(on_cuda)
     if index >= count:
         raise UserError(f'device: {device!r} does not exist; this machine has '
                         f'cuda:0 … cuda:{count - 1}')
