@@ -264,3 +264,17 @@ def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
         across[..., :, None] * across[..., None, :] / (1.0 + ray[..., 2])[..., None, None])
     rotation[..., 2, :2], rotation[..., :, 2] = -across, ray
     return rotation
+
+
+def angle_to_camera_deg(rotation: np.ndarray, position: np.ndarray) -> float:
+    """
+    Return the angle between where a face points and where the camera is, as seen from the head.
+
+    Unlike yaw it does not fold: 0° is a face that looks into the camera, 180° the back of a head.
+
+    :param rotation: (3, 3), head -> camera optical frame.
+    :param position: (3,) of the head in the camera optical frame, any length.
+    :return: 0…180 degrees.
+    """
+    cosine = -np.dot(rotation[:, 0], position) / np.linalg.norm(position)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))

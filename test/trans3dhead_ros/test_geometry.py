@@ -144,3 +144,17 @@ def test_a_wrong_shape_is_named(bad):
 def test_a_ray_behind_the_camera_is_refused():
     with pytest.raises(ValueError, match='ray'):
         geometry.viewing_ray_rotation(np.array([0.0, 0.0, -1.0]))
+
+
+@pytest.mark.parametrize('yaw', [0.0, 60.0, -89.0, 100.0, 180.0])
+def test_the_angle_to_the_camera_does_not_fold(yaw):
+    # About the head's own vertical axis, so that angles beyond 90° are not decoded.
+    turn = Rotation.from_euler('z', yaw, degrees=True).as_matrix()
+    found = geometry.angle_to_camera_deg(geometry.FACING_CAMERA @ turn, np.array([0.0, 0.0, 0.7]))
+    assert found == pytest.approx(abs(yaw), abs=1e-6)
+
+
+def test_the_angle_to_the_camera_is_seen_from_the_head():
+    # It looks along the optical axis, and the camera is 45° beside that.
+    found = geometry.angle_to_camera_deg(geometry.FACING_CAMERA, np.array([0.5, 0.0, 0.5]))
+    assert found == pytest.approx(45.0)

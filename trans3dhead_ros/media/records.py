@@ -35,13 +35,13 @@ def frame_record(
     origin = {} if file is None else {'file': file}
     return {'frame': index, 'stamp': stamp, **origin, 'heads': [
         head_record(head.track_id, head.score, head.box, head.euler_deg, head.translation,
-                    quaternion_from_rotation(head.rotation), head.landmarks)
+                    quaternion_from_rotation(head.rotation), head.landmarks, head.face_visible)
         for head in heads]}
 
 
 def head_record(
     track_id: int | None, score: float, box: ArrayLike, euler_deg: ArrayLike, position: ArrayLike,
-    quaternion: ArrayLike, landmarks: ArrayLike,
+    quaternion: ArrayLike, landmarks: ArrayLike, face_visible: bool,
 ) -> dict[str, Any]:
     """
     Return the record of one head.
@@ -53,6 +53,7 @@ def head_record(
     :param position: (3,) m, the sellion in the camera optical frame.
     :param quaternion: (4,) x y z w, head frame → camera optical frame.
     :param landmarks: (68, 3) px; smaller z is nearer.
+    :param face_visible: False for a head from behind, whose landmarks are a guess.
     :return: JSON values.
     """
     # Rounded to a thousandth of a pixel and a hundredth of a millimetre, to keep files small.
@@ -64,6 +65,7 @@ def head_record(
         'position': _rounded(position, 5),
         'quaternion': _rounded(quaternion, 7),
         'landmarks': _rounded(landmarks, 3),
+        'face_visible': face_visible,
     }
 
 

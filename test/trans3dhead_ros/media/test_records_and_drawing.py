@@ -1,12 +1,15 @@
 """What is written and drawn about a head is what the head says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import (
+    FACING_CAMERA,
     axis_points,
     geodesic_distance_deg,
     rotation_from_euler,
@@ -48,12 +51,31 @@ def test_a_record_has_the_documented_names_and_shapes():
     assert list(record) == ['frame', 'stamp', 'heads']
     assert (record['frame'], record['stamp']) == (3, 0.12)
     first, second = record['heads']
-    assert list(first) == ['id', 'score', 'box', 'euler_deg', 'position', 'quaternion', 'landmarks']
+    assert list(first) == ['id', 'score', 'box', 'euler_deg', 'position', 'quaternion', 'landmarks',
+                           'face_visible']
     assert (first['id'], second['id'], first['score']) == (4, None, 0.9)
     assert first['euler_deg'] == [20.0, 5.0, -10.0] and first['position'] == [0.05, -0.02, 0.6]
     assert np.array(first['landmarks']).shape == (68, 3)
     turned = rotation_from_quaternion(np.array(first['quaternion']))
     assert geodesic_distance_deg(turned, make_head().rotation) < 1e-3
+
+
+@pytest.mark.parametrize(('turn', 'visible'), [(0, True), (-90, True), (95, True), (105, False),
+                                               (-120, False), (180, False)])
+def test_a_face_is_visible_until_it_is_turned_away(turn, visible):
+    rotation = FACING_CAMERA @ Rotation.from_euler('z', turn, degrees=True).as_matrix()
+    head = replace(make_head(), rotation=rotation, translation=np.array([0.0, 0.0, 0.6]))
+    assert frame_record(0, 0.0, [head])['heads'][0]['face_visible'] is visible
+
+
+def test_where_a_head_is_decides_whether_its_face_is_visible():
+    # Turned to the image's right by 105°, on either side of the optical axis.
+    rotation = FACING_CAMERA @ Rotation.from_euler('z', 105, degrees=True).as_matrix()
+    left, right = (replace(make_head(), rotation=rotation, translation=np.array([x, 0.0, 0.6]))
+                   for x in (-0.6, 0.6))
+    assert left.face_visible and not right.face_visible
+    # An apparent rotation is the same everywhere in the image.
+    assert not replace(left, metric=False).face_visible
 
 
 def test_a_frame_without_heads_still_has_a_record():

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 from trans3dhead.msg import HeadArray
 
+from trans3dhead_ros.geometry import rotation_from_quaternion
 from trans3dhead_ros.media.clip_truth import ClipTruth
 from trans3dhead_ros.media.records import head_record, pose_error
+from trans3dhead_ros.perception.head import is_face_visible
 from trans3dhead_ros.types import Image
 
 _ANGLES = ('yaw', 'pitch', 'roll')
@@ -29,10 +31,12 @@ def head_array_record(index: int, stamp: float, message: HeadArray | None) -> di
     heads = []
     for head in message.heads if message is not None else ():
         at, turn = head.pose.pose.position, head.pose.pose.orientation
+        position, quaternion = (np.array(v) for v in (
+            [at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w]))
         heads.append(head_record(
             head.id, head.score, head.box, np.rad2deg([head.yaw, head.pitch, head.roll]),
-            [at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w],
-            np.array(head.landmarks_px).reshape(-1, 3)))
+            position, quaternion, np.array(head.landmarks_px).reshape(-1, 3),
+            is_face_visible(rotation_from_quaternion(quaternion), position, head.metric)))
     return {'frame': index, 'stamp': stamp, 'heads': heads}
 
 

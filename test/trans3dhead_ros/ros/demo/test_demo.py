@@ -57,7 +57,9 @@ def test_there_is_one_row_per_frame_also_without_a_head(result):
     assert [row['stamp'] for row in rows] == [0.0, 0.1, 0.2, 0.3]
     assert [len(row['heads']) for row in rows] == [1, 0, 1, 1]
     head = rows[0]['heads'][0]
-    assert set(head) == {'id', 'score', 'box', 'euler_deg', 'position', 'quaternion', 'landmarks'}
+    assert set(head) == {'id', 'score', 'box', 'euler_deg', 'position', 'quaternion', 'landmarks',
+                         'face_visible'}
+    assert head['face_visible']
     assert np.shape(head['landmarks']) == (68, 3)
 
 
