@@ -84,17 +84,6 @@ def inner_offset(predicted: Array, true: Array) -> Array:
     return difference / box_size(true)[..., None]
 
 
-def failure_rate(errors: Array, threshold: float = FAILURE_THRESHOLD) -> float:
-    """Return the share of faces whose error is above the threshold."""
-    return float((_filled(errors) > threshold).mean())
-
-
-def area_under_curve(errors: Array, limit: float = FAILURE_THRESHOLD) -> float:
-    """Return the area under the cumulative error curve from 0 to `limit`, over `limit` (0…1)."""
-    # The exact integral of the step curve: each face adds the part of the limit above its error.
-    return float(np.clip(1 - _filled(errors) / limit, 0, None).mean())
-
-
 def roc_auc(scores: Array, positive: BoolArray) -> float:
     """
     Return the area under the ROC curve: how probably a positive scores above a negative.
@@ -130,20 +119,29 @@ def pose_absolute_error(predicted_deg: Array, true_deg: Array) -> Array:
     return np.minimum(difference, np.abs(360 - difference))
 
 
+def in_yaw_bins(yaw_deg: Array) -> dict[str, BoolArray]:
+    """
+    Return which samples lie in each bin of |yaw|.
+
+    :param yaw_deg: (N,) true yaw. The border of two bins belongs to the lower one; yaw beyond 90°
+        and unknown yaw (nan) are in no bin.
+    :return: (N,) by the names of `YAW_BINS`.
+    """
+    size = np.abs(yaw_deg)
+    return {name: (size <= high) & ((size > low) if low else (size >= low))
+            for name, (low, high) in YAW_BINS.items()}
+
+
 def mean_by_yaw(errors: Array, yaw_deg: Array) -> dict[str, float]:
     """
     Return the mean error in each |yaw| bin that has samples, and the unweighted mean of the bins.
 
     :param errors: (N,).
-    :param yaw_deg: (N,) true yaw; the border of two bins belongs to the lower one.
+    :param yaw_deg: (N,) true yaw.
     :return: by the names of `YAW_BINS`, and 'mean'.
     """
-    size = np.abs(yaw_deg)
-    result = {}
-    for name, (low, high) in YAW_BINS.items():
-        inside = (size <= high) & ((size > low) if low else (size >= low))
-        if inside.any():
-            result[name] = float(errors[inside].mean())
+    result = {name: float(errors[inside].mean()) for name, inside in in_yaw_bins(yaw_deg).items()
+              if inside.any()}
     if result:
         result['mean'] = float(np.mean(list(result.values())))
     return result
@@ -171,16 +169,3 @@ def mirror_error_deg(rotation: Array, rotation_of_mirrored: Array) -> Array:
 def rotation_frobenius(first: Array, second: Array) -> Array:
     """Return ‖I − A Bᵀ‖ (Frobenius) of rotations (..., 3, 3): DAD-3DHeads' pose error, 0…2√2."""
     return np.linalg.norm(np.eye(3) - first @ np.swapaxes(second, -1, -2), axis=(-2, -1))
-
-
-def yaw_sign_agreement(yaw_deg: Array, reference_yaw_deg: Array, beyond: float = 20.0) -> float:
-    """Return the share of equal signs where the reference is beyond ±`beyond`; nan if nowhere."""
-    turned = np.abs(reference_yaw_deg) > beyond
-    if not turned.any():
-        return float('nan')
-    return float((np.sign(yaw_deg[turned]) == np.sign(reference_yaw_deg[turned])).mean())
-
-
-def _filled(values: Array) -> Array:
-    """Replace what is not finite by infinity: the worst error, which no mean leaves out."""
-    return np.where(np.isfinite(values), values, np.inf)

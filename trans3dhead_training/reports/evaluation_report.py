@@ -159,19 +159,13 @@ def by_yaw(values: Array, yaw_deg: Array) -> dict[str, Statistic]:
     """
     Return the mean in each bin of |yaw| that has values, and 'mean', unweighted over the bins.
 
-    A border belongs to the lower bin; yaw beyond 90° and unknown yaw are in no bin.
-
     :param values: (N,); nan where unknown.
-    :param yaw_deg: (N,) true yaw; nan where unknown.
+    :param yaw_deg: (N,) true yaw; nan where unknown; in the bins of `metrics.in_yaw_bins`.
     :return: statistics by the name of the bin.
     """
-    size = np.abs(yaw_deg)
-    bins = {}
-    for name, (low, high) in metrics.YAW_BINS.items():
-        inside = (size <= high) & ((size > low) if low else (size >= low))
-        inside &= ~np.isnan(values)
-        if inside.any():
-            bins[name] = bootstrap.mean(np.where(inside, values, np.nan))
+    known = ~np.isnan(values)
+    bins = {name: bootstrap.mean(np.where(inside, values, np.nan))
+            for name, inside in metrics.in_yaw_bins(yaw_deg).items() if (inside & known).any()}
     return {**bins, 'mean': bootstrap.unweighted_mean(list(bins.values()))} if bins else {}
 
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from trans3dhead_training.core.metrics import YAW_BINS
 from trans3dhead_training.evaluation.bootstrap import CONFIDENCE_LEVEL, Estimate
 from trans3dhead_training.evaluation.jitter import Jitter
 from trans3dhead_training.reports.evaluation_plots import ReportFigure
@@ -38,7 +39,7 @@ img { max-width: 100%; height: auto; background: white; }
 figcaption { opacity: 0.8; }
 """
 
-_YAW_BINS = ('0-30', '30-60', '60-90', 'mean')
+_YAW_BINS = (*YAW_BINS, 'mean')
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, int]]] = {
     'By yaw': {
         **{f'nme_68_by_yaw_percent.{name}': (f'68 points, {name}, %', 2) for name in _YAW_BINS},

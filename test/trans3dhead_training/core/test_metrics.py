@@ -54,18 +54,6 @@ def test_another_number_of_points_is_refused():
         metrics.nme_68(np.zeros((5, 2)), true_points())
 
 
-def test_failures_and_area_under_the_curve():
-    errors = np.array([0.0, 0.04, 0.08, 0.5])
-    assert metrics.failure_rate(errors) == 0.25
-    assert metrics.area_under_curve(errors) == pytest.approx((1 + 0.5 + 0 + 0) / 4)
-
-
-def test_an_answer_that_is_not_a_number_is_a_failure():
-    errors = np.array([0.01, np.nan])
-    assert metrics.failure_rate(errors) == 0.5
-    assert metrics.area_under_curve(errors) == pytest.approx(0.875 / 2)
-
-
 def test_roc_area():
     positive = np.array([True, True, False, False])
     assert metrics.roc_auc(np.array([0.9, 0.8, 0.2, 0.1]), positive) == 1
@@ -108,10 +96,3 @@ def test_a_perfect_answer_for_a_mirrored_picture_has_no_error():
     other_way = rotation_from_euler(np.array([-30.0, 10.0, 20.0]))
     assert metrics.mirror_error_deg(facing, other_way) == pytest.approx(0, abs=1e-5)
     assert metrics.mirror_error_deg(facing, facing) > 50
-
-
-def test_sign_of_yaw_counts_only_where_the_reference_is_sure():
-    assert metrics.yaw_sign_agreement(
-        np.array([5.0, -30.0, 10.0, -1.0]), np.array([40.0, -25.0, -50.0, 10.0])
-    ) == pytest.approx(2 / 3)
-    assert np.isnan(metrics.yaw_sign_agreement(np.zeros(1), np.zeros(1)))

@@ -90,6 +90,7 @@ def test_a_prediction_that_is_not_finite_is_a_failure_and_is_counted():
         known.prediction, landmarks=np.full((68, 2), np.nan), rotation=np.full((3, 3), np.nan)))
     row = make_report([known, broken], draws=20).rows()['all']
     assert row['failures_percent'] == 50 and row['predictions_not_finite'] == 1
+    assert row['area_under_curve'] == 0.5
     assert row['nme_68_percent'] is None and row['pose_error_deg']['yaw'] is None
     assert json.dumps(row, allow_nan=False)
 
