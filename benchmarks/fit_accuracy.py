@@ -28,7 +28,7 @@ from trans3dhead_training.fitting.fit import (
 )
 from trans3dhead_training.fitting.fit_quality import rejection_reasons
 from trans3dhead_training.fitting.fit_report import format_table, summarize
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.fitting.simulated_faces import (
     FaceSimulator,
     SimulatedFaces,
@@ -58,7 +58,7 @@ def print_errors(name: str, runs: list[tuple[SimulatedFaces, Fit]]) -> None:
 def simulated_faces(
     model_path: Path, source: FaceSimulator, count: int, seeds: Sequence[int],
 ) -> None:
-    model = load_head_model(model_path)
+    model = load_head_model_npz(model_path)
     print(f'{count} heads of known pose for each of the seeds {", ".join(map(str, seeds))}: '
           f'rotation error, degrees\n  {"":34} {"<= 60":>7} {"of seeds":>12} {"beyond":>7} '
           f'{"p95":>7} {"distance":>10}')
@@ -80,7 +80,7 @@ def simulated_faces(
 
 
 def hand_labelled_faces(model_path: Path, folder: Path, rounds: int, seed: int) -> None:
-    model = load_head_model(model_path)
+    model = load_head_model_npz(model_path)
     records = [record for record in read_labels(folder)
                if record.points is not None and record.source in HELD_OUT_SOURCES]
     points = torch.from_numpy(np.stack([record.points for record in records])).float()

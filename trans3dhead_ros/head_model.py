@@ -18,6 +18,28 @@ ARRAYS = ('mean', 'identity', 'expression', 'triangles', 'landmark_indices', 'co
 _MAX_ROWS = 12
 
 
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], expression_count: int) -> None:
+    """
+    Check that the arrays of a head model fit one another.
+
+    :param shapes: of the arrays, by their names in `ARRAYS`.
+    :param expression_count: number of names of expressions.
+    :raises ValueError: for the first one that does not fit.
+    """
+    vertices = (*shapes['mean'][:1], 3)
+    expected = {
+        'mean': vertices,
+        'identity': (*shapes['identity'][:1], *vertices),
+        'expression': (expression_count, *vertices),
+        'triangles': (*shapes['triangles'][:1], 3),
+        'landmark_indices': (COUNT,),
+        'contour_indices': (JAW_COUNT, *shapes['contour_indices'][1:]),
+    }
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise ValueError(f'{name}: expected shape {shape}, got {shapes[name]}')
+
+
 @dataclass(frozen=True, eq=False)
 class HeadModel:
     """
@@ -53,19 +75,8 @@ class HeadModel:
     """Names of the E expressions."""
 
     def __post_init__(self) -> None:
-        vertex_count = self.mean.shape[0]
-        expected = {
-            'mean': (vertex_count, 3),
-            'identity': (self.identity.shape[0], vertex_count, 3),
-            'expression': (len(self.expression_names), vertex_count, 3),
-            'triangles': (self.triangles.shape[0], 3),
-            'landmark_indices': (COUNT,),
-            'contour_indices': (JAW_COUNT, *self.contour_indices.shape[1:]),
-        }
-        for name, shape in expected.items():
-            array = getattr(self, name)
-            if array.shape != shape:
-                raise ValueError(f'{name}: expected shape {shape}, got {array.shape}')
+        check_shapes({name: getattr(self, name).shape for name in ARRAYS},
+                     len(self.expression_names))
 
     @classmethod
     def from_arrays(
@@ -87,7 +98,7 @@ class HeadModel:
                 *(np.ascontiguousarray(arrays[name], np.float32) for name in ARRAYS[:3]),
                 *(np.ascontiguousarray(arrays[name], np.int64) for name in ARRAYS[3:]),
                 tuple(expression_names))
-        except (IndexError, ValueError) as error:  # the arrays come from a file
+        except ValueError as error:  # the arrays come from a file
             raise UserError(f'head model: {error}') from error
 
     @property

@@ -10,7 +10,7 @@ from command_line import prepare_data, prepare_fits
 from synthetic import small_head_model
 
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_training.fitting.head_basis import save_head_model
+from trans3dhead_training.fitting.head_basis import save_head_model_npz
 
 NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.blocks=[1,1,1]',
            'network.dim=16', 'network.num_heads=2', 'network.ffn_dim=16']
@@ -19,7 +19,7 @@ NETWORK = ['network.input_size=32', 'network.widths=[8,8,16,16]', 'network.block
 def write_training_set(root: Path) -> Path:
     """Write the faces, their labels.csv, the head model, the fits and the shards."""
     model = small_head_model()
-    save_head_model(model, root / 'head_model.npz')
+    save_head_model_npz(model, root / 'head_model.npz')
     generator = np.random.default_rng(0)
     faces = root / 'faces'
     (faces / 'helen').mkdir(parents=True)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.head_model import ARRAYS, HeadModel
-from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
+from trans3dhead_ros.head_model import ARRAYS, HeadModel, check_shapes
+from trans3dhead_ros.landmarks import JAW_COUNT
 
 
 class HeadModule(nn.Module):
@@ -49,18 +49,11 @@ class HeadModule(nn.Module):
         expression_names: Sequence[str],
     ) -> None:
         super().__init__()
-        vertex_count = mean.shape[0]
-        expected = {
-            'mean': (mean, (vertex_count, 3)),
-            'identity': (identity, (identity.shape[0], vertex_count, 3)),
-            'expression': (expression, (len(expression_names), vertex_count, 3)),
-            'triangles': (triangles, (triangles.shape[0], 3)),
-            'landmark_indices': (landmark_indices, (COUNT,)),
-            'contour_indices': (contour_indices, (JAW_COUNT, *contour_indices.shape[1:])),
-        }
-        for name, (tensor, shape) in expected.items():
-            if tuple(tensor.shape) != shape:
-                raise ValueError(f'{name}: expected shape {shape}, got {tuple(tensor.shape)}')
+        tensors = dict(zip(ARRAYS, (
+            mean, identity, expression, triangles, landmark_indices, contour_indices), strict=True))
+        check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()},
+                     len(expression_names))
+        for name, tensor in tensors.items():
             if tensor.is_floating_point():
                 tensor = tensor.float()
             self.register_buffer(name, tensor.contiguous())

@@ -18,7 +18,7 @@ from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.fitting.fit import Fit
 from trans3dhead_training.fitting.fit_report import fit_sheet, format_table, summarize
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.fitting.labelled_fits import (
     fit_from_arrays,
     fit_records,
@@ -56,7 +56,7 @@ def run(options: Namespace) -> int:
     if options.portraits and not options.baselines:
         raise UserError('--portraits needs --baselines, whose points stand in for labels')
     records = read_labels(options.data or data_root() / 'faces')
-    model = load_head_model(options.head_model)
+    model = load_head_model_npz(options.head_model)
     labelled = [record for record in records if record.points is not None]
     others = [record for record in records if record.points is None]
     if not labelled and not (others and options.portraits):

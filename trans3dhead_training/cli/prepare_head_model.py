@@ -9,7 +9,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_training.core.data_root import data_root
-from trans3dhead_training.fitting.head_basis import build_head_model, save_head_model
+from trans3dhead_training.fitting.head_basis import build_head_model, save_head_model_npz
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(options: Namespace) -> int:
     else:
         source = options.source or data_root() / 'head_model' / 'ict_facekit.npz'
         model = build_head_model(source, options.skin_vertices)
-    save_head_model(model, options.output)
+    save_head_model_npz(model, options.output)
     print(f'{options.output}: {len(model.mean)} vertices, {len(model.triangles)} triangles, '
           f'{model.shape_count} identity modes, {model.expression_count} expressions')
     return 0

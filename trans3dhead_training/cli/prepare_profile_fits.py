@@ -17,7 +17,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_training.cli.prepare_fits import print_report, write_figures
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.profiles import read_profiles
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.fitting.labelled_fits import fit_from_arrays, save_fits
 from trans3dhead_training.fitting.profile_fits import fit_profiles
 from trans3dhead_training.fitting.source_conventions import HAND, stored_convention
@@ -53,7 +53,7 @@ def run(options: Namespace) -> int:
     records = read_profiles(options.data or data_root() / 'profiles')
     if not records:
         raise UserError('--data: no face has labels')
-    model = load_head_model(options.head_model)
+    model = load_head_model_npz(options.head_model)
     stored = read_fits(options.fits)
     if f'convention_inner_{HAND}' not in stored:
         raise UserError(f'--fits: {options.fits} are not fits of labelled faces')

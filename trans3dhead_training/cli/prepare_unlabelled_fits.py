@@ -14,7 +14,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_training.cli.prepare_fits import print_report, write_figures
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.labels import read_labels
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.fitting.labelled_fits import fit_from_arrays, write_portraits
 from trans3dhead_training.fitting.portrait_fits import read_unlabelled
 
@@ -46,7 +46,7 @@ def run(options: Namespace) -> int:
     :raises UserError: for a user's mistake.
     """
     records = read_unlabelled(options.folder)
-    model = load_head_model(options.head_model)
+    model = load_head_model_npz(options.head_model)
     labelled = [record for record in read_labels(options.labelled or data_root() / 'faces')
                 if record.points is not None]
     fits = write_portraits(records, labelled, model, options.baselines, options.output)

@@ -30,7 +30,7 @@ from trans3dhead_training.engine.stop_signals import StopSignals
 from trans3dhead_training.engine.training_data import TrainingData
 from trans3dhead_training.engine.training_figures import write_curves, write_samples
 from trans3dhead_training.engine.validation import validate
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.losses.criterion import Criterion
 
 SELECTION_METRIC = 'inner51_percent'
@@ -101,7 +101,7 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        head_model = load_head_model(Path(config.head_model))
+        head_model = load_head_model_npz(Path(config.head_model))
         self.data = TrainingData.read(config, head_model)
         self._credit = dict(self.data.credit)
         self.network = self._initialized(Trans3DHead(config.network, head_model)).to(

@@ -200,16 +200,16 @@ def sample_head(
     return model, sampling
 
 
-def save_head_model(model: HeadModule, path: Path) -> None:
+def save_head_model_npz(model: HeadModule, path: Path) -> None:
     """Write the model as .npz, the input of a training; checkpoints contain their own copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: buffer.numpy() for name, buffer in model.named_buffers()}
     np.savez_compressed(path, expression_names=np.array(model.expression_names), **arrays)
 
 
-def load_head_model(path: Path) -> HeadModule:
+def load_head_model_npz(path: Path) -> HeadModule:
     """
-    Read a file of `save_head_model`.
+    Read a file of `save_head_model_npz`.
 
     :param path: the file.
     :return: the model.

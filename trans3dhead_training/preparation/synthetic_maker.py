@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trans3dhead_training.data.sample import Placement, Sample
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.preparation.photograph_maker import fingerprint
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.people.person_assets import PORTRAIT_FITS
@@ -90,7 +90,7 @@ def load_scene_assets(
     root: Path, cache: Path, head_model: Path, preset: str = 'standard',
 ) -> SceneAssets:
     """Return what pictures are made with, loaded once a process."""
-    return SceneAssets.load(root, cache, load_head_model(head_model), SCENE_PRESETS[preset])
+    return SceneAssets.load(root, cache, load_head_model_npz(head_model), SCENE_PRESETS[preset])
 
 
 def synthetic_sample(

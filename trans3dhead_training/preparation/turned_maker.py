@@ -14,7 +14,7 @@ from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.sample import Placement, Sample
-from trans3dhead_training.fitting.head_basis import load_head_model
+from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.preparation.photograph_maker import (
     AUTOMATIC_TRUST,
     common_points_fit,
@@ -151,7 +151,7 @@ def render_turns(
 @lru_cache(maxsize=1)
 def head_surface(head_model: Path) -> HeadSurface:
     """Return the surface that photographs are projected onto, made once per process."""
-    return HeadSurface.from_model(load_head_model(head_model))
+    return HeadSurface.from_model(load_head_model_npz(head_model))
 
 
 def turned_sample(

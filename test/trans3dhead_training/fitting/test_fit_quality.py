@@ -22,7 +22,7 @@ from trans3dhead_training.fitting.fit import (
 )
 from trans3dhead_training.fitting.fit_quality import inner_distance, rejection_reasons
 from trans3dhead_training.fitting.fit_report import format_table, summarize
-from trans3dhead_training.fitting.head_basis import save_head_model
+from trans3dhead_training.fitting.head_basis import save_head_model_npz
 from trans3dhead_training.fitting.label_convention import LabelConvention
 from trans3dhead_training.fitting.teachers import TeacherPredictions
 
@@ -110,7 +110,7 @@ def test_portraits_get_points_and_a_fit(model, tmp_path, capsys):
     baselines = data_root().parent / 'baselines'
     if not baselines.is_dir():
         pytest.skip(f'no teachers at {baselines}')
-    save_head_model(model, tmp_path / 'head_model.npz')
+    save_head_model_npz(model, tmp_path / 'head_model.npz')
     prepare_fits([
         '--data', str(faces), '--head-model', str(tmp_path / 'head_model.npz'),
         '--output', str(tmp_path / 'fits.npz'), '--baselines', str(baselines),

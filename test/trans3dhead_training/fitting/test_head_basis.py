@@ -10,9 +10,9 @@ from synthetic import small_head_model
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.fitting.head_basis import (
     build_head_model,
-    load_head_model,
+    load_head_model_npz,
     measure_chin_down,
-    save_head_model,
+    save_head_model_npz,
 )
 
 
@@ -41,8 +41,8 @@ def test_zero_pitch_is_that_of_the_reference_head(prepared):
 
 def test_head_model_file_round_trip(tmp_path):
     model = small_head_model()
-    save_head_model(model, tmp_path / 'head.npz')
-    again = load_head_model(tmp_path / 'head.npz')
+    save_head_model_npz(model, tmp_path / 'head.npz')
+    again = load_head_model_npz(tmp_path / 'head.npz')
     assert again.expression_names == model.expression_names
     assert all(torch.equal(a, b) for a, b in zip(model.buffers(), again.buffers(), strict=True))
 

@@ -17,7 +17,7 @@ from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.head_dataset import HeadDataset
 from trans3dhead_training.data.labels import labels_file
 from trans3dhead_training.data.manifest import Manifest
-from trans3dhead_training.fitting.head_basis import save_head_model
+from trans3dhead_training.fitting.head_basis import save_head_model_npz
 from trans3dhead_training.formats.readers import read_samples
 
 pytestmark = pytest.mark.train
@@ -51,7 +51,7 @@ def raw(tmp_path_factory) -> Path:
         shutil.copyfile(source / 'faces' / row[0], target)
     with (root / 'faces' / 'labels.csv').open('w', newline='') as file:
         csv.writer(file).writerows([header, *chosen])
-    save_head_model(bundled_head_model(), root / 'head_model.npz')
+    save_head_model_npz(bundled_head_model(), root / 'head_model.npz')
     assert prepare_fits(['--data', str(root / 'faces'), '--output', str(root / 'fits.npz'),
                          '--head-model', str(root / 'head_model.npz')]) == 0
     return root
