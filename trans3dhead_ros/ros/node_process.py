@@ -55,12 +55,12 @@ class ShutdownRequest:
 
 
 def spin_node(
-    make: Callable[[ShutdownRequest], Node], arguments: Sequence[str] | None, *,
+    make: Callable[[ShutdownRequest], Node], arguments: Sequence[str] | None, usage: str = '', *,
     on_start: Callable[[Any], None] | None = None, on_stop: Callable[[Any], None] | None = None,
     keep_running: bool = False,
 ) -> int:
     """
-    Run a node until SIGINT, SIGTERM or its `ShutdownRequest`.
+    Run a node until SIGINT, SIGTERM or its `ShutdownRequest`; refuse arguments that are not of ROS.
 
     Unlike with rclpy's own handlers, signals leave the context valid, so that the node can still
     publish while it shuts down. The executor is the plain one on purpose: rclpy 9.1's
@@ -69,12 +69,16 @@ def spin_node(
 
     :param make: creates the node; a `UserError` is printed as one line, with exit code 2.
     :param arguments: command line without the program; None takes that of the process.
+    :param usage: printed for --help.
     :param on_start: called with the node once it is spinning; may raise `UserError` as well.
     :param on_stop: called with the node when it is no longer spinning, before it is destroyed.
     :param keep_running: whether the process goes on after a failed callback.
-    :return: exit code.
+    :return: exit code; 2 for a user's mistake.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    refused = _refuse_arguments(arguments, usage)
+    if refused is not None:
+        return refused
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
@@ -90,17 +94,10 @@ def spin_node(
             signal.signal(number, handler)
 
 
-def refuse_arguments(arguments: Sequence[str] | None, usage: str) -> int | None:
-    """
-    Refuse arguments other than those of ROS.
-
-    :param arguments: command line without the program; None takes that of the process.
-    :param usage: printed for --help.
-    :return: exit code, or None where there are only ROS arguments.
-    """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+def _refuse_arguments(arguments: Sequence[str], usage: str) -> int | None:
+    """Print `usage` or refuse; return the exit code, or None where all arguments are of ROS."""
     try:
-        rest = remove_ros_args(given)
+        rest = remove_ros_args(arguments)
     except Exception as error:
         # rclpy has no common class for errors in ROS arguments.
         return _report(error)

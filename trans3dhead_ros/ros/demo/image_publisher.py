@@ -21,7 +21,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import Frame, open_source
 from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.messages import bgr_image
-from trans3dhead_ros.ros.node_process import ShutdownRequest, refuse_arguments, spin_node
+from trans3dhead_ros.ros.node_process import ShutdownRequest, spin_node
 from trans3dhead_ros.ros.parameters import (
     declare_parameters,
     parameter,
@@ -198,13 +198,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: `--ros-args …`; None for those of the process.
     :return: exit code; 2 for a user's mistake.
     """
-    refused = refuse_arguments(
-        arguments, 'usage: image_publisher --ros-args -p source:=FILE [-p pace:=realtime]\n'
-        'Publishes image_raw, and camera_info if the camera is known.')
-    if refused is not None:
-        return refused
-    return spin_node(ImagePublisher, arguments,
-                     on_start=ImagePublisher.start, on_stop=ImagePublisher.stop)
+    return spin_node(
+        ImagePublisher, arguments,
+        'usage: image_publisher --ros-args -p source:=FILE [-p pace:=realtime]\n'
+        'Publishes image_raw, and camera_info if the camera is known.',
+        on_start=ImagePublisher.start, on_stop=ImagePublisher.stop)
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ from trans3dhead_ros.ros.demo.demo_results import OverlayVideo, head_array_recor
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
 from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_ros.ros.messages import type_name
-from trans3dhead_ros.ros.node_process import ShutdownRequest, refuse_arguments, spin_node
+from trans3dhead_ros.ros.node_process import ShutdownRequest, spin_node
 from trans3dhead_ros.ros.parameters import (
     declare_parameters,
     parameter,
@@ -174,12 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: `--ros-args …`; None for those of the process.
     :return: exit code; 2 for a user's mistake.
     """
-    refused = refuse_arguments(
-        arguments, 'usage: recorder --ros-args -p output:=FOLDER\n'
-        'Writes overlay.mp4, overlay.png, heads.jsonl and a bag, and prints a summary.')
-    if refused is not None:
-        return refused
-    return spin_node(Recorder, arguments, on_stop=Recorder.close)
+    return spin_node(
+        Recorder, arguments, 'usage: recorder --ros-args -p output:=FOLDER\n'
+        'Writes overlay.mp4, overlay.png, heads.jsonl and a bag, and prints a summary.',
+        on_stop=Recorder.close)
 
 
 if __name__ == '__main__':

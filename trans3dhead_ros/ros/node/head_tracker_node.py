@@ -30,7 +30,7 @@ from trans3dhead_ros.ros.node.frame_processor import FrameProcessor, IncomingIma
 from trans3dhead_ros.ros.node.model_service import ModelService
 from trans3dhead_ros.ros.node.statistics import memory
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
-from trans3dhead_ros.ros.node_process import refuse_arguments, spin_node
+from trans3dhead_ros.ros.node_process import spin_node
 from trans3dhead_ros.ros.outputs import Output, make_outputs, model_name
 from trans3dhead_ros.ros.tracker_parameters import (
     AUTO,
@@ -283,12 +283,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: `--ros-args …`; None takes those of the process.
     :return: exit code; 2 for a user's mistake.
     """
-    refused = refuse_arguments(arguments, 'usage: head_tracker [--ros-args …]\n'
-                               'Tracks heads in images; `ros2 param list` lists its parameters.')
-    if refused is not None:
-        return refused
-    return spin_node(lambda _: HeadTracker(), arguments, on_start=HeadTracker.start,
-                     on_stop=HeadTracker.stop, keep_running=True)
+    return spin_node(
+        lambda _: HeadTracker(), arguments, 'usage: head_tracker [--ros-args …]\n'
+        'Tracks heads in images; `ros2 param list` lists its parameters.',
+        on_start=HeadTracker.start, on_stop=HeadTracker.stop, keep_running=True)
 
 
 if __name__ == '__main__':

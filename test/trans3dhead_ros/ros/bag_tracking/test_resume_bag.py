@@ -12,16 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from bags import (
-    file_of,
-    heads_of,
-    messages_of,
-    recorded_at,
-    stamp_ns,
-    stamp_of,
-    types,
-    write_bag,
-)
+import bags
 
 from trans3dhead_ros.bags.bag_reader import BagReader
 
@@ -64,7 +55,7 @@ class StopAfter:
 
 def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
         images, tmp_path, track, capsys):
-    bag, output = write_bag(tmp_path / 'bag', images), tmp_path / 'out.mcap'
+    bag, output = bags.write_bag(tmp_path / 'bag', images), tmp_path / 'out.mcap'
     process = subprocess.Popen(
         [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'track', bag, '--output', output,
          '--markers', '--mesh'], stderr=subprocess.PIPE)
@@ -79,11 +70,11 @@ def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
     assert 4 <= len(kept) < 14
     assert track(bag, output, '--markers', '--mesh') == 0
     assert 'going on after' in capsys.readouterr().err
-    written = messages_of(output)
+    written = bags.messages_of(output)
     assert [data for topic, _, data in written if topic == '/heads'][:len(kept)] == kept
     assert [stamp for topic, stamp, _ in written if topic == '/heads'] \
-        == [recorded_at(index) for index in range(14)]
-    heads = heads_of(output)
+        == [bags.recorded_at(index) for index in range(14)]
+    heads = bags.heads_of(output)
     assert [len(message.heads) for message in heads] == [1, 1, 0, *[1] * 11]
     assert all(head.metric for message in heads for head in message.heads)
     assert [topic for topic, *_ in written].count('/head_mesh/triangles') == 1
@@ -92,19 +83,19 @@ def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
 
 def test_ids_of_a_resumed_run_are_new_and_older_markers_are_removed(
         images, tmp_path, track, capsys):
-    bag, output = write_bag(tmp_path / 'bag', images[3:10]), tmp_path / 'out.mcap'
+    bag, output = bags.write_bag(tmp_path / 'bag', images[3:10]), tmp_path / 'out.mcap'
     with StopAfter(output, 2):
         assert track(bag, output, '--markers') == 130
     assert 'the same command goes on from there' in capsys.readouterr().err
     count = len(partial_heads(output))
     assert 2 <= count < 7
     assert track(bag, output, '--markers') == 0
-    ids = [message.heads[0].id for message in heads_of(output)]
+    ids = [message.heads[0].id for message in bags.heads_of(output)]
     assert len({*ids[:count]}) == len({*ids[count:]}) == 1
     assert ids[-1] > ids[0]
     kind = 'visualization_msgs/msg/MarkerArray'
-    arrays = [types().deserialize_cdr(data, kind) for topic, _, data in messages_of(output)
-              if topic == '/head_markers']
+    arrays = [bags.types().deserialize_cdr(data, kind)
+              for topic, _, data in bags.messages_of(output) if topic == '/head_markers']
     deletions = [index for index, array in enumerate(arrays)
                  if array.markers[0].action == array.markers[0].DELETEALL]
     assert deletions == [count]
@@ -115,13 +106,13 @@ def test_a_run_goes_on_where_stamps_go_backwards(images, tmp_path, track):
     source, output = tmp_path / 'both', tmp_path / 'out.mcap'
     source.mkdir()
     for name, part in (('0', images[4:10:2]), ('1', images[5:11:2])):
-        written = file_of(write_bag(tmp_path / name, part, calibrated=False))
+        written = bags.file_of(bags.write_bag(tmp_path / name, part, calibrated=False))
         written.rename(source / f'both_{name}.mcap')
     with StopAfter(output, 4):
         assert track(source, output, '--fov', 60) == 130
     assert track(source, output, '--fov', 60) == 1
-    stamps = [stamp_ns(message) for message in heads_of(output)]
-    assert sorted(stamps) == sorted([stamp_of(index) for index in range(3)] * 2)
+    stamps = [bags.stamp_ns(message) for message in bags.heads_of(output)]
+    assert sorted(stamps) == sorted([bags.stamp_of(index) for index in range(3)] * 2)
 
 
 def test_a_run_with_other_options_does_not_go_on(short_bag, tmp_path, track, capsys):
@@ -131,7 +122,7 @@ def test_a_run_with_other_options_does_not_go_on(short_bag, tmp_path, track, cap
     assert track(short_bag, output, '-p', 'head_scale:=0.8') == 2
     assert 'another parameters' in capsys.readouterr().err
     assert track(short_bag, output, '-p', 'head_scale:=0.8', '--force') == 0
-    near = heads_of(output)[0].heads[0].pose.pose.position.z
+    near = bags.heads_of(output)[0].heads[0].pose.pose.position.z
     assert near == pytest.approx(0.8 * 0.45, rel=0.15)
 
 
@@ -147,4 +138,4 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_once_it_is_mended(
     assert 'cannot be written' in printed and printed.count('\n') == 1
     assert track(bag, tmp_path / 'out.mcap') == 0
     assert 'going on after' in capsys.readouterr().err
-    assert len(heads_of(tmp_path / 'out.mcap')) == 14
+    assert len(bags.heads_of(tmp_path / 'out.mcap')) == 14
