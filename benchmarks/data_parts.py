@@ -1,7 +1,7 @@
 """What each part of the data is worth: validation errors of networks trained with and without it.
 
-    trans3dhead train --config config/train.yaml data=DATA output=RUN minutes=0 steps=N threads=1 \
-        sampling.use_fits=… sampling.shares.turned=… sampling.shares.synthetic=…
+    trans3dhead train --config config/train_paper.yaml data=DATA output=RUN minutes=0 steps=N \
+        threads=1 sampling.use_fits=… sampling.shares.turned=… sampling.shares.synthetic=…
     python benchmarks/data_parts.py --data DATA RUN/last.safetensors …
 
 Every checkpoint is measured on the held-out heads of every part of DATA, none of which was trained

@@ -34,7 +34,7 @@ def test_the_share_of_a_source_is_a_number():
         load_config(None, ['sampling.source_shares.ytf=many'])
 
 
-@pytest.mark.parametrize('name', ['train', 'train_joint'])
+@pytest.mark.parametrize('name', ['train', 'train_paper'])
 def test_the_configurations_of_the_repository_are_valid(name):
     load_config(Path(__file__).parents[3] / 'config' / f'{name}.yaml')
 
