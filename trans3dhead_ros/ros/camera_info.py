@@ -11,9 +11,12 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.types import Array
 
+# By the name in lower case, as drivers write it.
 _DISTORTION_MODELS = {
     '': 'plumb_bob',
     'plumb_bob': 'plumb_bob',
+    'none': 'plumb_bob',
+    'pinhole': 'plumb_bob',
     'rational_polynomial': 'rational_polynomial',
     'equidistant': 'equidistant',
     'fisheye': 'equidistant',
@@ -129,10 +132,14 @@ def _check_plausible(K: Array, size: tuple[int, int]) -> None:
 
 
 def _distortion(message: CameraInfo) -> tuple[tuple[float, ...], str]:
-    if message.distortion_model not in _DISTORTION_MODELS:
+    name, D = message.distortion_model.strip().lower(), tuple(message.d)
+    if name not in _DISTORTION_MODELS:
         raise UserError(f'distortion_model: {message.distortion_model[:100]!r} is unknown; use '
                         'one of ' + ', '.join(filter(None, _DISTORTION_MODELS)))
-    model, D = _DISTORTION_MODELS[message.distortion_model], tuple(message.d)
+    model = _DISTORTION_MODELS[name]
+    # Some drivers list any number of zeros. Without its coefficients, a fisheye remains one.
+    if not any(D):
+        return (), model
     # Drivers often name the family; the number of coefficients tells the model.
     if model == 'plumb_bob' and len(D) in (8, 12, 14):
         model = 'rational_polynomial'

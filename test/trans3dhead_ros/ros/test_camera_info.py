@@ -59,6 +59,21 @@ def test_distortion_models_are_understood_by_name_and_length(name, count, model)
     assert read_camera_info(message, SIZE, rectified=False).camera.model == model
 
 
+@pytest.mark.parametrize(('name', 'zeros', 'model'), [
+    ('none', 5, 'plumb_bob'), ('pinhole', 0, 'plumb_bob'), ('Pinhole', 3, 'plumb_bob'),
+    ('PLUMB_BOB', 12, 'plumb_bob'), ('Rational_Polynomial', 6, 'rational_polynomial'),
+    ('EQUIDISTANT', 5, 'equidistant'),
+])
+def test_names_of_drivers_and_any_number_of_zeros_are_no_distortion(name, zeros, model):
+    camera = read_camera_info(info(distortion_model=name, d=[0.0] * zeros), SIZE, False).camera
+    assert (camera.model, camera.D.size) == (model, 0)
+
+
+def test_the_case_of_a_model_does_not_change_its_coefficients():
+    camera = read_camera_info(info(distortion_model='Plumb_Bob'), SIZE, False).camera
+    np.testing.assert_allclose(camera.D, D)
+
+
 def same_point(camera, full, pixel_of_full):
     """Project one point by both cameras: (pixel of the image, expected pixel)."""
     point = np.array([0.1, -0.05, 0.9])
