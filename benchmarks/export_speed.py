@@ -20,7 +20,7 @@ import torch
 
 from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.network.checkpoint import load_checkpoint
-from trans3dhead_training.export.head_graph import HeadGraph, file_metadata
+from trans3dhead_training.export.head_graph import HeadGraph
 from trans3dhead_training.export.onnx_file import Model, open_onnx, torch_model, write_onnx
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     graph = HeadGraph(network).eval()
     with TemporaryDirectory() as folder:
         path = Path(folder) / 'head.onnx'
-        write_onnx(path, graph, None, file_metadata(graph, metadata))
+        write_onnx(path, graph, None, graph.metadata(metadata))
         models = {'torch': torch_model(graph),
                   'onnxruntime': open_onnx(path, graph.outputs, options.threads)}
     for batch in options.batches:

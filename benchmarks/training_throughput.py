@@ -55,7 +55,7 @@ def bare_step(trainer: Trainer, batch: Batch) -> None:
 def parts_of_a_step(trainer: Trainer, batch: Batch, steps: int) -> dict[str, float]:
     """Return the median milliseconds of each part of a step that the bare network lacks."""
     outputs = trainer.network.forward_layers(batch.crops)
-    loss, _ = trainer.criterion(outputs, batch)
+    loss, _ = trainer.task.criterion(outputs, batch)
     loss.backward()
 
     def criterion() -> None:
@@ -63,7 +63,7 @@ def parts_of_a_step(trainer: Trainer, batch: Batch, steps: int) -> dict[str, flo
             *outputs.points, *outputs.parameters, outputs.point_scale, outputs.score))
         layers = len(outputs.points)
         detached = type(outputs)(leaves[:layers], leaves[layers:2 * layers], *leaves[2 * layers:])
-        trainer.criterion(detached, batch)[0].backward()
+        trainer.task.criterion(detached, batch)[0].backward()
 
     def clip_and_step() -> None:
         torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), 5.0)
@@ -73,7 +73,7 @@ def parts_of_a_step(trainer: Trainer, batch: Batch, steps: int) -> dict[str, flo
         'criterion, both passes': criterion,
         'clipping and AdamW': clip_and_step,
         'average of the weights': lambda: trainer.average.update_parameters(trainer.network),
-        'making a batch, in parallel': lambda: trainer.data.training.training_batch(
+        'making a batch, in parallel': lambda: trainer.task.data.training.training_batch(
             trainer.config.batch_size, np.random.default_rng(0), trainer.config.augmentation),
     }
     return {name: 1e3 * statistics.median(timed(action, 1, trainer.device) for _ in range(steps))
@@ -94,8 +94,7 @@ def main() -> None:
     trainer = Trainer(load_config(arguments.config, [
         f'data={arguments.data}', f'threads={arguments.threads}', *arguments.overrides]))
     config, device = trainer.config, trainer.device
-    batches = prefetched(trainer.data.training, config.batch_size, config.seed, 0,
-                         trainer.augmentation, threads=config.loader_threads)
+    batches = prefetched(trainer.batch, 0, config.loader_threads)
     ready = next(batches).to(device)
     meter = MeanMeter()
     trainer.network.train()

@@ -22,7 +22,7 @@ from trans3dhead_training.engine.trainer import Trainer
 
 def write_gradients(path: Path, trainer: Trainer) -> None:
     world = trainer.world
-    losses = trainer.backward(trainer.data.training.training_batch(
+    losses = trainer.backward(trainer.task.data.training.training_batch(
         trainer.config.batch_size, np.random.default_rng((0, 0)), share=(world.rank, world.size)))
     torch.save({
         'losses': losses,

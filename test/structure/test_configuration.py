@@ -10,9 +10,9 @@ from trans3dhead_ros.field_docs import field_docs
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.perception.metric_pose import PoseNoise
 from trans3dhead_ros.perception.pipeline import PipelineConfig
-from trans3dhead_training.engine.config import TrainConfig
+from trans3dhead_training.engine.config import DetectorTrainConfig, TrainConfig
 
-ROOTS = (PipelineConfig, NetworkConfig, PoseNoise, TrainConfig)
+ROOTS = (PipelineConfig, NetworkConfig, PoseNoise, TrainConfig, DetectorTrainConfig)
 
 
 def nested(config: type) -> Iterator[type]:
@@ -31,7 +31,8 @@ CONFIGURATIONS = sorted({kind for root in ROOTS for kind in nested(root)},
 def test_the_parts_of_a_configuration_are_found():
     names = {kind.__name__ for kind in CONFIGURATIONS}
     assert names >= {'PipelineConfig', 'Tracking', 'Smoothing', 'HeadSize', 'NetworkConfig',
-                     'TrainConfig', 'Augmentation', 'LossWeights', 'PartShares'}
+                     'TrainConfig', 'Augmentation', 'LossWeights', 'PartShares', 'DetectorConfig',
+                     'DetectionSampling', 'ViewConfig', 'LightConfig'}
 
 
 @pytest.mark.parametrize('config', CONFIGURATIONS, ids=lambda kind: kind.__name__)

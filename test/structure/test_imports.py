@@ -41,6 +41,7 @@ LAYERS = {
     TRAINING: (
         ('core', 'synthesis', 'synthesis.render'),
         ('data',),
+        ('detection',),
         ('losses', 'formats', 'predictors', 'synthesis.preview'),
         ('fitting', 'export'),
         ('synthesis.anatomy', 'synthesis.occluders', 'synthesis.turned_photos'),

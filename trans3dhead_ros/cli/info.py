@@ -1,4 +1,4 @@
-"""Describe a model: its network, its licence and its figures."""
+"""Describe a model or a head detector: its network, its licence and its figures."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
         one network.
     """
     from trans3dhead_ros.inference.backends import choose_backend, is_installed
+    from trans3dhead_ros.model_files.detector_files import is_detector, open_detector
     from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX, open_model, read_verified
-    files = open_model(path)
+    detects = path.is_file() and is_detector(path)
+    files = open_detector(path) if detects else open_model(path)
     about: dict[str, Any] = {'file': str(path), 'bytes': path.stat().st_size}
     if path.suffix == GRAPH_SUFFIX:
         other = files.checkpoint
@@ -69,14 +71,16 @@ def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
         other = path.with_suffix(GRAPH_SUFFIX) if files.graph is not None else None
         about |= {'kind': 'checkpoint, its tensors match their sha256'}
         if is_installed('torch'):
-            from trans3dhead_ros.inference.torch_engine import network_cost
-            about |= network_cost(path, choose_backend('torch', device)[1])
-        else:
+            from trans3dhead_ros.inference.torch_engine import detector_cost, network_cost
+            cost = detector_cost if detects else network_cost
+            about |= cost(path, choose_backend('torch', device)[1])
+        elif not detects:
             read_verified(path)
     if other is not None:
         about['pair'] = str(other)
     return about | {name: files.metadata[name]
-                    for name in (*_FIRST, *sorted({*files.metadata} - {*_FIRST}))}
+                    for name in (*_FIRST, *sorted({*files.metadata} - {*_FIRST}))
+                    if name in files.metadata}
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -97,7 +101,8 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                           else json.dumps(value, ensure_ascii=False))
     for name, text in about.get('outputs', {}).items():
         yield f'output {name}', text
-    yield 'expressions', ' '.join(about['expression_names'])
+    if 'expression_names' in about:
+        yield 'expressions', ' '.join(about['expression_names'])
 
 
 def _flat(figures: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

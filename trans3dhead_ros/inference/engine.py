@@ -22,7 +22,8 @@ class Engine(ABC):
         """
         Run inference on a batch.
 
-        :param batch: (B, 3, S, S) RGB in 0..1, B > 0.
-        :return: at least landmarks, contour, landmark_scale, rotation, translation, log_scale,
-            shape, expression and score, as `network.model.Prediction` describes them.
+        :param batch: (B, 3, H, W) RGB in 0..1, B > 0.
+        :return: of the network of heads at least landmarks, contour, landmark_scale, rotation,
+            translation, log_scale, shape, expression and score, as `network.model.Prediction`
+            describes them; of a head detector `detector_metadata.DETECTOR_OUTPUTS`.
         """

@@ -14,7 +14,8 @@ from trans3dhead_ros.inference.backends import (
     usable_backends,
 )
 from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, ModelFiles
+from trans3dhead_ros.model_files.detector_metadata import DETECTOR_FORMAT
+from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, NetworkFiles
 from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def default_threads() -> int:
 
 
 def open_engine(
-    files: ModelFiles, backend: str = 'auto', device: str = 'auto', threads: int = 0,
+    files: NetworkFiles, backend: str = 'auto', device: str = 'auto', threads: int = 0,
 ) -> Engine:
     """
     Load a model into an engine.
@@ -81,19 +82,21 @@ def open_graph(graph: OnnxGraph, backend: str, device: str, threads: int) -> Eng
     return OpenCVEngine(graph)
 
 
-def _open(files: ModelFiles, name: str, device: str, threads: int) -> Engine:
+def _open(files: NetworkFiles, name: str, device: str, threads: int) -> Engine:
     if name == 'torch':
         from trans3dhead_ros.inference.torch_engine import TorchEngine
-        return TorchEngine.load(files.checkpoint, files.metadata['sha256'], device, threads)
+        load = (TorchEngine.load_detector if files.metadata['format'] == DETECTOR_FORMAT
+                else TorchEngine.load)
+        return load(files.checkpoint, files.metadata['sha256'], device, threads)
     return open_graph(files.graph, name, device, threads)
 
 
-def choose_engine(files: ModelFiles, backend: str, device: str) -> tuple[str, str]:
+def choose_engine(files: NetworkFiles, backend: str, device: str) -> tuple[str, str]:
     """Return the engine and the device that `open_engine` would take, cheaply."""
     return choose_backend(backend, device, _runs_the_model(files, backend))
 
 
-def _runs_the_model(files: ModelFiles, backend: str) -> tuple[str, ...]:
+def _runs_the_model(files: NetworkFiles, backend: str) -> tuple[str, ...]:
     """Return the engines that can run a model, by which of its files are there."""
     if files.graph is None:
         if backend not in ('auto', 'torch') and backend in BACKENDS:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,12 @@ HEAD_PREFIX = 'head_model.'
 """What the names of the head model's tensors begin with in a checkpoint."""
 
 _NUMBERS = ('format_version', 'input_size', 'crop_scale')
+_SHARED = ('network', 'expression_names', 'head_model', 'input_size')
 
 
 @dataclass(frozen=True, eq=False)
-class ModelFiles:
-    """The files of one model, whose metadata have been checked."""
+class NetworkFiles:
+    """The files of one network, whose metadata have been checked."""
 
     path: Path
     """By which it was named."""
@@ -50,6 +51,11 @@ class ModelFiles:
     """The ONNX file, if there is one."""
     metadata: Mapping[str, Any]
     """What both files say, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFiles(NetworkFiles):
+    """The files of a network that aligns heads, with its head model."""
 
     def head_model(self) -> HeadModel:
         """
@@ -87,14 +93,14 @@ def open_model(model: str | os.PathLike[str] | None = None) -> ModelFiles:
         if not checkpoint.is_file():
             return ModelFiles(path, None, graph, metadata)
         other = read_metadata(checkpoint)
-        _check_pair(path, metadata, checkpoint, other)
+        check_pair(path, metadata, checkpoint, other, _SHARED)
         return ModelFiles(path, checkpoint, graph, other)
     metadata = read_metadata(path)
     beside = path.with_suffix(GRAPH_SUFFIX)
     if path.suffix != CHECKPOINT_SUFFIX or not beside.is_file():
         return ModelFiles(path, path, None, metadata)
     graph, other = read_graph(beside)
-    _check_pair(beside, other, path, metadata)
+    check_pair(beside, other, path, metadata, _SHARED)
     return ModelFiles(path, path, graph, metadata)
 
 
@@ -126,12 +132,9 @@ def read_graph(path: Path) -> tuple[OnnxGraph, dict[str, Any]]:
     :raises ValueError: when it is missing, damaged, or was not written by `trans3dhead export`.
     """
     graph = read_onnx(path)
-    texts = {name: _as_json(name, text) for name, text in graph.metadata.items()
-             if name != 'head_basis'}
+    texts = graph_texts(graph)
     metadata = parse_metadata(path, texts, 'an ONNX file, but not a model', EXPORT_REMEDY)
-    if metadata.get('graph_sha256') != graph.sha256:
-        raise UserError(f'{path}: the graph does not match its sha256: the file was damaged or '
-                        'edited; copy it again from its source')
+    check_graph(path, graph, metadata)
     size = metadata['input_size']
     if graph.input_shape[1:] != (3, size, size):
         raise UserError(f'{path}: the graph takes {graph.input_shape[1:]}, and crops of '
@@ -179,18 +182,49 @@ def damaged(path: Path) -> UserError:
                      'or edited; copy it again from its source')
 
 
-def _check_pair(
+def check_pair(
     graph: Path, graph_metadata: Mapping[str, Any], checkpoint: Path, metadata: Mapping[str, Any],
+    names: Sequence[str],
 ) -> None:
+    """
+    Check that two files are of one network.
+
+    :param graph: path of the ONNX file.
+    :param graph_metadata: of the ONNX file.
+    :param checkpoint: path of the checkpoint.
+    :param metadata: of the checkpoint.
+    :param names: of the metadata that both must agree in.
+    :raises UserError: they are of two networks.
+    """
     if graph_metadata['sha256'] != metadata['sha256']:
         raise UserError(
             f'{graph} and {checkpoint.name} are not of one network: their weights have the sha256 '
             f'{str(graph_metadata["sha256"])[:12]}… and {str(metadata["sha256"])[:12]}…; write the '
             'first one again with `trans3dhead export`, or move one of them away')
-    for name in ('network', 'expression_names', 'head_model', 'input_size'):
+    for name in names:
         if graph_metadata[name] != metadata[name]:
             raise UserError(f'{graph} and {checkpoint.name} differ in {name}; write the first one '
                             'again with `trans3dhead export`')
+
+
+def graph_texts(graph: OnnxGraph) -> dict[str, str]:
+    """Return the metadata of an ONNX file as JSON by name, without the head model."""
+    return {name: _as_json(name, text) for name, text in graph.metadata.items()
+            if name != 'head_basis'}
+
+
+def check_graph(path: Path, graph: OnnxGraph, metadata: Mapping[str, Any]) -> None:
+    """
+    Check that a graph is the one that its metadata describe.
+
+    :param path: of the file, for the message.
+    :param graph: what was read from it.
+    :param metadata: its metadata.
+    :raises UserError: it is not.
+    """
+    if metadata.get('graph_sha256') != graph.sha256:
+        raise UserError(f'{path}: the graph does not match its sha256: the file was damaged or '
+                        'edited; copy it again from its source')
 
 
 def _as_json(name: str, text: str) -> str:

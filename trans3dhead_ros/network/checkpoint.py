@@ -60,7 +60,7 @@ def save_checkpoint(
         is added here.
     :raises ValueError: when a tensor holds a number that is not finite or the metadata is not JSON.
     """
-    tensors = {name: _for_disk(name, tensor) for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor_for_disk(name, tensor) for name, tensor in network.state_dict().items()}
     head = network.head_model
     full = {
         **_DEFAULTS, **metadata,
@@ -78,12 +78,24 @@ def save_checkpoint(
                 for name, value in full.items()}
     except (TypeError, ValueError) as error:
         raise ValueError(f'metadata: holds a value that is not JSON ({error})') from None
-    path = Path(path)
+    write_tensors(Path(path), tensors, text)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str],
+) -> None:
+    """
+    Write a safetensors file; an existing file is replaced atomically.
+
+    :param path: of the file; its folder is created.
+    :param tensors: by name.
+    :param metadata: texts by name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written under another name and renamed, so that no reader sees an incomplete file.
     partial = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        partial.write_bytes(save(tensors, metadata=text))
+        partial.write_bytes(save(dict(tensors), metadata=dict(metadata)))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -227,7 +239,15 @@ def _topology(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
     return {key: tensors[_HEAD + name].shape[0] for key, name in zip(_TOPOLOGY, names, strict=True)}
 
 
-def _for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
+def tensor_for_disk(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """
+    Return a tensor as checkpoints hold it: half precision where its numbers allow that.
+
+    :param name: of the tensor.
+    :param tensor: of a network.
+    :return: a copy on the CPU.
+    :raises UserError: it holds a number that is not finite.
+    """
     tensor = tensor.detach().cpu().contiguous().clone()
     if tensor.is_floating_point():
         if not torch.isfinite(tensor).all():

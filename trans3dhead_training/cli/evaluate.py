@@ -1,10 +1,12 @@
-"""Evaluate our network, or another one, on labelled faces and on clips."""
+"""Evaluate our networks, or other ones, on labelled faces and on clips, or on whole heads."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
@@ -17,6 +19,12 @@ from trans3dhead_training.evaluation.dataset_evaluation import (
     evaluate_dataset,
     read_dataset,
 )
+from trans3dhead_training.evaluation.detection_evaluation import (
+    DETECTION_SETS,
+    SIDE,
+    evaluate_detector,
+    read_detection_set,
+)
 from trans3dhead_training.evaluation.jitter import (
     Jitter,
     detect_first_head,
@@ -25,6 +33,8 @@ from trans3dhead_training.evaluation.jitter import (
 )
 from trans3dhead_training.formats.readers import READERS
 from trans3dhead_training.predictors import PREDICTORS, Predictor, make_predictor
+from trans3dhead_training.predictors.head_detectors import HEAD_DETECTORS, make_head_detector
+from trans3dhead_training.reports.detection_table import format_detection
 from trans3dhead_training.reports.evaluation_report import compare, make_report
 from trans3dhead_training.reports.evaluation_run import EvaluationRun, to_json
 from trans3dhead_training.reports.text_report import (
@@ -35,6 +45,8 @@ from trans3dhead_training.reports.text_report import (
 
 OURS, REFERENCE = 'ours', '3ddfa_v2'
 
+Made = TypeVar('Made')
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """
@@ -43,18 +55,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('--data', metavar='FORMAT:PATH',
-                        help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); default: '
-                             'crops: of the folder faces/ in TRANS3DHEAD_DATA, or nothing with '
-                             '--clip')
+                        help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); for '
+                             f'detectors: {", ".join(DETECTION_SETS)} (see docs/detector.md); '
+                             'default: crops: of the folder faces/ in TRANS3DHEAD_DATA, or '
+                             'nothing with --clip')
     parser.add_argument('--clip', nargs='+', default=[], metavar='SOURCE',
                         help='videos, GIFs or folders of frames, to measure jitter over time')
-    parser.add_argument('--predictor', nargs='+', choices=PREDICTORS, default=[OURS],
-                        metavar='NAME', help=f'one or more of {", ".join(PREDICTORS)}')
+    parser.add_argument('--predictor', nargs='+', choices=(*PREDICTORS, *HEAD_DETECTORS),
+                        default=[OURS], metavar='NAME',
+                        help=f'one or more of {", ".join(PREDICTORS)}; of detectors: '
+                             f'{", ".join(HEAD_DETECTORS)}')
     parser.add_argument('--model', type=Path, nargs='+', metavar='FILE',
                         help='checkpoints of ours (default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--baselines', type=Path, metavar='DIR',
-                        help='folder with 3ddfa_v2/ and mediapipe/')
+                        help='folder with 3ddfa_v2/, mediapipe/ and yunet/')
     parser.add_argument('--flame', type=Path, metavar='FILE',
                         help='vertices of FLAME that are landmarks, face and head (.npz), for the '
                              'metrics of DAD-3DHeads')
@@ -85,6 +100,9 @@ def run(options: Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
+    kind, _, folder = (options.data or '').partition(':')
+    if kind in DETECTION_SETS:
+        return _evaluate_detectors(options, kind, Path(folder))
     result = _evaluate(options)
     _print(result)
     if options.json:
@@ -126,8 +144,31 @@ def _evaluate(options: Namespace) -> EvaluationRun:
         [] if evaluation is None else _remarks(options.baselines, evaluation))
 
 
+def _evaluate_detectors(options: Namespace, kind: str, folder: Path) -> int:
+    validation = None if options.split == 'all' else options.split == 'validation'
+    detectors = _made(options, make_head_detector)
+    pictures = read_detection_set(kind, folder, validation, options.limit)
+    results = {name: evaluate_detector(detector, kind, pictures, not options.labels_only)
+               for name, detector in detectors.items()}
+    print(f'{options.data}, {options.split}, longer side {SIDE} px')
+    print(format_detection(results))
+    if options.json:
+        _write(options.json, json.dumps({name: result.metrics for name, result in results.items()},
+                                        indent=1) + '\n')
+    if options.plots:
+        from trans3dhead_training.reports.detection_plots import write_detection_plots
+        write_detection_plots(options.plots, results, {
+            name: detector.default_score for name, detector in detectors.items()})
+    return 0
+
+
 def _predictors(options: Namespace) -> dict[str, Predictor]:
     """Return the predictors by their name in the report."""
+    return _made(options, make_predictor)
+
+
+def _made(options: Namespace, make: Callable[..., Made]) -> dict[str, Made]:
+    """Return what was asked for by its name in the report."""
     result = {}
     for name in dict.fromkeys(options.predictor):
         models = options.model if name == OURS and options.model else [None]
@@ -135,8 +176,8 @@ def _predictors(options: Namespace) -> dict[str, Predictor]:
             label = name if len(models) == 1 else f'{name}:{model.parent.name}/{model.stem}'
             if label in result:
                 raise UserError(f'model: {model} and another one are both named {label}')
-            result[label] = make_predictor(name, model=model, device=options.device,
-                                           baselines=options.baselines)
+            result[label] = make(name, model=model, device=options.device,
+                                 baselines=options.baselines)
     return result
 
 

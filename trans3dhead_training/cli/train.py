@@ -1,5 +1,7 @@
 """
-Train the network on labelled faces and the head models fitted to them.
+Train the network on labelled faces and the head models fitted to them, or a head detector.
+
+A configuration with `task: detector` trains a detector, on pictures with boxes of heads.
 
 Several processes, each with a device of its own, share every batch:
 `torchrun --nproc_per_node N -m trans3dhead_ros.cli.main train …`.
@@ -19,7 +21,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.field_docs import describe_keys
 
 if TYPE_CHECKING:
-    from trans3dhead_training.engine.config import TrainConfig
+    from trans3dhead_training.engine.config import RunConfig
     from trans3dhead_training.engine.trainer import Trainer
 
 EXIT_SIGNAL = 128
@@ -44,9 +46,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def epilog() -> str:
-    """Return the keys of the configuration."""
-    from trans3dhead_training.engine.config import TrainConfig
-    return describe_keys(TrainConfig())
+    """Return the keys of the configurations."""
+    from trans3dhead_training.engine.config import DetectorTrainConfig, TrainConfig
+    return (f'{describe_keys(TrainConfig())}\n\n'
+            f'with task=detector, {describe_keys(DetectorTrainConfig())}')
 
 
 def run(options: Namespace) -> int:
@@ -92,12 +95,12 @@ def run(options: Namespace) -> int:
     return EXIT_SIGNAL + int(trainer.stopped_by) if trainer.stopped_by else 0
 
 
-def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> TrainConfig:
-    from trans3dhead_training.engine.config import load_config
-    config = load_config(path, overrides)
+def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> RunConfig:
+    from trans3dhead_training.engine.config import read_config
+    config = read_config(path, overrides)
     folder = Path(config.output)
     if resume and path is None and (folder / 'config.yaml').is_file():
-        return load_config(folder / 'config.yaml', overrides)
+        return read_config(folder / 'config.yaml', overrides)
     if not resume and (folder / 'state.pt').is_file():
         raise UserError(f'output: {folder} holds a run; continue it with --resume, choose another '
                          'output= or remove the folder')

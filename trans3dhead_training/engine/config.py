@@ -1,4 +1,4 @@
-"""The configuration of a training: a frozen dataclass from YAML and `key=value` overrides."""
+"""The configurations of trainings: frozen dataclasses from YAML and `key=value` overrides."""
 
 from __future__ import annotations
 
@@ -13,17 +13,84 @@ import yaml
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.detector_config import DetectorConfig
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.data.head_dataset import SamplingConfig
+from trans3dhead_training.detection.detection_dataset import DetectionSampling
 from trans3dhead_training.losses.criterion import LossWeights, RegionWeights
+from trans3dhead_training.losses.detector_criterion import DetectorLossWeights
+
+DETECTOR = 'detector'
 
 PRECISIONS = ('float32', 'bfloat16_backbone')
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class RunConfig:
+    """What every training depends on, whatever it trains."""
+
+    output: str = 'runs/train'
+    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
+    seed: int = 0
+    """Seed of the weights, of the batches and of their augmentation."""
+    device: str = 'auto'
+    """auto, cpu, cuda or cuda:N."""
+    threads: int = 0
+    """Threads of the network; 0 leaves PyTorch's default."""
+    minutes: float = 60.0
+    """Length of the run; the learning rate follows the share of it that has passed, so a slow
+    machine ends on the same curve as a fast one. 0: no limit."""
+    steps: int = 0
+    """Length of the run in steps, 0: no limit; whichever of minutes and steps comes first."""
+    batch_size: int = 64
+    """Pictures in a batch, of all processes together."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
+    weight_decay: float = 0.02
+    """Of weight matrices and kernels; biases and norms are not decayed."""
+    warmup_steps: int = 200
+    """Steps over which the learning rate rises linearly from 0."""
+    max_gradient_norm: float = 5.0
+    """Gradients are clipped to this norm."""
+    ema_decay: float = 0.998
+    """Decay per step of the exponential moving average of the weights, which is what is
+    validated and saved."""
+    precision: str = 'bfloat16_backbone'
+    """float32, or bfloat16_backbone: convolutions in bfloat16, which gain most from it; weights,
+    losses and the average stay in float32."""
+    validate_minutes: float = 4.0
+    """Minutes between validations, each of which writes a checkpoint."""
+    validate_steps: int = 0
+    """Likewise in steps, 0: never; whichever comes first."""
+    state_minutes: float = 5.0
+    """Minutes between the states that `--resume` continues from; a validation writes one too."""
+    state_steps: int = 0
+    """Likewise in steps, 0: never; whichever comes first."""
+    log_steps: int = 20
+    """Steps over which a row of losses.csv is averaged."""
+    loader_threads: int = 1
+    """Threads that make batches; a fast GPU needs more than one."""
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 and self.steps <= 0:
+            raise UserError('minutes, steps: one of them must be more than 0')
+        if self.batch_size < 2:
+            raise UserError(f'batch_size: expected at least 2, got {self.batch_size}')
+        for name in ('log_steps', 'loader_threads'):
+            if getattr(self, name) < 1:
+                raise UserError(f'{name}: expected at least 1, got {getattr(self, name)}')
+        if self.precision not in PRECISIONS:
+            raise UserError(f'precision: expected one of {PRECISIONS}, got {self.precision!r}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dictionaries of plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
     """
-    Everything that a training depends on.
+    Everything that a training of the network of heads depends on.
 
     Example::
 
@@ -42,50 +109,9 @@ class TrainConfig:
     """Checkpoint whose weights the training starts from; '' starts from random weights."""
     init_backbone_only: bool = False
     """Take only the backbone of init_checkpoint; all else starts from random weights."""
-    output: str = 'runs/train'
-    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
-    seed: int = 0
-    """Seed of the weights, of the batches and of their augmentation."""
-    device: str = 'auto'
-    """auto, cpu, cuda or cuda:N."""
-    threads: int = 0
-    """Threads of the network; 0 leaves PyTorch's default."""
-    minutes: float = 60.0
-    """Length of the run; the learning rate follows the share of it that has passed, so a slow
-    machine ends on the same curve as a fast one. 0: no limit."""
-    steps: int = 0
-    """Length of the run in steps, 0: no limit; whichever of minutes and steps comes first."""
-    batch_size: int = 64
-    """Crops in a batch, of all processes together."""
-    learning_rate: float = 1e-3
-    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
-    weight_decay: float = 0.02
-    """Of weight matrices and kernels; biases and norms are not decayed."""
-    warmup_steps: int = 200
-    """Steps over which the learning rate rises linearly from 0."""
-    max_gradient_norm: float = 5.0
-    """Gradients are clipped to this norm."""
-    ema_decay: float = 0.998
-    """Decay per step of the exponential moving average of the weights, which is what is
-    validated and saved."""
     freeze_batch_norm: bool = False
     """Leave the backbone's batch statistics as they are, as small batches of a fine-tuning may
     want."""
-    precision: str = 'bfloat16_backbone'
-    """float32, or bfloat16_backbone: convolutions in bfloat16, which gain most from it; weights,
-    losses and the average stay in float32."""
-    validate_minutes: float = 4.0
-    """Minutes between validations, each of which writes a checkpoint."""
-    validate_steps: int = 0
-    """Likewise in steps, 0: never; whichever comes first."""
-    state_minutes: float = 5.0
-    """Minutes between the states that `--resume` continues from; a validation writes one too."""
-    state_steps: int = 0
-    """Likewise in steps, 0: never; whichever comes first."""
-    log_steps: int = 20
-    """Steps over which a row of losses.csv is averaged."""
-    loader_threads: int = 1
-    """Threads that make batches; a fast GPU needs more than one."""
     euler_loss: str = 'safe'
     """How Euler angles are compared: none, plain, safe or geodesic (see `euler_loss`)."""
     landmark_loss: str = 'l1'
@@ -112,20 +138,61 @@ class TrainConfig:
         'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
     """Parts whose held-out heads are validated, where they were prepared."""
 
-    def __post_init__(self) -> None:
-        if self.minutes <= 0 and self.steps <= 0:
-            raise UserError('minutes, steps: one of them must be more than 0')
-        if self.batch_size < 2:
-            raise UserError(f'batch_size: expected at least 2, got {self.batch_size}')
-        for name in ('log_steps', 'loader_threads'):
-            if getattr(self, name) < 1:
-                raise UserError(f'{name}: expected at least 1, got {getattr(self, name)}')
-        if self.precision not in PRECISIONS:
-            raise UserError(f'precision: expected one of {PRECISIONS}, got {self.precision!r}')
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return nested dictionaries of plain values."""
-        return asdict(self)
+@dataclass(frozen=True)
+class DetectorTrainConfig(RunConfig):
+    """
+    Everything that a training of a head detector depends on.
+
+    Example::
+
+        config = read_config(Path('config/train_detector.yaml'))
+        Trainer(config).train()
+    """
+
+    task: str = DETECTOR
+    """What is trained; with this key, a configuration is one of a detector."""
+    output: str = 'runs/detector'
+    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
+    batch_size: int = 16
+    """Views in a batch, of all processes together."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
+    data: str = ''
+    """Folder with heads/, masks/, rooms/ and faces/, each with its labels; '' takes the data
+    folder. Those that are absent are left out, but heads/ and rooms/ are needed."""
+    scenes: str = 'runs/scenes'
+    """Folder of `trans3dhead prepare scenes`; '' trains without synthetic people."""
+    faces_per_source: int = 700
+    """Most faces of each source in faces/ that are kept in memory."""
+    validate_every: int = 2
+    """Every how manyth of the held-out pictures is validated during the training."""
+    network: DetectorConfig = field(default_factory=DetectorConfig)
+    """Architecture of the network."""
+    loss_weights: DetectorLossWeights = field(default_factory=DetectorLossWeights)
+    """Weight of each term of the loss."""
+    sampling: DetectionSampling = field(default_factory=DetectionSampling)
+    """What the views of a batch show."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.task != DETECTOR:
+            raise UserError(f'task: expected {DETECTOR!r}, or no such key for the network of '
+                            f'heads, got {self.task!r}')
+
+
+def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """
+    Read the configuration of a training of whatever kind its key `task` says.
+
+    :param path: YAML file; None: the defaults.
+    :param overrides: as for `load_config`.
+    :return: a `DetectorTrainConfig` where there is a key `task`, else a `TrainConfig`.
+    :raises UserError: as `load_config` does.
+    """
+    values = _read_values(path, overrides)
+    kind = DetectorTrainConfig if 'task' in values else TrainConfig
+    return _updated(kind(), values, '')
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -138,6 +205,10 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     :raises UserError: the file is missing, a key is unknown (the nearest known one is named), or a
         value is of another type.
     """
+    return _updated(TrainConfig(), _read_values(path, overrides), '')
+
+
+def _read_values(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if path is not None:
         if not path.is_file():
@@ -156,7 +227,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
             if not isinstance(table, dict):
                 raise UserError(f'{override}: {part} has no keys below it')
         table[last] = yaml.safe_load(text)
-    return _updated(TrainConfig(), values, '')
+    return values
 
 
 def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:

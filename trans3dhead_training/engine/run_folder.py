@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import yaml
 
-from trans3dhead_training.engine.config import TrainConfig
+from trans3dhead_training.engine.config import RunConfig
 from trans3dhead_training.engine.csv_log import CsvLog
 
 
@@ -54,7 +54,7 @@ class RunFolder:
         """The file that `--resume` continues from."""
         return self.path / 'state.pt'
 
-    def start(self, config: TrainConfig, step: int, facts: Mapping[str, Any]) -> None:
+    def start(self, config: RunConfig, step: int, facts: Mapping[str, Any]) -> None:
         """
         Start the folder, or continue it behind a step and drop the rows beyond that step.
 

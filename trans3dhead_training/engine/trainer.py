@@ -15,26 +15,17 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX, read_metadata
-from trans3dhead_ros.network.checkpoint import save_checkpoint
-from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.core.augmentation import Augmentation
-from trans3dhead_training.data.batch import Batch
+from trans3dhead_ros.model_files.model_pair import GRAPH_SUFFIX
 from trans3dhead_training.data.prefetch import prefetched
-from trans3dhead_training.engine.config import TrainConfig
+from trans3dhead_training.engine.aligner_task import AlignerTask
+from trans3dhead_training.engine.config import DetectorTrainConfig, RunConfig
 from trans3dhead_training.engine.csv_log import MeanMeter
+from trans3dhead_training.engine.detector_task import DetectorTask
 from trans3dhead_training.engine.distributed import World
-from trans3dhead_training.engine.initialization import load_backbone, load_weights, set_means
 from trans3dhead_training.engine.run_folder import RunFolder, git_revision
 from trans3dhead_training.engine.stop_signals import StopSignals
-from trans3dhead_training.engine.training_data import TrainingData
-from trans3dhead_training.engine.training_figures import write_curves, write_samples
-from trans3dhead_training.engine.validation import validate
-from trans3dhead_training.fitting.head_basis import load_head_model_npz
-from trans3dhead_training.losses.criterion import Criterion
-
-SELECTION_METRIC = 'inner51_percent'
-"""The validation error that is smallest for the best checkpoint."""
+from trans3dhead_training.engine.task import Task
+from trans3dhead_training.engine.training_figures import write_curves
 
 
 def learning_rate_factor(progress: float, step: int, warmup_steps: int) -> float:
@@ -50,7 +41,7 @@ def learning_rate_factor(progress: float, step: int, warmup_steps: int) -> float
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))))
 
 
-def averaged_model(network: Trans3DHead, decay: float) -> AveragedModel:
+def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
     """
     Return the exponential moving average of a network, batch statistics included.
 
@@ -90,7 +81,7 @@ class Trainer:
     stopped_by: int
     """Number of the signal that stopped the run early, or 0."""
 
-    def __init__(self, config: TrainConfig, world: World | None = None) -> None:
+    def __init__(self, config: RunConfig, world: World | None = None) -> None:
         self.config = config
         self.world = world or World.connect(config.device)
         self.device = self.world.device
@@ -101,16 +92,10 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        head_model = load_head_model_npz(Path(config.head_model))
-        self.data = TrainingData.read(config, head_model)
-        self._credit = dict(self.data.credit)
-        self.network = self._initialized(Trans3DHead(config.network, head_model)).to(
-            self.device, memory_format=torch.channels_last)
+        kind = DetectorTask if isinstance(config, DetectorTrainConfig) else AlignerTask
+        self.task: Task = kind(config, self.device, self.world.mean)
+        self.network = self.task.network
         self.world.broadcast_weights(self.network)
-        offsets = torch.tensor(self.data.manifest.offsets, device=self.device)
-        self.criterion = Criterion(
-            self.network.head_model, offsets, config.loss_weights, config.euler_loss,
-            config.landmark_loss, config.region_weights, reduce_counts=self.world.mean)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -125,17 +110,6 @@ class Trainer:
         self._validation_due = False
         self._meters = {'losses': MeanMeter(), 'metrics': MeanMeter()}
 
-    def _initialized(self, network: Trans3DHead) -> Trans3DHead:
-        config = self.config
-        if config.init_checkpoint:
-            load = load_backbone if config.init_backbone_only else load_weights
-            before = load(network, Path(config.init_checkpoint))
-            self._credit = {name: f'{value}; initial weights: {before[name]}'
-                            for name, value in self._credit.items()}
-        if not config.init_checkpoint or config.init_backbone_only:
-            set_means(network, self.data.training)
-        return network
-
     def progress(self) -> float:
         """Return the share of the run that has passed, 0..1."""
         config = self.config
@@ -143,12 +117,11 @@ class Trainer:
         by_steps = self.step / config.steps if config.steps > 0 else 0.0
         return max(by_time, by_steps)
 
-    def augmentation(self, step: int) -> Augmentation:
-        """Return the augmentation of the batch of a step."""
+    def batch(self, number: int) -> Any:
+        """Return this process's share of the batch of a step."""
         config = self.config
-        progress = step / config.steps if config.steps > 0 else self.progress()
-        return (config.augmentation if progress < config.late_augmentation_from
-                else config.late_augmentation)
+        progress = number / config.steps if config.steps > 0 else self.progress()
+        return self.task.batch(number, progress, (self.world.rank, self.world.size))
 
     def train(self, session_minutes: float = math.inf) -> dict[str, Any]:
         """
@@ -162,8 +135,7 @@ class Trainer:
             self.folder.start(config, self.step, {
                 'device': str(self.device), 'threads': torch.get_num_threads(),
                 'processes': world.size})
-        batches = prefetched(self.data.training, config.batch_size, config.seed, self.step,
-                             self.augmentation, (world.rank, world.size), config.loader_threads)
+        batches = prefetched(self.batch, self.step, config.loader_threads)
         bar = tqdm(total=100.0, initial=100 * self.progress(), desc='train',
                    postfix={'step': self.step}, disable=None if world.is_first else True,
                    bar_format='{l_bar}{bar}| {elapsed}<{remaining}{postfix}')
@@ -205,7 +177,7 @@ class Trainer:
     def _is_due(self, last: float, minutes: float, steps: int) -> bool:
         return self.minutes - last >= minutes or (steps > 0 and self.step % steps == 0)
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
+    def train_step(self, batch: Any) -> dict[str, float]:
         """
         Take one optimizer step.
 
@@ -232,19 +204,14 @@ class Trainer:
             self.average.update_parameters(self.network)
         return {'learning_rate': rate, 'gradient_norm': norm, **losses}
 
-    def backward(self, batch: Batch) -> dict[str, float]:
+    def backward(self, batch: Any) -> dict[str, float]:
         """
         Leave the gradient of the whole batch in the `grad` of the weights.
 
         :param batch: this process's share of the batch.
         :return: the loss of the whole batch and its weighted terms.
         """
-        self.network.train()
-        if self.config.freeze_batch_norm:
-            self.network.backbone.eval()
-        batch = batch.to(self.device)
-        crops = batch.crops.contiguous(memory_format=torch.channels_last)
-        loss, terms = self.criterion(self.network.forward_layers(crops), batch)
+        loss, terms = self.task.loss(batch.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         losses = self.world.average_gradients(
@@ -252,7 +219,7 @@ class Trainer:
                                        device=self.device))
         return dict(zip(('loss', *terms), losses.tolist(), strict=True))
 
-    def _fail(self, batch: Batch, what: str) -> None:
+    def _fail(self, batch: Any, what: str) -> None:
         """Save the batch and the state before it, for debugging, and raise."""
         rank = f'_rank{self.world.rank}' if self.world.size > 1 else ''
         path = self.folder.path / f'bad_batch{rank}.safetensors'
@@ -279,23 +246,19 @@ class Trainer:
 
     def _validate(self) -> dict[str, Any]:
         """Measure the averaged network on every part; save checkpoints, state and figures."""
-        network, parts = self.average.module, self.data.validations
-        metrics = validate(network, parts[self.data.selection_part], self.device)
-        for name, heads in parts.items():
-            if name != self.data.selection_part:
-                more = validate(network, heads, self.device, by_yaw=True)
-                metrics.update({f'{name}_{key}': value for key, value in more.items()})
+        network = self.average.module
+        metrics = self.task.validate(network)
         row = {**self._row('metrics'), **{f'val_{k}': round(v, 4) for k, v in metrics.items()}}
         self.folder.log(self.folder.metrics, row)
         tqdm.write(' '.join(f'{k}={v}' for k, v in row.items()))
-        if metrics[SELECTION_METRIC] < self._best_error():
+        if metrics[self.task.selection_metric] < self._best_error():
             self._save_checkpoint('best', metrics)
         self._save_checkpoint('last', metrics)
         self._validation_due = False
         self.save_state()
         write_curves(self.folder.path / 'curves.png', self.folder.losses.rows(),
-                     self.folder.metrics.rows())
-        write_samples(self.folder.path / 'samples.png', network, parts, self.device)
+                     self.folder.metrics.rows(), self.task.panels)
+        self.task.write_samples(self.folder.path / 'samples.png', network)
         return metrics
 
     def _save_checkpoint(self, name: str, metrics: dict[str, Any]) -> None:
@@ -303,15 +266,16 @@ class Trainer:
         path = self.folder.path / f'{name}.safetensors'
         # That of other weights would make the new ones no model.
         path.with_suffix(GRAPH_SUFFIX).unlink(missing_ok=True)
-        save_checkpoint(path, self.average.module,
-                        {**self._credit, 'revision': git_revision(), 'metrics': stated})
+        self.task.save_checkpoint(path, self.average.module,
+                                  {'revision': git_revision(), 'metrics': stated})
 
     def _best_error(self) -> float:
         """Return the error of the best checkpoint so far, infinity before there is one."""
         path = self.folder.path / 'best.safetensors'
         if not path.is_file():
             return math.inf
-        return float(read_metadata(path)['metrics']['validation'][SELECTION_METRIC])
+        metrics = self.task.read_metadata(path)['metrics']
+        return float(metrics['validation'][self.task.selection_metric])
 
     def save_state(self, name: str = 'state.pt') -> None:
         """Write all that `resume` needs, in one step, to a file of the folder."""

@@ -32,13 +32,14 @@ _AXIS_COLOURS = ((60, 60, 255), (60, 220, 60), (255, 110, 60))  # BGR
 _NOT_LOSSES = ('step', 'minutes', 'images_per_s', 'learning_rate', 'gradient_norm')
 
 
-def write_curves(path: Path, losses: Rows, metrics: Rows) -> None:
+def write_curves(path: Path, losses: Rows, metrics: Rows, panels: Mapping[str, str]) -> None:
     """
     Draw losses, validation errors and the learning rate against the steps.
 
     :param path: PNG to write.
     :param losses: rows of losses.csv.
     :param metrics: rows of metrics.csv.
+    :param panels: titles of two diagrams, and what the names of their metrics contain.
     """
     figure = Figure(figsize=(15, 9))
     # Automatic layouts measure every label, which takes longer than all the drawing.
@@ -50,12 +51,9 @@ def write_curves(path: Path, losses: Rows, metrics: Rows) -> None:
     axes[0, 0].set_yscale('symlog', linthresh=0.01)
     axes[0, 0].set_title('loss and its weighted terms')
     errors = sorted({name for row in metrics for name in row if name.startswith('val_')})
-    points = [name for name in errors if name.endswith('_percent')]
-    angles = [name for name in errors if name.endswith('rotation_deg')]
-    _curves(axes[0, 1], metrics, {name: name[4:] for name in points})
-    axes[0, 1].set_title('held-out heads: points, % of the box')
-    _curves(axes[1, 0], metrics, {name: name[4:] for name in angles})
-    axes[1, 0].set_title('held-out heads: rotation, degrees')
+    for axis, (title, part) in zip((axes[0, 1], axes[1, 0]), panels.items(), strict=True):
+        _curves(axis, metrics, {name: name[4:] for name in errors if part in name})
+        axis.set_title(title)
     _curves(axes[1, 1], losses, {'learning_rate': 'learning rate'})
     axes[1, 1].set_title('learning rate')
     figure.savefig(path, dpi=80)

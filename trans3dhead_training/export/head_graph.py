@@ -41,6 +41,10 @@ class HeadGraph(nn.Module):
     :param vertices: return the vertices of the head too.
     """
 
+    input_name = INPUT
+    """Name of the only input."""
+    descriptions = OUTPUTS
+    """What each output means."""
     outputs: tuple[str, ...]
     """Names of the outputs; 'vertices' is the last one where it was asked for."""
 
@@ -77,25 +81,32 @@ class HeadGraph(nn.Module):
         """
         return torch.rand(batch or 2, 3, self.size, self.size)
 
+    def free_sizes(self, batch: int | None) -> dict[int, Any] | None:
+        """Return the dimensions of the input that may have any size, see `torch.export`."""
+        return {0: torch.export.Dim('batch', min=1)} if batch is None else None
 
-def file_metadata(graph: HeadGraph, checkpoint: Mapping[str, Any]) -> dict[str, str]:
-    """
-    Return the metadata of an exported file: those of the checkpoint, and what the graph takes.
+    def metadata(self, checkpoint: Mapping[str, Any]) -> dict[str, str]:
+        """
+        Return the metadata of an exported file: those of the checkpoint, and what the graph takes.
 
-    :param graph: what is exported.
-    :param checkpoint: metadata of the checkpoint that it was loaded from.
-    :return: text by name; JSON where a value is not text.
-    """
-    values = {
-        **checkpoint, 'exporter': f'{FORMAT} {_version()}',
-        'input': f'{INPUT} (B, 3, {graph.size}, {graph.size}), {COLOUR_ORDER} in 0..1',
-        'preprocessing': PREPROCESSING, 'crop_scale': graph.network.config.crop_scale,
-        'outputs': {name: OUTPUTS[name] for name in graph.outputs},
-    }
-    texts = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-             for name, value in values.items()}
-    # With it, a file without its checkpoint gives vertices and depths.
-    return {**texts, 'head_basis': write_head_model(graph.network.head_model.numpy())}
+        :param checkpoint: metadata of the checkpoint that it was loaded from.
+        :return: text by name; JSON where a value is not text.
+        """
+        values = {
+            **checkpoint, 'exporter': exporter_name(),
+            'input': f'{INPUT} (B, 3, {self.size}, {self.size}), {COLOUR_ORDER} in 0..1',
+            'preprocessing': PREPROCESSING, 'crop_scale': self.network.config.crop_scale,
+            'outputs': {name: OUTPUTS[name] for name in self.outputs},
+        }
+        texts = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                 for name, value in values.items()}
+        # With it, a file without its checkpoint gives vertices and depths.
+        return {**texts, 'head_basis': write_head_model(self.network.head_model.numpy())}
+
+
+def exporter_name() -> str:
+    """Return the name and the version of this program."""
+    return f'{FORMAT} {_version()}'
 
 
 def _version() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +23,11 @@ CROP_COUNT = 100
 MAX_DEVIATION = 1e-4
 """Largest allowed difference from torch of any number of any output, in the output's own unit."""
 
+MAX_DEVIATION_PX = 0.01
+"""The same of the boxes of a detector, whose coordinates are px of a whole image."""
+
+_IMAGE_SIZES = ((32, 32), (96, 160), (64, 224), (320, 256))
+
 _BATCHES = (1, 1, 2, 3, 5, 8, 16, 32, 32)
 _RENDERED_PX = 128
 
@@ -37,11 +42,13 @@ class Deviation:
     """Largest absolute difference, in the output's unit."""
     mean: float
     """Mean absolute difference."""
+    limit: float = MAX_DEVIATION
+    """Largest allowed difference."""
 
     @property
     def passes(self) -> bool:
-        """Whether it is within `MAX_DEVIATION`; False where a number is not finite."""
-        return self.largest <= MAX_DEVIATION
+        """Whether it is within the limit; False where a number is not finite."""
+        return self.largest <= self.limit
 
 
 def check_crops(model: HeadModule, size: int, count: int = CROP_COUNT, seed: int = 0) -> Crops:
@@ -62,6 +69,23 @@ def check_crops(model: HeadModule, size: int, count: int = CROP_COUNT, seed: int
                for picture in pictures]
     rgb = np.stack(resized)[..., ::-1].transpose(0, 3, 1, 2)
     return np.ascontiguousarray(rgb, dtype=np.float32) / 255.0
+
+
+def check_images(count: int = CROP_COUNT, seed: int = 0) -> list[Crops]:
+    """
+    Make images to compare a detector on: noise of several sizes.
+
+    :param count: how many images; half of them in pairs.
+    :param seed: of everything random.
+    :return: batches (B, 3, H, W) RGB in 0..1.
+    """
+    generator, batches = np.random.default_rng(seed), []
+    while sum(map(len, batches)) < count:
+        height, width = _IMAGE_SIZES[len(batches) % len(_IMAGE_SIZES)]
+        pictures = [cv2.resize(_noise(generator), (width, height))
+                    for _ in range(1 + len(batches) % 2)]
+        batches.append(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    return batches
 
 
 def _noise(generator: np.random.Generator) -> NDArray[np.uint8]:
@@ -94,15 +118,30 @@ def deviations(
     :param batch: the only batch size that the file takes; None: sizes from 1 to 32 are tried.
     :return: one entry for each output.
     """
+    return batch_deviations(reference, exported, _batches(crops, batch), {})
+
+
+def batch_deviations(
+    reference: Model, exported: Model, batches: Iterable[Crops], limits: Mapping[str, float],
+) -> list[Deviation]:
+    """
+    Compare all outputs of two models.
+
+    :param reference: the network in torch.
+    :param exported: the file.
+    :param batches: (B, 3, H, W) RGB in 0..1.
+    :param limits: largest allowed difference of an output, where it is not `MAX_DEVIATION`.
+    :return: one entry for each output.
+    """
     differences: dict[str, list[NDArray[np.float64]]] = {}
-    for part in _batches(crops, batch):
+    for part in batches:
         expected, found = reference(part), exported(part)
         for name, value in expected.items():
             difference = np.abs(found[name].astype(np.float64) - value)
             differences.setdefault(name, []).append(difference.ravel())
     joined = {name: np.concatenate(values) for name, values in differences.items()}
-    return [Deviation(name, float(values.max()), float(values.mean()))
-            for name, values in joined.items()]
+    return [Deviation(name, float(values.max()), float(values.mean()),
+                      limits.get(name, MAX_DEVIATION)) for name, values in joined.items()]
 
 
 def _batches(crops: Crops, batch: int | None) -> Iterator[Crops]:

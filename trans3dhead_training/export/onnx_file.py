@@ -13,33 +13,38 @@ import torch
 from numpy.typing import NDArray
 
 from trans3dhead_ros.model_files.onnx_graph import parse_onnx
-from trans3dhead_training.export.head_graph import INPUT, OUTPUTS, HeadGraph
+from trans3dhead_training.export.detector_graph import DetectorGraph
+from trans3dhead_training.export.head_graph import HeadGraph
+
+Graph = HeadGraph | DetectorGraph
 
 Model = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
-"""Takes crops (B, 3, S, S) and returns the outputs by name."""
+"""Takes crops or images (B, 3, H, W) and returns the outputs by name."""
 
 OPSET = 18
 """Old enough for the runtimes of embedded boards, new enough for layer normalisation."""
 
 
 def write_onnx(
-    path: Path, graph: HeadGraph, batch: int | None, metadata: Mapping[str, str],
+    path: Path, graph: Graph, batch: int | None, metadata: Mapping[str, str],
 ) -> None:
     """
     Write a graph with named inputs and outputs, their meaning, and metadata.
 
     :param path: file to write.
     :param graph: in evaluation mode, on the CPU.
-    :param batch: number of crops that the file takes at once; None: any.
-    :param metadata: see `file_metadata`.
+    :param batch: number of crops or images that the file takes at once; None: any.
+    :param metadata: as its `metadata` returns them.
     """
     import onnx
 
-    shapes = ({0: torch.export.Dim('batch', min=1)},) if batch is None else None
+    sizes = graph.free_sizes(batch)
     with _quiet():
         program = torch.onnx.export(
-            graph, (graph.example(batch),), dynamo=True, verbose=False, input_names=[INPUT],
-            output_names=list(graph.outputs), opset_version=OPSET, dynamic_shapes=shapes)
+            graph, (graph.example(batch),), dynamo=True, verbose=False,
+            input_names=[graph.input_name],
+            output_names=list(graph.outputs), opset_version=OPSET,
+            dynamic_shapes=None if sizes is None else (sizes,))
     model = program.model_proto
     model.graph.name = 'trans3dhead'
     # The exporter notes on every node the source files that it came from.
@@ -47,7 +52,7 @@ def write_onnx(
         del item.metadata_props[:]
         item.doc_string = ''
     for value in model.graph.output:
-        value.doc_string = OUTPUTS[value.name]
+        value.doc_string = graph.descriptions[value.name]
     onnx.checker.check_model(model)
     digest = parse_onnx(model.SerializeToString()).sha256
     onnx.helper.set_model_props(model, {**metadata, 'graph_sha256': digest})
@@ -70,13 +75,15 @@ def open_onnx(path: Path, outputs: tuple[str, ...], threads: int = 1) -> Model:
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=['CPUExecutionProvider'])
 
-    def run(crops: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        return dict(zip(outputs, session.run(list(outputs), {INPUT: crops}), strict=True))
+    name = session.get_inputs()[0].name
+
+    def run(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        return dict(zip(outputs, session.run(list(outputs), {name: batch}), strict=True))
 
     return run
 
 
-def torch_model(graph: HeadGraph) -> Model:
+def torch_model(graph: Graph) -> Model:
     """Return the network itself as a model, for comparison."""
     @torch.inference_mode()
     def run(crops: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

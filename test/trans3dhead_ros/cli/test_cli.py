@@ -17,7 +17,7 @@ from synthetic import small_network
 from trans3dhead_ros.cli.main import PREPARE, RUNTIME, TRAINING, build_parser, main
 from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
-from trans3dhead_training.engine.config import TrainConfig
+from trans3dhead_training.engine.config import DetectorTrainConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 FEMALE = DATA / 'video' / 'head-pose-face-detection-female.gif'
@@ -85,16 +85,30 @@ def test_the_node_gets_its_arguments_as_they_are():
     assert done.returncode == 0 and done.stdout.startswith('usage: head_tracker')
 
 
+def listed_defaults(text: str) -> dict[str, str]:
+    keys = [line.strip().partition('=') for line in text.splitlines()
+            if re.match(r'  [a-z_.]+=', line)]
+    return {key: value for key, _, value in keys}
+
+
 @pytest.mark.parametrize('name', ['train', 'ablate'])
 def test_help_lists_every_key_of_the_configuration(name, capsys):
     with pytest.raises(SystemExit):
         main([name, '--help'])
-    lines = capsys.readouterr().out.splitlines()
-    keys = [line.strip().partition('=') for line in lines if re.match(r'  [a-z_.]+=', line)]
-    defaults = {key: value for key, _, value in keys}
+    text = capsys.readouterr().out.partition('with task=detector')[0]
+    defaults = listed_defaults(text)
     assert defaults['learning_rate'] == '0.001' and defaults['network.dim'] == '96'
     assert set(defaults) >= {field.name for field in fields(TrainConfig)
                              if not is_dataclass(getattr(TrainConfig(), field.name))}
+
+
+def test_help_lists_every_key_of_a_detector(capsys):
+    with pytest.raises(SystemExit):
+        main(['train', '--help'])
+    defaults = listed_defaults(capsys.readouterr().out.partition('with task=detector')[2])
+    assert defaults['task'] == 'detector' and defaults['network.neck_width'] == '48'
+    assert set(defaults) >= {field.name for field in fields(DetectorTrainConfig)
+                             if not is_dataclass(getattr(DetectorTrainConfig(), field.name))}
 
 
 def test_track_writes_a_record_and_an_overlay_of_every_frame(folder, tmp_path, capsys):

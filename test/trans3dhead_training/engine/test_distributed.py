@@ -75,7 +75,7 @@ def test_both_processes_have_the_same_gradients(shared, kind):
 
 def test_two_processes_with_frozen_norms_have_the_gradients_of_one(prepared, trained, shared):
     trainer = alone(prepared, trained, 'true')
-    batch = trainer.data.training.training_batch(8, np.random.default_rng((0, 0)))
+    batch = trainer.task.data.training.training_batch(8, np.random.default_rng((0, 0)))
     losses = trainer.backward(batch)
     found = torch.load(shared / 'frozen_0.pt', weights_only=True)
     assert_close(trainer, found)
@@ -85,7 +85,7 @@ def test_two_processes_with_frozen_norms_have_the_gradients_of_one(prepared, tra
 def test_two_processes_with_live_norms_have_the_gradients_of_one_that_accumulates(
         prepared, trained, shared):
     trainer = alone(prepared, trained, 'false')
-    network, training = trainer.network.train(), trainer.data.training
+    network, training = trainer.network.train(), trainer.task.data.training
     halves, statistics = [], [batch_statistics(network)]
     for rank in (0, 1):
         half = training.training_batch(8, np.random.default_rng((0, 0)), share=(rank, 2))
@@ -101,7 +101,7 @@ def test_two_processes_with_live_norms_have_the_gradients_of_one_that_accumulate
         interleaved(halves[0].point_scale, halves[1].point_scale),
         interleaved(halves[0].score, halves[1].score))
     batch = training.training_batch(8, np.random.default_rng((0, 0)))
-    loss, _ = trainer.criterion(both, batch)
+    loss, _ = trainer.task.criterion(both, batch)
     loss.backward()
     found = torch.load(shared / 'live_0.pt', weights_only=True)
     assert_close(trainer, found)

@@ -64,9 +64,9 @@ def test_the_best_checkpoint_of_an_open_run_is_selected_by_open_data(prepared, t
     arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
     assert Trainer(load_config(None, arguments)).data.selection_part == 'photographs'
     trainer = Trainer(load_config(None, [*arguments, 'sampling.open_only=true']))
-    assert trainer.data.selection_part == 'portraits'
-    assert trainer.data.training.table.part_names == ('portraits',)
-    assert 'photographs' in trainer.data.validations  # measured all the same
+    assert trainer.task.data.selection_part == 'portraits'
+    assert trainer.task.data.training.table.part_names == ('portraits',)
+    assert 'photographs' in trainer.task.data.validations  # measured all the same
     trainer.train()
     _, metadata = load_checkpoint(tmp_path / 'run' / 'best.safetensors', torch.device('cpu'))
     assert 'public domain' in metadata['licence'] and 'research' not in metadata['licence']
@@ -104,7 +104,7 @@ def test_fits_land_on_the_labels_after_every_augmentation(prepared):
 def test_every_precision_learns(prepared, tmp_path, precision):
     trainer = Trainer(load_config(None, [
         *overrides(prepared, tmp_path, 100), f'precision={precision}']))
-    batch = trainer.data.training.training_batch(8, np.random.default_rng(0))
+    batch = trainer.task.data.training.training_batch(8, np.random.default_rng(0))
     losses = [trainer.train_step(batch)['loss'] for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
@@ -113,7 +113,7 @@ def test_frozen_batch_norms_stay(prepared, tmp_path):
     trainer = Trainer(load_config(None, [
         *overrides(prepared, tmp_path, 9), 'freeze_batch_norm=true']))
     before = {name: value.clone() for name, value in trainer.network.named_buffers()}
-    trainer.train_step(trainer.data.training.training_batch(8, np.random.default_rng(0)))
+    trainer.train_step(trainer.task.data.training.training_batch(8, np.random.default_rng(0)))
     assert all(torch.equal(before[name], value) for name, value in trainer.network.named_buffers())
 
 

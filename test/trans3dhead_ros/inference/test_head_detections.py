@@ -1,0 +1,72 @@
+"""Proposals become heads: thresholds, duplicates, the roll and the way back to the image."""
+
+import numpy as np
+import pytest
+import torch
+from detector_set import small_detector
+
+from trans3dhead_ros.inference.head_detections import select_heads, suppress_duplicates
+from trans3dhead_ros.inference.head_search import HeadSearch, network_input
+from trans3dhead_ros.inference.torch_engine import TorchEngine
+from trans3dhead_ros.network.head_detector import HeadProposals
+
+
+def outputs(score: list[float], boxes: list[list[float]], roll_deg: float = 0.0) -> dict:
+    count, roll = len(score), np.deg2rad(roll_deg)
+    boxes = np.array(boxes, np.float32)[None]
+    return {'score': np.array([score], np.float32), 'face': np.full((1, count), 0.25, np.float32),
+            'up': np.tile(np.array([np.cos(roll), np.sin(roll)], np.float32), (1, count, 1)),
+            'head_box': boxes, 'landmark_box': boxes + 1}
+
+
+def test_only_heads_above_the_score_are_kept_best_first():
+    found, = select_heads(outputs([0.3, 0.9, 0.6], [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]),
+                          min_score=0.5)
+    np.testing.assert_allclose(found.score, [0.9, 0.6], atol=1e-6)
+    assert found.head_box[:, 0].tolist() == [20, 40]
+    assert found.landmark_box[:, 0].tolist() == [21, 41]
+
+
+def test_of_boxes_that_overlap_the_best_one_remains():
+    boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [7, 0, 17, 10], [40, 40, 50, 50.0]])
+    assert suppress_duplicates(boxes, 0.5).tolist() == [0, 2, 3]
+    assert suppress_duplicates(boxes, 0.1).tolist() == [0, 3]
+    assert suppress_duplicates(np.zeros((0, 4)), 0.5).tolist() == []
+
+
+def test_a_dropped_box_drops_no_other():
+    # The second overlaps the first, the third only the second.
+    boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10.0]])
+    assert suppress_duplicates(boxes, 0.4).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize('roll_deg', [-170.0, -30.0, 0.0, 90.0])
+def test_the_roll_is_an_angle(roll_deg):
+    found, = select_heads(outputs([0.9], [[0, 0, 9, 9]], roll_deg))
+    assert found.roll_deg[0] == pytest.approx(roll_deg, abs=1e-3)
+    assert found.face[0] == pytest.approx(0.25)
+
+
+def test_images_are_padded_at_the_right_and_bottom():
+    image = np.full((40, 70, 3), (255, 0, 51), np.uint8)
+    batch = network_input(image)
+    assert batch.shape == (3, 64, 96) and batch.dtype == np.float32
+    np.testing.assert_allclose(batch[:, 39, 69], [0.2, 0.0, 1.0])
+    assert batch[:, 40:].max() == batch[:, :, 70:].max() == 0
+
+
+def test_boxes_come_back_in_pixels_of_the_image():
+    """An image of twice the size gives boxes twice as large, edges measured from the corner."""
+    engine = TorchEngine(HeadProposals(small_detector().eval()))
+    small = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    large = small.repeat(2, axis=0).repeat(2, axis=1)
+    found = HeadSearch(engine, 96, 0.0).search(small)
+    twice = HeadSearch(engine, 96, 0.0).search(large)
+    assert len(found) == len(twice) > 0
+    np.testing.assert_allclose(twice.head_box + 0.5, 2 * (found.head_box + 0.5), atol=1e-3)
+    np.testing.assert_allclose(twice.landmark_box + 0.5, 2 * (found.landmark_box + 0.5), atol=1e-3)
+
+
+def test_torch_stays_out_of_the_selection():
+    assert not any(isinstance(value, torch.Tensor)
+                   for value in vars(select_heads(outputs([0.9], [[0, 0, 9, 9]]))[0]).values())

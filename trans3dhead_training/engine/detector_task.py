@@ -1,0 +1,174 @@
+"""The training of the detector of whole heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.head_detections import DEFAULT_SCORE, HeadDetections
+from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.inference.torch_engine import TorchEngine
+from trans3dhead_ros.model_files.detector_files import read_detector_metadata
+from trans3dhead_ros.network.detector_checkpoint import save_detector
+from trans3dhead_ros.network.head_detector import HeadDetector, HeadProposals
+from trans3dhead_ros.types import Image
+from trans3dhead_training.core.contact_sheet import contact_sheet
+from trans3dhead_training.core.data_root import data_root
+from trans3dhead_training.detection.detection_batch import DetectionBatch
+from trans3dhead_training.detection.detection_dataset import DetectionDataset
+from trans3dhead_training.detection.detection_metrics import (
+    RecallCurve,
+    match_heads,
+    missed_percent,
+)
+from trans3dhead_training.detection.labelled_picture import LabelledPicture
+from trans3dhead_training.detection.picture_sources import (
+    read_face_boxes,
+    read_face_crops,
+    read_head_boxes,
+    read_rooms,
+    read_scenes,
+)
+from trans3dhead_training.engine.config import DetectorTrainConfig
+from trans3dhead_training.engine.task import Task
+from trans3dhead_training.losses.detector_criterion import DetectorCriterion
+
+VALIDATION_SIDE = 640
+"""Longer side of the pictures of a validation, px."""
+
+_LOWEST_SCORE = 0.02
+_RATES = {'missed': 0.1, 'missed_at_1': 1.0}
+_SAMPLE_TILE, _SAMPLE_COUNT, _COLUMNS = 400, 12, 4
+_HEAD_COLOUR, _FACE_COLOUR, _LABEL_COLOUR = (60, 60, 255), (0, 200, 255), (60, 220, 60)
+_CREDITS = {
+    'heads': ('photographs with boxes of whole heads', 'research use'),
+    'masks': ('photographs of faces with and without masks', 'research use'),
+    'rooms': ('photographs of rooms', 'research use'),
+    'faces': ('photographs of faces with 68 points', 'research use'),
+    'scenes': ('synthetic people', 'CC0 and MIT assets'),
+}
+
+
+class DetectorTask(Task):
+    """
+    The detector, its views and its loss.
+
+    :param config: of the training.
+    :param device: of the network.
+    :param reduce_counts: mean over the processes of a shared training.
+    :raises UserError: a folder of pictures is missing.
+    """
+
+    selection_metric = 'missed_percent'
+    def __init__(self, config: DetectorTrainConfig, device: torch.device,
+                 reduce_counts: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.config, self.device = config, device
+        self.panels = {'held-out pictures: heads that are missed, %': 'missed',
+                       'held-out rooms: false heads a picture': 'false'}
+        folder = Path(config.data) if config.data else data_root()
+        heads, rooms = folder / 'heads', folder / 'rooms'
+        pictures = {'heads': read_head_boxes(heads, False), 'rooms': read_rooms(rooms, False)}
+        if (folder / 'masks').is_dir():
+            pictures['masks'] = read_face_boxes(folder / 'masks', False)
+        if (folder / 'faces').is_dir():
+            pictures['faces'] = read_face_crops(folder / 'faces', config.faces_per_source,
+                                                config.seed)
+        if config.scenes:
+            pictures['scenes'] = read_scenes(Path(config.scenes))
+        self.training = DetectionDataset(pictures, config.sampling)
+        every = config.validate_every
+        self.held_out_heads = read_head_boxes(heads, True)[::every]
+        self.held_out_rooms = read_rooms(rooms, True)[::every]
+        if not self.held_out_heads:
+            raise UserError(f'data: {heads} has no held-out pictures; it needs about 20 pictures')
+        self.network = HeadDetector(config.network).to(device, memory_format=torch.channels_last)
+        self.criterion = DetectorCriterion(config.loss_weights, reduce_counts=reduce_counts)
+
+    def batch(self, number: int, progress: float, share: tuple[int, int]) -> DetectionBatch:
+        """Make a batch of views, see `Task.batch`."""
+        return self.training.training_batch(
+            self.config.batch_size, (self.config.seed, number), share)
+
+    def loss(self, batch: DetectionBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Run the detector, see `Task.loss`."""
+        self.network.train()
+        return self.criterion(self.network(batch.pixels()), batch)
+
+    def validate(self, network: HeadDetector) -> dict[str, float]:
+        """
+        Count missed and false heads, see `Task.validate`.
+
+        :param network: in evaluation mode.
+        :return: `missed_percent`, of the held-out heads that are at least 12 px high in pictures
+            of 640 px, at 0.1 false detections a picture; the same by height, and at 1 false
+            detection; `false_in_rooms`, a picture, at the default score.
+        """
+        search = self._search(network, _LOWEST_SCORE)
+        matches = []
+        for picture in self.held_out_heads:
+            scale = VALIDATION_SIDE / max(picture.image.shape[:2])
+            found = search.search(picture.image)
+            matches.append(match_heads(scale * _centres(found), found.score,
+                                       scale * picture.heads.head_box))
+        curve = RecallCurve(matches)
+        threshold = curve.threshold(_RATES['missed'])
+        metrics = {'missed_percent': 100 * (1 - curve.recall(threshold, (12.0, np.inf))),
+                   **missed_percent(curve, _RATES)}
+        if self.held_out_rooms:
+            scores = [search.search(picture.image).score for picture in self.held_out_rooms]
+            metrics['false_in_rooms'] = float(np.mean([
+                (score >= DEFAULT_SCORE).sum() for score in scores]))
+        return metrics
+
+    def write_samples(self, path: Path, network: HeadDetector) -> None:
+        """Draw held-out pictures, see `Task.write_samples`."""
+        search = self._search(network, DEFAULT_SCORE)
+        rows = np.linspace(0, len(self.held_out_heads) - 1, min(
+            _SAMPLE_COUNT, len(self.held_out_heads))).astype(int)
+        tiles = [_tile(self.held_out_heads[row], search) for row in rows]
+        partial = path.with_name(f'.{path.name}')
+        cv2.imwrite(str(partial), contact_sheet(
+            [tiles[start:start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]))
+        partial.replace(path)
+
+    def save_checkpoint(self, path: Path, network: HeadDetector,
+                        metadata: Mapping[str, Any]) -> None:
+        """Write a checkpoint, see `Task.save_checkpoint`."""
+        used = [_CREDITS[name] for name in self.training.names]
+        licences = ', '.join(dict.fromkeys(licence for _, licence in used))
+        save_detector(path, network, {
+            'training_data': '; '.join(text for text, _ in used),
+            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}',
+            **metadata})
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        """Return the metadata of a checkpoint."""
+        return read_detector_metadata(path)
+
+    def _search(self, network: HeadDetector, min_score: float) -> HeadSearch:
+        engine = TorchEngine(HeadProposals(network), str(self.device))
+        return HeadSearch(engine, VALIDATION_SIDE, min_score)
+
+
+def _centres(found: HeadDetections) -> np.ndarray:
+    return 0.5 * (found.head_box[:, :2] + found.head_box[:, 2:])
+
+
+def _tile(picture: LabelledPicture, search: HeadSearch) -> Image:
+    """Draw labels in green, found heads in red and their landmark boxes in yellow."""
+    found, canvas = search.search(picture.image), picture.image.copy()
+    for boxes, colour in ((picture.heads.head_box, _LABEL_COLOUR), (found.head_box, _HEAD_COLOUR),
+                          (found.landmark_box[found.face > 0.5], _FACE_COLOUR)):
+        for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist():
+            cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, 1)
+    scale = _SAMPLE_TILE / max(canvas.shape[:2])
+    small = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tile = np.zeros((_SAMPLE_TILE, _SAMPLE_TILE, 3), np.uint8)
+    tile[:small.shape[0], :small.shape[1]] = small[:_SAMPLE_TILE, :_SAMPLE_TILE]
+    return tile
