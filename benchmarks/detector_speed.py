@@ -33,7 +33,8 @@ def main() -> None:
     options = parser.parse_args()
     width, height = options.size
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
-    sessions = [session(options.yunet.read_bytes()), session(open_detector(options.model).graph.data)]
+    sessions = [session(data) for data in (
+        options.yunet.read_bytes(), open_detector(options.model).graph.data)]
     seconds = np.array([[process_seconds(each, image) for each in sessions]
                         for _ in range(options.rounds + 3)])[3:]
     low, middle, high = np.percentile(seconds[:, 1] / seconds[:, 0], (25, 50, 75))
