@@ -55,7 +55,7 @@ def overrides(root: Path, output: Path, steps: int) -> list[str]:
     return [f'data={root / "data"}', f'head_model={root / "head_model.npz"}',
             f'output={output}', 'minutes=0', f'steps={steps}',
             'batch_size=8', 'warmup_steps=2', 'validate_minutes=100', 'threads=1',
-            'precision=float32', *NETWORK]
+            'precision=float32', 'export=false', *NETWORK]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

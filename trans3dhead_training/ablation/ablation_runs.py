@@ -27,7 +27,7 @@ from trans3dhead_training.engine.csv_log import CsvLog
 _RESERVED = ('output', 'seed', 'init_checkpoint', 'init_backbone_only')
 # Keys that may change when an ablation is continued: they do not change its results.
 _IRRELEVANT = ('output', 'device', 'threads', 'loader_threads', 'log_steps', 'state_minutes',
-               'state_steps')
+               'state_steps', 'export')
 _STOP_TIMEOUT_S = 60.0
 
 
@@ -112,10 +112,10 @@ def planned_runs(
     if base.steps <= 0:
         raise UserError('steps: variants are compared after equally many steps; give steps=N')
     start = [] if backbone is None else [f'init_checkpoint={backbone}', 'init_backbone_only=true']
-    # Without a limit in minutes, which would give slow variants fewer steps.
+    # Without a limit in minutes, which would give slow variants fewer steps, and without graphs.
     runs = [AblationRun(variant.name, load_config(config, [
-                *overrides, *start, *variant.overrides, 'minutes=0', f'seed={seed}',
-                f'output={root / variant.name / f"seed{seed}"}']))
+                *overrides, *start, *variant.overrides, 'minutes=0', 'export=false',
+                f'seed={seed}', f'output={root / variant.name / f"seed{seed}"}']))
             for seed in range(seeds) for variant in variants]
     for run in runs:
         run.claim()

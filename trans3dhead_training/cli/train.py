@@ -87,7 +87,7 @@ def run(options: Namespace) -> int:
     finally:
         trainer.world.close()
     if trainer.world.is_first:
-        if trainer.progress() >= 1.0:
+        if trainer.progress() >= 1.0 and trainer.config.export:
             best = trainer.folder.path / 'best.safetensors'
             if best.is_file():
                 export_beside(best)

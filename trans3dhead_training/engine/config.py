@@ -137,6 +137,8 @@ class TrainConfig(RunConfig):
     validation_parts: tuple[str, ...] = (
         'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
     """Parts whose held-out heads are validated, where they were prepared."""
+    export: bool = True
+    """Write best.onnx, the graph of the best checkpoint, once the training is complete."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_a_result_has_the_metrics_and_the_cost_of_its_network(study):
     assert results.metrics[VARIANT][0]['inner51_percent'] > 0
     weights, multiply_adds = results.cost[VARIANT]
     assert weights == pytest.approx(weight_count(network) / 1e6) and multiply_adds > 0
-    assert not (folder / 'state.pt').exists()
+    assert not any((folder / name).exists() for name in ('state.pt', 'best.onnx'))
 
 
 def test_equal_seeds_give_equal_metrics(study):

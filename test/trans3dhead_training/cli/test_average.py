@@ -5,6 +5,7 @@ import torch
 from synthetic import small_network
 
 from trans3dhead_ros.cli import main as cli
+from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
@@ -24,11 +25,13 @@ def test_weights_lie_between_and_the_head_model_stays():
             assert torch.allclose(mixed[name], 0.75 * value + 0.25 * before[name], atol=1e-6)
 
 
-def test_the_command_writes_a_checkpoint_that_claims_no_figures(tmp_path, capsys):
+@pytest.mark.train
+def test_the_command_writes_a_model_that_claims_no_figures(tmp_path, capsys):
     for number, name in enumerate(('first', 'second')):
         save_checkpoint(tmp_path / name, small_network(number), METADATA)
     assert cli.main(['average', str(tmp_path / 'first'), str(tmp_path / 'second'), '--share', '0.6',
                      '--output', str(tmp_path / 'mean.safetensors')]) == 0
+    assert open_model(tmp_path / 'mean.safetensors').graph is not None
     _, metadata = load_checkpoint(tmp_path / 'mean.safetensors', torch.device('cpu'))
     assert metadata['licence'] == 'CC0 1.0'
     assert metadata['metrics'] == {'averaged': {'share': 0.6}}

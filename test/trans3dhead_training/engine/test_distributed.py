@@ -147,8 +147,9 @@ def test_a_process_that_dies_ends_the_training(prepared, tmp_path):
         output, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode != 0, output
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        # They have sessions of their own, and outlive a parent that is killed.
+        for number in [*workers(process.pid), process.pid] if process.poll() is None else []:
+            os.kill(number, signal.SIGKILL)
 
 
 def workers(parent: int) -> list[int]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from synthetic import small_head_model
 from training_set import overrides
 
+from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.data.head_dataset import HeadDataset
@@ -31,8 +32,9 @@ def read_heads(root: Path, validation: bool = False) -> HeadDataset:
         root / 'data', small_head_model(), ('photographs',), validation, 32, 1.5)
 
 
-def test_a_run_learns_and_leaves_a_checkpoint_that_loads(prepared, tmp_path, capsys):
-    assert main(overrides(prepared, tmp_path, 12)) == 0
+def test_a_run_learns_and_leaves_a_model_that_loads(prepared, tmp_path, capsys):
+    assert main([*overrides(prepared, tmp_path, 12), 'export=true']) == 0
+    assert open_model(tmp_path / 'best.safetensors').graph is not None
     network, metadata = load_checkpoint(tmp_path / 'best.safetensors', torch.device('cpu'))
     assert metadata['metrics']['step'] == 12
     assert network.config.input_size == 32

@@ -70,6 +70,10 @@ def test_pictures_show_curves_and_heads(run):
         assert picture.shape[1] > 400 and picture.std() > 5, name
 
 
+def test_without_export_the_best_checkpoint_has_no_graph(run):
+    assert (run / 'best.safetensors').is_file() and not (run / 'best.onnx').exists()
+
+
 def test_nothing_half_written_is_left(run):
     assert not [path.name for path in run.iterdir() if path.name.startswith('.')]
 

@@ -85,7 +85,7 @@ def test_own_pictures_become_a_model_that_the_pipeline_loads(prepared):
         'train', f'init_checkpoint={bundled_model()}', f'data={runs}/data',
         f'output={runs}/train',
         f'head_model={runs}/head_model.npz', 'minutes=0', 'steps=2', 'batch_size=4', 'threads=1',
-        'learning_rate=1e-5', 'sampling.label_offset=0']) == 0
+        'learning_rate=1e-5', 'sampling.label_offset=0', 'export=false']) == 0
     assert cli.main(['average', str(bundled_model()), str(runs / 'train/last.safetensors'),
                      '--output', str(own)]) == 0
     picture = cv2.imread(str(prepared / 'pictures' / 'person_00.png'))

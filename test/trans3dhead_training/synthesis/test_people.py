@@ -31,7 +31,6 @@ pytestmark = pytest.mark.train
 
 @pytest.fixture(scope='module')
 def assets(people_cache) -> PersonAssets:
-    data('appearance', 'makehuman', 'base.obj')
     root = data('head_model', 'ict_facekit.npz').parent.parent
     return PersonAssets.load(root, people_cache)
 
