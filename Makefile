@@ -24,16 +24,17 @@ demo:
 	@$(call set_up,runtime torch)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
-# The fast tier, a process on each core: threads of their own would slow one another down.
-check: setup lint
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m unit -n auto $(PYTEST)
+# A process on each core: threads of their own would slow one another down.
+PARALLEL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
 
-# The others have the machine for themselves: they start processes and wait for deadlines.
+check: setup lint
+	@$(PARALLEL) -m unit $(PYTEST)
+
 # pytest's code 5 is "no tests": a choice by PYTEST may leave one half empty.
 test: setup lint
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m unit -n auto $(PYTEST); units=$$?; \
-	.venv/bin/python -m pytest -m 'not unit' $(PYTEST); others=$$?; \
-	for code in $$units $$others; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
+	@$(PARALLEL) -m 'not alone' $(PYTEST); together=$$?; \
+	.venv/bin/python -m pytest -m alone $(PYTEST); alone=$$?; \
+	for code in $$together $$alone; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 soak: setup
 	@PYTHONPATH="test:test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)

@@ -1,15 +1,30 @@
 """Tiers of the tests, a ROS domain of their own, and what is expensive to make for many of them."""
 
+import fcntl
 import os
 import random
+import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-# A random domain keeps concurrent test runs apart. Up to 101, DDS ports stay clear of the ports
-# that Linux hands out by itself.
-os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
+
+def ros_domain() -> int:
+    """
+    Return a ROS domain that no other process of this run has.
+
+    It is random, to keep concurrent runs apart. Up to 101, DDS ports stay clear of the ports that
+    Linux hands out by itself.
+    """
+    run = os.environ.get('PYTEST_XDIST_TESTRUNUID')
+    first = (random.SystemRandom() if run is None else random.Random(run)).randrange(101)
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    return 1 + (first + worker) % 101
+
+
+os.environ['ROS_DOMAIN_ID'] = str(ros_domain())
 if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
 else:
@@ -40,24 +55,56 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope='session')
-def people_cache(tmp_path_factory) -> Path:
-    """Where the assets of synthetic people are kept once the first test has registered them."""
-    return tmp_path_factory.mktemp('cache') / 'people'
+def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """
+    Return a function that returns the folder of a name, filled once in a run.
+
+    Whichever process of the run comes first fills it, and the others wait for that.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        root = root.parent
+
+    def shared_folder(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, complete = root / f'shared-{name}', root / f'shared-{name}.complete'
+        with (root / f'shared-{name}.lock').open('w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not complete.exists():
+                # What a failed attempt may have left.
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+    return shared_folder
 
 
 @pytest.fixture(scope='session')
-def prepared(tmp_path_factory) -> Path:
+def people_cache(shared_folder) -> Path:
+    """Return the folder with the registered assets of synthetic people."""
+    from clips import data
+
+    from trans3dhead_training.synthesis.people.person_assets import PersonAssets
+
+    data('appearance', 'makehuman', 'base.obj')
+    root = data('head_model', 'ict_facekit.npz').parent.parent
+    return shared_folder('people', lambda folder: PersonAssets.load(root, folder))
+
+
+@pytest.fixture(scope='session')
+def prepared(shared_folder) -> Path:
     """Return the folder of a small training set."""
     from training_set import write_training_set
 
-    return write_training_set(tmp_path_factory.mktemp('training'))
+    return shared_folder('training-set', write_training_set)
 
 
 @pytest.fixture(scope='session')
-def model_pair(tmp_path_factory) -> Path:
+def model_pair(shared_folder) -> Path:
     """Return the checkpoint of a small network that finds heads anywhere, with its graph beside."""
     for package in ('onnx', 'onnxruntime', 'onnxscript'):
         pytest.importorskip(package)
     from model_pairs import write_pair
 
-    return write_pair(tmp_path_factory.mktemp('pair') / 'small.safetensors')
+    folder = shared_folder('model-pair', lambda folder: write_pair(folder / 'small.safetensors'))
+    return folder / 'small.safetensors'

@@ -16,7 +16,7 @@ import bags
 
 from trans3dhead_ros.bags.bag_reader import BagReader
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
 
 def partial_heads(output):

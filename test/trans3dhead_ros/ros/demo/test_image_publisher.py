@@ -22,7 +22,7 @@ from synthetic import write_turning_head
 from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -58,6 +58,7 @@ def test_signals_end_the_process_in_order_at_every_moment(ros, tmp_path):
     assert not signals(tmp_path, 4).violations
 
 
+@pytest.mark.alone
 def test_a_stream_is_watched_and_written_down(ros, tmp_path):
     outcome = steady(tmp_path, 6.0, most_growth=50.0, most_threads=4)
     assert not outcome.violations
