@@ -197,8 +197,8 @@ def sample(arguments: list[str], path: str) -> int:
     command = shutil.which('py-spy')
     if command is None:
         sys.exit('--flame: py-spy is not installed; pip install py-spy')
-    return subprocess.call([command, 'record', '--rate', '400', '--output', path, '--',
-                            sys.executable, __file__, *arguments])
+    return subprocess.call([command, 'record', '--rate', '100', '--nonblocking', '--output', path,
+                            '--', sys.executable, __file__, *arguments])
 
 
 def main() -> int:
