@@ -145,6 +145,9 @@ def _evaluate(options: Namespace) -> EvaluationRun:
 
 
 def _evaluate_detectors(options: Namespace, kind: str, folder: Path) -> int:
+    for name in ('html', 'clip', 'flame'):
+        if getattr(options, name):
+            raise UserError(f'--{name}: not for detectors; leave it out with --data {kind}:')
     validation = None if options.split == 'all' else options.split == 'validation'
     detectors = _made(options, make_head_detector)
     pictures = read_detection_set(kind, folder, validation, options.limit)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from trans3dhead_ros.model_files.detector_metadata import DETECTOR_OUTPUTS, DETECTOR_STRIDE
 from trans3dhead_ros.model_files.model_metadata import COLOUR_ORDER
@@ -33,7 +35,7 @@ class DetectorGraph(nn.Module):
 
     def __init__(self, detector: HeadDetector) -> None:
         super().__init__()
-        self.proposals = HeadProposals(detector)
+        self.proposals = HeadProposals(without_batch_norm(detector))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """
@@ -74,3 +76,22 @@ class DetectorGraph(nn.Module):
             'outputs': dict(DETECTOR_OUTPUTS)}
         return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for name, value in values.items()}
+
+
+def without_batch_norm(detector: HeadDetector) -> HeadDetector:
+    """
+    Return a detector whose convolutions include the batch normalisation behind them.
+
+    Runtimes fold it by themselves only where a convolution is used once; the tower is used by every
+    level.
+
+    :param detector: in evaluation mode, unchanged.
+    :return: a copy that computes the same.
+    """
+    folded = copy.deepcopy(detector).eval()
+    for layers in list(folded.modules()):
+        if (isinstance(layers, nn.Sequential) and len(layers) > 1
+                and isinstance(layers[0], nn.Conv2d) and isinstance(layers[1], nn.BatchNorm2d)):
+            layers[0] = fuse_conv_bn_eval(layers[0], layers[1])
+            layers[1] = nn.Identity()
+    return folded

@@ -124,3 +124,5 @@ def test_evaluate_measures_a_peer_by_the_same_command(root, capsys):
 def test_evaluate_says_who_does_not_detect(root):
     with pytest.raises(UserError, match='mediapipe'):
         evaluate(['--data', f'heads:{root / "heads"}', '--predictor', 'mediapipe'])
+    with pytest.raises(UserError, match='--html'):
+        evaluate(['--data', f'heads:{root / "heads"}', '--html', 'page.html'])
