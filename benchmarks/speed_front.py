@@ -40,7 +40,7 @@ from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.export.head_graph import HeadGraph, file_metadata
+from trans3dhead_training.export.head_graph import HeadGraph
 from trans3dhead_training.export.onnx_file import write_onnx
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -119,7 +119,7 @@ def measure(
     graph = HeadGraph(network).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'network.onnx'
-        write_onnx(path, graph, None, file_metadata(graph, {}))
+        write_onnx(path, graph, None, graph.metadata({}))
         engine = open_graph(read_onnx(path), 'onnxruntime', 'cpu', 1)
     peer = open_graph(parse_onnx(mobilenet()), 'onnxruntime', 'cpu', 1)
     crop = np.random.default_rng(0).random((1, 3, size, size), np.float32)
