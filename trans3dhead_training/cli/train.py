@@ -97,10 +97,13 @@ def run(options: Namespace) -> int:
 
 def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> RunConfig:
     from trans3dhead_training.engine.config import read_config
+    if resume and path is None:
+        # Which keys there are depends on what the folder's run trains.
+        named = [text for text in overrides if text.startswith('output=')]
+        found = Path(read_config(None, named).output) / 'config.yaml'
+        path = found if found.is_file() else None
     config = read_config(path, overrides)
     folder = Path(config.output)
-    if resume and path is None and (folder / 'config.yaml').is_file():
-        return read_config(folder / 'config.yaml', overrides)
     if not resume and (folder / 'state.pt').is_file():
         raise UserError(f'output: {folder} holds a run; continue it with --resume, choose another '
                          'output= or remove the folder')

@@ -70,6 +70,8 @@ class RunConfig:
     """Steps over which a row of losses.csv is averaged."""
     loader_threads: int = 1
     """Threads that make batches; a fast GPU needs more than one."""
+    export: bool = True
+    """Write best.onnx, the graph of the best checkpoint, once the training is complete."""
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:
@@ -137,8 +139,6 @@ class TrainConfig(RunConfig):
     validation_parts: tuple[str, ...] = (
         'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
     """Parts whose held-out heads are validated, where they were prepared."""
-    export: bool = True
-    """Write best.onnx, the graph of the best checkpoint, once the training is complete."""
 
 
 @dataclass(frozen=True)
