@@ -9,6 +9,9 @@ SCENARIOS ?=
 PYTEST ?=
 # Through the environment, so that the shell never reads a quote in a file name.
 export SOURCE PACE OUT
+# Of a machine where torch cannot be imported, as that of a robot.
+WITHOUT_TORCH = PYTHONPATH=$(CURDIR)/test/helpers/without_torch$${PYTHONPATH:+:$$PYTHONPATH} \
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest
 
 # The data of trainings and the clips of some tests, where they lie beside the checkout.
 ifneq ($(wildcard ../shared/data),)
@@ -21,7 +24,7 @@ setup:
 	@$(call set_up,runtime torch training test)
 
 demo:
-	@$(call set_up,runtime torch)
+	@$(call set_up,runtime)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
 
 # A process on each core: threads of their own would slow one another down.
@@ -34,7 +37,9 @@ check: setup lint
 test: setup lint
 	@$(PARALLEL) -m 'not alone' $(PYTEST); together=$$?; \
 	.venv/bin/python -m pytest -m alone $(PYTEST); alone=$$?; \
-	for code in $$together $$alone; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
+	$(WITHOUT_TORCH) -n auto --dist worksteal -m unit test/trans3dhead_ros $(PYTEST); robot=$$?; \
+	$(WITHOUT_TORCH) -m ros test/trans3dhead_ros/test_without_torch.py $(PYTEST); node=$$?; \
+	for code in $$together $$alone $$robot $$node; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 soak: setup
 	@PYTHONPATH="test:test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)

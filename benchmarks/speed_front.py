@@ -73,7 +73,7 @@ BATCH = 64
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', type=Path, default=Path('config/train_joint.yaml'))
+    parser.add_argument('--config', type=Path, default=Path('config/train.yaml'))
     parser.add_argument('--output', type=Path, required=True, metavar='DIR')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS),
                         metavar='NAME', help=', '.join(VARIANTS))

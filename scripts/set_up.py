@@ -45,9 +45,8 @@ APT = {
 }
 # The cascade files, which apt has in a package of their own.
 CASCADES = Path('/usr/share/opencv4/haarcascades')
-# For peers in evaluations, for models' graphs and their export; they need a newer NumPy than Humble
-# has.
-OPTIONAL = ('ai-edge-litert', 'onnx', 'onnxruntime', 'onnxscript')
+# For peers in evaluations and for the export of graphs; they need a newer NumPy than Humble has.
+OPTIONAL = ('ai-edge-litert', 'onnx', 'onnxscript')
 
 
 class SetUpError(Exception):
@@ -189,8 +188,8 @@ def install_beside_distribution(lines: list[str]) -> None:
         missing.append('opencv-data')
     if missing:
         raise SetUpError(f'missing beside ROS 2: sudo apt install {" ".join(missing)}')
-    # Unchanged, because the distribution's messages were compiled against it.
-    numpy = f'numpy=={importlib.metadata.version("numpy")}'
+    # Binary compatible with the one that the distribution's messages were compiled against.
+    numpy = f'numpy~={importlib.metadata.version("numpy")}'
     wheels = [line for line in lines if names[line] not in APT]
     pip_install([line for line in wheels if names[line] not in OPTIONAL] + [numpy])
     for line in wheels:

@@ -3,9 +3,12 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,27 @@ if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
 else:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+
+HELPERS = Path(__file__).parent / 'helpers'
+TORCH = re.compile(r'^(?:import|from) (?:torch|trans3dhead_training|trans3dhead_ros\.network'
+                   r'|trans3dhead_ros\.inference\.torch_engine|tools\.soak)\b', re.M)
+
+
+@cache
+def imports_torch(path: Path) -> bool:
+    """Return whether a file, or a helper that it imports, imports torch when it is imported."""
+    text = path.read_text()
+    helpers = (HELPERS / f'{name}.py' for name in re.findall(r'^(?:import|from) (\w+)', text, re.M))
+    return bool(TORCH.search(text)) or any(imports_torch(helper) for helper in helpers
+                                           if helper.is_file())
+
+
+def pytest_ignore_collect(collection_path):
+    """Leave out what is about torch where there is none; everything else must do without."""
+    if find_spec('torch') is None and collection_path.suffix == '.py':
+        return imports_torch(collection_path) or None
+    return None
 
 
 # First, because pytest deselects by marker in the same hook.
@@ -102,7 +126,7 @@ def prepared(shared_folder) -> Path:
 @pytest.fixture(scope='session')
 def model_pair(shared_folder) -> Path:
     """Return the checkpoint of a small network that finds heads anywhere, with its graph beside."""
-    for package in ('onnx', 'onnxruntime', 'onnxscript'):
+    for package in ('torch', 'onnx', 'onnxruntime', 'onnxscript'):
         pytest.importorskip(package)
     from model_pairs import write_pair
 

@@ -32,13 +32,24 @@ def pinned(group: str) -> set[str]:
 
 
 def test_the_runtime_installs_what_the_set_up_pins_for_it(setup_cfg):
-    # torch is needed as long as the bundled model has no graph.
-    assert names(setup_cfg['options']['install_requires']) == pinned('runtime') | pinned('torch')
+    assert names(setup_cfg['options']['install_requires']) == pinned('runtime')
 
 
-@pytest.mark.parametrize('extra', ['training', 'viewer'])
-def test_an_extra_installs_what_the_set_up_pins_for_it(setup_cfg, extra):
-    assert names(setup_cfg['options.extras_require'][extra]) == pinned(extra)
+@pytest.mark.parametrize(('extra', 'groups'), [
+    ('training', ['training', 'torch']), ('cuda', ['torch']), ('viewer', ['viewer'])])
+def test_an_extra_installs_what_the_set_up_pins_for_it(setup_cfg, extra, groups):
+    assert names(setup_cfg['options.extras_require'][extra]) == set().union(*map(pinned, groups))
+
+
+def test_the_demo_sets_up_no_torch():
+    demo = re.search(r'^demo:\n\t@\$\(call set_up,(.*)\)$', (ROOT / 'Makefile').read_text(), re.M)
+    assert demo[1].split() == ['runtime'] and not pinned('runtime') & pinned('torch')
+
+
+def test_rosdep_finds_every_key_in_apt():
+    keys = {element.text for element in ElementTree.parse(ROOT / 'package.xml').iter()
+            if element.tag.endswith('depend')}
+    assert not {key for key in keys if key.endswith('-pip') or 'torch' in key}
 
 
 def test_the_runtime_installs_nothing_that_only_training_needs(setup_cfg):

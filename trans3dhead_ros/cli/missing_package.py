@@ -6,7 +6,7 @@ _ROS = ('rclpy', 'trans3dhead', 'ament_index_python')
 _ROS_ENDINGS = ('_msgs', '_interfaces')
 EXTRAS = {
     'training': ('fast_simplification', 'matplotlib', 'onnx', 'onnxruntime', 'onnxscript',
-                 'tensorboard', 'trans3dhead_training'),
+                 'safetensors', 'tensorboard', 'torch', 'trans3dhead_training'),
     'viewer': ('rerun', 'rerun_cli'),
 }
 """Extra of the distribution → modules that it brings."""

@@ -233,7 +233,8 @@ def test_ctrl_c_is_code_130(folder, monkeypatch):
     ('trans3dhead_training', ['train', '--help'], "install '.[training]'"),
     ('matplotlib', ['evaluate', '--clip', 'a', '--plots', 'b'], "install '.[training]'"),
     ('rclpy', ['view'], 'make setup'),
-    ('torch', ['info'], 'the Python package torch, which is not installed'),
+    ('torch', ['train', '--help'], "install '.[training]'"),
+    ('tqdm', ['info'], 'the Python package tqdm, which is not installed'),
 ])
 def test_a_missing_package_is_one_line_with_its_mend(module, command, mend, monkeypatch, capsys):
     import trans3dhead_ros.cli.main as command_line

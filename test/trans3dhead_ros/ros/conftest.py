@@ -22,6 +22,7 @@ def ros() -> None:
 @pytest.fixture(scope='session')
 def render() -> Callable[..., np.ndarray]:
     """Return a function that draws heads at (rotation, position in m) before a wall, as BGR."""
+    pytest.importorskip('torch')
     from trans3dhead_ros.network.checkpoint import load_head_model
     from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
@@ -61,6 +62,7 @@ def picture(rendered) -> np.ndarray:
 @pytest.fixture(scope='session')
 def models(tmp_path_factory) -> Path:
     """Return the folder that the shared tracker may load models from, with good and bad files."""
+    pytest.importorskip('torch')
     from synthetic import small_network
 
     from trans3dhead_ros.model_files.model_metadata import bundled_model

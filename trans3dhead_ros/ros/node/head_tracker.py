@@ -3,8 +3,8 @@ The process `head_tracker`, which shuts down cleanly even during start-up.
 
 It is the entry point; the lifecycle node itself is in `head_tracker_node.py`.
 
-Importing PyTorch and ROS takes seconds. A signal during that time would cause a traceback in some
-module, and `ros2 launch` would report a crash after an early Ctrl-C.
+Importing ROS and the engine takes a while. A signal during that time would cause a traceback in
+some module, and `ros2 launch` would report a crash after an early Ctrl-C.
 """
 
 from __future__ import annotations
