@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.model_files.model_pair import read_metadata
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.detector_config import DetectorConfig
 from trans3dhead_training.core.augmentation import Augmentation
@@ -120,7 +121,8 @@ class TrainConfig(RunConfig):
     """How landmarks are compared: l1; l1_log, which adds a logarithm, and wing give small errors
     more weight."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    """Architecture of the network."""
+    """Architecture of the network; keys that are not given are those of init_checkpoint, where that
+    gives more than the backbone."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Augmentation of the crops."""
     late_augmentation: Augmentation = field(default_factory=lambda: Augmentation(
@@ -193,8 +195,8 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     :raises UserError: as `load_config` does.
     """
     values = _read_values(path, overrides)
-    kind = DetectorTrainConfig if 'task' in values else TrainConfig
-    return _updated(kind(), values, '')
+    base = DetectorTrainConfig() if 'task' in values else _aligner_defaults(values)
+    return _updated(base, values, '')
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -207,7 +209,16 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     :raises UserError: the file is missing, a key is unknown (the nearest known one is named), or a
         value is of another type.
     """
-    return _updated(TrainConfig(), _read_values(path, overrides), '')
+    values = _read_values(path, overrides)
+    return _updated(_aligner_defaults(values), values, '')
+
+
+def _aligner_defaults(values: dict[str, Any]) -> TrainConfig:
+    """Return the defaults; the network is that of the checkpoint that gives the first weights."""
+    path = values.get('init_checkpoint')
+    if not path or values.get('init_backbone_only'):
+        return TrainConfig()
+    return TrainConfig(network=NetworkConfig.from_dict(read_metadata(str(path))['network']))
 
 
 def _read_values(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:

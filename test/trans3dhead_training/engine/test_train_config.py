@@ -1,11 +1,14 @@
 """The configuration of a training: YAML, overrides, and mistakes in either."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_training.engine.config import load_config
+from trans3dhead_ros.model_files.model_pair import read_metadata
+from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_training.engine.config import TrainConfig, load_config
 from trans3dhead_training.engine.trainer import learning_rate_factor
 
 
@@ -37,6 +40,16 @@ def test_the_share_of_a_source_is_a_number():
 @pytest.mark.parametrize('name', ['train', 'train_paper'])
 def test_the_configurations_of_the_repository_are_valid(name):
     load_config(Path(__file__).parents[3] / 'config' / f'{name}.yaml')
+
+
+def test_the_network_is_that_of_the_checkpoint_that_gives_the_first_weights(model_pair):
+    network = read_metadata(model_pair)['network']
+    assert network['dim'] != TrainConfig().network.dim
+    given = [f'init_checkpoint={model_pair}']
+    assert load_config(None, given).network == NetworkConfig.from_dict(network)
+    changed = load_config(None, [*given, 'network.decoder_layers=3']).network
+    assert changed == replace(NetworkConfig.from_dict(network), decoder_layers=3)
+    assert load_config(None, [*given, 'init_backbone_only=true']).network == NetworkConfig()
 
 
 def test_yaml_then_overrides(tmp_path):
