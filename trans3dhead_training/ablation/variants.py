@@ -69,7 +69,7 @@ FAMILIES = (
     )),
     Family('stride', 'Stride of the tokens', (
         ('16 (base)', _BASE),
-        ('32', Variant('stride_32', ('network.stride=32', 'network.widths=[16,32,72,160,224]',
+        ('32', Variant('stride_32', ('network.stride=32', 'network.widths=[16,32,64,128,192]',
                                      'network.blocks=[1,1,2,1]'))),
     )),
     Family('branches', 'Decoder branches', (
