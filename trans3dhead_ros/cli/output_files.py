@@ -28,7 +28,8 @@ def line_writer(path: str | None) -> Iterator[Callable[[str], object]]:
     if path is None:
         yield lambda line: None
     elif path == '-':
-        yield sys.stdout.write
+        # Whoever reads a pipe gets each line at once, and a closed one ends the run.
+        yield lambda line: print(line, end='', flush=True)
     else:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         # Line by line, so that everything so far is in the file when a long run is stopped.

@@ -34,7 +34,8 @@ def face_outline(sample: Sample) -> Array:
     """
     if sample.points is not None:
         points = sample.labelled_points
-        return points[np.isfinite(points).all(axis=-1)]
+        known = np.isfinite(points).all(axis=-1)
+        return points if known.all() else points[known]
     angle = np.arange(64) * (np.pi / 32)
     centre, radius = (sample.box[:2] + sample.box[2:]) / 2, (sample.box[2:] - sample.box[:2]) / 2
     return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
