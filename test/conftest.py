@@ -58,9 +58,9 @@ def pytest_ignore_collect(collection_path):
 # First, because pytest deselects by marker in the same hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark every test as `unit` that is neither `ros` nor `train`."""
+    """Mark every test as `unit` that is neither `ros` nor `train` nor `slow`."""
     for item in items:
-        if not any(item.iter_markers('ros')) and not any(item.iter_markers('train')):
+        if not {'ros', 'train', 'slow'} & {marker.name for marker in item.iter_markers()}:
             item.add_marker(pytest.mark.unit)
 
 

@@ -21,6 +21,7 @@ def picture(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured_beside_the_peers(model_pair, picture, tmp_path, capfd):
     plot = tmp_path / 'bench.png'
     assert cli.main(['bench', str(picture), '--model', str(model_pair), '--backend', 'onnxruntime',
@@ -53,6 +54,7 @@ def test_every_stage_is_measured_beside_the_peers(model_pair, picture, tmp_path,
     assert cv2.imread(str(plot)).shape[0] > 100
 
 
+@pytest.mark.slow
 def test_torch_has_no_peers(model_pair, picture, capfd):
     pytest.importorskip('torch')
     assert cli.main(['bench', str(picture), '--model', str(model_pair), '--backend', 'torch',

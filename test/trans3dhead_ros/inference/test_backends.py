@@ -111,6 +111,7 @@ def posed_pair(tmp_path_factory):
     return write_pair(tmp_path_factory.mktemp('posed') / 'posed.safetensors', config=config)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
 def test_auto_takes_the_next_engine_where_one_cannot_run_the_graph(
         monkeypatch, posed_pair, caplog):
@@ -123,6 +124,7 @@ def test_auto_takes_the_next_engine_where_one_cannot_run_the_graph(
     assert 'score' in engine.run(np.zeros((1, 3, 32, 32), np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
 def test_an_engine_that_was_named_is_not_replaced(monkeypatch, posed_pair):
     install(monkeypatch, 'opencv', 'torch')

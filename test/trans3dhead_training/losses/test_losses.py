@@ -160,6 +160,7 @@ def test_the_likelihood_is_at_rest_where_the_scale_is_the_mean_distance_of_both_
         assert abs(slope) < 1e-6 if sign == 0 else slope * sign > 0
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences():
     outputs, batch = perfect(2)
     double = Batch(*(tensor.double() for tensor in vars(batch).values()))
