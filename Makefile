@@ -10,8 +10,7 @@ PYTEST ?=
 # Through the environment, so that the shell never reads a quote in a file name.
 export SOURCE PACE OUT
 # Of a machine where torch cannot be imported, as that of a robot.
-WITHOUT_TORCH = PYTHONPATH=$(CURDIR)/test/helpers/without_torch$${PYTHONPATH:+:$$PYTHONPATH} \
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest
+WITHOUT_TORCH = PYTHONPATH=$(CURDIR)/test/helpers/without_torch$${PYTHONPATH:+:$$PYTHONPATH}
 
 # The data of trainings and the clips of some tests, where they lie beside the checkout.
 ifneq ($(wildcard ../shared/data),)
@@ -33,13 +32,12 @@ PARALLEL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
 check: setup lint
 	@$(PARALLEL) -m unit $(PYTEST)
 
-# pytest's code 5 is "no tests": a choice by PYTEST may leave one half empty.
+# pytest's code 5 is "no tests": a choice by PYTEST may leave one part empty.
 test: setup lint
 	@$(PARALLEL) -m 'not alone' $(PYTEST); together=$$?; \
 	.venv/bin/python -m pytest -m alone $(PYTEST); alone=$$?; \
-	$(WITHOUT_TORCH) -n auto --dist worksteal -m unit test/trans3dhead_ros $(PYTEST); robot=$$?; \
-	$(WITHOUT_TORCH) -m ros test/trans3dhead_ros/test_without_torch.py $(PYTEST); node=$$?; \
-	for code in $$together $$alone $$robot $$node; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
+	$(WITHOUT_TORCH) $(PARALLEL) -m unit test/trans3dhead_ros $(PYTEST); robot=$$?; \
+	for code in $$together $$alone $$robot; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 soak: setup
 	@PYTHONPATH="test:test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)
