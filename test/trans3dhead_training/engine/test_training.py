@@ -64,7 +64,7 @@ def test_the_best_checkpoint_of_an_open_run_is_selected_by_open_data(prepared, t
         name.replace('photographs', 'portraits'): n for name, n in restricted.shards.items()})
     replace(manifest, parts=(restricted, portraits)).save(tmp_path / 'data')
     arguments = [*overrides(prepared, tmp_path / 'run', 1), f'data={tmp_path / "data"}']
-    assert Trainer(load_config(None, arguments)).data.selection_part == 'photographs'
+    assert Trainer(load_config(None, arguments)).task.data.selection_part == 'photographs'
     trainer = Trainer(load_config(None, [*arguments, 'sampling.open_only=true']))
     assert trainer.task.data.selection_part == 'portraits'
     assert trainer.task.data.training.table.part_names == ('portraits',)

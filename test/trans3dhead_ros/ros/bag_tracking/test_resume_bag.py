@@ -60,9 +60,13 @@ def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
         [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'track', bag, '--output', output,
          '--markers', '--mesh'], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while len(partial_heads(output)) < 4 and process.poll() is None \
-            and time.monotonic() < deadline:
-        time.sleep(0.002)
+    while process.poll() is None and time.monotonic() < deadline:
+        # It would finish while the file is read.
+        process.send_signal(signal.SIGSTOP)
+        if len(partial_heads(output)) >= 4:
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.005)
     process.kill()
     assert process.wait(60) == -signal.SIGKILL
     assert not output.exists()
