@@ -14,7 +14,6 @@ from trans3dhead_ros.inference.backends import (
     usable_backends,
 )
 from trans3dhead_ros.inference.engine import Engine
-from trans3dhead_ros.model_files.detector_metadata import DETECTOR_FORMAT
 from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, NetworkFiles
 from trans3dhead_ros.model_files.onnx_graph import OnnxGraph
 
@@ -85,9 +84,7 @@ def open_graph(graph: OnnxGraph, backend: str, device: str, threads: int) -> Eng
 def _open(files: NetworkFiles, name: str, device: str, threads: int) -> Engine:
     if name == 'torch':
         from trans3dhead_ros.inference.torch_engine import TorchEngine
-        load = (TorchEngine.load_detector if files.metadata['format'] == DETECTOR_FORMAT
-                else TorchEngine.load)
-        return load(files.checkpoint, files.metadata['sha256'], device, threads)
+        return TorchEngine.load(files, device, threads)
     return open_graph(files.graph, name, device, threads)
 
 

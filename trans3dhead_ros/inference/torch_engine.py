@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +10,8 @@ from torch import nn
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.model_files.detector_metadata import DETECTOR_FORMAT
+from trans3dhead_ros.model_files.model_pair import NetworkFiles
 from trans3dhead_ros.network.checkpoint import load_checkpoint
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.network.detector_checkpoint import load_detector
@@ -37,39 +37,27 @@ class TorchEngine(Engine):
         self.network = network.to(device)
 
     @classmethod
-    def load(cls, checkpoint: Path, sha256: str, device: str, threads: int) -> TorchEngine:
+    def load(cls, files: NetworkFiles, device: str, threads: int) -> TorchEngine:
         """
-        Load a checkpoint.
+        Load the checkpoint of a model or of a head detector.
 
-        :param checkpoint: path of the file.
-        :param sha256: of its weights, as its metadata have said.
+        :param files: of the network, with a checkpoint.
         :param device: 'cpu' or 'cuda:N'.
         :param threads: of the CPU, for all of torch in this process.
         :return: the engine.
-        :raises ValueError: when the file is missing or wrong.
+        :raises ValueError: when the file is wrong, or has changed since it was found.
         """
         torch.set_num_threads(threads)
-        network, metadata = load_checkpoint(checkpoint, torch.device(device))
-        _check_unchanged(checkpoint, sha256, metadata)
+        where = torch.device(device)
+        if files.metadata['format'] == DETECTOR_FORMAT:
+            detector, metadata = load_detector(files.checkpoint, where)
+            network = HeadProposals(detector)
+        else:
+            network, metadata = load_checkpoint(files.checkpoint, where)
+        if metadata['sha256'] != files.metadata['sha256']:
+            raise UserError(f'{files.checkpoint}: the file has changed since it was found; load '
+                            'it again')
         return cls(network, device)
-
-    @classmethod
-    def load_detector(cls, checkpoint: Path, sha256: str, device: str,
-                      threads: int) -> TorchEngine:
-        """
-        Load the checkpoint of a head detector, see `load`.
-
-        :param checkpoint: path of the file.
-        :param sha256: of its weights, as its metadata have said.
-        :param device: 'cpu' or 'cuda:N'.
-        :param threads: of the CPU, for all of torch in this process.
-        :return: the engine.
-        :raises ValueError: when the file is missing or wrong.
-        """
-        torch.set_num_threads(threads)
-        detector, metadata = load_detector(checkpoint, torch.device(device))
-        _check_unchanged(checkpoint, sha256, metadata)
-        return cls(HeadProposals(detector), device)
 
     @torch.inference_mode()
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
@@ -80,11 +68,6 @@ class TorchEngine(Engine):
         with full_precision(device):
             prediction = self.network(crops)
         return {name: value.cpu().numpy() for name, value in vars(prediction).items()}
-
-
-def _check_unchanged(checkpoint: Path, sha256: str, metadata: Mapping[str, Any]) -> None:
-    if metadata['sha256'] != sha256:
-        raise UserError(f'{checkpoint}: the file has changed since it was found; load it again')
 
 
 def network_cost(checkpoint: Path, device: str = 'cpu') -> dict[str, int]:
