@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.model_files.model_metadata import COLOUR_ORDER
+from trans3dhead_ros.model_files.model_metadata import check_fields, parse_texts
 
 DETECTOR_FORMAT = 'trans3dhead_detector'
 DETECTOR_FORMAT_VERSION = 1
@@ -42,22 +40,9 @@ def parse_detector_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, A
     :return: JSON values by name.
     :raises UserError: when they are not those of a detector of this format version.
     """
-    try:
-        metadata = {name: json.loads(value) for name, value in texts.items()}
-    except (RecursionError, ValueError):
-        metadata = {}
-    if metadata.get('format') != DETECTOR_FORMAT:
-        raise UserError(f'{path}: not a head detector of trans3dhead; {DETECTOR_REMEDY}')
-    version = metadata.get('format_version')
-    if version != DETECTOR_FORMAT_VERSION:
-        raise UserError(f'{path}: format version {version}, this program reads '
-                        f'{DETECTOR_FORMAT_VERSION}; {DETECTOR_REMEDY}')
+    metadata = parse_texts(path, texts, DETECTOR_FORMAT, DETECTOR_FORMAT_VERSION,
+                           'not a head detector of trans3dhead', DETECTOR_REMEDY)
     wrong = [name for name, kind in _EXPECTED.items()
              if not isinstance(metadata.get(name), kind) or metadata[name] is None]
-    if wrong:
-        raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; '
-                        f'{DETECTOR_REMEDY}')
-    if metadata['colour_order'] != COLOUR_ORDER:
-        raise UserError(f'{path}: made for {metadata["colour_order"]} images, this program uses '
-                        f'{COLOUR_ORDER}; {DETECTOR_REMEDY}')
+    check_fields(path, metadata, wrong, 'images', DETECTOR_REMEDY)
     return metadata

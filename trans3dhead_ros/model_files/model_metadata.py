@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,27 +81,61 @@ def parse_metadata(path: Path, texts: Mapping[str, str], kind: str, remedy: str)
     :return: JSON values by name.
     :raises ValueError: when the metadata are not those of a model of this format version.
     """
+    metadata = parse_texts(path, texts, FORMAT, FORMAT_VERSION, f'{kind} of {FORMAT}', remedy)
+    wrong = [name for name, kind in _EXPECTED.items()
+             if name not in metadata or not isinstance(metadata[name], kind)]
+    if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
+        wrong = ['expression_names']
+    check_fields(path, metadata, wrong, 'crops', remedy)
+    return metadata
+
+
+def parse_texts(
+    path: Path, texts: Mapping[str, str], form: str, version: int, foreign: str, remedy: str,
+) -> dict[str, Any]:
+    """
+    Parse the metadata of a file of some format.
+
+    :param path: of the file, for messages.
+    :param texts: JSON by name.
+    :param form: the name of the format.
+    :param version: of the format.
+    :param foreign: what a message says of a file of another format.
+    :param remedy: what to do about a wrong file.
+    :return: JSON values by name.
+    :raises UserError: when they are not those of this format and version.
+    """
     try:
         metadata = {name: json.loads(value, parse_constant=_refuse_constant)
                     for name, value in texts.items()}
     except (RecursionError, ValueError):
         metadata = {}
-    if metadata.get('format') != FORMAT:
-        raise UserError(f'{path}: {kind} of {FORMAT}; {remedy}')
-    version = metadata.get('format_version')
-    if version != FORMAT_VERSION:
-        raise UserError(f'{path}: format version {version}, this program reads {FORMAT_VERSION}; '
-                        f'{remedy}')
-    wrong = [name for name, kind in _EXPECTED.items()
-             if name not in metadata or not isinstance(metadata[name], kind)]
-    if not wrong and not all(_is_name(name) for name in metadata['expression_names']):
-        wrong = ['expression_names']
+    if metadata.get('format') != form:
+        raise UserError(f'{path}: {foreign}; {remedy}')
+    if metadata.get('format_version') != version:
+        raise UserError(f'{path}: format version {metadata.get("format_version")}, this program '
+                        f'reads {version}; {remedy}')
+    return metadata
+
+
+def check_fields(
+    path: Path, metadata: Mapping[str, Any], wrong: Sequence[str], pictures: str, remedy: str,
+) -> None:
+    """
+    Refuse metadata with wrong fields, or of a network that takes other colours.
+
+    :param path: of the file, for messages.
+    :param metadata: of the file.
+    :param wrong: names of the fields that are missing or damaged.
+    :param pictures: what the network takes, for messages.
+    :param remedy: what to do about a wrong file.
+    :raises UserError: there are such fields, or the order of the colours is another one.
+    """
     if wrong:
         raise UserError(f'{path}: metadata {", ".join(wrong)} missing or damaged; {remedy}')
     if metadata['colour_order'] != COLOUR_ORDER:
-        raise UserError(f'{path}: made for {metadata["colour_order"]} crops, this program uses '
-                        f'{COLOUR_ORDER}; {remedy}')
-    return metadata
+        raise UserError(f'{path}: made for {metadata["colour_order"]} {pictures}, this program '
+                        f'uses {COLOUR_ORDER}; {remedy}')
 
 
 def crop_settings(path: Path, metadata: Mapping[str, Any]) -> tuple[int, float]:
