@@ -23,7 +23,7 @@ from trans3dhead_training.losses.detector_criterion import DetectorLossWeights
 
 DETECTOR = 'detector'
 
-PRECISIONS = ('float32', 'bfloat16_backbone')
+PRECISIONS = ('auto', 'float32', 'bfloat16_backbone')
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ class RunConfig:
     ema_decay: float = 0.998
     """Decay per step of the exponential moving average of the weights, which is what is
     validated and saved."""
-    precision: str = 'bfloat16_backbone'
+    precision: str = 'auto'
     """float32, or bfloat16_backbone: convolutions in bfloat16, which gain most from it; weights,
-    losses and the average stay in float32."""
+    losses and the average stay in float32. auto: bfloat16_backbone where the device computes in
+    bfloat16; elsewhere it would be many times slower."""
     validate_minutes: float = 4.0
     """Minutes between validations, each of which writes a checkpoint."""
     validate_steps: int = 0
@@ -239,7 +240,8 @@ def _read_values(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise UserError(f'{override}: {part} has no keys below it')
-        table[last] = yaml.safe_load(text)
+        # YAML reads nothing as null, which no key takes.
+        table[last] = yaml.safe_load(text) if text else ''
     return values
 
 

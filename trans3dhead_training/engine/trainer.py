@@ -65,6 +65,14 @@ def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
     return average
 
 
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16; where it has none, it is emulated."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
+
+
 class Trainer:
     """
     One training in one folder.
@@ -103,7 +111,8 @@ class Trainer:
              {'params': others, 'weight_decay': 0.0}], lr=config.learning_rate, fused=True)
         self.average = averaged_model(self.network, config.ema_decay)
         # Only the trained (not the averaged) network: the average is validated in float32, as used.
-        self.network.bfloat16_backbone = config.precision == 'bfloat16_backbone'
+        self.network.bfloat16_backbone = config.precision == 'bfloat16_backbone' or (
+            config.precision == 'auto' and computes_in_bfloat16(self.device))
         self.step, self.minutes = 0, 0.0
         self.stopped_by = 0
         # A signal may arrive when a validation is due; the resumed run then validates first.

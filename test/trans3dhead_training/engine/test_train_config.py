@@ -30,6 +30,12 @@ def test_a_wrong_value_is_refused(override):
         load_config(None, [override])
 
 
+def test_nothing_behind_the_equals_sign_is_an_empty_text():
+    assert load_config(None, ['backgrounds=']).backgrounds == ''
+    with pytest.raises(UserError, match='batch_size: expected int'):
+        load_config(None, ['batch_size='])
+
+
 def test_the_share_of_a_source_is_a_number():
     config = load_config(None, ['sampling.source_shares.helen=0.3'])
     assert config.sampling.source_shares == {'helen': 0.3}
