@@ -10,13 +10,19 @@ import glob
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.cli.losses import add_reading_arguments, report_losses
+from trans3dhead_ros.cli.output_paths import check_outputs
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from trans3dhead_ros.types import Image
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_pipeline_arguments(parser)
     parser.add_argument('--fov', type=float, metavar='DEGREES',
                         help="the camera's horizontal field of view, for metric poses")
+    add_reading_arguments(parser)
 
 
 def run(options: Namespace) -> int:
@@ -44,63 +51,94 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
-    files = picture_files(options.sources)
+    files, losses = picture_files(options.sources)
+    if not files:
+        raise UserError(losses[0])
+    check_outputs({'json': options.json, 'output': options.output}, [*options.sources, *files],
+                  options.force)
     # These take seconds to load: too long for a mistyped name or for the help.
     from tqdm import tqdm
 
     from trans3dhead_ros.camera import Camera
     from trans3dhead_ros.cli.output_files import line_writer, write_picture
+    from trans3dhead_ros.media.bit_depth import BitDepth
     from trans3dhead_ros.media.overlay import draw_heads
     from trans3dhead_ros.media.records import frame_record, record_line
-    from trans3dhead_ros.media.sources import read_picture
+    BitDepth(options.bits)
     pipeline = load_pipeline(options)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-    found = with_heads = 0
+    index = found = with_heads = 0
+    notes = []
     with ExitStack() as stack:
         write_line = stack.enter_context(line_writer(options.json))
-        bar = tqdm(files, unit='picture', leave=False, disable=None)
-        for index, file in enumerate(stack.enter_context(bar)):
-            image = read_picture(file)
+        bar = stack.enter_context(tqdm(files, unit='picture', leave=False, disable=None))
+        for file, image, page in _pages(bar, options.bits, losses, notes):
             height, width = image.shape[:2]
             camera = None if options.fov is None else Camera.from_fov((width, height), options.fov)
             heads = pipeline.detect(image, camera)
             found, with_heads = found + len(heads), with_heads + bool(heads)
-            write_line(record_line(frame_record(index, None, heads, file)))
+            write_line(record_line(frame_record(index, None, heads, file, page)))
             if options.output:
-                write_picture(options.output / f'{index:06d}_{Path(file).stem}.png',
+                number = '' if page is None else f'_{page}'
+                write_picture(options.output / f'{index:06d}_{Path(file).stem}{number}.png',
                               draw_heads(image, heads, pipeline.triangles))
-    print(f'pictures: {len(files)}, with heads: {with_heads}, heads: {found}',
+            index += 1
+    if not index:
+        raise UserError(losses[-1])
+    print(f'pictures: {index}, with heads: {with_heads}, heads: {found}'
+          + (f', left out: {len(losses)}' if losses else ''),
           file=sys.stderr if options.json == '-' else sys.stdout)
-    return 0
+    return report_losses(options, losses, notes[:1])
 
 
-def picture_files(sources: Sequence[str]) -> list[str]:
+def _pages(
+    files: Iterable[str], bits: int, losses: list[str], notes: list[str],
+) -> Iterator[tuple[str, Image, int | None]]:
+    """Yield each frame of each picture; what cannot be read is added to `losses`."""
+    from trans3dhead_ros.media.bit_depth import BitDepth
+    from trans3dhead_ros.media.sources import read_pages
+    for file in files:
+        # Each picture by itself: another may be of another camera.
+        depth = BitDepth(bits)
+        try:
+            for image, _, page in read_pages(file, depth):
+                yield file, image, page
+        except UserError as error:
+            losses.append(str(error))
+        if depth.note:
+            notes.append(f'{file}: {depth.note}')
+
+
+def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """
-    Return the pictures that are meant, in order.
+    Return the pictures that are meant, in order, told by their content.
 
     :param sources: pictures, folders and patterns; a folder holds its pictures in natural order
         (2 before 10), a pattern too, and neither anything else.
-    :return: paths that begin as the source was given.
+    :return: paths that begin as the source was given; and a line for each file that is named like a
+        picture and is not one.
     :raises UserError: nothing is there, or it is not a picture.
     """
-    from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, natural_order
-    files = []
+    from trans3dhead_ros.media.picture_format import PICTURE_SUFFIXES
+    from trans3dhead_ros.media.sources import choose_pictures, natural_order
+    files, losses = [], []
     for source in sources:
         if os.path.isfile(source):
-            if Path(source).suffix.lower() not in PICTURE_SUFFIXES:
-                raise UserError(f'source: {source} is not a picture; `trans3dhead track` takes '
-                                'videos, GIFs and bags')
-            files.append(source)
+            inside = [source]
+        elif os.path.isdir(source):
+            inside = [os.path.join(source, name) for name in os.listdir(source)]
+        else:
+            inside = glob.glob(source, recursive=True)
+        pictures, refused = choose_pictures(sorted(inside, key=natural_order))
+        files, losses = files + pictures, losses + refused
+        if pictures or refused:
             continue
-        inside = ([os.path.join(source, name) for name in os.listdir(source)]
-                  if os.path.isdir(source) else glob.glob(source, recursive=True))
-        pictures = sorted((file for file in inside if Path(file).suffix.lower() in PICTURE_SUFFIXES
-                           and os.path.isfile(file)), key=natural_order)
-        if not pictures:
-            missing = not inside and not os.path.isdir(source)
-            raise UserError(f'source: {source} ' + (
-                'does not exist' if missing else
-                f'holds no picture ({" ".join(sorted(PICTURE_SUFFIXES))})'))
-        files += pictures
-    return files
+        if os.path.isfile(source):
+            raise UserError(f'source: {source} is not a picture; `trans3dhead track` takes '
+                            'videos and bags')
+        missing = not inside and not os.path.isdir(source)
+        raise UserError(f'source: {source} ' + (
+            'does not exist' if missing else
+            f'holds no picture ({" ".join(sorted(PICTURE_SUFFIXES))})'))
+    return files, losses

@@ -8,6 +8,7 @@ subcommands needs neither PyTorch nor ROS.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,17 +60,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: the exit code.
     """
     try:
-        return run(argv)
+        code = run(argv)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has closed it, as `head` does; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            return _mistake(f'{error.filename}: {error.strerror}')
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        return _mistake(f'{error.filename}: {error.strerror}')
+        _discard_output()
+        return _mistake(f'the output cannot be written ({error.strerror})')
     except UserError as error:
         return _mistake(str(error))
 
@@ -122,6 +128,11 @@ def _add_group(parser: CommandParser):
 def _add_commands(group, commands: Mapping[str, str], prefix: str) -> None:
     for name, text in commands.items():
         group.add_parser(name, help=text, module=prefix + name.replace('-', '_'))
+
+
+def _discard_output() -> None:
+    """Send what is still buffered for the standard output nowhere: Python flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _mistake(message: str) -> int:

@@ -1,20 +1,31 @@
-"""The files that `detect` and `track` write: lines of JSON, pictures, a video."""
+"""
+The files that `detect` and `track` write: lines of JSON, pictures, a video.
+
+A file is written beside its name and moved there in one step when the run ends, also where Ctrl-C
+or a full disk ends it: what has been answered so far stays readable. Only a file that --force would
+replace is then left alone, and the answers stay beside it.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from trans3dhead_ros.cli.output_paths import is_special, partial_path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource
 from trans3dhead_ros.types import Image
 
 VIDEO_CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
+# FFmpeg does not report a failed write, so that a video ends while its index still fits.
+_RESERVED_BYTES = 2 ** 18
 
 
 @contextmanager
@@ -23,18 +34,83 @@ def line_writer(path: str | None) -> Iterator[Callable[[str], object]]:
     Open a file to write lines to.
 
     :param path: a file; '-' is the standard output, None writes nothing.
-    :yield: the function that writes a line.
+    :yield: the function that writes a line; whoever reads the file gets each line at once, whole.
+    :raises UserError: the file cannot be written.
     """
     if path is None:
         yield lambda line: None
     elif path == '-':
-        # Whoever reads a pipe gets each line at once, and a closed one ends the run.
+        # A closed pipe ends the run.
         yield lambda line: print(line, end='', flush=True)
-    else:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # Line by line, so that everything so far is in the file when a long run is stopped.
-        with Path(path).open('w', buffering=1) as file:
+    elif is_special(path):
+        with _LineFile(Path(path), path) as file:
             yield file.write
+    else:
+        with _moved_at_the_end(Path(path)) as partial, _LineFile(partial, path) as file:
+            yield file.write
+
+
+class _LineFile:
+    """A file of whole lines: one that does not fit is cut off again."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
+        self._file = path.open('wb', buffering=0)
+        self._lines, self._size = 0, 0
+
+    def write(self, line: str) -> None:
+        data = line.encode()
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:]) or 0
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise UserError(f'json: {self._name} cannot be written ({error.strerror}); '
+                            f'{self._lines} rows are in it') from None
+        self._lines, self._size = self._lines + 1, self._size + len(data)
+
+    def __enter__(self) -> _LineFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@contextmanager
+def _moved_at_the_end(path: Path) -> Iterator[Path]:
+    """
+    Yield where to write a file, and move it to its name.
+
+    :param path: the file; a link stays, and what it leads to is replaced.
+    :yield: a path beside it.
+    :raises UserError: an error ended the run and the file exists, so that it was left alone.
+    """
+    target, partial = Path(os.path.realpath(path)), partial_path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+    except KeyboardInterrupt:
+        _move(partial, target)
+        raise
+    except Exception as error:
+        if not partial.exists():
+            raise
+        if not target.exists():
+            _move(partial, target)
+            raise
+        message = f'{error}; the results so far are in {partial}, and {path} is as before'
+        raise (UserError(message) if isinstance(error, UserError) else error) from None
+    else:
+        _move(partial, target)
+
+
+def _move(partial: Path, target: Path) -> None:
+    if partial.exists():
+        partial.replace(target)
 
 
 @contextmanager
@@ -52,35 +128,95 @@ def overlay_writer(
     if path is None:
         yield None
         return
-    suffix = path.suffix.lower()
-    if suffix and suffix not in VIDEO_CODECS:
-        raise UserError(f'output: {path} does not end in one of {" ".join(sorted(VIDEO_CODECS))}; '
-                        'a folder for numbered pictures has no ending')
-    (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
-    if not suffix:
+    check_overlay(path)
+    if not path.suffix:
+        path.mkdir(parents=True, exist_ok=True)
         numbers = iter(range(sys.maxsize))
         yield lambda image: write_picture(path / f'{next(numbers):06d}.png', image)
         return
-    codec = cv2.VideoWriter_fourcc(*VIDEO_CODECS[suffix])
-    writer = cv2.VideoWriter(str(path), codec, source.fps, source.size)
-    if not writer.isOpened():
-        raise UserError(f'output: {path} cannot be written')
-    try:
-        yield lambda image: writer.write(_letterboxed(image, source.size))
-    finally:
-        writer.release()
+    with _moved_at_the_end(path) as partial:
+        video = _Video(partial, path, source)
+        try:
+            yield video.write
+        finally:
+            video.close()
+        video.check()
+
+
+def check_overlay(path: Path | None) -> None:
+    """
+    Refuse an overlay whose ending is not that of a video.
+
+    :param path: a video, a folder, which has no ending, or None.
+    :raises UserError: for another ending.
+    """
+    if path is not None and path.suffix and path.suffix.lower() not in VIDEO_CODECS:
+        raise UserError(f'output: {path} does not end in one of {" ".join(sorted(VIDEO_CODECS))}; '
+                        'a folder for numbered pictures has no ending')
+
+
+class _Video:
+    """A video that is ended where its disk has no room left for what is still to be written."""
+
+    def __init__(self, file: Path, name: Path, source: FrameSource) -> None:
+        self._file, self._name, self._size, self._frames = file, name, source.size, 0
+        codec = cv2.VideoWriter_fourcc(*VIDEO_CODECS[name.suffix.lower()])
+        # FFmpeg by name: others take a % in a file name for a number.
+        self._writer = cv2.VideoWriter(str(file), cv2.CAP_FFMPEG, codec, source.fps, source.size)
+        if not self._writer.isOpened():
+            raise UserError(f'output: {name} cannot be written')
+
+    def write(self, image: Image) -> None:
+        room = _room_left(self._file)
+        if room < _RESERVED_BYTES + image.size // 8:
+            raise UserError(f'output: {self._name} cannot be written (no space left); '
+                            f'{self._frames} frames are in it')
+        self._writer.write(_letterboxed(image, self._size))
+        self._frames += 1
+
+    def close(self) -> None:
+        self._writer.release()
+
+    def check(self) -> None:
+        """Raise `UserError` where the file is not what was written to it."""
+        if not self._frames:
+            return
+        capture = cv2.VideoCapture(str(self._file))
+        complete = capture.isOpened() and capture.read()[0]
+        capture.release()
+        if not complete:
+            raise UserError(f'output: {self._name} could not be written completely; is there '
+                            'space left on the disk?')
+
+
+def _room_left(path: Path) -> float:
+    """Return how many bytes the file system and the limit of the process let a file grow."""
+    import resource
+    size = path.stat().st_size if path.exists() else 0
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    room = shutil.disk_usage(path.parent).free
+    return room if limit == resource.RLIM_INFINITY else min(room, limit - size)
 
 
 def write_picture(path: Path, image: Image) -> None:
     """
-    Write a picture.
+    Write a picture, whole or not at all.
 
     :param path: its ending chooses the format.
     :param image: (H, W, 3) BGR.
     :raises UserError: it cannot be written.
     """
-    if not cv2.imwrite(str(path), image):
-        raise UserError(f'output: {path} cannot be written')
+    # A link of that name is replaced, not what it leads to.
+    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    try:
+        try:
+            partial.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f'output: {path} cannot be written ({error.strerror})') from None
 
 
 def _letterboxed(image: Image, size: tuple[int, int]) -> Image:

@@ -1,7 +1,9 @@
 """
 Follow the heads through a video, with identities and smoothing over time.
 
-For pictures that have nothing to do with one another use `trans3dhead detect`.
+For pictures that have nothing to do with one another use `trans3dhead detect`. A folder of frames
+has them in order: their names are numbered, or --frames says so. Where a picture does not continue
+the one before, heads get new identities.
 """
 
 from __future__ import annotations
@@ -9,17 +11,19 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.cli.losses import add_reading_arguments, report_losses
+from trans3dhead_ros.cli.output_paths import check_outputs
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
 
 if TYPE_CHECKING:
-    from trans3dhead_ros.media.sources import FrameSource
+    from trans3dhead_ros.camera import Camera
+    from trans3dhead_ros.media.frame_source import FrameSource
 
 BAG_SUFFIXES = ('.mcap', '.db3')
 
@@ -43,6 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--fov', type=float, metavar='DEGREES',
                         help="the camera's horizontal field of view, for metric poses where the "
                              'source has no calibration')
+    parser.add_argument('--frames', action='store_true',
+                        help='the pictures of the folder are frames of one film, in the order of '
+                             'their names')
+    add_reading_arguments(parser)
     _add_bag_arguments(parser)
 
 
@@ -62,7 +70,6 @@ def _add_bag_arguments(parser: ArgumentParser) -> None:
         bag.add_argument('--overlay', action='store_true', help='write overlay too'),
         bag.add_argument('--storage', default='mcap', choices=('mcap', 'sqlite3'),
                          help='of an output folder (default: %(default)s)'),
-        bag.add_argument('--force', action='store_true', help='replace an output that exists'),
         bag.add_argument('-p', '--parameter', action='append', metavar='NAME:=VALUE',
                          help='a parameter of the node, such as head_scale:=0.9'),
     ]
@@ -77,47 +84,66 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
+    check_outputs({'json': options.json, 'output': None if is_bag(options.source)
+                   else options.output}, [options.source], options.force)
     if is_bag(options.source):
         return _track_bag(options)
     _refuse_bag_options(options)
     # These take seconds to load: too long for a mistyped name or for the help.
-    from trans3dhead_ros.cli.output_files import line_writer, overlay_writer
-    from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, open_source
-    if (Path(options.source).suffix.lower() in PICTURE_SUFFIXES
-            and Path(options.source).is_file()):
-        raise UserError(f'source: {options.source} is one picture: use `trans3dhead detect '
-                        f'{options.source}`')
-    records: list[dict[str, Any]] = []
+    from trans3dhead_ros.cli.output_files import check_overlay, line_writer, overlay_writer
+    from trans3dhead_ros.media.frame_order import CutDetector, check_order
+    from trans3dhead_ros.media.sources import PictureSource, open_source
+    check_overlay(options.output)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(options.source))
-        camera = source.camera
-        if camera is None and options.fov is not None:
-            from trans3dhead_ros.camera import Camera
-            camera = Camera.from_fov(source.size, options.fov)
+        source = stack.enter_context(open_source(options.source, options.bits))
+        pictures = isinstance(source, PictureSource)
+        if pictures:
+            if source.count == 1 and not Path(options.source).is_dir():
+                raise UserError(f'source: {options.source} is one picture: use `trans3dhead detect '
+                                f'{options.source}`')
+            if not options.frames:
+                check_order(source.name, source.paths)
+        elif options.frames:
+            raise UserError(f'frames: is for a folder of pictures, which {options.source} is not')
+        _camera(source, source.size, options.fov)
         from tqdm import tqdm
 
+        from trans3dhead_ros.cli.track_summary import TrackSummary
         from trans3dhead_ros.media.overlay import draw_heads
         from trans3dhead_ros.media.records import frame_record, record_line
         pipeline = load_pipeline(options)
         # Last, so that a mistake above leaves the files of an earlier run alone.
         write_overlay = stack.enter_context(overlay_writer(options.output, source))
         write_line = stack.enter_context(line_writer(options.json))
+        summary, cuts = TrackSummary(source), CutDetector()
         began = time.perf_counter()
         frames = tqdm(source, total=source.count, unit='frame', leave=False, disable=None)
         try:
             for frame in frames:
-                heads = pipeline.track(frame.image, frame.stamp, camera)
-                records.append(frame_record(frame.index, frame.stamp, heads, frame.file))
-                write_line(record_line(records[-1]))
+                if pictures and cuts.is_cut(frame.image):
+                    pipeline.reset()
+                height, width = frame.image.shape[:2]
+                heads = pipeline.track(frame.image, frame.stamp,
+                                       _camera(source, (width, height), options.fov))
+                record = frame_record(frame.index, frame.stamp, heads, frame.file, frame.page)
+                summary.add(record)
+                write_line(record_line(record))
                 if write_overlay is not None:
                     write_overlay(draw_heads(frame.image, heads, pipeline.triangles))
         except KeyboardInterrupt:
             # The usual end of a camera: what it has seen so far is kept and summarised.
             frames.close()
         seconds = time.perf_counter() - began
-    print(_summary(records, source, seconds),
-          file=sys.stderr if options.json == '-' else sys.stdout)
-    return 0
+    print(summary.text(seconds), file=sys.stderr if options.json == '-' else sys.stdout)
+    return report_losses(options, source.losses, source.notes)
+
+
+def _camera(source: FrameSource, size: tuple[int, int], fov: float | None) -> Camera | None:
+    """Return the camera of a picture: the pictures of a folder may have several sizes."""
+    if source.camera is not None or fov is None:
+        return source.camera
+    from trans3dhead_ros.camera import Camera
+    return Camera.from_fov(size, fov)
 
 
 def is_bag(source: str) -> bool:
@@ -150,26 +176,3 @@ def _refuse_bag_options(options: Namespace) -> None:
         if getattr(options, name) != default:
             raise UserError(f'{name.replace("_", "-")}: is for bags only, and {options.source} is '
                             'not a bag')
-
-
-def _summary(
-    records: Sequence[Mapping[str, Any]], source: FrameSource, seconds: float,
-) -> str:
-    """Return the lines that `track` prints at its end."""
-    import numpy as np
-    found = sum(bool(record['heads']) for record in records)
-    lines = [f'{source.name}: {len(records)} frames, heads in {found} of them, '
-             f'{len(records) / max(seconds, 1e-9):.1f} frames a second']
-    angles: dict[int, list[list[float]]] = {}
-    for record in records:
-        for head in record['heads']:
-            angles.setdefault(head['id'], []).append(head['euler_deg'])
-    for track_id, euler in sorted(angles.items()):
-        low, high = np.min(euler, axis=0), np.max(euler, axis=0)
-        ranges = ', '.join(f'{name} {a:+.0f}…{b:+.0f}°' for name, a, b in zip(
-            ('yaw', 'pitch', 'roll'), low, high, strict=True))
-        lines.append(f'head {track_id}: {len(euler)} frames, {ranges}')
-    if source.truth is not None:
-        from trans3dhead_ros.media.records import pose_error
-        lines.append(f'pose error: {pose_error(records, source.truth)}')
-    return '\n'.join(lines)

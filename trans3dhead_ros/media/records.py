@@ -22,6 +22,7 @@ from trans3dhead_ros.types import Array
 
 def frame_record(
     index: int, stamp: float | None, heads: Sequence[Head], file: str | None = None,
+    page: int | None = None,
 ) -> dict[str, Any]:
     """
     Return the record of one source frame, also when nothing was found.
@@ -30,9 +31,12 @@ def frame_record(
     :param stamp: s; None for a still picture.
     :param heads: of the frame.
     :param file: path of the picture; None where the frame is not a file.
-    :return: JSON values, with the key `file` only where there is one.
+    :param page: number of the frame in a picture file of several, from 0; None for others.
+    :return: JSON values, with the keys `file` and `page` only where there is one.
     """
     origin = {} if file is None else {'file': file}
+    if page is not None:
+        origin['page'] = page
     return {'frame': index, 'stamp': stamp, **origin, 'heads': [
         head_record(head.track_id, head.score, head.box, head.euler_deg, head.translation,
                     quaternion_from_rotation(head.rotation), head.landmarks, head.face_visible)

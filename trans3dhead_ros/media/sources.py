@@ -1,196 +1,77 @@
-"""Frames from a picture, a folder of pictures, a GIF, a video file, a stream or a camera."""
+"""Frames from a picture, a folder of pictures, an animation, a video file, a stream or a camera."""
 
 import os
 import re
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import cv2
-import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.media.clip_truth import ClipTruth, read_truth
-from trans3dhead_ros.media.picture_header import check_complete
+from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.decoder_messages import damage, decoder_messages
+from trans3dhead_ros.media.frame_source import Frame, FrameSource
+from trans3dhead_ros.media.picture_format import file_format, refusal
+from trans3dhead_ros.media.picture_pages import PicturePages
+from trans3dhead_ros.media.video_source import CameraSource, VideoSource
 from trans3dhead_ros.types import Image
-
-if TYPE_CHECKING:
-    from trans3dhead_ros.camera import Camera
-
-PICTURE_SUFFIXES = frozenset(
-    ['.bmp', '.jpg', '.jpeg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'])
-"""Names of picture files end in these, in lower or upper case."""
 
 FOLDER_FPS = 10.0
 """Pictures per second of a folder, which has no stamps."""
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One image of a source."""
-
-    index: int
-    """0, 1, 2 … in the order of the source."""
-    stamp: float
-    """Seconds since the start of the source, strictly increasing."""
-    image: Image
-    """(H, W, 3) BGR."""
-    file: str | None = None
-    """Path of the picture; None for frames that are not files."""
-
-
-class FrameSource(ABC):
+class PictureSource(FrameSource):
     """
-    An iterable of frames, see `open_source`.
-
-    Iterating again starts from the first frame (a camera resumes at the current frame). Iteration
-    raises `UserError` where a picture cannot be read.
+    Picture files in the given order, and each frame of one that has several.
 
     :param name: the source as it was given.
-    :param fps: frames per second, on average.
-    :param size: (width, height) px of the first frame; pictures of a folder can differ.
-    :param count: number of frames according to the container; None for a live source.
-    :param truth: poses of the heads, for a rendered clip.
+    :param paths: of the files.
+    :param losses: what was passed over before, one line each.
+    :param bits: significant bits of samples of 16 bits; 0 tells them by the pictures.
+    :raises UserError: none of them can be read.
     """
 
-    live = False
-    """Whether frames arrive at their own pace, as from a camera or a stream."""
-
-    def __init__(self, name: str, fps: float, size: tuple[int, int], count: int | None,
-                 truth: ClipTruth | None = None) -> None:
-        self.name = name
-        self.fps = fps
-        self.size = size
-        self.count = count
-        self.truth = truth
-
-    @property
-    def camera(self) -> 'Camera | None':
-        """The camera of a rendered clip; None for other sources."""
-        if self.truth is None:
-            return None
-        from trans3dhead_ros.camera import Camera
-        return Camera(self.truth.intrinsics, size=self.truth.size)
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release the device or the file."""
-
-    def __enter__(self) -> 'FrameSource':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class PictureSource(FrameSource):
-    """One picture, or the pictures of a folder in natural order."""
-
-    def __init__(self, name: str, paths: list[str]) -> None:
-        self._paths = paths
-        height, width = read_picture(paths[0]).shape[:2]
-        super().__init__(name, FOLDER_FPS, (width, height), len(paths))
+    def __init__(self, name: str, paths: list[str], losses: Iterable[str] = (),
+                 bits: int = 0) -> None:
+        self.paths, self._passed_over, self._bits = paths, list(losses), bits
+        failed = []
+        for path in paths:
+            try:
+                image, seconds, page = next(read_pages(path, BitDepth(bits)))
+                break
+            except UserError as error:
+                failed.append(str(error))
+        else:
+            raise UserError(failed[0] if len(paths) == 1 else
+                            f'source: none of the {len(paths)} pictures of {name} can be read; '
+                            f'the first: {failed[0]}')
+        count = len(paths) if len(paths) > 1 or page is None else _opened(path, BitDepth()).count
+        super().__init__(name, 1 / seconds if seconds and len(paths) == 1 else FOLDER_FPS,
+                         (image.shape[1], image.shape[0]), count)
+        self.losses = self._passed_over + failed
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
-            yield Frame(index, index / self.fps, read_picture(path), path)
+        self.losses = list(self._passed_over)
+        depth, index, stamp = BitDepth(self._bits), 0, 0.0
+        for path in self.paths:
+            try:
+                for image, seconds, page in read_pages(path, depth):
+                    yield Frame(index, stamp, image, path, page)
+                    index, stamp = index + 1, round(stamp + (seconds or 1 / FOLDER_FPS), 6)
+            except UserError as error:
+                self.losses.append(str(error))
+            self.notes = [depth.note] if depth.note else []
 
     def close(self) -> None:
         """Do nothing: no file stays open between pictures."""
 
 
-class VideoSource(FrameSource):
-    """A video file, GIF or stream that OpenCV can read, with its own time stamps."""
-
-    def __init__(self, name: str, target: str, live: bool) -> None:
-        self._target = target
-        self.live = live
-        # A stream may refuse a second connection, so the first reader of a live source is kept.
-        self._capture = cv2.VideoCapture(target)
-        opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not opened:
-            self._capture.release()
-            raise UserError(
-                f'source: {name} cannot be opened: not an image or video that OpenCV can decode')
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not live:
-            self._capture.release()
-        super().__init__(
-            name,
-            fps=fps if 0 < fps <= 1000 else 25.0,
-            size=(image.shape[1], image.shape[0]),
-            count=count if count > 0 and not live else None,
-            truth=None if live else read_truth(target),
-        )
-
-    def __iter__(self) -> Iterator[Frame]:
-        capture = self._capture if self.live else cv2.VideoCapture(self._target)
-        index, previous = 0, -np.inf
-        try:
-            while True:
-                read, image = capture.read()
-                if not read:
-                    return
-                stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-                # Some containers and OpenCV versions give no time, or the same one twice.
-                if not np.isfinite(stamp) or stamp <= previous:
-                    stamp = index / self.fps if previous < 0 else previous + 1 / self.fps
-                yield Frame(index, stamp, image)
-                index, previous = index + 1, stamp
-        finally:
-            if not self.live:
-                capture.release()
-
-    def close(self) -> None:
-        """Release the video reader."""
-        self._capture.release()
-
-
-class CameraSource(FrameSource):
-    """A camera by its index; frames are stamped on arrival."""
-
-    live = True
-
-    def __init__(self, index: int) -> None:
-        self._capture = cv2.VideoCapture(index)
-        opened, image = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not opened:
-            self._capture.release()
-            raise UserError(
-                f'source: camera {index} cannot be opened; check that it is connected and not in '
-                'use')
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        super().__init__(str(index), fps if 0 < fps <= 1000 else 30.0,
-                         (image.shape[1], image.shape[0]), None)
-        self._start = time.monotonic()
-        self._next_index = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        while True:
-            read, image = self._capture.read()
-            if not read:
-                return
-            yield Frame(self._next_index, time.monotonic() - self._start, image)
-            self._next_index += 1
-
-    def close(self) -> None:
-        """Release the video reader."""
-        self._capture.release()
-
-
-def open_source(source: str | Path) -> FrameSource:
+def open_source(source: str | Path, bits: int = 0) -> FrameSource:
     """
     Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
 
+    Files are told by their content, whatever their ending.
+
     :param source: a path, a URL, or the index of a camera.
+    :param bits: significant bits of pictures with samples of 16 bits; 0 tells them by the pictures.
     :return: the source; close it after use, or use it as a context manager.
     :raises UserError: for a source that does not exist or cannot be read.
 
@@ -204,16 +85,14 @@ def open_source(source: str | Path) -> FrameSource:
     name = str(source)
     path = Path(name)
     if path.is_dir():
-        # Joined as text, so that paths start with the folder as it was given, `./` included.
-        pictures = sorted((os.path.join(name, file.name) for file in path.iterdir()
-                           if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order)
+        pictures, losses = pictures_in(name)
         if not pictures:
-            raise UserError(f'source: the folder {name} contains no picture '
-                            f'({" ".join(sorted(PICTURE_SUFFIXES))})')
-        return PictureSource(name, pictures)
+            raise UserError(f'source: the folder {name} contains no picture'
+                            + (f'; {losses[0]}' if losses else ''))
+        return PictureSource(name, pictures, losses, bits)
     if path.is_file():
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            return PictureSource(name, [name])
+        if file_format(path):
+            return PictureSource(name, [name], bits=bits)
         return VideoSource(name, str(path), live=False)
     if re.fullmatch(r'\d+', name):
         return CameraSource(int(name))
@@ -223,42 +102,97 @@ def open_source(source: str | Path) -> FrameSource:
                     'a video or a camera index')
 
 
+def pictures_in(folder: str) -> tuple[list[str], list[str]]:
+    """
+    List the pictures of a folder.
+
+    :param folder: its path.
+    :return: paths in natural order that begin with the folder as it was given, `./` included; and
+        a line for each file that is named like a picture and is not one.
+    :raises UserError: the folder cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(folder), key=natural_order)
+    except OSError as error:
+        raise UserError(f'source: {folder} cannot be read ({error.strerror})') from error
+    return choose_pictures(os.path.join(folder, name) for name in names)
+
+
+def choose_pictures(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """
+    Choose pictures among files, by their content.
+
+    :param paths: of files and folders.
+    :return: the pictures; and a line for each file that is named like a picture and is not one.
+    """
+    pictures, losses = [], []
+    for name in paths:
+        path = Path(name)
+        if not path.is_file():
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                losses += [f'picture: {name} is not a file'] if refusal(path) else []
+            continue
+        if reason := refusal(path):
+            losses.append(f'picture: {name} {reason}')
+        elif file_format(path):
+            pictures.append(name)
+    return pictures, losses
+
+
+def read_pages(
+    path: str | Path, depth: BitDepth,
+) -> Iterator[tuple[Image, float | None, int | None]]:
+    """
+    Read each frame of a picture file; see `PicturePages`.
+
+    Unlike `decode_picture` it notices a JPEG that lost some of its data, and must not be called by
+    several threads at once: decoders say so on the standard error of the process.
+
+    :param path: of the file.
+    :param depth: of samples of 16 bits.
+    :yield: the image (H, W, 3) BGR; its duration in s, or None; its number from 0, or None in a
+        file of one frame.
+    :raises UserError: for a file, or a frame, that cannot be read.
+    """
+    pages = _opened(path, depth)
+    frames = iter(pages)
+    for number in range(pages.count):
+        with decoder_messages() as told:
+            image, seconds = next(frames)
+        if line := damage(told):
+            raise UserError(f'picture: {path} is damaged ({line})')
+        yield image, seconds, number if pages.count > 1 else None
+
+
+def _opened(path: str | Path, depth: BitDepth) -> PicturePages:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f'picture: {path} cannot be read ({error.strerror})') from error
+    return PicturePages(data, str(path), depth)
+
+
 def read_picture(path: str | Path) -> Image:
     """
-    Read a picture file, rotated upright according to its EXIF orientation.
+    Read a picture file, rotated upright according to its EXIF orientation; of several, the first.
 
     :param path: of the file.
     :return: (H, W, 3) uint8 BGR.
-    :raises UserError: for a file that is missing, not a picture, or truncated.
+    :raises UserError: for a file that is missing, not a picture, truncated or too large.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'picture: {path} cannot be read ({error.strerror})') from error
-    return decode_picture(data, str(path))
+    return next(iter(_opened(path, BitDepth())))[0]
 
 
 def decode_picture(data: bytes, name: str) -> Image:
     """
-    Decode a picture file, rotated upright according to its EXIF orientation.
+    Decode a picture file, rotated upright according to its EXIF orientation; of several, the first.
 
     :param data: the whole file.
     :param name: of the picture, for error messages.
     :return: (H, W, 3) uint8 BGR.
-    :raises UserError: for data that are not a picture, or truncated.
+    :raises UserError: for data that are not a picture, truncated or too large.
     """
-    try:
-        check_complete(data)
-    except UserError as error:
-        raise UserError(f'picture: {name}: {error}') from None
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:  # as for more pixels than OpenCV decodes
-        image = None
-    if image is None:
-        raise UserError(f'picture: {name} is not a picture that OpenCV can read')
-    return image
+    return next(iter(PicturePages(data, name)))[0]
 
 
 def natural_order(path: str) -> list[tuple[int, str]]:

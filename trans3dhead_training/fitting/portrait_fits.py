@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
+from trans3dhead_ros.media.picture_format import file_format
+from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import YuNetDetector
@@ -39,7 +40,7 @@ def read_unlabelled(folder: Path) -> list[FaceRecord]:
     """
     records = []
     for path in sorted(folder.rglob('*')):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
+        if path.is_file() and file_format(path):
             file = path.relative_to(folder.parent).as_posix()
             group = portrait_group(file)
             records.append(FaceRecord(path, file, folder.name, 'train', group, None,

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW
-from trans3dhead_ros.media.sources import PICTURE_SUFFIXES, read_picture
+from trans3dhead_ros.media.picture_format import file_format
+from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_crop_units
 from trans3dhead_training.data.attribution import About
 from trans3dhead_training.data.labels import (
@@ -90,7 +91,7 @@ def _pictures(folder: Path) -> list[Face]:
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
     paths = [path for path in sorted(folder.rglob('*'))
-             if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+             if path.is_file() and file_format(path)]
     if not paths:
         raise UserError(f'data: no picture in {folder}')
     return [Face(path, _file_name(folder.resolve().name), path.stem, None) for path in paths]

@@ -266,15 +266,17 @@ def test_key_value_words_may_stand_anywhere():
     assert options.minutes == 3 and options.resume
 
 
-def test_a_bad_picture_among_good_ones_keeps_what_came_before(folder, tmp_path, capsys):
+@pytest.mark.parametrize(('strict', 'code'), [([], 0), (['--strict'], 1)])
+def test_a_bad_picture_among_good_ones_is_left_out_by_name(folder, tmp_path, strict, code, capsys):
     for index in (0, 2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.full((64, 64, 3), 99, np.uint8))
     (tmp_path / '1.png').write_bytes((tmp_path / '0.png').read_bytes()[:60])
     assert main(['track', str(tmp_path), '--model', str(folder / 'model.safetensors'),
-                 '--json', str(tmp_path / 'heads.jsonl')]) == 2
+                 '--json', str(tmp_path / 'heads.jsonl'), *strict]) == code
     error = capsys.readouterr().err
-    assert f'{tmp_path}/1.png: ' in error and 'truncated' in error
-    assert len((tmp_path / 'heads.jsonl').read_text().splitlines()) == 1
+    assert f'{tmp_path}/1.png: ' in error and 'truncated' in error and error.count('\n') == 1
+    rows = [json.loads(line) for line in (tmp_path / 'heads.jsonl').read_text().splitlines()]
+    assert [Path(row['file']).name for row in rows] == ['0.png', '2.png']
 
 
 @pytest.mark.skipif(not FEMALE.is_file() or not bundled_model().is_file(),

@@ -28,6 +28,7 @@ from trans3dhead_ros.media.sources import open_source
 _PACES = ('lockstep', 'realtime')
 _STOP_TIMEOUT = 20.0  # s
 _RESULTS = ('overlay.mp4', 'overlay.png', 'heads.jsonl', 'bag', 'log')
+_MARK = '.trans3dhead_demo'
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -105,18 +106,7 @@ def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
     """
     with open_source(source) as opened:
         fps = opened.fps
-    check_replaceable(output / 'bag')
-    for path in (output / 'log').glob('*'):
-        if path.suffix != '.log':
-            raise UserError(f'output: {path} is not of a demo; choose another folder')
-    for name in _RESULTS:
-        target = output / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-    logs = output / 'log'
-    logs.mkdir(parents=True)
+    logs = _cleared(output, source)
     _isolate()
     processes: list[Process] = []
     # From here on, a signal must not interrupt the start of a process, which would be orphaned.
@@ -177,6 +167,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f'results: {options.output}/' + '{overlay.mp4,overlay.png,heads.jsonl,bag}')
     return 0
+
+
+def _cleared(output: Path, source: str) -> Path:
+    """
+    Remove the results of an earlier demo and mark the folder as one of a demo.
+
+    :param output: folder of the results.
+    :param source: which may lie in no result.
+    :return: the new folder of the logs.
+    :raises UserError: for results of something else, and where they hold the source.
+    """
+    results = [output / name for name in _RESULTS if os.path.lexists(output / name)]
+    for path in results:
+        inside = Path(source).resolve()
+        if path.resolve() in (inside, *inside.parents) or (
+                Path(source).is_file() and path.is_file() and path.samefile(source)):
+            raise UserError(f'output: {path}, which would be replaced, is or holds the source')
+    if results and not (output / _MARK).is_file():
+        raise UserError(f'output: {results[0]} exists and is not marked as of a demo ({_MARK} '
+                        f'beside it); choose another folder, or remove {results[0].name}')
+    check_replaceable(output / 'bag')
+    for path in (output / 'log').glob('*'):
+        if path.suffix != '.log':
+            raise UserError(f'output: {path} is not of a demo; choose another folder')
+    for path in results:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    logs = output / 'log'
+    logs.mkdir(parents=True)
+    (output / _MARK).write_text('The results of `make demo`, which the next one replaces.\n')
+    return logs
 
 
 def _isolate() -> None:

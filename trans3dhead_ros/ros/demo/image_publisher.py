@@ -137,6 +137,8 @@ class ImagePublisher(Node):
                 self._publish(frame, stamp, info)
                 if self._parameters.pace == 'lockstep' and not live:
                     self._wait_for_heads(stamp)
+            for line in (*self._source.losses, *self._source.notes):
+                self.get_logger().warning(line)
             if not self._parameters.repeat:
                 return
             if not self._published:

@@ -135,6 +135,18 @@ def test_files_that_are_not_of_a_demo_are_not_replaced(name, pictures, tmp_path)
     assert (tmp_path / name / 'dear.txt').exists()
 
 
+def test_results_that_no_demo_left_and_the_source_are_not_replaced(pictures, tmp_path):
+    (tmp_path / 'heads.jsonl').write_text('mine')
+    run = demo('--source', pictures, '--output', tmp_path)
+    assert run.returncode == 2 and 'heads.jsonl exists and is not marked' in run.stderr
+    (tmp_path / 'heads.jsonl').unlink()
+    picture = (pictures / '0.png').read_bytes()
+    (tmp_path / 'overlay.png').write_bytes(picture)
+    run = demo('--source', tmp_path / 'overlay.png', '--output', tmp_path)
+    assert run.returncode == 2 and 'is or holds the source' in run.stderr
+    assert (tmp_path / 'overlay.png').read_bytes() == picture
+
+
 def test_a_failing_process_ends_the_demo_with_its_reason(pictures, tmp_path):
     run = demo('--source', pictures, '--output', tmp_path, '--model', '/no/such.safetensors')
     assert run.returncode == 1

@@ -1,0 +1,190 @@
+"""Pictures are told by their content, upright, whole, frame by frame, and bounded."""
+
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.picture_format import picture_format
+from trans3dhead_ros.media.picture_pages import PicturePages
+from trans3dhead_ros.media.sources import decode_picture, open_source, read_pages, read_picture
+
+SHADES = (40, 120, 200)
+
+
+def corner_picture(shade: int = 255) -> Image.Image:
+    """Return a black picture, 40 x 20, whose upper left quarter has a shade of grey."""
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:10, :20] = shade
+    return Image.fromarray(image)
+
+
+def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'GIF', 'WEBP', 'TIFF', 'BMP', 'PPM', 'AVIF',
+                                  'JPEG2000'])
+def test_a_picture_is_told_by_its_content_whatever_its_ending(tmp_path, form):
+    data = encoded(corner_picture(), form)
+    assert picture_format(data[:64]) == {'PPM': 'PNM'}.get(form, form)
+    for name in ('a.jfif', 'b.xyz', 'c'):
+        (tmp_path / name).write_bytes(data)
+        image = read_picture(tmp_path / name)
+        assert image.shape == (20, 40, 3) and image[3, 3, 0] > 240 and image[16, 30, 0] < 15
+    assert len(list(open_source(tmp_path))) == 3
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'AVIF'])
+@pytest.mark.parametrize(('orientation', 'bright'), [(3, (16, 36)), (6, (3, 16)), (8, (36, 3))])
+def test_every_format_is_turned_upright(form, orientation, bright):
+    exif = Image.Exif()
+    exif[274] = orientation
+    extra = {'tiffinfo': {274: orientation}} if form == 'TIFF' else {'exif': exif}
+    image = decode_picture(encoded(corner_picture(), form, **extra), 'turned')
+    assert image.shape == ((20, 40, 3) if orientation == 3 else (40, 20, 3))
+    assert image[bright][0] > 200 and image[::-1, ::-1][bright][0] < 50
+
+
+@pytest.mark.parametrize(('form', 'options', 'seconds'), [
+    ('WEBP', {'duration': 70, 'lossless': True}, 0.07), ('PNG', {'duration': 70}, 0.07),
+    ('GIF', {'duration': 70}, 0.07), ('AVIF', {'duration': 70}, 0.07), ('TIFF', {}, 0.1)])
+def test_animations_and_pages_are_read_frame_by_frame(tmp_path, form, options, seconds):
+    first, *others = (corner_picture(shade) for shade in SHADES)
+    path = tmp_path / 'moving.img'
+    path.write_bytes(encoded(first, form, save_all=True, append_images=others, **options))
+    source = open_source(path)
+    frames = list(source)
+    assert source.count == len(frames) == 3
+    assert [frame.page for frame in frames] == [0, 1, 2]
+    assert [frame.stamp for frame in frames] == pytest.approx([0, seconds, 2 * seconds], abs=5e-3)
+    assert [int(frame.image[3, 3, 0]) for frame in frames] == pytest.approx(SHADES, abs=6)
+
+
+def test_pages_of_a_tiff_keep_their_16_bits_and_three_channels(tmp_path):
+    samples = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), np.uint16)
+    cv2.imwritemulti(str(tmp_path / 'a.tif'), [samples, samples // 2])
+    first, second = (page[0] for page in read_pages(tmp_path / 'a.tif', BitDepth()))
+    np.testing.assert_array_equal(first, samples >> 4)
+    np.testing.assert_array_equal(second, samples // 2 >> 4)
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """Return a PNG whose pixels are all zeros: a thousandth of their size."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (struct.pack('>I', len(data)) + kind + data
+                + struct.pack('>I', zlib.crc32(kind + data)))
+    return (b'\x89PNG\r\n\x1a\n'
+            + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
+            + chunk(b'IDAT', zlib.compress(b'\0' * 1000)) + chunk(b'IEND', b''))
+
+
+@pytest.mark.parametrize('data', [
+    huge_png(20_000, 20_000), b'P5 20000 20000 255\n' + bytes(99),
+    encoded(corner_picture(), 'GIF').replace(struct.pack('<HH', 40, 20),
+                                             struct.pack('<HH', 20_000, 20_000)),
+    encoded(corner_picture(), 'TIFF').replace(struct.pack('<HHII', 256, 4, 1, 40),
+                                              struct.pack('<HHII', 256, 4, 1, 10**8)),
+    encoded(corner_picture(), 'BMP').replace(struct.pack('<ii', 40, 20),
+                                             struct.pack('<ii', 20_000, 20_000))])
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(data):
+    with pytest.raises(UserError, match='huge.* has .*100 million that are decoded; scale it down'):
+        PicturePages(data, 'huge')
+
+
+def test_a_jpeg_that_lost_data_is_not_answered_half_grey(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    data = cv2.imencode('.jpg', cv2.resize(noise, (320, 240)))[1].tobytes()
+    (tmp_path / 'half.jpg').write_bytes(data[:len(data) // 2] + b'\xff\xd9')
+    (tmp_path / 'padded.jpg').write_bytes(data[:-2] + bytes(200) + b'\xff\xd9')
+    with pytest.raises(UserError, match=r'half\.jpg is damaged .Corrupt JPEG data: premature end'):
+        next(read_pages(tmp_path / 'half.jpg', BitDepth()))
+    assert next(read_pages(tmp_path / 'padded.jpg', BitDepth()))[0].shape == (240, 320, 3)
+
+
+def test_what_is_cut_off_of_an_animation_leaves_the_frames_before(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (4, 60, 80, 3), np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    for form in ('GIF', 'TIFF'):
+        data = encoded(first, form, save_all=True, append_images=others)
+        (tmp_path / 'cut').write_bytes(data[:int(len(data) * 0.6)])
+        try:
+            source = open_source(tmp_path / 'cut')
+        except UserError as error:  # a TIFF may have its headers at its end
+            assert 'cut' in str(error)
+            continue
+        assert 0 < len(list(source)) < 4 and source.losses
+
+
+def test_heic_without_its_plugin_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    data = struct.pack('>I4s4sI4s4s', 24, b'ftyp', b'heic', 0, b'mif1', b'heic') + bytes(99)
+    with pytest.raises(UserError, match=r'photo is HEIC, which needs .* pillow-heif'):
+        PicturePages(data, 'photo')
+
+
+def test_a_depth_image_in_a_file_is_told(tmp_path):
+    cv2.imwrite(str(tmp_path / 'depth.tif'), np.ones((20, 30), np.float32))
+    with pytest.raises(UserError, match='samples of floating point .* as depth images have'):
+        read_picture(tmp_path / 'depth.tif')
+
+
+def test_whatever_a_decoder_prints_does_not_reach_the_user(tmp_path, capfd):
+    data = huge_png(300, 300)
+    (tmp_path / 'bad.png').write_bytes(data[:50] + b'xxxx' + data[54:])
+    with pytest.raises(UserError):
+        list(read_pages(tmp_path / 'bad.png', BitDepth()))
+    print('of another', file=sys.stderr)
+    assert capfd.readouterr().err == 'of another\n'
+
+
+def test_a_film_whose_name_is_a_url_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = cv2.VideoWriter('plain.mp4', cv2.VideoWriter_fourcc(*'mp4v'), 20, (64, 48))
+    for shade in range(5):
+        writer.write(np.full((48, 64, 3), 40 * shade, np.uint8))
+    writer.release()
+    for name in ('2024-05-01T10:20:30.mp4', 'http:x', 'a%03d.mp4', 'film'):
+        Path('plain.mp4').rename(name)
+        assert len(list(open_source(name))) == 5
+        Path(name).rename('plain.mp4')
+
+
+def test_frames_behind_damage_are_read_and_those_that_are_lost_are_counted(tmp_path):
+    noise = cv2.resize(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8), (160, 120))
+    writer = cv2.VideoWriter(str(tmp_path / 'a.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 20,
+                             (160, 120))
+    for shift in range(40):
+        writer.write(np.roll(noise, 3 * shift, axis=1))
+    writer.release()
+    data = bytearray((tmp_path / 'a.avi').read_bytes())
+    third = len(data) // 3
+    data[third:third + len(data) // 8] = bytes(len(data) // 8)
+    (tmp_path / 'a.avi').write_bytes(bytes(data))
+    source = open_source(tmp_path / 'a.avi')
+    frames = list(source)
+    assert 28 <= len(frames) < 40
+    assert np.abs(frames[-1].image.astype(int) - np.roll(noise, 3 * 39, axis=1)).mean() < 10
+    assert source.losses == [f'source: {tmp_path}/a.avi has 40 frames according to its header, and '
+                             f'{len(frames)} of them could be read']
+
+
+def test_a_film_that_is_cut_off_is_counted(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / 'a.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 20, (64, 48))
+    for _ in range(30):
+        writer.write(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+    writer.release()
+    data = (tmp_path / 'a.avi').read_bytes()
+    (tmp_path / 'a.avi').write_bytes(data[:len(data) // 2])
+    source = open_source(tmp_path / 'a.avi')
+    assert 5 < len(list(source)) < 20 and '30 frames according to its header' in source.losses[0]

@@ -1,0 +1,72 @@
+"""The format of a picture file, told by its first bytes: endings lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PICTURE_SUFFIXES = frozenset([
+    '.avif', '.bmp', '.gif', '.heic', '.heif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pgm',
+    '.png', '.ppm', '.tif', '.tiff', '.webp'])
+"""A file with one of these endings claims to be a picture."""
+
+_HEAD_BYTES = 64
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+
+
+def picture_format(head: bytes) -> str | None:
+    """
+    Tell the format of a picture.
+
+    :param head: the beginning of a file, 64 bytes or more.
+    :return: JPEG, PNG, GIF, WEBP, TIFF, BMP, PNM, JPEG2000, AVIF or HEIC; None for another file.
+    """
+    for name, beginnings in (
+            ('JPEG', (b'\xff\xd8\xff',)), ('PNG', (b'\x89PNG\r\n\x1a\n',)),
+            ('GIF', (b'GIF87a', b'GIF89a')), ('TIFF', (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')),
+            ('JPEG2000', (b'\0\0\0\x0cjP  ', b'\xff\x4f\xff\x51'))):
+        if head.startswith(beginnings):
+            return name
+    if head[:4] == b'RIFF' and head[8:12] == b'WEBP':
+        return 'WEBP'
+    if head[:1] == b'P' and head[1:2] in b'123456' and head[2:3] in b' \t\r\n#' and len(head) > 6:
+        return 'PNM'
+    if head[:2] == b'BM' and int.from_bytes(head[14:18], 'little') in _BMP_HEADERS:
+        return 'BMP'
+    if head[4:8] == b'ftyp':
+        size = min(int.from_bytes(head[:4], 'big'), len(head))
+        brands = {head[8:12], *(head[at:at + 4] for at in range(16, size, 4))}
+        if brands & {b'avif', b'avis'}:
+            return 'AVIF'
+        if brands & {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1'}:
+            return 'HEIC'
+    return None
+
+
+def file_format(path: Path) -> str | None:
+    """Return the format of a picture file; None for another one, or one that cannot be read."""
+    try:
+        with path.open('rb') as file:
+            return picture_format(file.read(_HEAD_BYTES))
+    except OSError:
+        return None
+
+
+def refusal(path: Path) -> str | None:
+    """
+    Say why a file of a folder that is named like a picture is not one.
+
+    :param path: a file.
+    :return: the reason; None for a picture, and for a file that does not claim to be one.
+    """
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        return None
+    try:
+        with path.open('rb') as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        return f'cannot be read ({error.strerror})'
+    if not head:
+        return 'is empty'
+    if head.startswith(b'\0\x05\x16\x07') or path.name.startswith('._'):
+        return 'holds what macOS keeps beside a file, not a picture'
+    return None if picture_format(head) else 'is not a picture'
