@@ -27,6 +27,8 @@ from trans3dhead_ros.types import Image, IndexArray
 
 UNTRACKED = -1
 """Id of a head that is not tracked."""
+MESH_POINT = np.dtype([('xyz', '<f4', 3), ('id', '<i4')])
+"""A point of `mesh_cloud`."""
 
 
 def type_name(kind: type) -> str:
@@ -99,14 +101,18 @@ def transforms(header: Header, heads: Sequence[Head], prefix: str) -> TFMessage:
 
 
 def mesh_cloud(header: Header, heads: Sequence[Head]) -> PointCloud2:
-    """Return the vertices in the camera frame, one row of the organised cloud per head."""
+    """Return vertices (camera frame) and track id, one row of the organised cloud per head."""
     count = len(heads[0].vertices) if heads else 0
-    points = np.array([head.vertices for head in heads], dtype='<f4')
+    points = np.empty((len(heads), count), MESH_POINT)
+    for row, head in zip(points, heads, strict=True):
+        row['xyz'], row['id'] = head.vertices, track_id(head)
     fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
               for i, name in enumerate('xyz')]
+    fields.append(PointField(name='id', offset=12, datatype=PointField.INT32, count=1))
+    step = MESH_POINT.itemsize
     return PointCloud2(
         header=header, height=len(heads), width=count, fields=fields, is_bigendian=False,
-        point_step=12, row_step=12 * count, is_dense=True, data=_typed_array('B', points))
+        point_step=step, row_step=step * count, is_dense=True, data=_typed_array('B', points))
 
 
 def triangle_array(triangles: IndexArray) -> UInt32MultiArray:

@@ -34,7 +34,9 @@ class RecordedMeshes:
         ids = self._ids.get(_stamp(message), [])
         if self.triangles is None or len(ids) != message.height or not ids:
             return
-        rows = np.frombuffer(bytes(message.data), '<f4').reshape(len(ids), message.width, 3)
+        # x, y and z come first in each point.
+        rows = np.frombuffer(bytes(message.data), '<f4').reshape(
+            len(ids), message.width, -1)[..., :3]
         yield from zip(rows, ids, strict=True)
 
 

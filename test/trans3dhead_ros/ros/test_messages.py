@@ -8,35 +8,20 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from geometry_msgs.msg import Point
+from made_heads import LANDMARKS, VERTICES, make_head
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from trans3dhead_ros.bags.message_types import common_types
-from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
-from trans3dhead_ros.perception.head import Head, HeadMesh
+from trans3dhead_ros.geometry import rotation_from_quaternion
 from trans3dhead_ros.ros import markers, messages, stamps
 from trans3dhead_ros.ros.principal_head import PrincipalHead
 
-VERTICES, TRIANGLES = 300, 500
-LANDMARKS = np.arange(68) * 4
+TRIANGLES = 500
 HEADER = Header(frame_id='camera')
 HEADER.stamp.sec, HEADER.stamp.nanosec = 17, 250
 pytestmark = pytest.mark.ros
-
-
-def make_head(identity=1, side=100.0, seed=0):
-    rng = np.random.default_rng(seed)
-    vertices = rng.normal(size=(VERTICES, 3))
-    return Head(
-        box=np.array([10.0, 20.0, 10.0 + side, 20.0 + side]), score=0.75, track_id=identity,
-        landmarks=rng.normal(size=(68, 3)) * 50, landmarks_contour=rng.normal(size=(68, 2)) * 50,
-        landmark_scale=rng.uniform(0.5, 2.0, 68), metric=True,
-        rotation=rotation_from_euler(np.array([20.0, -10.0, 5.0])),
-        translation=np.array([0.1, -0.2, 0.9]), pose_covariance=np.diag(np.arange(1.0, 7.0)),
-        euler_deg=(20.0, -10.0, 5.0), shape=rng.normal(size=50), expression=rng.uniform(size=53),
-        landmarks_m=vertices[LANDMARKS],
-        mesh=HeadMesh(vertices, rng.normal(size=(VERTICES, 2))))
 
 
 def make_triangles():
@@ -120,9 +105,10 @@ def test_messages_of_no_head_are_empty():
 def test_mesh_cloud_has_one_row_per_head():
     heads = [make_head(1, seed=1), make_head(2, seed=2)]
     cloud = messages.mesh_cloud(HEADER, heads)
-    assert (cloud.height, cloud.width, cloud.row_step) == (2, VERTICES, 12 * VERTICES)
-    points = np.frombuffer(cloud.data, '<f4').reshape(2, VERTICES, 3)
-    np.testing.assert_allclose(points[1], heads[1].vertices, rtol=1e-6)
+    assert (cloud.height, cloud.width, cloud.row_step) == (2, VERTICES, 16 * VERTICES)
+    columns = np.frombuffer(cloud.data, '<f4').reshape(2, VERTICES, 4)
+    np.testing.assert_allclose(columns[1, :, :3], heads[1].vertices, rtol=1e-6)
+    assert (columns.view('<i4')[..., 3] == [[1], [2]]).all()
 
 
 def test_triangle_array_survives_the_wire():

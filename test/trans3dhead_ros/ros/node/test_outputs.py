@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_quaternion
+from trans3dhead_ros.ros import messages
 from trans3dhead_ros.ros.camera_info import camera_info
 
 pytestmark = pytest.mark.ros
@@ -91,7 +92,9 @@ def test_pose_is_that_of_the_rendered_head(client, rendered, camera):
 def test_mesh_faces_outwards_and_towards_the_camera_on_the_near_side(observer, rendered):
     header = observer.send(rendered[2][0])
     cloud = observer.of('head_mesh', header)
-    vertices = np.frombuffer(cloud.data, '<f4').reshape(cloud.height, cloud.width, 3)[0]
+    points = np.frombuffer(cloud.data, messages.MESH_POINT).reshape(cloud.height, cloud.width)
+    assert set(points['id'][0]) == {observer.answer(header).heads[0].id}
+    vertices = points['xyz'][0]
     observer.spin_until(lambda: observer.received['head_mesh/triangles'])
     triangles = np.array(observer.received['head_mesh/triangles'][-1].data).reshape(-1, 3)
     mesh = next(m for m in observer.of('head_markers', header).markers if m.ns == 'mesh')
