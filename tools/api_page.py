@@ -14,15 +14,16 @@ TOPICS = {
     'image_raw': 'images of the camera, with `image_transport: raw`',
     'image_raw/compressed': 'compressed images, with `image_transport: compressed`. Remap '
                             '`image_raw`; `/compressed` is appended',
-    'camera_info': 'calibration; the latest one is used. Without it, depth is based on a default '
-                   'field of view and `metric` is false',
+    'camera_info': 'calibration, by default beside the images; the latest one is used. Without it, '
+                   'depth is based on a default field of view and `metric` is false',
     '/clock': 'with `use_sim_time: true`',
     'heads': 'all heads of one image, also when there are none',
     'head_pose': 'pose of the principal head: the largest, kept while it is tracked',
     'head_landmarks': 'landmarks of all heads',
     'head_markers': 'mesh, landmarks, axes and id of every head, for RViz',
-    'head_mesh': 'vertices of all meshes, m in the frame of the image; one row of the cloud per '
-                 'head, in the order of `heads`',
+    'head_mesh': 'vertices of all meshes: the fields `x`, `y` and `z` in m in the frame of the '
+                 'image, and `id`, that of the head; one row of the cloud per head, in the order '
+                 'of `heads`',
     'head_mesh/triangles': 'vertex indices of the triangles, three each; published once per '
                            'model',
     'overlay': 'the image with the heads drawn into it, bgr8',
@@ -44,15 +45,21 @@ DIAGNOSTICS = {
     'images that failed': 'not processed because of a defect of this package, which is in the log',
     'bad images': 'could not be decoded, see the log',
     'bad camera_info': 'invalid, see the log',
+    'implausible stamps': 'images with a stamp of zero, of or before that of the image before, or '
+                          'from the future; they are processed',
     'frame age (ms)': 'age of the last processed image when its heads were published, by the clock '
                       'of the node',
     'heads': 'number of heads in the last processed image',
     'inference p50 (ms)': 'processing time of an image, median of the last 300',
     'inference p95 (ms)': 'the same, 95th percentile',
     'image topic': 'its resolved name',
+    'camera_info topic': 'that of the calibration: the remapped name of `camera_info`, else the '
+                         'one beside the images',
     'publishers': 'number of publishers of the right type on that topic',
     'publisher QoS': 'their reliability',
     'subscription QoS': 'reliability of the node; `none yet` until a publisher appears (`auto`)',
+    'subscribed anew': 'how often the node has done so, because no image was received for '
+                       '`no_image_warning` seconds',
     'device': 'device of the network',
     'backend': 'engine of the network',
     'model': 'name and version of the model',
@@ -60,6 +67,7 @@ DIAGNOSTICS = {
     'memory (MB)': 'resident memory of the process',
     'device memory (MB)': 'reserved memory on a GPU; absent otherwise',
     'unused GPU': 'what would let the network use an NVIDIA GPU; absent where nothing is amiss',
+    'restarts': 'how often the launch file has started the process again, see `respawn`',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
 # Written by hand, because the node needs hri_msgs for it, which is not always installed.
@@ -115,6 +123,8 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
         '## Subscribed topics', '',
         *_table(('topic', 'type', 'QoS', 'what'),
                 [_topic(end) for end in (*own.subscribes, *more)]), '',
+        'Where only `image_raw` is remapped, as to `/camera/image_raw`, the calibration is taken '
+        'from the topic beside it, `/camera/camera_info`.', '',
         'The subscription to images adopts the reliability of their publisher '
         '(`image_reliability`), because a reliable subscription receives nothing from a '
         'best-effort publisher.', '',
@@ -133,6 +143,13 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
         'the others are read at the start.', '',
         *_table(('parameter', 'type', 'default', 'allowed', 'set', 'what'),
                 [_parameter(name, facts) for name, facts in own.parameters.items()]), '',
+        'A parameter that is not in this table is ignored; one warning at the start names it.', '',
+        '### QoS', '',
+        'Each published topic has the read-only parameters `qos_overrides.<topic>.publisher.` '
+        'followed by `reliability`, `durability`, `history` or `depth`, with the full name of the '
+        'topic, in a file:', '',
+        '```yaml', '/**:', '  ros__parameters:', '    qos_overrides:', '      /heads:',
+        '        publisher: {reliability: best_effort, depth: 1}', '```', '',
         '### Several cameras', '',
         f'With `cameras: [{CAMERA}, …]` the topics of each camera are prefixed with its name '
         f'(`{CAMERA}/image_raw`, `{CAMERA}/heads`, …), and these parameters override those above '

@@ -23,6 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.ros import qos_overrides
 from trans3dhead_ros.ros.node.head_tracker_node import HeadTracker
 
 NODE = 'head_tracker'
@@ -107,7 +108,9 @@ def read_interface(node: Node) -> NodeInterface:
         return tuple(Endpoint(relative(name), ', '.join(types), qos.get(name, ''))
                      for name, types in sorted(graph(node.get_name(), node.get_namespace())))
 
-    names = list(node.get_parameters_by_prefix(''))
+    # Those of QoS are of one kind for all topics, whose names contain the namespace.
+    names = [name for name in node.get_parameters_by_prefix('')
+             if not name.startswith(qos_overrides.PREFIX)]
     return NodeInterface(
         ends(node.get_publisher_names_and_types_by_node,
              {p.topic_name: _words(p.qos_profile) for p in node.publishers}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -158,6 +159,8 @@ def _run(
         return _report(error)
     finally:
         stopping.set()
+        # From here on no timer of the executor sets a watchdog back.
+        faulthandler.cancel_dump_traceback_later()
         # Do not wait for running callbacks: Humble's executor would wait forever for a call that
         # only itself could complete.
         executor.shutdown(timeout_sec=0.0)

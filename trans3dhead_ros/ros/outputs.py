@@ -25,6 +25,7 @@ from trans3dhead_ros.media.overlay import draw_heads
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros import markers, messages
+from trans3dhead_ros.ros.qos_overrides import create_overridable
 from trans3dhead_ros.ros.tracker_parameters import TrackerParameters
 from trans3dhead_ros.types import Image, IndexArray
 
@@ -115,7 +116,8 @@ class Output:
     def _create(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         """Return a publisher that only publishes while the node is active."""
         name = topic if topic.startswith('/') else self._prefix + topic
-        publisher = self._node.create_lifecycle_publisher(kind, name, qos)
+        publisher = create_overridable(
+            self._node.create_lifecycle_publisher, kind, name, qos)
         self._publishers.append(publisher)
         return publisher
 
@@ -212,8 +214,8 @@ class MeshOutput(Output):
         super().__init__(node, prefix)
         self._mesh = self._create(PointCloud2, 'head_mesh', LARGE)
         # Not a lifecycle publisher: subscribers that come after activation must get it as well.
-        self._triangles = node.create_publisher(
-            UInt32MultiArray, f'{prefix}head_mesh/triangles', LATCHED)
+        self._triangles = create_overridable(
+            node.create_publisher, UInt32MultiArray, f'{prefix}head_mesh/triangles', LATCHED)
 
     def set_model(self, model: ModelInfo) -> None:
         """Latch the triangles of the model."""

@@ -17,6 +17,7 @@ Example::
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -160,6 +161,20 @@ def declare_parameters(node: Node, specs: Iterable[ParameterSpec]) -> None:
             if type(error).__name__.startswith('InvalidParameter'):
                 raise UserError(f'parameter {spec.name}: {error}') from None
             raise
+
+
+def undeclared_parameters(node: Node) -> dict[str, str]:
+    """
+    Return the parameters of the command line or of a file that a node does not declare.
+
+    :param node: the node, after it has declared its parameters.
+    :return: by name, the nearest declared name; empty where none is near.
+    """
+    declared = sorted(node.get_parameters_by_prefix(''))
+    # rclpy has no public access to the overrides that a node was given.
+    given = getattr(node, '_parameter_overrides', {})
+    return {name: next(iter(difflib.get_close_matches(name, declared, n=1)), '')
+            for name in sorted(given) if not node.has_parameter(name)}
 
 
 def read_parameters(node: Node, parameters: type[Parameters]) -> Parameters:

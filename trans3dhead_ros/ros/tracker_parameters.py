@@ -140,7 +140,19 @@ class TrackerParameters:
     publish_overlay: bool = parameter(True)
     """Publish overlay while somebody subscribes."""
     no_image_warning: float = parameter(5.0, bounds=(0.0, 3600.0))
-    """Time without an image after which the node warns, seconds; 0: never."""
+    """
+    Time without an image after which the node warns, and subscribes anew where there is or was a
+    publisher, seconds; 0: never.
+    """
+    watchdog_timeout: float = parameter(10.0, bounds=(0.0, 3600.0))
+    """
+    Time without a turn of the executor after which the process ends with code 1, so that it can be
+    started again, seconds, at least 2; 0: never. Transitions may take longer.
+    """
+    restarts: int = parameter(0, bounds=(0, 2 ** 31 - 1), read_only=True)
+    """
+    How often the process was started again, for the diagnostics; the launch file sets it.
+    """
 
     def pipeline_config(self) -> PipelineConfig:
         """Return the configuration of the pipeline."""

@@ -17,6 +17,7 @@ from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.calibration import Calibration
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
+from trans3dhead_ros.ros.image_headers import strip_leading_slash
 from trans3dhead_ros.ros.markers import delete_all
 from trans3dhead_ros.ros.outputs import FrameResult, ModelInfo, make_outputs
 from trans3dhead_ros.ros.principal_head import PrincipalHead
@@ -98,6 +99,8 @@ class BagProcessor:
         :raises UserError: if the image cannot be decoded; the node publishes nothing for it.
         """
         message = _deserialize(data, self._kind)
+        if note := strip_leading_slash(message.header):
+            self.warning(note)
         stamp = stamp_seconds(message.header.stamp)
         decode = decode_image if isinstance(message, Image) else decode_compressed
         image = decode(message, self._parameters.max_image_pixels)

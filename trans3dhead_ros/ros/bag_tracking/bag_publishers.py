@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosReliability
 
@@ -80,8 +81,11 @@ class BagPublishers:
         self._collected.clear()
         return drained
 
-    def create_lifecycle_publisher(self, kind: type, topic: str, qos: QoSProfile) -> BagPublisher:
-        """Create a publisher that is active from the start."""
+    def create_lifecycle_publisher(
+        self, kind: type, topic: str, qos: QoSProfile, *,
+        qos_overriding_options: QoSOverridingOptions | None = None,
+    ) -> BagPublisher:
+        """Create a publisher that is active from the start; a bag has no overrides of QoS."""
         publisher = BagPublisher(resolve_topic(self._namespace, topic), kind, qos,
                                  topic not in self._unwanted, self._collected)
         self._publishers.append(publisher)

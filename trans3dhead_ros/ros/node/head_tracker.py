@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: `--ros-args …`; None takes those of the process.
     :return: exit code; 2 for a user's mistake.
     """
-    _limit_arenas()
+    set_environment()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit)
     from trans3dhead_ros.ros.node.head_tracker_node import main as run_node
@@ -39,17 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()
 
 
-def _limit_arenas() -> None:
+def set_environment() -> None:
     """
-    Let all threads of the process share two heaps ("arenas") of glibc; starts the process again.
+    Set what libraries read at the start, where the user has not; starts the process again for it.
 
-    By default glibc uses up to eight per core and keeps freed memory in each. Every life cycle has
-    a new worker thread, every load_model a new loader thread, and each would leave the memory of a
-    model in another arena: 900 MB instead of 540 MB after 20 life cycles.
+    By default glibc uses up to eight heaps ("arenas") per core and keeps freed memory in each.
+    Every life cycle has a new worker thread, every load_model a new loader thread, and each would
+    leave the memory of a model in another arena: 900 MB instead of 540 MB after 20 life cycles.
+
+    The threads of OpenBLAS and OpenMP wait actively: they would take the cores of a busy robot.
     """
-    if 'MALLOC_ARENA_MAX' not in os.environ:
-        # Read by glibc when a process starts.
-        os.environ['MALLOC_ARENA_MAX'] = '2'
+    defaults = {'MALLOC_ARENA_MAX': '2', 'OPENBLAS_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE'}
+    missing = {name: value for name, value in defaults.items() if name not in os.environ}
+    if missing:
+        os.environ.update(missing)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent import futures
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -20,18 +21,22 @@ from std_srvs.srv import SetBool, Trigger
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.backends import unused_gpu
+from trans3dhead_ros.inference.open_engine import default_threads
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import HeadPipeline
+from trans3dhead_ros.ros import qos_overrides
 from trans3dhead_ros.ros.hri.face_registry import FaceRegistry
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker
 from trans3dhead_ros.ros.node.frame_processor import FrameProcessor, IncomingImage
 from trans3dhead_ros.ros.node.model_service import ModelService
 from trans3dhead_ros.ros.node.statistics import memory
+from trans3dhead_ros.ros.node.watchdog import Watchdog
 from trans3dhead_ros.ros.node.worker import NewestFrameWorker
 from trans3dhead_ros.ros.node_process import spin_node
 from trans3dhead_ros.ros.outputs import Output, make_outputs, model_name
+from trans3dhead_ros.ros.parameters import undeclared_parameters
 from trans3dhead_ros.ros.tracker_parameters import (
     AUTO,
     declare_tracker_parameters,
@@ -40,6 +45,7 @@ from trans3dhead_ros.ros.tracker_parameters import (
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_TIMEOUT = 10.0  # s
+_MAX_NAMED = 10
 _Transition = Callable[['HeadTracker', LifecycleState], TransitionCallbackReturn]
 
 
@@ -52,7 +58,9 @@ def _log_exceptions(transition: _Transition) -> _Transition:
     @functools.wraps(transition)
     def wrapped(self: HeadTracker, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            return transition(self, state)
+            # Loading a model, or waiting for a frame in progress, may take its time.
+            with self._watchdog.paused():
+                return transition(self, state)
         except Exception as error:
             name = transition.__name__
             if isinstance(error, UserError):
@@ -91,6 +99,9 @@ class HeadTracker(LifecycleNode):
     def __init__(self) -> None:
         super().__init__('head_tracker')
         declare_tracker_parameters(self)
+        self._warn_of_undeclared(of_qos=False)
+        self._watchdog = Watchdog(
+            self, lambda: self.get_parameter('watchdog_timeout').value)
         self._streams = [CameraStream(self, name, self._submit, self._clear)
                          for name in read_tracker_parameters(self).camera_names()]
         self._processor: FrameProcessor | None = None
@@ -100,6 +111,7 @@ class HeadTracker(LifecycleNode):
         self._active = False
         self._enabled = True
         self._failure = 'see the log'
+        self._restarts = read_tracker_parameters(self).restarts
         self._gpu_notice = ''
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady, because simulated time may stand still, which the diagnostics must still report.
@@ -133,6 +145,7 @@ class HeadTracker(LifecycleNode):
             stream.tracker = trackers[stream.name] = CameraTracker(
                 self, stream.name, stream.topic,
                 HeadPipeline(aligner, detector, config), outputs, stream.statistics)
+        self._warn_of_undeclared(of_qos=True)
         self._processor = FrameProcessor(self, aligner, trackers, parameters)
         self._worker = NewestFrameWorker(self._processor.process, self._processor.on_error)
         self.get_logger().info(f'{model_name(aligner)} on {aligner.device}, {aligner.backend}')
@@ -206,6 +219,16 @@ class HeadTracker(LifecycleNode):
             self._faces.destroy()
         self._worker = self._processor = self._faces = None
 
+    def _warn_of_undeclared(self, of_qos: bool) -> None:
+        """Name the given parameters that this node does not have; those of QoS come later."""
+        named = [f'{name!r} (did you mean {near!r}?)' if near else repr(name)
+                 for name, near in undeclared_parameters(self).items()
+                 if name.startswith(qos_overrides.PREFIX) == of_qos]
+        if named:
+            more = f' and {len(named) - _MAX_NAMED} more' if len(named) > _MAX_NAMED else ''
+            self.get_logger().warning('parameters that this node does not have are ignored: '
+                                      f'{", ".join(named[:_MAX_NAMED])}{more}')
+
     # -- input and services ------------------------------------------------------------------------
 
     def _submit(self, image: IncomingImage, source: str) -> bool:
@@ -240,13 +263,13 @@ class HeadTracker(LifecycleNode):
     # -- diagnostics -------------------------------------------------------------------------------
 
     def _publish_diagnostics(self) -> None:
-        common, state = {}, 'inactive'
+        common, state = {'restarts': str(self._restarts)}, 'inactive'
         if self._active:
             state = 'tracking' if self._enabled else 'disabled'
         if self._processor is not None:
             aligner = self._processor.aligner
-            common = {'device': aligner.device, 'backend': aligner.backend,
-                      'model': model_name(aligner), **memory(aligner.device)}
+            common |= {'device': aligner.device, 'backend': aligner.backend,
+                       'model': model_name(aligner), **memory(aligner.device)}
             if self._gpu_notice:
                 common['unused GPU'] = self._gpu_notice
         self._diagnostics.publish(DiagnosticArray(
@@ -257,11 +280,15 @@ class HeadTracker(LifecycleNode):
 
     def start(self) -> None:
         """
-        Configure and activate if `autostart` is set.
+        Start as the node of a process: watch the executor, configure and activate if `autostart`.
 
         :raises UserError: when that fails.
         """
-        if read_tracker_parameters(self).autostart:
+        parameters = read_tracker_parameters(self)
+        # Of the process: OpenCV would take every core for the search of heads.
+        cv2.setNumThreads(parameters.threads or default_threads())
+        self._watchdog.start()
+        if parameters.autostart:
             for name, trigger in (('configure', self.trigger_configure),
                                   ('activate', self.trigger_activate)):
                 if trigger() != _SUCCESS:
@@ -269,6 +296,7 @@ class HeadTracker(LifecycleNode):
 
     def stop(self) -> None:
         """Shut down from the present state."""
+        self._watchdog.stop()
         if self._active or self._worker is not None:
             try:
                 self.trigger_shutdown()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
+from trans3dhead_ros.bags.image_topics import camera_info_topic_beside
 from trans3dhead_ros.ros.tracker_parameters import AUTO
 
 IMAGE_TOPIC = 'image_raw'
+_OVERLAP = 1.0  # s
 _COMPRESSED = '/compressed'
 _TYPES = {'raw': (Image, 'sensor_msgs/msg/Image'),
           'compressed': (CompressedImage, 'sensor_msgs/msg/CompressedImage')}
@@ -34,6 +38,8 @@ class ImageInput:
     :param prefix: prefix of the topic name: empty, or the camera's name and a slash.
     :param transport: raw or compressed.
     :param callback: called with each message in the executor's thread.
+    :ivar topic: resolved name of the topic.
+    :ivar renewals: how often `renew` has subscribed anew.
     """
 
     def __init__(
@@ -44,7 +50,12 @@ class ImageInput:
         self._callback = callback
         self._kind, self._type = _TYPES[transport]
         self.topic = resolved_image_topic(node, prefix, transport)
+        self.renewals = 0
+        self._seen_publisher = False
         self._subscription: Subscription | None = None
+        self._replaced: Subscription | None = None
+        self._replaced_until = 0.0
+        self._last_stamp: Time | None = None
         self._reliability: ReliabilityPolicy | None = None
 
     def update(self, requested: str) -> None:
@@ -53,6 +64,8 @@ class ImageInput:
 
         :param requested: auto, reliable or best_effort.
         """
+        if self._replaced is not None and time.monotonic() > self._replaced_until:
+            self._destroy_replaced()
         reliability = _RELIABILITIES.get(requested)
         if requested == AUTO:
             offered = self.offered()
@@ -65,22 +78,37 @@ class ImageInput:
             return
         self.destroy()
         self._reliability = reliability
-        self._subscription = self._node.create_subscription(
-            self._kind, self.topic, self._callback, QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability,
-                durability=DurabilityPolicy.VOLATILE))
+        self._subscription = self._create()
+
+    def renew(self) -> bool:
+        """
+        Subscribe anew if there is or was a publisher, and return whether that was done.
+
+        After a crash DDS sometimes knows both sides and yet delivers nothing until one of them is
+        new. The old subscription stays for a moment, so that an image meanwhile is not lost.
+        """
+        if self._subscription is None or not self._seen_publisher:
+            return False
+        self._destroy_replaced()
+        self._replaced, self._subscription = self._subscription, self._create()
+        self._replaced_until = time.monotonic() + _OVERLAP
+        self.renewals += 1
+        return True
 
     def offered(self) -> list[ReliabilityPolicy]:
         """Return the reliability of every publisher of the right type."""
-        return [end.qos_profile.reliability for end in self._publishers()
-                if end.topic_type == self._type]
+        offered = [end.qos_profile.reliability for end in self._publishers()
+                   if end.topic_type == self._type]
+        self._seen_publisher = self._seen_publisher or bool(offered)
+        return offered
 
     def report(self) -> dict[str, str]:
         """Return topic, publishers and reliabilities as values of the diagnostics."""
         offered = self.offered()
         return {'image topic': self.topic, 'publishers': str(len(offered)),
                 'publisher QoS': _names(offered) or 'none',
-                'subscription QoS': self._own()}
+                'subscription QoS': self._own(),
+                'subscribed anew': str(self.renewals)}
 
     def no_image_reason(self) -> str:
         """Return the likely reason why no image is received."""
@@ -97,13 +125,37 @@ class ImageInput:
         if best_effort:
             return (f'{where}; large best-effort images need '
                     'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+        # Humble and Jazzy cannot tell.
+        connected = getattr(self._subscription, 'get_publisher_count', lambda: 1)
+        if not connected():
+            return f'{where}: discovered but not connected by DDS'
         return f'{where}: it publishes nothing'
 
     def destroy(self) -> None:
         """Destroy the subscription."""
+        self._destroy_replaced()
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._reliability = None
+
+    def _create(self) -> Subscription:
+        return self._node.create_subscription(
+            self._kind, self.topic, self._receive, QoSProfile(
+                history=HistoryPolicy.KEEP_LAST, depth=1, reliability=self._reliability,
+                durability=DurabilityPolicy.VOLATILE))
+
+    def _receive(self, message: Image | CompressedImage) -> None:
+        if self._replaced is not None:
+            # Both subscriptions may receive it.
+            if message.header.stamp == self._last_stamp:
+                return
+            self._last_stamp = message.header.stamp
+        self._callback(message)
+
+    def _destroy_replaced(self) -> None:
+        if self._replaced is not None:
+            self._node.destroy_subscription(self._replaced)
+        self._replaced = self._last_stamp = None
 
     def _publishers(self) -> list[TopicEndpointInfo]:
         return self._node.get_publishers_info_by_topic(self.topic)
@@ -131,6 +183,21 @@ def resolved_image_topic(node: Node, prefix: str, transport: str) -> str:
     if node.resolve_topic_name(full_name) != node.resolve_topic_name(full_name, only_expand=True):
         return node.resolve_topic_name(full_name)
     return node.resolve_topic_name(base) + _COMPRESSED
+
+
+def resolved_camera_info_topic(node: Node, prefix: str, images: str) -> str:
+    """
+    Resolve the name of the calibration's topic: the remapped one, else the one beside the images.
+
+    :param node: the node whose remappings apply.
+    :param prefix: prefix of the topic name: empty, or the camera's name and a slash.
+    :param images: resolved name of the image topic.
+    :return: the full name.
+    """
+    name = f'{prefix}camera_info'
+    if node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True):
+        return node.resolve_topic_name(name)
+    return camera_info_topic_beside(images)
 
 
 def _names(policies: list[ReliabilityPolicy]) -> str:

@@ -85,7 +85,7 @@ def test_all_that_is_not_fixed_at_start_is_live(observer, picture):
         'smoothing_beta': 2.0, 'smoothing_derivative_cutoff': 1.0, 'head_frame_prefix': 'nod_',
         'publish_tf': False, 'publish_markers': False, 'publish_mesh': False,
         'publish_overlay': False, 'no_image_warning': 2.0, 'max_rate': 500.0,
-        'image_reliability': 'reliable'}
+        'image_reliability': 'reliable', 'watchdog_timeout': 20.0}
     assert changed.keys() == defaults.keys()
     near = observer.ask(picture).heads[0].pose.pose.position.z
     try:
