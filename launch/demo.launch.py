@@ -1,9 +1,11 @@
 """The demo: an image publisher, the tracker, and a recorder that writes results."""
 
+import functools
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -70,7 +72,27 @@ def node(name: str, end: str | None, **parameters: object) -> Node:
     """
     return Node(package='trans3dhead', executable=name, name=name, output='screen',
                 parameters=[parameters], sigterm_timeout=SIGTERM_TIMEOUT,
-                on_exit=Shutdown(reason=end) if end else None)
+                on_exit=functools.partial(end_launch, name, end) if end else None)
+
+
+def end_launch(
+    name: str, reason: str, event: ProcessExited, context: LaunchContext,
+) -> list[Shutdown] | None:
+    """
+    End the launch after a node.
+
+    :param name: of the node.
+    :param reason: for the log.
+    :param event: its end.
+    :param context: of the launch.
+    :return: the action that ends the launch.
+    :raises RuntimeError: which ends the launch with code 1, when the node has failed.
+    """
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f'{name} has failed (exit code {event.returncode}); its error is above')
+    return [Shutdown(reason=reason)]
 
 
 def text(value: str) -> ParameterValue:

@@ -11,8 +11,17 @@ from ament_index_python.packages import (
     get_package_share_directory,
 )
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
 from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -20,7 +29,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(get_package_share_directory('trans3dhead')) / 'config'
 BOOLEAN = ['true', 'false']
-RESPAWN_DELAY = 2.0  # s
 # The tracker finishes its frame; on a busy machine that takes longer than the 5 s of launch.
 SIGTERM_TIMEOUT = '20'  # s
 
@@ -59,8 +67,9 @@ ARGUMENTS = [
         'image', default_value='image_raw',
         description='Image topic, without /compressed; relative to the name of the camera.'),
     DeclareLaunchArgument(
-        'camera_info', default_value='camera_info',
-        description='Calibration topic of the same camera; relative to the name of the camera.'),
+        'camera_info', default_value='',
+        description='Calibration topic of the same camera; relative to the name of the camera; '
+        'empty: camera_info beside its images.'),
     DeclareLaunchArgument(
         'image_transport', default_value='', choices=['', 'raw', 'compressed'],
         description='Transport of the images; empty: that of params_file, else raw.'),
@@ -123,9 +132,16 @@ ARGUMENTS = [
         'autostart', default_value='true', choices=BOOLEAN,
         description='Configure and activate at start; otherwise use `ros2 lifecycle`.'),
     DeclareLaunchArgument(
-        'respawn', default_value='false', choices=BOOLEAN,
-        description='Restart the tracker and the driver when they end; otherwise the end of the '
-        'tracker ends the launch.'),
+        'respawn', default_value='true', choices=BOOLEAN,
+        description='Start the tracker again when it crashes, and the driver when it ends; '
+        'otherwise the end of the tracker ends the launch.'),
+    DeclareLaunchArgument(
+        'respawn_delay', default_value='2.0',
+        description='Seconds between a crash and the new start.'),
+    DeclareLaunchArgument(
+        'respawn_limit', default_value='5',
+        description='The launch ends with an error when the tracker crashes more often than this '
+        'within five minutes.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
         description='Minimum severity of the log of head_tracker.'),
@@ -184,21 +200,40 @@ def tracker(
         chosen['rep155'] = given['rep155'] == 'true'
     if given['rep155'] == 'true':
         required('hri_msgs', 'rep155:=true')
-    respawn = given['respawn'] == 'true'
-    return Node(
-        package='trans3dhead', executable='head_tracker', name='head_tracker',
-        namespace=given['namespace'], output='screen',
-        parameters=[existing(given, 'params_file'), use_sim_time(given),
-                    {'autostart': given['autostart'] == 'true', **chosen}],
-        remappings=[
-            *((under(name, 'image_raw'), image)
-              for name, image in zip(cameras, images, strict=True)),
-            *((under(name, 'camera_info'), info)
-              for name, info in zip(cameras, camera_infos, strict=True)),
-        ],
-        ros_arguments=['--log-level', given['log_level']],
-        sigterm_timeout=SIGTERM_TIMEOUT, respawn=respawn, respawn_delay=RESPAWN_DELAY,
-        on_exit=None if respawn else Shutdown(reason='head_tracker has ended'))
+    # Imported here, so that `--show-args` does not need it.
+    from trans3dhead_ros.ros.restart_policy import RestartPolicy
+
+    delay = number(given, 'respawn_delay')
+    policy = RestartPolicy(
+        int(number(given, 'respawn_limit')) if given['respawn'] == 'true' else 0)
+
+    def started() -> Node:
+        return Node(
+            package='trans3dhead', executable='head_tracker', name='head_tracker',
+            namespace=given['namespace'], output='screen',
+            parameters=[existing(given, 'params_file'), use_sim_time(given),
+                        {'autostart': given['autostart'] == 'true', 'restarts': policy.restarts,
+                         **chosen}],
+            remappings=[
+                *((under(name, 'image_raw'), image)
+                  for name, image in zip(cameras, images, strict=True)),
+                *((under(name, 'camera_info'), info)
+                  for name, info in zip(cameras, camera_infos, strict=True)),
+            ],
+            ros_arguments=['--log-level', given['log_level']],
+            sigterm_timeout=SIGTERM_TIMEOUT, on_exit=after_exit)
+
+    # `respawn` of launch has no limit on Humble, and it repeats a refused start.
+    def after_exit(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
+        if context.is_shutdown:
+            return None
+        # What it raises ends the launch with code 1.
+        reason = policy.after_exit(event.returncode)
+        if not reason:
+            return [Shutdown(reason='head_tracker has ended')]
+        return [LogInfo(msg=reason), TimerAction(period=delay, actions=[started()])]
+
+    return started()
 
 
 def driver(given: dict[str, str], name: str, source: str, image: str, camera_info: str) -> Node:
@@ -228,7 +263,7 @@ def driver(given: dict[str, str], name: str, source: str, image: str, camera_inf
                     ('image_raw/compressed', relative(name, image) + '/compressed'),
                     ('camera_info', relative(name, camera_info))],
         sigterm_timeout=SIGTERM_TIMEOUT, respawn=given['respawn'] == 'true' and not file,
-        respawn_delay=RESPAWN_DELAY)
+        respawn_delay=number(given, 'respawn_delay'))
 
 
 def rviz(given: dict[str, str], cameras: list[str], images: list[str]) -> Node:
@@ -272,10 +307,28 @@ def topics(given: dict[str, str], argument: str, cameras: list[str]) -> list[str
     """Return the name of a topic for every camera."""
     names = [under(camera, value) for camera, value in
              zip(cameras, one_each(given, argument, cameras), strict=True)]
+    if argument == 'camera_info' and not given[argument]:
+        names = [beside(image) for image in topics(given, 'image', cameras)]
     if len(set(names)) < len(names):
         raise RuntimeError(f'{argument}:={given[argument]} is the same for several cameras: give '
                            'one each, separated by commas, or a relative name')
     return names
+
+
+def beside(image: str) -> str:
+    """Return the name of the calibration's topic beside that of the images."""
+    return f'{image.rpartition("/")[0]}/camera_info' if '/' in image else 'camera_info'
+
+
+def number(given: dict[str, str], argument: str) -> float:
+    """Return the value of an argument that is a number, or raise if it is none."""
+    try:
+        value = float(given[argument])
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float('inf'):
+        raise RuntimeError(f'{argument}:={given[argument]} is not a number from 0 on')
+    return value
 
 
 def under(prefix: str, name: str) -> str:

@@ -15,6 +15,7 @@ import cv2
 import pytest
 import rclpy
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
@@ -193,6 +194,8 @@ def nodes_of(name: str, **given: str) -> list:
     ({'params_file': 'nothing.yaml'}, 'params_file:=nothing.yaml is not a file'),
     ({'cameras': 'a,b', 'image': '/image'}, 'same for several cameras'),
     ({'cameras': 'a,b', 'image': 'x,y,z'}, '3 entries for 2 cameras'),
+    ({'cameras': 'a,b', 'image': '/eyes/x,/eyes/y'}, 'camera_info.*same for several cameras'),
+    ({'respawn_limit': 'often'}, 'respawn_limit:=often is not a number'),
 ])
 def test_a_mistake_is_told_before_anything_is_started(prefix, given, message):
     with pytest.raises(RuntimeError, match=message):
@@ -219,6 +222,10 @@ def test_topics_of_cameras_lie_under_their_names_unless_they_are_absolute(prefix
     given['image'] = '/a/image, image_raw'
     assert module.topics(given, 'image', cameras) == ['/a/image', 'rear/image_raw']
     assert module.topics({'image': '/a/image'}, 'image', ['']) == ['/a/image']
+    beside = given | {'camera_info': ''}
+    assert module.topics(beside, 'camera_info', cameras) == ['/a/camera_info', 'rear/camera_info']
+    beside['camera_info'] = '/b/info, info'
+    assert module.topics(beside, 'camera_info', cameras) == ['/b/info', 'rear/info']
 
 
 # -- started for real ------------------------------------------------------------------------------
@@ -278,6 +285,15 @@ class Listener(Node):
         while not condition():
             assert time.monotonic() < deadline and launch.popen.poll() is None, launch.text()
             rclpy.spin_once(self, timeout_sec=0.1)
+
+    def restarts(self) -> str:
+        """Return the value of the next report on /diagnostics."""
+        reports = []
+        subscription = self.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
+        while not reports:
+            rclpy.spin_once(self)
+        self.destroy_subscription(subscription)
+        return next(value.value for value in reports[0].status[0].values if value.key == 'restarts')
 
     def some_heads(self, topic: str) -> HeadArray | None:
         return next((message for message in self.received[topic] if message.heads), None)
@@ -373,14 +389,27 @@ def test_a_tracker_that_was_killed_comes_again(prefix, tmp_path, listen):
         listener.wait(lambda: launched.text().count('subscribed to') == 1, launched)
         os.kill(launched.pid_of('head_tracker-1'), signal.SIGKILL)
         listener.wait(lambda: launched.text().count('subscribed to') == 2, launched)
+        assert 'exit code -9) and is started again: 1 of 5' in launched.text()
+        assert listener.restarts() == '1'
         assert launched.interrupt() == 0
 
 
-def test_the_end_of_the_tracker_ends_the_launch(prefix, tmp_path):
-    with Launch(tmp_path, 'head_tracking.launch.py', 'device:=toaster') as launched:
-        launched.popen.wait(120)
+@pytest.mark.parametrize('name', ['head_tracking.launch.py', 'demo.launch.py'])
+def test_a_tracker_that_cannot_start_ends_the_launch_with_an_error(prefix, tmp_path, name):
+    with Launch(tmp_path, name, 'device:=toaster') as launched:
+        assert launched.popen.wait(120) == 1
         assert 'parameter device' in launched.text()
         assert 'Traceback' not in launched.text()
+
+
+def test_a_tracker_that_is_asked_to_end_ends_the_launch(prefix, tmp_path, listen):
+    listener = listen()
+    with Launch(tmp_path, 'head_tracking.launch.py', 'autostart:=false') as launched:
+        client = listener.create_client(GetState, '/head_tracker/get_state')
+        listener.wait(client.service_is_ready, launched)
+        os.kill(launched.pid_of('head_tracker-1'), signal.SIGINT)
+        assert launched.popen.wait(60) == 0
+        launched.assert_clean('head_tracker-1')
 
 
 def test_large_data_without_effect_is_told(prefix, tmp_path, monkeypatch):
