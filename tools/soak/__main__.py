@@ -19,6 +19,7 @@ from tools.soak.fuzz import fuzz
 from tools.soak.lifecycle import lifecycle
 from tools.soak.models import models
 from tools.soak.publishers import publishers
+from tools.soak.restarts import restarts
 from tools.soak.settings import settings
 from tools.soak.signals import signals
 from tools.soak.stage import Stage, start_tracker
@@ -30,7 +31,7 @@ from tools.soak.watch import Outcome
 STAGED: dict[str, tuple[Callable[[Stage, int], Outcome], int]] = {
     'fuzz': (fuzz, 20_000), 'publishers': (publishers, 20), 'lifecycle': (lifecycle, 200),
     'stamps': (stamps, 500), 'models': (models, 100), 'settings': (settings, 1000)}
-ALONE = {'signals': (signals, 50)}
+ALONE = {'signals': (signals, 50), 'restarts': (restarts, 24)}
 
 
 def run(name: str, folder: Path, minutes: float) -> Outcome:

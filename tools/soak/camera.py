@@ -29,12 +29,15 @@ _QOS = {'reliable': RELIABLE, 'best_effort': BEST_EFFORT}
 class CameraProcess:
     """A process that publishes a rendered head until it is killed; stamps are the time of day."""
 
-    def __init__(self, topic: str, reliability: str = 'reliable', rate: float = 10.0) -> None:
+    def __init__(
+        self, topic: str, reliability: str = 'reliable', rate: float = 10.0,
+        size: tuple[int, int] = SIZE,
+    ) -> None:
         path = os.pathsep.join((str(ROOT), str(ROOT / 'test' / 'helpers'),
                                 os.environ.get('PYTHONPATH', '')))
         self._popen = subprocess.Popen(
-            [sys.executable, '-m', 'tools.soak.camera', str(_pictures_file()), topic, reliability,
-             str(rate)], env={**os.environ, 'PYTHONPATH': path})
+            [sys.executable, '-m', 'tools.soak.camera', str(_pictures_file(size)), topic,
+             reliability, str(rate)], env={**os.environ, 'PYTHONPATH': path})
 
     def running(self) -> bool:
         return self._popen.poll() is None
@@ -52,12 +55,12 @@ class CameraProcess:
 
 
 @functools.cache
-def _pictures_file() -> Path:
+def _pictures_file(size: tuple[int, int]) -> Path:
     """Render the pictures once for all camera processes; loading them needs no PyTorch."""
     from tools.soak.pictures import rendered
 
     path = Path(tempfile.mkdtemp(prefix='soak_')) / 'pictures.npy'
-    np.save(path, np.stack(rendered(8, SIZE)))
+    np.save(path, np.stack(rendered(8, size)))
     return path
 
 

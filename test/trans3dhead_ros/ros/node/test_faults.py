@@ -8,6 +8,7 @@ from tools.soak.fuzz import fuzz
 from tools.soak.lifecycle import lifecycle
 from tools.soak.models import models
 from tools.soak.publishers import publishers
+from tools.soak.restarts import restarts
 from tools.soak.settings import settings
 from tools.soak.signals import signals
 from tools.soak.stage import Stage
@@ -56,6 +57,10 @@ def test_heads_flow_again_after_a_camera_was_killed(stage):
 
 def test_signals_end_the_process_in_order_at_every_moment(ros, tmp_path):
     assert not signals(tmp_path, 4).violations
+
+
+def test_heads_flow_again_after_the_node_was_killed(ros, tmp_path):
+    assert not restarts(tmp_path, 2, most_seconds=90.0).violations
 
 
 @pytest.mark.alone
