@@ -8,7 +8,7 @@ its box, a face as its landmarks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import cv2
@@ -46,8 +46,8 @@ class HeadLabels:
 
     def __getitem__(self, chosen: BoolArray) -> HeadLabels:
         """Return the chosen heads."""
-        return HeadLabels(**{field.name: getattr(self, field.name)[chosen]
-                             for field in fields(self)})
+        return HeadLabels(**{entry.name: getattr(self, entry.name)[chosen]
+                             for entry in fields(self)})
 
     @classmethod
     def of_boxes(
@@ -78,8 +78,8 @@ class HeadLabels:
     @classmethod
     def join(cls, parts: list[HeadLabels]) -> HeadLabels:
         """Return the heads of several labels, at least one."""
-        return cls(**{field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                      for field in fields(cls)})
+        return cls(**{entry.name: np.concatenate([getattr(part, entry.name) for part in parts])
+                      for entry in fields(cls)})
 
     def moved(self, matrix: Array) -> HeadLabels:
         """Return the labels of a picture that was mapped by a similarity (2, 3)."""
@@ -126,6 +126,8 @@ class LabelledPicture:
     """The labelled heads."""
     complete: bool = True
     """Whether there are no other heads than the labelled ones."""
+    missed: HeadLabels = field(default_factory=HeadLabels.none)
+    """Heads that labellers missed: nobody is punished for finding or for missing them."""
 
     @cached_property
     def extent_box(self) -> Array:
@@ -142,7 +144,7 @@ class LabelledPicture:
         matrix = np.array([[size[0] / width, 0, 0.0], [0, size[1] / height, 0.0]])
         matrix[:, 2] = 0.5 * matrix[:, :2].sum(axis=1) - 0.5
         return replace(self, image=cv2.resize(self.image, size, interpolation=cv2.INTER_AREA),
-                       heads=self.heads.moved(matrix))
+                       heads=self.heads.moved(matrix), missed=self.missed.moved(matrix))
 
 
 def bounds(points: Array) -> Array:

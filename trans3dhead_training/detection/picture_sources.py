@@ -27,6 +27,9 @@ from trans3dhead_training.detection.labelled_picture import (
     ellipse_points,
 )
 
+MISSED_LABELS = Path(__file__).with_name('missed_labels.csv')
+"""`file, x0, y0, x1, y1`: heads in held-out pictures that their labellers missed, seen by eye."""
+
 _SUFFIXES = ('.webp', '.jpg', '.jpeg', '.png')
 _UPRIGHT_WEIGHT = 0.25
 """Trust in that a head of a photograph is upright."""
@@ -47,13 +50,18 @@ def read_head_boxes(folder: Path, validation: bool | None) -> list[LabelledPictu
     """
     Read pictures whose whole heads are labelled, from behind too.
 
-    :param folder: with `labels.csv`: `file, source, x0, y0, x1, y1`.
+    :param folder: with `labels.csv`: `file, source, x0, y0, x1, y1`. Heads in `MISSED_LABELS` are
+        those that its labellers missed.
     :param validation: the held-out pictures, or the others; None: all.
     :return: the pictures.
     :raises UserError: the folder or a picture is missing.
     """
-    return [LabelledPicture(image, HeadLabels.of_boxes(boxes, up_weight=_UPRIGHT_WEIGHT)).shrunk()
-            for image, boxes in _boxed(folder, validation)]
+    missed: dict[str, list[list[float]]] = defaultdict(list)
+    for row in _rows(MISSED_LABELS):
+        missed[row['file']].append(_box(row))
+    return [LabelledPicture(image, HeadLabels.of_boxes(boxes, up_weight=_UPRIGHT_WEIGHT),
+                            missed=HeadLabels.of_boxes(_boxes(missed.get(name, [])))).shrunk()
+            for name, image, boxes in _boxed(folder, validation)]
 
 
 def read_face_boxes(folder: Path, validation: bool | None) -> list[LabelledPicture]:
@@ -66,7 +74,7 @@ def read_face_boxes(folder: Path, validation: bool | None) -> list[LabelledPictu
     :raises UserError: the folder or a picture is missing.
     """
     pictures = []
-    for image, boxes in _boxed(folder, validation):
+    for _, image, boxes in _boxed(folder, validation):
         sides = boxes[:, 2:] - boxes[:, :2]
         centre = 0.5 * (boxes[:, :2] + boxes[:, 2:]) + _FACE_BOX_SHIFT * sides
         half = 0.5 * _FACE_BOX_SCALE * sides
@@ -151,19 +159,19 @@ def read_scenes(folder: Path, validation: bool | None = None) -> list[LabelledPi
     return pictures
 
 
-def _boxed(folder: Path, validation: bool | None) -> Iterator[tuple[Image, Array]]:
-    """Yield the pictures of a folder, and the boxes (N, 4) px of each."""
+def _boxed(folder: Path, validation: bool | None) -> Iterator[tuple[str, Image, Array]]:
+    """Yield the names and the pictures of a folder, and the boxes (N, 4) px of each."""
     boxes: dict[str, list[list[float]]] = defaultdict(list)
     for row in _table(folder):
         if _chosen(row['file'], validation):
             if row['x0']:
-                boxes[row['file']].append([float(row[key]) for key in ('x0', 'y0', 'x1', 'y1')])
+                boxes[row['file']].append(_box(row))
             else:
                 boxes[row['file']] += []
     for name in sorted(boxes):
-        found = np.array(boxes[name]).reshape(-1, 4)
+        found = _boxes(boxes[name])
         # A slip of the labeller's hand is a line, not a head.
-        yield _read(folder / name), found[
+        yield name, _read(folder / name), found[
             ((found[:, 2:] - found[:, :2]) >= _MIN_SIDE_PX).all(axis=1)]
 
 
@@ -182,8 +190,20 @@ def _table(folder: Path) -> list[dict[str, str]]:
     path = _checked(folder) / 'labels.csv'
     if not path.is_file():
         raise UserError(f'data: no {path}')
+    return _rows(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline='') as file:
         return list(csv.DictReader(file))
+
+
+def _box(row: dict[str, str]) -> list[float]:
+    return [float(row[key]) for key in ('x0', 'y0', 'x1', 'y1')]
+
+
+def _boxes(rows: list[list[float]]) -> Array:
+    return np.array(rows).reshape(-1, 4)
 
 
 def _checked(folder: Path) -> Path:

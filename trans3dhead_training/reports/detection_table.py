@@ -21,7 +21,7 @@ def format_detection(results: Mapping[str, DetectionResult]) -> str:
             for part, number in entries:
                 label = f'{key} {part} px' if part else key
                 text = str(number) if isinstance(number, int) else (
-                    f'{100 * number:.1f} %' if key.startswith(('recall', 'kept'))
+                    f'{100 * number:.1f} %' if key.startswith(('recall', 'verified', 'kept'))
                     else f'{number:.3f}')
                 rows.setdefault(label, {})[name] = text
     width = max(map(len, rows))
