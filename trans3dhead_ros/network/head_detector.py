@@ -21,6 +21,10 @@ from trans3dhead_ros.network.detector_config import STRIDES, DetectorConfig
 CHANNELS = (1, 1, 2, 4, 4)
 """Of the score, the face, the roll, the box of the head and the box of the landmarks."""
 
+# Root mean square of an image in usual light; darker ones are brightened to it.
+_USUAL_LIGHT, _MAX_GAIN = 0.45, 20.0
+_LIGHT_STEP = 8
+"""Every so many-th pixel along each side tells how light an image is."""
 _PRIOR = 0.01
 """Initial score: most locations show no head."""
 _LOG_SIDE_RANGE = (-3.0, 5.0)
@@ -116,7 +120,7 @@ class HeadDetector(nn.Module):
         :return: what each location says.
         """
         parts = [self._at_level(output(level), stride) for output, level, stride
-                 in zip(self.outputs, self._levels(2.0 * images - 1.0), STRIDES, strict=True)]
+                 in zip(self.outputs, self._levels(2.0 * brightened(images) - 1.0), STRIDES, strict=True)]
         score, face, up, head_box, landmark_box = (
             torch.cat(part, dim=1) for part in zip(*parts, strict=True))
         return Detection(score[..., 0], face[..., 0], up, head_box, landmark_box)
@@ -168,6 +172,19 @@ class HeadProposals(nn.Module):
         length = found.up.square().sum(dim=-1, keepdim=True).clamp_min(1e-12).sqrt()
         return Detection(found.score.sigmoid(), found.face.sigmoid(), found.up / length,
                          found.head_box, found.landmark_box)
+
+
+def brightened(images: torch.Tensor) -> torch.Tensor:
+    """
+    Multiply dark images so that they are as light as others.
+
+    :param images: (B, 3, H, W) in 0..1.
+    :return: the same, at most 1.
+    """
+    sample = images[..., ::_LIGHT_STEP, ::_LIGHT_STEP]
+    light = sample.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    gain = (_USUAL_LIGHT / light.clamp_min(1e-3)).clamp(1.0, _MAX_GAIN)
+    return (images * gain).clamp_max(1.0)
 
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> torch.Tensor:

@@ -26,15 +26,17 @@ class ViewConfig:
     """Range of the height of the chosen head, log-uniform."""
     max_zoom: float = 3.0
     """Most that a picture is enlarged."""
-    min_filled: float = 0.55
+    min_filled: float = 0.75
     """Least length of a picture in its view, as a share of the side of the view."""
     turn_sigma_deg: float = 10.0
     """Standard deviation of the in-plane turn of most views."""
+    cut_share: float = 0.15
+    """Share of the views whose border cuts the chosen head, of which half to all is shown."""
     wide_turn_share: float = 0.12
     """Share of the views that is turned uniformly up to wide_turn_deg instead."""
     wide_turn_deg: float = 45.0
     """Largest turn of that share."""
-    any_turn_share: float = 0.12
+    any_turn_share: float = 0.22
     """Share of the views that is turned by any angle."""
     min_head_px: float = 7.0
     """Smaller heads are neither taught nor punished."""
@@ -77,6 +79,12 @@ def view_matrix(
     else:
         focus = generator.random(2) * (width, height)
     place = (0.5 + generator.uniform(-0.48, 0.48, 2)) * size
+    if number >= 0 and generator.random() < config.cut_share:
+        focus = 0.5 * (extent[number, :2] + extent[number, 2:])
+        axis = int(generator.integers(2))
+        inside = zoom * generator.uniform(0.0, 0.5) * (
+            extent[number, 2 + axis] - extent[number, axis])
+        place[axis] = inside if generator.random() < 0.5 else size[axis] - inside
     # A view beyond the picture would show nothing: move it inside as far as it fits.
     half = 0.5 * np.array(size) / zoom
     middle = focus + np.linalg.solve(linear, 0.5 * np.array(size) - place)
