@@ -13,6 +13,7 @@ from trans3dhead_ros.network.detector_config import DetectorConfig
 from trans3dhead_ros.network.head_detector import (
     HeadDetector,
     HeadProposals,
+    brightened,
     cell_centres,
     decode_boxes,
 )
@@ -50,6 +51,15 @@ def test_proposals_are_probabilities_and_directions():
     assert ((found.score > 0) & (found.score < 1)).all()
     assert ((found.face > 0) & (found.face < 1)).all()
     torch.testing.assert_close(found.up.norm(dim=-1), torch.ones_like(found.score))
+
+
+def test_a_twentieth_of_the_light_changes_no_answer():
+    detector, images = HeadProposals(small_detector().eval()), torch.rand(2, 3, 64, 64)
+    # Each image has a light of its own.
+    dark = images * torch.tensor([0.05, 0.3])[:, None, None, None]
+    torch.testing.assert_close(detector(dark).head_box, detector(0.7 * images).head_box,
+                               atol=0.05, rtol=0)
+    assert brightened(images).equal(images) and brightened(torch.zeros(1, 3, 32, 32)).max() == 0
 
 
 def test_an_untrained_detector_expects_no_heads():
