@@ -1,7 +1,10 @@
 """Photographs with 68 points: the table `labels.csv` beside them, and its fixed split."""
 
+import codecs
 import csv
 import hashlib
+import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +27,9 @@ VALIDATION_SHARE = 0.10
 # 0.98 finds the known pairs; a little lower also catches those that another resampling shifts.
 NEAR_DUPLICATE_CORRELATION = 0.97
 _ROWS_AT_ONCE = 1000
+
+_FARTHEST_PX = 1e5
+_LEAST_SIZE_PX = 1.0
 
 COLUMNS = ['file', 'source', 'split', *(f'{axis}{i}' for i in range(COUNT) for axis in 'xy')]
 
@@ -78,12 +84,16 @@ def read_labels(path: str | Path, partial: bool = False) -> list[FaceRecord]:
     :raises UserError: no such file, another header, a bad number, or a picture that cannot be read.
     """
     table = labels_file(path)
-    with table.open(newline='') as file:
-        reader = csv.reader(file)
-        if next(reader, None) != COLUMNS:
-            raise UserError(f'data: {table} does not start with the columns file, source, split, '
-                             'x0, y0 … x67, y67')
+    text = table_text(table)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+        header = next(reader, None)
         rows = [(number, row) for number, row in enumerate(reader, start=2) if row]
+    except csv.Error as error:
+        raise UserError(f'data: {table} is not a table of comma-separated values ({error})'
+                        ) from None
+    if header != COLUMNS:
+        _refuse_header(table, header)
     for number, row in rows:
         if len(row) != len(COLUMNS):
             raise UserError(
@@ -98,6 +108,58 @@ def read_labels(path: str | Path, partial: bool = False) -> list[FaceRecord]:
         )
         for (number, row), photo in zip(rows, photos, strict=True)
     ]
+
+
+def table_text(table: Path) -> str:
+    """
+    Return the text of a table in UTF-8 or UTF-16, as spreadsheets save it.
+
+    :param table: the file.
+    :return: its text, without the mark of its encoding.
+    :raises UserError: it cannot be read, or has another encoding.
+    """
+    try:
+        data = table.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode('utf-16')
+        return data.decode('utf-8-sig')
+    except OSError as error:
+        raise UserError(f'data: {table} cannot be read ({error.strerror})') from None
+    except UnicodeError:
+        raise UserError(f'data: {table} is neither UTF-8 nor UTF-16 with its mark; save it as '
+                        '"CSV UTF-8"') from None
+
+
+def _refuse_header(table: Path, header: Sequence[str] | None) -> None:
+    for name, separator in (('semicolons', ';'), ('tabs', '\t')):
+        if header and separator.join(header).split(separator) == COLUMNS:
+            raise UserError(f'data: {table} has {name} between its columns; save it with commas '
+                            'there, and with points, not commas, in its numbers')
+    if header and '\0' in ''.join(header):
+        raise UserError(f'data: {table} is in UTF-16 without its mark, or not text; save it as '
+                        '"CSV UTF-8"')
+    raise UserError(f'data: {table} does not start with the columns file, source, split, '
+                    'x0, y0 … x67, y67')
+
+
+def check_face(points: Array, where: str) -> None:
+    """
+    Refuse points that cannot be those of a face.
+
+    :param points: (N, 2 or more) px; those that are nan are left out.
+    :param where: the file, and the line of it, for the message.
+    :raises UserError: for points in one place, on one line, or far away from any picture.
+    """
+    points = points[np.isfinite(points).all(axis=1), :2]
+    if len(points) < 2:
+        return
+    if np.abs(points).max() > _FARTHEST_PX:
+        raise UserError(f'data: {where} has a point at {np.abs(points).max():.3g} px, far away '
+                        'from any picture')
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (high - low).min() < _LEAST_SIZE_PX:
+        raise UserError(f'data: {where} has all its points in one place or on one line, between '
+                        f'{low[0]:g} {low[1]:g} and {high[0]:g} {high[1]:g}')
 
 
 def portrait_group(file: str) -> str:
@@ -125,11 +187,15 @@ def _points(row: list[str], where: str, partial: bool) -> Array | None:
     try:
         points = np.array(row[3:], dtype=float).reshape(COUNT, 2)
     except ValueError as error:
+        if any(re.fullmatch(r'\s*-?\d+,\d+\s*', text) for text in row[3:]):
+            raise UserError(f'data: {where} has decimal commas; save its numbers with points'
+                            ) from None
         raise UserError(f'data: {where} contains something that is not a number') from error
     if np.isnan(points).all():
         return None
-    if not partial and not np.isfinite(points).all():
+    if np.isinf(points).any() or (not partial and not np.isfinite(points).all()):
         raise UserError(f'data: {where} has only some of its points')
+    check_face(points, where)
     return points
 
 

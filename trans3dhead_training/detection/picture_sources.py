@@ -7,6 +7,7 @@ A set of boxes is a folder of pictures with a `labels.csv`, of scenes one with a
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -194,8 +195,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline='') as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(io.StringIO(table_text(path), newline='')))
 
 
 def _box(row: dict[str, str]) -> list[float]:

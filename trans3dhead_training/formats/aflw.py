@@ -30,7 +30,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import COUNT, JAW, SELLION
 from trans3dhead_ros.types import Array
-from trans3dhead_training.data.labels import is_held_out
+from trans3dhead_training.data.labels import check_face, is_held_out
 from trans3dhead_training.data.sample import Sample, in_split
 
 PARTS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
@@ -113,7 +113,7 @@ def _read(label: Path, source: str, group: str, is_validation: bool,
     if not picture.is_file():
         raise UserError(f'data: {label} has no picture {picture.name} beside it')
     content, contour = _load(label, ('Pose_Para', 'pt3d_68')), None
-    pose = np.asarray(content.get('Pose_Para', []), float).ravel()
+    pose = _numbers(content, 'Pose_Para', label).ravel()
     if len(pose) < 3 or not np.isfinite(pose[:3]).all():
         raise UserError(f'data: {label} has no readable Pose_Para of three finite angles')
     pitch, yaw, roll = np.rad2deg(pose[:3])
@@ -138,13 +138,21 @@ def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
                          f'or not a .mat file ({error})') from error
 
 
+def _numbers(content: dict[str, Any], key: str, path: Path) -> Array:
+    try:
+        return np.asarray(content.get(key, []), float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f'data: {path} has no readable {key} ({error})') from error
+
+
 def _points(content: dict[str, Any], key: str, path: Path) -> Array:
     """Return (68, 2 or 3), from points in rows or in columns."""
-    points = np.asarray(content.get(key, []), float)
+    points = _numbers(content, key, path)
     if points.ndim == 2 and len(points) in (2, 3):
         points = points.T
     if points.shape not in ((COUNT, 2), (COUNT, 3)) or not np.isfinite(points).all():
         raise UserError(f'data: {path} has no readable {key} of {COUNT} finite points')
+    check_face(points, f'{path} {key}')
     return points
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_ros.types import Array
+from trans3dhead_training.data.labels import check_face
 from trans3dhead_training.data.sample import Sample, in_split
 
 FIRST_PIXEL = 1.0
@@ -88,6 +89,7 @@ def read_points(path: Path) -> Array:
     if int(match[1]) != COUNT or points.shape != (COUNT, 2) or not np.isfinite(points).all():
         raise UserError(f'data: {path} announces {match[1]} points and holds {len(points)}; '
                          f'{COUNT} finite ones in iBUG order are needed')
+    check_face(points, str(path))
     return points - FIRST_PIXEL
 
 

@@ -8,8 +8,14 @@ import pytest
 from clips import DATA
 from scipy.optimize import linear_sum_assignment
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import CURVES, MIRROR_68, mirror_points
-from trans3dhead_training.data.labels import near_duplicates, photo_name, read_labels
+from trans3dhead_training.data.labels import (
+    check_face,
+    near_duplicates,
+    photo_name,
+    read_labels,
+)
 
 FACES = DATA / 'faces'
 HEADER = ','.join(['file,source,split', *(f'x{i},y{i}' for i in range(68))])
@@ -87,6 +93,40 @@ def test_a_bad_table_is_named(tmp_path, text, message):
     (tmp_path / 'labels.csv').write_text(text)
     with pytest.raises(ValueError, match=message):
         read_labels(tmp_path)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'latin-1'])
+def test_tables_of_spreadsheets_are_read_or_their_encoding_is_told(tmp_path, encoding):
+    table = write_table(tmp_path, [('own/größe_1.png', 'own', 'test', 1)]) / 'labels.csv'
+    table.write_bytes(table.read_text().encode(encoding))
+    if encoding in ('utf-8-sig', 'utf-16'):
+        (record,) = read_labels(tmp_path)
+        assert record.file == 'own/größe_1.png' and record.points[0, 0] == 10.5
+    else:
+        with pytest.raises(UserError, match=r'labels\.csv is .*UTF-16.* save it as "CSV UTF-8"'):
+            read_labels(tmp_path)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda text: text.replace(',', ';'), 'has semicolons between its columns'),
+    (lambda text: text.replace(',', ';').replace('.5', ',5'), 'has semicolons .* not commas'),
+    (lambda text: text.replace(',', '\t'), 'has tabs between its columns'),
+    (lambda text: text.replace('10.5', '"10,5"'), 'line 2 has decimal commas'),
+    (lambda text: text + '"', 'line 2|not a table'),
+    (lambda text: text.replace('10.5', 'inf'), 'has only some of its points'),
+    (lambda text: text.replace('10.5', '1e30'), 'far away from any picture')])
+def test_what_another_spreadsheet_writes_is_told_by_name(tmp_path, change, message):
+    table = write_table(tmp_path, [('own/a_1.png', 'own', 'test', 1)]) / 'labels.csv'
+    table.write_text(change(table.read_text()))
+    with pytest.raises(UserError, match=f'labels.csv.*{message}'):
+        read_labels(tmp_path)
+
+
+@pytest.mark.parametrize('points', [
+    np.zeros((68, 2)), np.full((68, 2), 33.3), np.column_stack([np.arange(68), np.full(68, 5)])])
+def test_a_face_without_extent_is_refused(points):
+    with pytest.raises(UserError, match='a.pts has all its points in one place or on one line'):
+        check_face(points, 'a.pts')
 
 
 def test_a_folder_without_a_table_is_named(tmp_path):
