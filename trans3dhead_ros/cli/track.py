@@ -87,6 +87,10 @@ def run(options: Namespace) -> int:
     check_outputs({'json': options.json, 'output': None if is_bag(options.source)
                    else options.output}, [options.source], options.force)
     if is_bag(options.source):
+        if options.frames:
+            raise UserError(f'frames: is for a folder of pictures, which {options.source} is not')
+        if options.bits:
+            options.parameter = [*(options.parameter or ()), f'significant_bits:={options.bits}']
         return _track_bag(options)
     _refuse_bag_options(options)
     # These take seconds to load: too long for a mistyped name or for the help.

@@ -28,7 +28,8 @@ class BitDepth:
     def __init__(self, bits: int = 0) -> None:
         if bits != 0 and not 8 <= bits <= 16:
             raise UserError(f'bits: expected 8 to 16, or 0 to tell them by the image, got {bits}')
-        self._fixed = bits
+        self.fixed = bits
+        """Significant bits that were given; 0 where they are told by the image."""
         self.assumed = 0
         """Significant bits that the last image was taken to have; 0 before the first of 16."""
 
@@ -41,7 +42,7 @@ class BitDepth:
             a sample has more, they are the upper ones.
         :return: an array of the same shape.
         """
-        bits, held = self._fixed, 0 if self._fixed else significant_bits(samples)
+        bits, held = self.fixed, 0 if self.fixed else significant_bits(samples)
         # 16 is what software writes that does not know.
         if not bits and 0 < stated < 16:
             bits = stated if held <= stated else 16
@@ -55,7 +56,7 @@ class BitDepth:
     @property
     def note(self) -> str:
         """What is assumed, for one message to the user; empty where nothing had to be."""
-        if self.assumed in (0, 16) or self._fixed:
+        if self.assumed in (0, 16) or self.fixed:
             return ''
         return f'samples of 16 bits are taken to have {self.assumed} significant ones'
 

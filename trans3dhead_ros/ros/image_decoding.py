@@ -8,6 +8,7 @@ be written to. An image with more pixels than allowed is not decoded.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.media.picture_header import picture_size
 from trans3dhead_ros.types import Image
 
@@ -49,21 +51,38 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     **dict.fromkeys(('yuv422_yuy2', 'yuyv', 'yuy2'), (2, 1, cv2.COLOR_YUV2BGR_YUY2)),
 }
 
+# Not of sensor_msgs, but what drivers of such cameras publish: samples in the lower bits of 16.
+_STATED_BITS = re.compile(r'(mono|(?:rgb|bgr)a?|bayer_[rgb]{4})(10|12|14)')
+_DEPTHS = ('16uc1', '16sc1', '32fc1', '64fc1')
+
 # A plane of luma, followed by a plane of interleaved chroma at half the resolution.
 _SEMI_PLANAR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
 
 
-def decode_image(message: ImageMessage, max_pixels: int = MAX_PIXELS) -> Image:
+def decode_image(
+    message: ImageMessage, max_pixels: int = MAX_PIXELS, depth: BitDepth | None = None,
+) -> Image:
     """
-    Decode a raw image; 16-bit samples keep their upper byte.
+    Decode a raw image; samples of 16 bits keep the upper eight of their significant bits.
 
     :param message: the raw image.
     :param max_pixels: limit of its size.
+    :param depth: of samples of 16 bits, the same for all images of a camera; None tells it by the
+        encoding, such as mono12, or by the image.
     :return: (H, W, 3) BGR.
-    :raises UserError: for an unknown encoding, an image that is empty or has more than
-        `max_pixels`, a `step` shorter than a row, or `data` of a length other than height x step.
+    :raises UserError: for an unknown encoding, a depth image, an image that is empty or has more
+        than `max_pixels`, a `step` shorter than a row, or `data` of a length other than height x
+        step.
     """
-    encoding = message.encoding.strip().lower()
+    encoding, bits = message.encoding.strip().lower(), 0
+    if match := _STATED_BITS.fullmatch(encoding):
+        encoding, bits = f'{match[1]}16', int(match[2])
+    if encoding in _DEPTHS:
+        if encoding != '16uc1' or depth is None or not depth.fixed:
+            raise UserError(f'encoding: {message.encoding} is that of depth images, a colour or '
+                            'grey image is needed; for a grey one set the parameter '
+                            'significant_bits')
+        encoding = 'mono16'
     if message.width == 0 or message.height == 0:
         raise UserError(f'width, height: the image is empty ({message.width} x {message.height})')
     if encoding in _SEMI_PLANAR:
@@ -79,11 +98,13 @@ def decode_image(message: ImageMessage, max_pixels: int = MAX_PIXELS) -> Image:
     samples = _samples(message, message.height, channels, size)
     _check_pixels(message.width, message.height, max_pixels)
     if size == 2:
-        samples = _upper_byte(samples)
+        samples = (depth or BitDepth()).to_8_bits(samples, bits)
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
-def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Image:
+def decode_compressed(
+    message: CompressedImage, max_pixels: int = MAX_PIXELS, depth: BitDepth | None = None,
+) -> Image:
     """
     Decode a compressed image (JPEG or PNG).
 
@@ -94,12 +115,14 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
 
     :param message: the compressed image.
     :param max_pixels: limit of its size.
+    :param depth: as for `decode_image`.
     :return: (H, W, 3) BGR.
     :raises UserError: for data that are empty, truncated, not an image or of more than
         `max_pixels`, and for depth images.
     """
     encoding, _, stored = (part.strip() for part in message.format.lower().partition(';'))
-    if 'compresseddepth' in message.format.lower() or encoding in ('16uc1', '32fc1'):
+    if 'compresseddepth' in message.format.lower() or (
+            encoding in _DEPTHS and not (encoding == '16uc1' and depth and depth.fixed)):
         raise UserError(
             f'format: {message.format[:100]!r} is a depth image, a colour image is needed')
     data = np.frombuffer(message.data, np.uint8)
@@ -109,7 +132,7 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     _check_pixels(width, height, max_pixels)
     mosaic = encoding.startswith('bayer_') and encoding in _PACKED and stored.endswith('compressed')
     # CameraInfo describes the image as stored: an EXIF orientation must not rotate it.
-    flags = cv2.IMREAD_IGNORE_ORIENTATION | (
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH | (
         cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
     try:
         image = cv2.imdecode(data, flags)
@@ -118,6 +141,9 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     if image is None:
         raise UserError(f'data: {data.size} bytes with format {message.format[:100]!r} are not an '
                         'image')
+    if image.dtype == np.uint16:
+        match = _STATED_BITS.fullmatch(encoding)
+        image = (depth or BitDepth()).to_8_bits(image, int(match[2]) if match else 0)
     if mosaic:
         _check_mosaic(width, height)
         return cv2.cvtColor(image, _PACKED[encoding][2])
@@ -163,10 +189,6 @@ def _decode_by_cv_bridge(message: ImageMessage) -> Image:
     if image.dtype != np.uint8 or image.shape != (message.height, message.width, 3):
         raise unsupported
     return image
-
-
-def _upper_byte(samples: NDArray) -> Image:
-    return (samples >> 8).astype(np.uint8)
 
 
 def _check_pixels(width: int, height: int, limit: int) -> None:

@@ -48,6 +48,10 @@ def _check_frame_prefix(value: str) -> str:
     return f'{value!r} cannot start the name of a frame; use letters, digits, _ and /'
 
 
+def _check_bits(value: int) -> str:
+    return '' if value < 1 or value >= 8 else f'{value} is neither 0 nor 8 to 16'
+
+
 def _check_device(value: str) -> str:
     try:
         check_device(value)
@@ -96,6 +100,12 @@ class TrackerParameters:
     """
     max_image_pixels: int = parameter(MAX_PIXELS, bounds=(1, 2 ** 30))
     """Larger images are rejected, compressed ones before they are decoded; pixels."""
+    significant_bits: int = parameter(0, bounds=(0, 16), check=_check_bits, inherit=-1)
+    """
+    Significant bits of samples of 16 bits (mono16, rgb16, Bayer, PNG), the lower ones, 8 to 16; 0:
+    as the encoding states (mono12), or the least of 8, 10, 12, 14 and 16 that holds every sample so
+    far. Where it is given, 16UC1 is a grey image, not a depth image.
+    """
     device: str = parameter(AUTO, check=_check_device)
     """Device of the network: auto, cpu, cuda or cuda:N."""
     backend: str = parameter(AUTO, choices=(AUTO, *BACKENDS), read_only=True)

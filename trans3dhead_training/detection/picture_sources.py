@@ -19,7 +19,7 @@ import numpy as np
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.types import Array, Image
-from trans3dhead_training.data.labels import is_held_out, read_labels
+from trans3dhead_training.data.labels import is_held_out, read_labels, table_text
 from trans3dhead_training.detection.labelled_picture import (
     OUTLINE_COUNT,
     HeadLabels,

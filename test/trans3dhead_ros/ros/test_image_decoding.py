@@ -11,6 +11,7 @@ pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 
 from sensor_msgs.msg import CompressedImage, Image
 
+from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 
 pytestmark = pytest.mark.ros
@@ -98,6 +99,32 @@ def test_sixteen_bits_keep_their_upper_byte_in_either_byte_order(bigendian, padd
     colour = PICTURE[..., ::-1].astype(np.uint16) * 256 + 200
     decoded = decode_image(message('rgb16', colour, padding, bigendian))
     np.testing.assert_array_equal(decoded, PICTURE)
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14])
+def test_cameras_of_fewer_bits_give_the_same_brightness(bits):
+    white = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    samples = white << (bits - 8)
+    depth = BitDepth()
+    for encoding in ('mono16', f'mono{bits}'):
+        decoded = decode_image(message(encoding, samples), depth=depth)
+        np.testing.assert_array_equal(decoded[..., 0], white)
+    assert f'{bits} significant' in depth.note
+    png = CompressedImage(format='mono16; png compressed mono16',
+                          data=cv2.imencode('.png', samples)[1].tobytes())
+    np.testing.assert_array_equal(decode_compressed(png)[..., 0], white)
+    # The next, dark image of the camera stays dark; a number that is given holds.
+    assert decode_image(message('mono16', samples // 16), depth=depth).max() == 15
+    assert decode_image(message('mono16', samples), depth=BitDepth(16)).max() == 255 >> (16 - bits)
+
+
+def test_a_depth_image_is_told_as_such_unless_the_bits_are_given():
+    samples = GREY.astype(np.uint16) << 4
+    for encoding in ('16UC1', '32FC1'):
+        with pytest.raises(ValueError, match=f'encoding: {encoding} is that of depth images'):
+            decode_image(message(encoding, samples))
+    decoded = decode_image(message('16UC1', samples), depth=BitDepth(12))
+    np.testing.assert_array_equal(decoded[..., 0], GREY)
 
 
 @pytest.mark.parametrize('depth', [8, 16])

@@ -23,10 +23,10 @@ _GIVEN_ELSEWHERE = {'model': '--model', 'device': '--device', 'detector': '--det
                     'cameras': '--topic and --namespace'}
 # The other parameters are about images that arrive live.
 _PARAMETERS = (
-    'image_rectified', 'max_image_pixels', 'new_track_threshold', 'keep_track_threshold',
-    'max_missed_frames', 'search_interval', 'head_scale', 'head_size_uncertainty', 'smoothing',
-    'smoothing_min_cutoff', 'smoothing_beta', 'smoothing_derivative_cutoff', 'head_frame_prefix',
-    'publish_tf')
+    'image_rectified', 'max_image_pixels', 'significant_bits', 'new_track_threshold',
+    'keep_track_threshold', 'max_missed_frames', 'search_interval', 'head_scale',
+    'head_size_uncertainty', 'smoothing', 'smoothing_min_cutoff', 'smoothing_beta',
+    'smoothing_derivative_cutoff', 'head_frame_prefix', 'publish_tf')
 
 
 def checked_output(source: Path, output: Path | None, force: bool) -> Path:

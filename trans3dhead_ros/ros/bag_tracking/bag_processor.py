@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from trans3dhead_ros.bags.image_topics import IMAGE_TYPES
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
@@ -58,6 +59,7 @@ class BagProcessor:
         for output in self._outputs:
             output.set_model(self._model)
         self._principal = PrincipalHead()
+        self._depth, self._depth_note = BitDepth(parameters.significant_bits), ''
         self.notes: Counter[str] = Counter()
         self._calibration = Calibration(ThrottledLogger(self), self._refuse_camera_info)
         self.last_id = 0
@@ -103,7 +105,10 @@ class BagProcessor:
             self.warning(note)
         stamp = stamp_seconds(message.header.stamp)
         decode = decode_image if isinstance(message, Image) else decode_compressed
-        image = decode(message, self._parameters.max_image_pixels)
+        image = decode(message, self._parameters.max_image_pixels, self._depth)
+        if self._depth.note and self._depth.note != self._depth_note:
+            self._depth_note = self._depth.note
+            self.warning(f'{self._depth.note}; -p significant_bits:=N fixes it')
         camera = self._camera((image.shape[1], image.shape[0]))
         heads = [self._with_new_id(head) for head in self._pipeline.track(image, stamp, camera)]
         result = FrameResult(message.header, self._principal.sort(heads), image, camera,

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceTask
 from trans3dhead_ros.perception.head import Head
@@ -72,6 +73,7 @@ class CameraTracker:
         self._outputs = outputs
         self._principal = PrincipalHead()
         self._parameters: TrackerParameters | None = None
+        self._depth = BitDepth()
         self._next_due = 0.0
         self._set_model(pipeline.aligner)
 
@@ -94,10 +96,13 @@ class CameraTracker:
             if stamp.sec < 0:
                 raise UserError(f'stamp: {stamp.sec} s is before the epoch')
             decode = decode_image if isinstance(message, ImageMessage) else decode_compressed
-            image = decode(message, parameters.max_image_pixels)
+            image = decode(message, parameters.max_image_pixels, self._depth)
         except ValueError as error:
             self.reject('image', str(error))
             return None
+        if self._depth.note:
+            self._throttled_log.warn(self._depth.note, f'{self._depth.note}; the parameter '
+                                     'significant_bits fixes it', ONCE)
         camera = self.calibration.camera(
             (image.shape[1], image.shape[0]), parameters.rectified(self._topic))
         return Frame(message.header, image, camera, parameters)
@@ -173,6 +178,8 @@ class CameraTracker:
     def _apply(self, parameters: TrackerParameters) -> None:
         if parameters == self._parameters:
             return
+        if parameters.significant_bits != self._depth.fixed:
+            self._depth = BitDepth(parameters.significant_bits)
         self._parameters = parameters
         try:
             self._pipeline.config = parameters.pipeline_config()
