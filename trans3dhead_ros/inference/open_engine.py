@@ -22,8 +22,17 @@ _MOST_THREADS = 2
 
 
 def default_threads() -> int:
-    """Return the number of threads for one network beside everything else that a robot does."""
-    return min(_MOST_THREADS, os.cpu_count() or 1)
+    """
+    Return the number of threads for one network beside everything else that a robot does.
+
+    It is two, or fewer where the machine has fewer cores or the environment variable
+    `OMP_NUM_THREADS` says so.
+
+    :return: at least 1.
+    """
+    allowed = os.environ.get('OMP_NUM_THREADS', '')
+    return min(_MOST_THREADS, os.cpu_count() or 1,
+               max(int(allowed), 1) if allowed.isdecimal() else _MOST_THREADS)
 
 
 def open_engine(

@@ -114,7 +114,7 @@ class TrackerParameters:
     onnxruntime, openvino, opencv and torch that is installed and can run the model.
     """
     threads: int = parameter(0, bounds=(0, 64), read_only=True)
-    """Threads of the CPU for the network; 0: two, or one where there is only one core."""
+    """Threads of the CPU for the network; 0: two, fewer if `OMP_NUM_THREADS` says so."""
     detector: str = parameter('cascade', read_only=True)
     """
     Detector of new heads: cascade, or the path of a YuNet .onnx file; read on configuring.

@@ -16,7 +16,7 @@ from trans3dhead_ros.inference.backends import (
     cuda_backends,
     unused_gpu,
 )
-from trans3dhead_ros.inference.open_engine import open_engine
+from trans3dhead_ros.inference.open_engine import default_threads, open_engine
 from trans3dhead_ros.model_files.model_pair import open_model
 
 GPUS = bool(cuda_backends())
@@ -133,3 +133,10 @@ def test_an_engine_that_was_named_is_not_replaced(monkeypatch, posed_pair):
     install(monkeypatch, 'opencv')
     with pytest.raises(UserError, match='cannot import the graph'):
         open_engine(open_model(posed_pair), 'auto', 'cpu')
+
+
+@pytest.mark.parametrize(('variable', 'threads'), [('1', 1), ('64', 2), ('many', 2), ('0', 1)])
+def test_threads_are_few_and_limited_by_the_usual_variable(monkeypatch, variable, threads):
+    monkeypatch.setenv('OMP_NUM_THREADS', variable)
+    monkeypatch.setattr('os.cpu_count', lambda: 8)
+    assert default_threads() == threads
