@@ -45,6 +45,24 @@ else:
 rclpy.spin(node)
 """
 
+NODE = """
+import ctypes
+import rclpy
+from trans3dhead_ros.ros.node.head_tracker_node import HeadTracker
+from trans3dhead_ros.ros.node_process import spin_node
+
+def start(node):
+    node.start()
+    node.create_timer(0.1, lambda: ctypes.PyDLL(None).sleep(60))
+
+spin_node(lambda _: HeadTracker(), ['--ros-args', '-p', 'watchdog_timeout:=2.0'], on_start=start)
+"""
+
+
+def test_the_node_is_watched_from_its_start():
+    done = subprocess.run([sys.executable, '-c', NODE], capture_output=True, text=True, timeout=58)
+    assert done.returncode == 1 and 'Timeout (0:00:02)!' in done.stderr
+
 
 def test_only_an_executor_that_stands_still_ends_the_process():
     children = {case: subprocess.Popen(
