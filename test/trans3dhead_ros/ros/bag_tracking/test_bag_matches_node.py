@@ -10,12 +10,13 @@ import ros_graph
 from bags import CAMERA, FRAME, heads_of, messages_of, stamp_of, write_bag
 from rclpy.serialization import deserialize_message
 from rclpy.time import Time
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from trans3dhead_ros.ros.camera_info import camera_info
-from trans3dhead_ros.ros.messages import bgr_image
+from trans3dhead_ros.ros.messages import MESH_POINT, bgr_image
 
 pytestmark = pytest.mark.ros
 TOPICS = ('heads', 'head_pose', '/tf', 'head_landmarks', 'head_markers', 'head_mesh')
@@ -64,9 +65,12 @@ def numbers(message):
     if isinstance(message, (str, bytes)):
         return []
     if hasattr(message, 'get_fields_and_field_types'):
-        fields = [name for name in message.get_fields_and_field_types()
-                  if name not in ('id', 'ids')]
-        return [n for name in fields for n in numbers(getattr(message, name))]
+        values = {name: getattr(message, name) for name in message.get_fields_and_field_types()
+                  if name not in ('id', 'ids')}
+        if isinstance(message, PointCloud2):
+            xyz = np.frombuffer(message.data, MESH_POINT)['xyz']
+            values['data'] = np.frombuffer(xyz.tobytes(), np.uint8)
+        return [n for value in values.values() for n in numbers(value)]
     if isinstance(message, np.ndarray) or hasattr(message, 'typecode'):
         return list(map(float, message))
     return [n for part in message for n in numbers(part)]
