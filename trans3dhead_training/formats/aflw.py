@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
@@ -132,10 +131,9 @@ def _read(label: Path, source: str, group: str, is_validation: bool,
 def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         return loadmat(path, variable_names=keys)
-    except (LookupError, TypeError, ValueError, OSError, MatReadError,
-            NotImplementedError) as error:
+    except Exception as error:  # scipy raises many kinds for a damaged file
         raise UserError(f'data: {path} has no readable {" and ".join(keys[::-1])}: it is damaged '
-                         f'or not a .mat file ({error})') from error
+                         f'or not a .mat file ({" ".join(str(error).split())[:100]})') from error
 
 
 def _numbers(content: dict[str, Any], key: str, path: Path) -> Array:
