@@ -22,6 +22,7 @@ from typing import Any
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.output_paths import check_outputs
 
 _STARTS = 3
 
@@ -68,6 +69,7 @@ def run(options: Namespace) -> int:
             raise UserError(f'--{name}: expected at least 1, got {least}')
     if options.processor_time and options.threads != [1]:
         raise UserError('--processor-time: sums up threads; add --threads 1')
+    check_outputs({'plot': options.plot}, [options.source, str(options.model or '')], force=True)
     from trans3dhead_ros.bench.bench_plot import check_plot, draw
     from trans3dhead_ros.bench.child_process import measure_in_child
     from trans3dhead_ros.bench.settings import Settings

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trans3dhead_ros.cli.output_paths import is_special, partial_path
+from trans3dhead_ros.output_paths import is_special, partial_path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource
 from trans3dhead_ros.types import Image

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.output_paths import check_outputs
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,6 +47,7 @@ def run(options: Namespace) -> int:
         raise UserError(f'duration: expected a positive number, got {options.duration}')
     if not 0 < options.port < 65535:
         raise UserError(f'port: expected 1 to 65534, got {options.port}')
+    check_outputs({'save': options.save}, [options.source or ''], force=True)
     if find_spec('rerun') is None:
         raise UserError('view needs Rerun, which needs NumPy 2: in an environment that has it, '
                         "python3 -m pip install '.[viewer]'; docs/viewer.md says more")

@@ -11,6 +11,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.output_paths import check_outputs
 from trans3dhead_training.export.export_checkpoint import export_beside
 
 
@@ -61,6 +62,7 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
+    check_outputs({'output': options.output}, [str(options.first), str(options.second)], force=True)
     device = torch.device('cpu')
     (first, _), (second, metadata) = (
         load_checkpoint(path, device) for path in (options.first, options.second))

@@ -12,6 +12,7 @@ from pathlib import Path
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.output_paths import check_outputs
 from trans3dhead_training.export.export_checkpoint import export_checkpoint
 from trans3dhead_training.export.onnx_check import CROP_COUNT, table
 
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     output = options.output or options.checkpoint.with_suffix('.onnx')
     if output.suffix != '.onnx':
         raise UserError(f'--output: {output} does not end in .onnx')
+    check_outputs({'output': output}, [str(options.checkpoint)], force=True)
     rows = export_checkpoint(options.checkpoint, output, vertices=options.vertices,
                              batch=options.batch)
     print(f'{output}: {output.stat().st_size / 1e6:.1f} MB; difference from torch '

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.output_paths import check_outputs
 from trans3dhead_training.data.attribution import About
 from trans3dhead_training.preparation.face_crops import (
     LABELLED,
@@ -56,6 +57,8 @@ def run(options: Namespace) -> int:
     if not 0.0 < options.held_out < 1.0:
         raise UserError(f'--held-out: expected more than 0 and less than 1, got '
                          f'{options.held_out}')
+    check_outputs({'output': options.output},
+                  [data.partition(':')[2] for data in options.data], force=True)
     if (options.output / 'labels.csv').exists():
         raise UserError(f'--output: {options.output} holds faces already; name another folder or '
                          'remove it')

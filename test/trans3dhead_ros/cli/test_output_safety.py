@@ -14,7 +14,7 @@ import pytest
 
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.cli.output_files import line_writer, overlay_writer, write_picture
-from trans3dhead_ros.cli.output_paths import check_outputs, partial_path
+from trans3dhead_ros.output_paths import check_outputs, partial_path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import open_source
 
@@ -75,6 +75,21 @@ def test_outputs_that_hold_or_link_to_a_source_are_refused(
     os.symlink('.', 'link_to_all')
     with pytest.raises(UserError, match=message):
         check_outputs({'output': output}, [source], force=True)
+
+
+@pytest.mark.train
+def test_no_command_writes_to_what_it_reads(folder, capsys):
+    source = folder / 'film' / '0.png'
+    before = source.read_bytes()
+    os.link(source, folder / 'other.onnx')
+    for arguments in (['average', source, source, '--output', source],
+                      ['export', source, '--output', folder / 'other.onnx'],
+                      ['prepare', 'faces', f'pts:{folder}/film', '--output', folder / 'film'],
+                      ['bench', source, '--plot', source], ['view', source, '--save', source]):
+        assert main([str(word) for word in arguments]) == 2
+        error = capsys.readouterr().err
+        assert 'is the source' in error and error.count('\n') == 1
+    assert source.read_bytes() == before
 
 
 def test_outputs_beside_the_source_are_allowed(folder):
