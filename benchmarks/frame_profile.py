@@ -37,11 +37,11 @@ from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
 from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
 from trans3dhead_ros.perception import aligner, pipeline
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.detector import CascadeDetector
 from trans3dhead_ros.perception.head import HeadMesh
 from trans3dhead_ros.ros import outputs
 from trans3dhead_ros.ros.messages import bgr_image
@@ -126,7 +126,7 @@ def instrument(stages: Stages, node: HeadTracker) -> None:
         for publisher in output._publishers:
             stages.wrap('send', publisher, 'publish')
     stages.wrap('decode the message', camera_tracker, 'decode_image')
-    stages.wrap(DETECT, CascadeDetector, 'detect')
+    stages.wrap(DETECT, HeadSearch, 'detect')
     stages.wrap('crop', aligner, 'crop_square')
     stages.wrap('decode the network', HeadAligner, '_decode')
     stages.wrap('pose', pipeline, 'estimate_poses')

@@ -26,11 +26,14 @@ ARGUMENTS = [
         'model', default_value='',
         description='Model, .onnx or .safetensors; empty: the bundled one.'),
     DeclareLaunchArgument(
+        'detector', default_value='',
+        description='Head detector, or a YuNet .onnx file; empty: the bundled one.'),
+    DeclareLaunchArgument(
         'device', default_value='auto',
-        description='Device of the network: auto, cpu, cuda or cuda:N.'),
+        description='Device of the networks: auto, cpu, cuda or cuda:N.'),
     DeclareLaunchArgument(
         'backend', default_value='auto',
-        description='Engine of the network: auto, onnxruntime, openvino, opencv or torch.'),
+        description='Engine of the networks: auto, onnxruntime, openvino, opencv or torch.'),
 ]
 
 
@@ -54,7 +57,7 @@ def nodes(context: LaunchContext) -> list[Node]:
         node('recorder', 'the recording is complete', output=text(given['output']), fps=fps),
         node('head_tracker', 'head_tracker has ended', autostart=True,
              device=text(given['device']), backend=text(given['backend']),
-             model=text(given['model'])),
+             model=text(given['model']), detector=text(given['detector'])),
         # Its end does not end the launch: the recorder waits for the last heads.
         node('image_publisher', None, source=text(source), pace=given['pace'],
              wait_for=['head_tracker', 'recorder']),

@@ -75,11 +75,11 @@ ARGUMENTS = [
         description='Transport of the images; empty: that of params_file, else raw.'),
     DeclareLaunchArgument(
         'device', default_value='',
-        description='Device of the network: auto, cpu, cuda or cuda:N; empty: that of params_file, '
-        'else auto.'),
+        description='Device of the networks: auto, cpu, cuda or cuda:N; empty: that of '
+        'params_file, else auto.'),
     DeclareLaunchArgument(
         'backend', default_value='',
-        description='Engine of the network: auto, onnxruntime, openvino, opencv or torch; empty: '
+        description='Engine of the networks: auto, onnxruntime, openvino, opencv or torch; empty: '
         'that of params_file, else auto.'),
     DeclareLaunchArgument(
         'model', default_value='',
@@ -89,6 +89,10 @@ ARGUMENTS = [
         'model_folder', default_value='',
         description='Folder from which the service load_model may load; empty: that of '
         'params_file, else that of the model.'),
+    DeclareLaunchArgument(
+        'detector', default_value='',
+        description='Either file of a head detector, or a YuNet .onnx file; empty: that of '
+        'params_file, else the bundled detector.'),
     DeclareLaunchArgument(
         'rep155', default_value='', choices=['', *BOOLEAN],
         description='Also publish faces according to REP-155 (ROS4HRI), which needs hri_msgs; '
@@ -190,7 +194,7 @@ def tracker(
     chosen: dict[str, Any] = {name: text(given[name])
                               for name in ('device', 'backend', 'image_transport')
                               if given[name]}
-    for name in ('model', 'model_folder'):
+    for name in ('model', 'model_folder', 'detector'):
         if given[name]:
             # Resolved here, because the node may have another working directory.
             chosen[name] = text(str(Path(given[name]).expanduser().absolute()))

@@ -43,8 +43,6 @@ APT = {
     'scipy': ('scipy', 'python3-scipy'),
     'tqdm': ('tqdm', 'python3-tqdm'),
 }
-# The cascade files, which apt has in a package of their own.
-CASCADES = Path('/usr/share/opencv4/haarcascades')
 # For peers in evaluations and for the export of graphs; they need a newer NumPy than Humble has.
 OPTIONAL = ('ai-edge-litert', 'onnx', 'onnxscript')
 
@@ -182,10 +180,6 @@ def install_beside_distribution(lines: list[str]) -> None:
         package for module, package in (APT[name] for name in names.values() if name in APT)
         if importlib.util.find_spec(module) is None
     ]
-    cv2 = importlib.util.find_spec('cv2')
-    bundled = cv2 is not None and (Path(cv2.origin).parent / 'data').is_dir()
-    if 'opencv-python-headless' in names.values() and not bundled and not CASCADES.is_dir():
-        missing.append('opencv-data')
     if missing:
         raise SetUpError(f'missing beside ROS 2: sudo apt install {" ".join(missing)}')
     # Binary compatible with the one that the distribution's messages were compiled against.

@@ -20,8 +20,8 @@ class Settings:
     """'auto', 'cpu', 'cuda' or 'cuda:N'."""
     backend: str = 'auto'
     """Name of an engine, or 'auto'."""
-    detector: str = 'cascade'
-    """'cascade' or the path of a YuNet file."""
+    detector: str = ''
+    """Path of a head detector or of a YuNet file; '' is the bundled detector."""
     yunet: str = ''
     """Path of a YuNet file that is timed beside the detector; '' for none."""
     threads: int = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 
@@ -11,30 +13,71 @@ from trans3dhead_ros.inference.head_detections import (
     HeadDetections,
     select_heads,
 )
+from trans3dhead_ros.inference.open_engine import choose_engine, open_engine
+from trans3dhead_ros.model_files.detector_files import open_detector
 from trans3dhead_ros.model_files.detector_metadata import DETECTOR_STRIDE
+from trans3dhead_ros.model_files.model_pair import NetworkFiles
 from trans3dhead_ros.types import Float32Array, Image
 
 
 class HeadSearch:
     """
-    A detector of whole heads for images of any size.
+    A detector of whole heads, from every side, for images of any size.
 
-    :param engine: runs a graph of a detector.
+    :param engine: runs the detector's graph.
     :param longer_side: images are resized to this longer side, px; 0 leaves them as they are.
     :param min_score: smallest score of a head.
+    :param files: of the detector; None for one that `moved` leaves where it is.
 
     Example::
 
-        heads = HeadSearch(engine).search(cv2.imread('people.jpg'))
+        heads = HeadSearch.load().detect(cv2.imread('people.jpg'))
     """
 
-    def __init__(self, engine: Engine, longer_side: int = 640,
-                 min_score: float = DEFAULT_SCORE) -> None:
+    def __init__(
+        self, engine: Engine, longer_side: int = 640, min_score: float = DEFAULT_SCORE,
+        files: NetworkFiles | None = None,
+    ) -> None:
         self.engine = engine
         self.longer_side = longer_side
         self.min_score = min_score
+        self.files = files
 
-    def search(self, image: Image) -> HeadDetections:
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] | None = None, device: str = 'auto',
+        backend: str = 'auto', threads: int = 0, *, longer_side: int = 640,
+        min_score: float = DEFAULT_SCORE,
+    ) -> HeadSearch:
+        """
+        Load a detector.
+
+        :param model: path of either file of a detector; None is the one that comes with the
+            package.
+        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'. OpenCV's engine
+            cannot run detectors, and gives way to 'auto'.
+        :param threads: of the CPU; 0 is at most two.
+        :param longer_side: see the class.
+        :param min_score: see the class.
+        :return: the detector.
+        :raises UserError: for a device or an engine that does not exist, or a file that is not a
+            valid detector.
+        """
+        files = open_detector(model)
+        engine = open_engine(files, _detector_backend(backend), device, threads)
+        return cls(engine, longer_side, min_score, files)
+
+    def moved(self, device: str, backend: str = 'auto', threads: int = 0) -> HeadSearch:
+        """Return this detector on a device, see `HeadAligner.moved`."""
+        backend = _detector_backend(backend)
+        if self.files is None or choose_engine(self.files, backend, device) == (
+                self.engine.backend, self.engine.device):
+            return self
+        return HeadSearch(open_engine(self.files, backend, device, threads), self.longer_side,
+                          self.min_score, self.files)
+
+    def detect(self, image: Image) -> HeadDetections:
         """
         Find the heads of an image.
 
@@ -50,6 +93,10 @@ class HeadSearch:
         heads, = select_heads(self.engine.run(network_input(image)[None]), self.min_score)
         ratio = np.array([width, height]) / size
         return heads.mapped(ratio, 0.5 * ratio - 0.5)
+
+
+def _detector_backend(backend: str) -> str:
+    return 'auto' if backend == 'opencv' else backend
 
 
 def network_input(image: Image) -> Float32Array:

@@ -119,8 +119,9 @@ class HeadDetector(nn.Module):
         :param images: (B, 3, H, W) RGB in 0..1; H and W are multiples of 32.
         :return: what each location says.
         """
+        levels = self._levels(2.0 * brightened(images) - 1.0)
         parts = [self._at_level(output(level), stride) for output, level, stride
-                 in zip(self.outputs, self._levels(2.0 * brightened(images) - 1.0), STRIDES, strict=True)]
+                 in zip(self.outputs, levels, STRIDES, strict=True)]
         score, face, up, head_box, landmark_box = (
             torch.cat(part, dim=1) for part in zip(*parts, strict=True))
         return Detection(score[..., 0], face[..., 0], up, head_box, landmark_box)

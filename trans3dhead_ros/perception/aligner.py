@@ -19,7 +19,14 @@ from trans3dhead_ros.inference.open_engine import choose_engine, open_engine
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT, SELLION
 from trans3dhead_ros.model_files.model_metadata import crop_settings
 from trans3dhead_ros.model_files.model_pair import ModelFiles, open_model
-from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box
+from trans3dhead_ros.perception.crop import (
+    crop_roll,
+    crop_square,
+    crop_window,
+    landmark_box,
+    roll_matrix,
+    upright_box,
+)
 from trans3dhead_ros.types import Array, Image, IndexArray
 
 # Crops in one pass of the network; bounds the memory that a crowd takes.
@@ -29,6 +36,8 @@ _LOG_SCALE_RANGE = (-3.0, 7.0)
 # The uncertainty of heads is 0.02 to 0.04, up to 0.07 with motion blur; without a head it is above
 # 0.08.
 _UNCERTAINTY_MIDPOINT, _UNCERTAINTY_STEP = 0.07, 0.008
+# Length in the image of a unit vector out of the crown, below which it says nothing of the roll.
+_LEAST_UP = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,8 @@ class Alignments:
     """(B, 68, 3) m, the landmarks of the head model in the head frame."""
     centre: Array
     """(B, 2) px, centre of each crop."""
+    crop_roll: Array
+    """(B,) degrees by which each crop was turned, clockwise."""
 
     def __len__(self) -> int:
         return len(self.score)
@@ -73,6 +84,16 @@ class Alignments:
     def boxes(self) -> Array:
         """(B, 4) tight boxes of the landmarks, px."""
         return landmark_box(self.landmarks)
+
+    @property
+    def crops(self) -> tuple[Array, Array]:
+        """The crops around these heads: landmark boxes (B, 4) px, and rolls (B,) degrees."""
+        up = self.rotation[:, :2, 2]
+        roll = np.rad2deg(np.arctan2(up[:, 0], -up[:, 1]))
+        # Of a head that looks up or down, the crown hardly tells the roll.
+        roll = np.where(np.linalg.norm(up, axis=1) < _LEAST_UP, self.crop_roll, roll)
+        roll = crop_roll(roll, self.crop_roll)
+        return upright_box(self.landmarks, roll), roll
 
     @staticmethod
     def join(parts: list[Alignments]) -> Alignments:
@@ -94,7 +115,7 @@ class HeadAligner:
     Example::
 
         aligner = HeadAligner.load(device='cpu')
-        cameras = [HeadPipeline(aligner, make_detector('cascade')) for _ in range(2)]
+        cameras = [HeadPipeline(aligner, make_detector()) for _ in range(2)]
     """
 
     expression_names: tuple[str, ...]
@@ -182,34 +203,41 @@ class HeadAligner:
         if not all(np.isfinite(values).all() for values in (*vars(found).values(), vertices)):
             raise UserError('network: its outputs are not finite; train or load another one')
 
-    def align(self, image: Image, boxes: Array) -> Alignments:
+    def align(self, image: Image, boxes: Array, rolls: Array | None = None) -> Alignments:
         """
         Align the head in each landmark box.
 
         :param image: (H, W, 3) uint8 BGR.
         :param boxes: (B, 4) x0 y0 x1 y1 px.
+        :param rolls: (B,) degrees by which the crops are turned, clockwise; None: not at all.
         :return: one alignment per box.
         """
-        return self.align_images([(image, boxes)])[0]
+        return self.align_images([(image, boxes, rolls)])[0]
 
-    def align_images(self, requests: Sequence[tuple[Image, Array]]) -> list[Alignments]:
+    def align_images(
+        self, requests: Sequence[tuple[Image, Array] | tuple[Image, Array, Array | None]],
+    ) -> list[Alignments]:
         """
         Align the heads of several images, all crops in one batch.
 
-        :param requests: images and boxes as for `align`, at least one.
+        :param requests: images, boxes and perhaps rolls as for `align`, at least one.
         :return: the alignments of each image.
         """
         size = self.input_size
         windows = [(image, *crop_window(box, self.crop_scale))
-                   for image, boxes in requests for box in boxes]
-        crops = [crop_square(image, centre, side, size) for image, centre, side in windows]
+                   for image, boxes, *_ in requests for box in boxes]
+        rolls = np.concatenate([
+            np.zeros(len(boxes)) if not turned or turned[0] is None else turned[0]
+            for _, boxes, *turned in requests])
+        crops = [crop_square(image, centre, side, size, roll)
+                 for (image, centre, side), roll in zip(windows, rolls, strict=True)]
         centres = np.array([centre for _, centre, _ in windows]).reshape(-1, 2)
         sides = np.array([side for *_, side in windows])
         joined = Alignments.join([
-            self._decode(crops[part], centres[part], sides[part])
+            self._decode(crops[part], centres[part], sides[part], rolls[part])
             for part in (slice(start, start + _MAX_BATCH)
                          for start in range(0, max(len(windows), 1), _MAX_BATCH))])
-        ends = np.cumsum([len(boxes) for _, boxes in requests]).tolist()
+        ends = np.cumsum([len(boxes) for _, boxes, *_ in requests]).tolist()
         return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def landmark_points(self, shape: Array, expression: Array) -> Array:
@@ -221,31 +249,37 @@ class HeadAligner:
         """Return the vertices (B, V, 3) m of the head model in the head frame."""
         return self.head_model.vertices(shape, expression).astype(np.float64)
 
-    def _decode(self, crops: list[Image], centres: Array, sides: Array) -> Alignments:
+    def _decode(
+        self, crops: list[Image], centres: Array, sides: Array, rolls: Array,
+    ) -> Alignments:
         found = self._estimates(crops)
         half = 0.5 * sides
-        to_px = half[:, None, None]
-        xy = found['landmarks'] * to_px + centres[:, None]
+        # From crop units to pixels; for rows of points.
+        turn = roll_matrix(rolls)
+        to_px = half[:, None, None] * turn.swapaxes(-1, -2)
+        xy = found['landmarks'] @ to_px + centres[:, None]
         contour = xy.copy()
-        contour[:, :JAW_COUNT] = found['contour'] * to_px + centres[:, None]
+        contour[:, :JAW_COUNT] = found['contour'] @ to_px + centres[:, None]
         rotation = nearest_rotation(found['rotation'])
+        rotation[:, :2] = turn @ rotation[:, :2]
         scale = np.exp(np.clip(found['log_scale'], *_LOG_SCALE_RANGE)) * half
         shape, expression = found['shape'], found['expression']
         points = self.landmark_points(shape, expression)
         depth = np.einsum('bpi,bi->bp', points - points[:, SELLION:SELLION + 1], rotation[:, 2])
         landmark_scale = found['landmark_scale'][:, :COUNT] * half[:, None]
         return Alignments(
-            score=head_score(found['score'], landmark_scale, landmark_box(xy)),
+            score=head_score(found['score'], landmark_scale, upright_box(xy, rolls)),
             landmarks=np.concatenate([xy, (depth * scale[:, None])[..., None]], axis=-1),
             contour=contour,
             landmark_scale=landmark_scale,
             rotation=rotation,
-            origin=found['translation'] * half[:, None] + centres,
+            origin=(found['translation'][:, None] @ to_px)[:, 0] + centres,
             scale=scale,
             shape=shape,
             expression=expression,
             points=points,
             centre=centres,
+            crop_roll=rolls,
         )
 
     def _estimates(self, crops: list[Image]) -> dict[str, Array]:

@@ -25,6 +25,8 @@ class InferenceRequest(NamedTuple):
     """(H, W, 3) uint8 BGR."""
     boxes: Array
     """(B, 4) landmark boxes, px."""
+    rolls: Array | None = None
+    """(B,) degrees by which the crops are turned, clockwise; None: not at all."""
 
 
 InferenceTask: TypeAlias = Generator[InferenceRequest, Alignments, Result]

@@ -3,6 +3,9 @@ Square crops of an image, and the map between crop units and pixels.
 
 Crop units are `u = 2 * (px - centre) / side`: -1…1 spans the crop. Pixel centres lie at integers in
 the image and in the crop: pixel i of a crop of `size` pixels is at `u = (2 * i + 1) / size - 1`.
+
+The network takes upright heads. The crop of a head that leans by more than 40° is turned with it,
+in steps of 60°, so that a head near the limit does not turn its crop back and forth.
 """
 
 import math
@@ -11,6 +14,9 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.types import Array, Image
+
+# Degrees.
+_MAX_ROLL_IN_CROP, _CROP_ROLL_STEP = 40.0, 60.0
 
 
 def crop_window(box: Array, scale: float) -> tuple[Array, float]:
@@ -26,7 +32,45 @@ def landmark_box(points: Array) -> Array:
     return np.concatenate([xy.min(axis=-2), xy.max(axis=-2)], axis=-1)
 
 
-def crop_square(image: Image, centre: Array, side: float, size: int) -> Image:
+def crop_roll(roll_deg: Array, before: Array | float = 0.0) -> Array:
+    """
+    Return by how much crops are turned for heads that are rolled in the image.
+
+    :param roll_deg: (B,) of the heads, clockwise.
+    :param before: (B,) of their last crops, clockwise.
+    :return: (B,) degrees, clockwise: that of the last crop while the head leans little in it.
+    """
+    leaning = np.abs((roll_deg - before + 180.0) % 360.0 - 180.0)
+    turned = _CROP_ROLL_STEP * np.round(roll_deg / _CROP_ROLL_STEP)
+    return np.where(leaning <= _MAX_ROLL_IN_CROP, before, turned)
+
+
+def roll_matrix(roll_deg: Array | float) -> Array:
+    """Return the matrices (..., 2, 2) that turn pixels clockwise by angles (...,) degrees."""
+    angle = np.deg2rad(roll_deg)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([cos, -sin], axis=-1), np.stack([sin, cos], axis=-1)], axis=-2)
+
+
+def upright_box(points: Array, roll_deg: Array) -> Array:
+    """
+    Return the landmark boxes for turned crops.
+
+    :param points: (B, P, 2 or 3) px.
+    :param roll_deg: (B,) clockwise, of the crops.
+    :return: (B, 4) px: the box that is tight in the turned crop, turned back about its centre.
+    """
+    turn = roll_matrix(roll_deg)
+    box = landmark_box(points[..., :2] @ turn)
+    centre = np.einsum('bij,bj->bi', turn, 0.5 * (box[:, :2] + box[:, 2:]))
+    half = 0.5 * (box[:, 2:] - box[:, :2])
+    turned = np.concatenate([centre - half, centre + half], axis=1)
+    return np.where(roll_deg[:, None] == 0.0, box, turned)
+
+
+def crop_square(
+    image: Image, centre: Array, side: float, size: int, roll_deg: float = 0.0,
+) -> Image:
     """
     Cut a square out of an image and resample it; what lies outside of the image is black.
 
@@ -37,6 +81,7 @@ def crop_square(image: Image, centre: Array, side: float, size: int) -> Image:
     :param centre: (2,) px.
     :param side: px.
     :param size: side of the result, px.
+    :param roll_deg: turn of the square about its centre, clockwise.
     :return: (size, size, C).
     """
     centre_x, centre_y = float(centre[0]), float(centre[1])
@@ -44,23 +89,23 @@ def crop_square(image: Image, centre: Array, side: float, size: int) -> Image:
     if shrink > 2.0:
         # Blocks of 2 x 2 pixels are averaged many times as fast as those of 3 x 3.
         image, centre_x, centre_y, side = _averaged(
-            image, centre_x, centre_y, side, int(shrink) if shrink >= 4.0 else 2)
+            image, centre_x, centre_y, side, int(shrink) if shrink >= 4.0 else 2, roll_deg)
     step = side / size
-    matrix = np.array([
-        [step, 0.0, centre_x + 0.5 * step - 0.5 * side],
-        [0.0, step, centre_y + 0.5 * step - 0.5 * side],
-    ])
+    turn = roll_matrix(roll_deg)
+    first = [at + along * 0.5 * step - along * 0.5 * side
+             for at, along in zip((centre_x, centre_y), turn.sum(axis=1), strict=True)]
+    matrix = np.column_stack([turn * step, first])
     return cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
 def _averaged(
-    image: Image, centre_x: float, centre_y: float, side: float, factor: int,
+    image: Image, centre_x: float, centre_y: float, side: float, factor: int, roll_deg: float,
 ) -> tuple[Image, float, float, float]:
     """Average blocks of factor² pixels around a window; return its centre and side in them too."""
     height, width = image.shape[:2]
-    reach = 0.5 * side + 2 * factor
+    reach = 0.5 * side * float(np.abs(roll_matrix(roll_deg)[0]).sum()) + 2 * factor
     x0, y0 = (min(max(math.floor(at - reach), 0), end)
               for at, end in ((centre_x, width), (centre_y, height)))
     columns, rows = (max(min(math.ceil(at + reach), end) - start, 0) // factor

@@ -1,15 +1,14 @@
 """
-Detectors, which propose where heads are.
+Detectors, which find heads in a whole image: our own network, or YuNet.
 
-A *landmark box* is the tight box of the 68 landmarks, from which crops are made. Detectors report
-other boxes (with the forehead, or square), so each has a calibrated map to landmark boxes.
-Proposals can be false positives: the network verifies them.
+A *landmark box* is the tight box of the 68 landmarks, from which crops are made. Detections can be
+false positives: the aligner verifies those that show a face.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,20 +16,40 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.head_detections import (
+    MAX_OVERLAP,
+    HeadDetections,
+    suppress_duplicates,
+)
+from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.model_files.detector_files import is_detector
+from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX
 from trans3dhead_ros.types import Array, Image
+
+MIN_SCORE = 0.2
+"""Smallest score of a detection: such a low one confirms a track, and does not start one."""
 
 
 class Detector(Protocol):
     """The interface of a detector."""
 
-    def detect(self, image: Image, pass_index: int | None = None) -> tuple[Array, Array]:
+    def detect(self, image: Image) -> HeadDetections:
         """
-        Propose heads.
+        Find heads.
 
         :param image: (H, W, 3) BGR.
-        :param pass_index: None for the full search. A number lets a slow detector run one of the
-            passes of its search, so that a tracker can spread it over frames.
-        :return: landmark boxes (N, 4) x0 y0 x1 y1 px and scores (N,) 0…1, best first.
+        :return: the heads with a score of at least `MIN_SCORE`, best first.
+        """
+        ...
+
+    def moved(self, device: str, backend: str = 'auto', threads: int = 0) -> Detector:
+        """
+        Return the same detector on a device.
+
+        :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        :param backend: the engine, where the detector has one.
+        :param threads: of the CPU; 0 is at most two.
+        :return: this detector where it is there already, else another one.
         """
         ...
 
@@ -56,106 +75,15 @@ class BoxMap:
         return np.concatenate([centres - halves, centres + halves], axis=1)
 
 
-# Medians over photographs, as printed by `python benchmarks/calibrate_detectors.py`; symmetric
-# where the detector is.
-_FRONTAL_DEFAULT = BoxMap(0.0, 0.146, 0.842, 0.825)
-_FRONTAL_ALT2 = BoxMap(0.0, 0.150, 0.854, 0.842)
-_PROFILE = BoxMap(-0.104, 0.159, 0.769, 0.755)
+# Medians over photographs, as printed by `python benchmarks/calibrate_yunet.py`.
 _YUNET = BoxMap(0.0, 0.128, 1.028, 0.738)
-
-
-@dataclass(frozen=True)
-class _CascadePass:
-    """One run of one cascade over a resized, mirrored or rotated image."""
-
-    cascade: str
-    box_map: BoxMap
-    longer_side: int
-    """The image is resized to this longer side, px; the smallest face of a cascade is 20 px."""
-    weights: tuple[float, float]
-    """Cascade weights that map to the scores 0 and 1."""
-    mirrored: bool = False
-    rotated_deg: float = 0.0
-
-
-_DEFAULT = _CascadePass('haarcascade_frontalface_default.xml', _FRONTAL_DEFAULT, 640, (0.0, 8.0))
-_ALT2 = _CascadePass('haarcascade_frontalface_alt2.xml', _FRONTAL_ALT2, 640, (53.0, 57.0))
-# The profile cascade detects one side only.
-_SIDE = _CascadePass('haarcascade_profileface.xml', _PROFILE, 480, (0.0, 4.0))
-# The order matters when one pass runs per image: the likeliest ones first.
-_PASSES = (
-    _ALT2, _SIDE, _DEFAULT, replace(_SIDE, mirrored=True), replace(_ALT2, longer_side=960),
-    replace(_ALT2, longer_side=480, rotated_deg=40.0),
-    replace(_ALT2, longer_side=480, rotated_deg=-40.0),
-)
-# Further enlargement does not help a cascade.
-_MAX_ENLARGEMENT = 2.0
-_MIN_NEIGHBOURS = 3
-_NMS_IOU = 0.45
-
-
-class CascadeDetector:
-    """
-    The frontal and profile Haar cascades that come with OpenCV's wheels.
-
-    Detects heads up to about ±60° of yaw and of roll, with many false positives. Not thread-safe.
-
-    :param min_neighbours: windows that must agree on a head; fewer give more heads and more false
-        positives.
-    :raises UserError: when this OpenCV comes without the cascades.
-
-    Example::
-
-        boxes, scores = CascadeDetector().detect(cv2.imread('people.jpg'))
-    """
-
-    def __init__(self, min_neighbours: int = _MIN_NEIGHBOURS) -> None:
-        folder = _cascade_folder()
-        self._min_neighbours = min_neighbours
-        self._cascades = {
-            name: cv2.CascadeClassifier(str(folder / name))
-            for name in {step.cascade for step in _PASSES}
-        }
-
-    def detect(self, image: Image, pass_index: int | None = None) -> tuple[Array, Array]:
-        """Propose heads, see `Detector.detect`; there are seven passes."""
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        steps = _PASSES if pass_index is None else (_PASSES[pass_index % len(_PASSES)],)
-        found = [self._run(grey, step) for step in steps]
-        boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return non_maximum_suppression(boxes, scores)
-
-    def _run(self, grey: Image, step: _CascadePass) -> tuple[Array, Array]:
-        height, width = grey.shape
-        scale = min(step.longer_side / max(height, width), _MAX_ENLARGEMENT)
-        size = max(round(width * scale), 1), max(round(height * scale), 1)
-        view = cv2.resize(grey, size,
-                          interpolation=cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR)
-        if step.mirrored:
-            view = cv2.flip(view, 1)
-        view, back = (
-            rotate_uncropped(view, step.rotated_deg) if step.rotated_deg else (view, None))
-        found, _, weights = self._cascades[step.cascade].detectMultiScale3(
-            view, scaleFactor=1.1, minNeighbors=self._min_neighbours, outputRejectLevels=True)
-        if len(found) == 0:
-            return np.zeros((0, 4)), np.zeros(0)
-        low, high = step.weights
-        scores = np.clip((np.ravel(weights) - low) / (high - low), 0.01, 1.0)
-        boxes = step.box_map(np.asarray(found, dtype=np.float64))
-        centres, halves = 0.5 * (boxes[:, :2] + boxes[:, 2:]), 0.5 * (boxes[:, 2:] - boxes[:, :2])
-        # Coordinates here count from the edge: the view spans 0…size, the image 0…(W, H).
-        if back is not None:
-            centres = centres @ back[:, :2].T + back[:, 2]
-        if step.mirrored:
-            centres[:, 0] = size[0] - centres[:, 0]
-        ratio = np.array([width, height]) / size
-        centres, halves = centres * ratio - 0.5, halves * ratio
-        return np.concatenate([centres - halves, centres + halves], axis=1), scores
+# Of the longer side of a face; in a profile, eyes that are closer do not tell the roll.
+_MIN_EYE_DISTANCE = 0.25
 
 
 class YuNetDetector:
     """
-    The YuNet face detector through `cv2.FaceDetectorYN`.
+    The YuNet face detector through `cv2.FaceDetectorYN`; it runs on the CPU.
 
     :param path: a YuNet ONNX model of fixed input size (OpenCV cannot read the dynamic one); images
         can have any size.
@@ -170,20 +98,23 @@ class YuNetDetector:
     LONGER_SIDE = 960
     """Larger images are shrunk to this longer side, px; heads of 10 px are detected in that."""
 
-    def __init__(self, path: str | os.PathLike[str], score_threshold: float = 0.5) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], score_threshold: float = MIN_SCORE,
+    ) -> None:
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"detector: no such file {path}; name a YuNet .onnx file or 'cascade'")
+            raise UserError(f'detector: no such file {path}; name a head detector or a YuNet '
+                            '.onnx file, or none for the bundled one')
         try:
             self._network = cv2.FaceDetectorYN.create(str(path), '', (320, 320), score_threshold)
             self._network.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             reason = str(error).strip().splitlines()[-1]
-            raise UserError(f'detector: {path} is not a YuNet model of fixed input size that this '
-                            f'OpenCV reads ({reason})') from None
+            raise UserError(f'detector: {path} is neither a head detector nor a YuNet model of '
+                            f'fixed input size that this OpenCV reads ({reason})') from None
 
-    def detect(self, image: Image, pass_index: int | None = None) -> tuple[Array, Array]:
-        """Propose heads, see `Detector.detect`; always the full search."""
+    def detect(self, image: Image) -> HeadDetections:
+        """Find faces, see `Detector.detect`; their head box is YuNet's own, of the face."""
         height, width = image.shape[:2]
         scale = min(self.LONGER_SIDE / max(height, width), 1.0)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -191,23 +122,58 @@ class YuNetDetector:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         self._network.setInputSize(size)
         _, found = self._network.detect(image)
-        if found is None:
-            return np.zeros((0, 4)), np.zeros(0)
-        found = found[np.isfinite(found).all(axis=1)].astype(np.float64)
+        found = np.zeros((0, 15)) if found is None else found.astype(np.float64)
+        found = found[np.isfinite(found).all(axis=1)]
+        found = found[np.argsort(-found[:, 14], kind='stable')]
+        boxes = found[:, :4]
+        # From the person's right eye to the left one, which is the image's right.
+        eyes = found[:, 6:8] - found[:, 4:6]
+        apart = np.linalg.norm(eyes, axis=1)
+        roll = np.where(apart > _MIN_EYE_DISTANCE * boxes[:, 2:].max(axis=1, initial=0.0),
+                        np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])), 0.0)
+        heads = HeadDetections(
+            score=found[:, 14], face=np.ones(len(found)), roll_deg=roll,
+            head_box=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1),
+            landmark_box=_YUNET(boxes))
         ratio = np.array([width, height]) / size
-        boxes = _YUNET(found[:, :4]) * np.tile(ratio, 2) - 0.5
-        return non_maximum_suppression(boxes, found[:, 14])
+        return heads[suppress_duplicates(heads.landmark_box, MAX_OVERLAP)].mapped(
+            ratio, np.full(2, -0.5))
+
+    def moved(self, device: str, backend: str = 'auto', threads: int = 0) -> YuNetDetector:
+        """Return this detector."""
+        return self
 
 
-def make_detector(name: str | os.PathLike[str]) -> Detector:
+def make_detector(
+    model: str | os.PathLike[str] | None = None, device: str = 'auto', backend: str = 'auto',
+    threads: int = 0,
+) -> Detector:
     """
-    Create a detector.
+    Load a detector.
 
-    :param name: 'cascade' (the default), or the path of a YuNet ONNX file.
+    :param model: path of either file of a head detector, or of a YuNet ONNX file; None, '' or
+        'default' is the detector that comes with the package.
+    :param device: of a head detector: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    :param backend: of a head detector: 'auto' or the name of an engine.
+    :param threads: of the CPU for a head detector; 0 is at most two.
     :return: the detector.
-    :raises UserError: when the file is missing or not a YuNet model.
+    :raises UserError: when the file is missing or not a detector, or there is no such device or
+        engine.
     """
-    return CascadeDetector() if str(name) in ('cascade', 'default') else YuNetDetector(name)
+    bundled = model is None or str(model) in ('', 'default')
+    if bundled or _is_head_detector(Path(model)):
+        return HeadSearch.load(None if bundled else model, device, backend, threads,
+                               min_score=MIN_SCORE)
+    return YuNetDetector(model)
+
+
+def _is_head_detector(path: Path) -> bool:
+    if path.suffix == CHECKPOINT_SUFFIX:
+        return True
+    try:
+        return path.is_file() and is_detector(path)
+    except UserError:  # not an ONNX file
+        return False
 
 
 def iou(boxes: Array, others: Array) -> Array:
@@ -229,53 +195,3 @@ def _areas(boxes: Array, others: Array) -> tuple[Array, Array, Array]:
     overlap = np.prod(np.clip(high - low, 0.0, None), axis=-1)
     area, other_area = (np.prod(b[:, 2:] - b[:, :2], axis=-1) for b in (boxes, others))
     return overlap, area[:, None], other_area[None]
-
-
-def non_maximum_suppression(
-    boxes: Array, scores: Array, threshold: float = _NMS_IOU,
-) -> tuple[Array, Array]:
-    """Keep the best of boxes (N, 4) that overlap by more than `threshold` (IoU), best first."""
-    order = np.argsort(-scores, kind='stable')
-    boxes, scores = boxes[order], scores[order]
-    overlaps = iou(boxes, boxes) > threshold
-    kept: list[int] = []
-    for i in range(len(scores)):
-        if not overlaps[i, kept].any():
-            kept.append(i)
-    return boxes[kept], scores[kept]
-
-
-def rotate_uncropped(image: Image, degrees: float) -> tuple[Image, Array]:
-    """
-    Rotate an image onto a canvas that is large enough for all of it.
-
-    :param image: (H, W) or (H, W, C).
-    :param degrees: counter-clockwise on the screen.
-    :return: the canvas, and the (2, 3) affine map of its points back to the image; coordinates
-        count from the edges, not from pixel centres.
-    """
-    height, width = image.shape[:2]
-    forward = cv2.getRotationMatrix2D((0.5 * width, 0.5 * height), degrees, 1.0)
-    cos, sin = np.abs(forward[0, :2])
-    canvas = int(np.ceil(width * cos + height * sin)), int(np.ceil(width * sin + height * cos))
-    forward[:, 2] += 0.5 * (np.array(canvas) - (width, height))
-    # warpAffine counts from pixel centres, which lie half a pixel inside the edge.
-    centred = forward.copy()
-    centred[:, 2] += forward[:, :2] @ [0.5, 0.5] - 0.5
-    return cv2.warpAffine(image, centred, canvas), cv2.invertAffineTransform(forward)
-
-
-def _cascade_folder() -> Path:
-    """
-    Return the folder of the cascade files, in OpenCV's wheel or installed by the distribution.
-
-    :raises UserError: when this OpenCV comes without them.
-    """
-    folders = [Path('/usr/share/opencv4/haarcascades'), Path('/usr/share/opencv/haarcascades')]
-    if hasattr(cv2, 'data'):
-        folders.insert(0, Path(cv2.data.haarcascades))
-    for folder in folders:
-        if all((folder / step.cascade).is_file() for step in _PASSES):
-            return folder
-    raise UserError('detector: this OpenCV comes without its cascade files; install '
-                    'opencv-python-headless<5 (or opencv-data), or name a YuNet file')

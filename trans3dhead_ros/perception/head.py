@@ -17,6 +17,8 @@ Largest angle between where a face points and the camera at which the face count
 
 Of the 51 inner landmarks of the average head 26 are in view at 90°, 20 at 100° and 6 at 120°.
 """
+FACE_PROBABILITY, LOCATED_SCORE = 0.5, 0.5
+"""The face is hidden if the detector's probability and the aligner's score are both below these."""
 
 
 def is_face_visible(rotation: Array, translation: Array, metric: bool) -> bool:
@@ -107,6 +109,8 @@ class Head:
     """(68, 3) m, the landmarks of the head model in the camera optical frame."""
     mesh: HeadMesh
     """Holds the vertices, which are computed when they are first read."""
+    face_probability: float | None = None
+    """Probability 0…1 that the face is seen, as the detector said; None from `align`."""
 
     @property
     def vertices(self) -> Array:
@@ -120,5 +124,12 @@ class Head:
 
     @property
     def face_visible(self) -> bool:
-        """False for a head from behind, whose landmarks are a guess; see `is_face_visible`."""
-        return is_face_visible(self.rotation, self.translation, self.metric)
+        """
+        False for a head from behind, whose landmarks are a guess.
+
+        The detector and the aligner both find the face hidden, or it is turned away, see
+        `is_face_visible`.
+        """
+        hidden = self.face_probability is not None and self.face_probability < FACE_PROBABILITY \
+            and self.score < LOCATED_SCORE
+        return not hidden and is_face_visible(self.rotation, self.translation, self.metric)

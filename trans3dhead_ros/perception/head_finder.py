@@ -1,65 +1,66 @@
-"""Detection of heads: proposals of a detector, verified and refined by the network."""
+"""Verification of detections: the aligner looks at every head that a detector proposes."""
 
 from __future__ import annotations
-
-from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments, uncertainty
-from trans3dhead_ros.perception.batching import InferenceRequest
-from trans3dhead_ros.perception.detector import Detector, containment, iou
+from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
+from trans3dhead_ros.perception.crop import crop_roll, upright_box
+from trans3dhead_ros.perception.detector import containment, iou
+from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.types import Array, BoolArray, Image
 
-# Proposals are inaccurate, so the first pass accepts heads from this fraction of the threshold.
+NEW_HEAD_SCORE = 0.4
+"""Smallest score of a detection for a new head, which the aligner then has to confirm."""
+SURE_SCORE = 0.7
+"""From this score on the aligner need not confirm a detection: of heads from behind it cannot."""
+
+# Boxes of detections are inaccurate, so the first pass accepts heads from this fraction of the
+# threshold.
 _FIRST_PASS_FACTOR = 0.5
 # Landmark boxes that overlap more than this show one head.
 _SAME_HEAD_IOU = 0.35
 # A landmark box of which this much lies in a larger one is a part of that face: an ear, an eye.
 _SAME_HEAD_CONTAINMENT = 0.7
-# Bounds the time for images in which a cascade detects many false positives.
-_MAX_PROPOSALS = 32
+# Bounds the time for a crowd.
+_MAX_DETECTIONS = 32
 # Landmark boxes with a shorter longer side, px, show no recognisable face.
 _MIN_HEAD_SIDE = 6.0
 # A head does not differ more than by this factor in size from the box of its crop.
 _MAX_SIZE_RATIO = 2.0
 
 
-def find_heads(
-    image: Image, detector: Detector, score_threshold: float, pass_index: int | None = None,
-    known: Array | None = None,
-) -> Generator[InferenceRequest, Alignments, Alignments | None]:
+def align_detections(
+    image: Image, detections: HeadDetections, threshold: Array | float,
+) -> InferenceTask[tuple[Alignments, NDArray[np.intp]]]:
     """
-    Find the heads that the detector proposes and the network confirms.
+    Align the heads that a detector has found, and drop those that show none.
 
-    Every proposal is aligned twice: the second crop is made from the landmarks of the first, as in
-    tracking, so that every reported head can be tracked.
+    Every one is aligned twice: the second crop is made from the landmarks of the first, as in
+    tracking, so that every reported head can be tracked. Where the landmarks cannot be located, as
+    from behind, a sure detection is believed, and both crops are its own.
 
     :param image: (H, W, 3) uint8 BGR.
-    :param detector: makes the proposals.
-    :param score_threshold: smallest score of a head.
-    :param pass_index: see `Detector.detect`.
-    :param known: (N, 4) landmark boxes of heads that need not be found.
-    :return: the heads, the one with the most certain landmarks first; None without any.
+    :param detections: in the image.
+    :param threshold: (N,) smallest score of an alignment, where the detection is not sure.
+    :return: the heads, and which detections (N,) they are of.
     """
-    boxes, scores = detector.detect(image, pass_index)
-    if known is not None and len(known) and len(boxes):
-        is_new = iou(boxes, known).max(axis=1) < _SAME_HEAD_IOU
-        boxes, scores = boxes[is_new], scores[is_new]
-    boxes = boxes[:_MAX_PROPOSALS]
-    if len(boxes) == 0:
-        return None
-    found = yield InferenceRequest(image, boxes)
-    good = (found.score > _FIRST_PASS_FACTOR * score_threshold) & plausible(found, boxes, image)
-    if not good.any():
-        return None
-    boxes = found[good].boxes
-    found = yield InferenceRequest(image, boxes)
-    found = found[(found.score >= score_threshold) & plausible(found, boxes, image)]
-    if len(found) == 0:
-        return None
-    return found[suppress_duplicates(found)]
+    rows = np.arange(min(len(detections), _MAX_DETECTIONS))
+    threshold = np.broadcast_to(threshold, len(detections))
+    boxes, rolls = detections.landmark_box.copy(), crop_roll(detections.roll_deg)
+    sure = detections.score >= SURE_SCORE
+    for factor in (_FIRST_PASS_FACTOR, 1.0):
+        found = yield InferenceRequest(image, boxes[rows], rolls[rows])
+        kept = plausible(found, boxes[rows], image) & (
+            (found.score >= factor * threshold[rows]) | sure[rows])
+        found, rows = found[kept], rows[kept]
+        followed = (found.score >= LOCATED_SCORE) | ~sure[rows]
+        boxes[rows[followed]], rolls[rows[followed]] = (
+            values[followed] for values in found.crops)
+    return found, rows
 
 
 def plausible(found: Alignments, requested: Array, image: Image) -> BoolArray:
@@ -72,7 +73,7 @@ def plausible(found: Alignments, requested: Array, image: Image) -> BoolArray:
     :return: (B,).
     """
     height, width = image.shape[:2]
-    boxes = found.boxes
+    boxes = upright_box(found.landmarks, found.crop_roll)
     centre = 0.5 * (boxes[:, :2] + boxes[:, 2:])
     side, expected = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, requested))
     inside = ((centre >= 0.0) & (centre <= [width - 1, height - 1])).all(axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,11 @@ from trans3dhead_ros.perception.assembly import HeadSize, build_heads, estimate_
 from trans3dhead_ros.perception.batching import InferenceTask, run_single
 from trans3dhead_ros.perception.detector import Detector, make_detector
 from trans3dhead_ros.perception.head import Head
-from trans3dhead_ros.perception.head_finder import find_heads
+from trans3dhead_ros.perception.head_finder import (
+    NEW_HEAD_SCORE,
+    align_detections,
+    suppress_duplicates,
+)
 from trans3dhead_ros.perception.smoothing import Smoothing, smooth_heads
 from trans3dhead_ros.perception.tracker import Tracker, Tracking
 from trans3dhead_ros.types import Array, Image, IndexArray
@@ -64,7 +69,7 @@ class HeadPipeline:
     the detector and the configuration can be replaced between images.
 
     :param aligner: the network on its device.
-    :param detector: proposes heads.
+    :param detector: finds heads in whole images.
     :param config: settings; None for the defaults.
 
     Example::
@@ -98,9 +103,10 @@ class HeadPipeline:
         :param backend: the engine that runs the network: 'auto', 'onnxruntime', 'openvino',
             'opencv' or 'torch'; 'auto' is the first of them that is installed and can run the
             model.
-        :param detector: 'cascade' (OpenCV's, the default) or the path of a YuNet ONNX file.
+        :param detector: path of either file of a head detector, or of a YuNet ONNX file; 'default'
+            is the head detector that comes with the package.
         :param config: settings; None for the defaults.
-        :param threads: of the CPU for the network; 0 is at most two.
+        :param threads: of the CPU for each of the two networks; 0 is at most two.
         :return: the pipeline.
         :raises ValueError: for a device or an engine that does not exist, or a file that is missing
             or invalid.
@@ -108,7 +114,7 @@ class HeadPipeline:
         aligner = HeadAligner.load(model, device, backend, threads)
         if device == 'auto' and (message := unused_gpu(aligner.device, backend)):
             _LOG.warning(message)
-        return cls(aligner, make_detector(detector), config)
+        return cls(aligner, make_detector(detector, device, backend, threads), config)
 
     @property
     def triangles(self) -> IndexArray:
@@ -138,8 +144,6 @@ class HeadPipeline:
         image = _checked_image(image)
         boxes = _checked_boxes(boxes)
         _check_camera(camera, image)
-        if len(boxes) == 0:
-            return []
         return self._heads(self.aligner.align(image, boxes), image, camera)
 
     def detect(self, image: Image, camera: Camera | None = None) -> list[Head]:
@@ -153,9 +157,12 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found = run_single(self.aligner, find_heads(
-            image, self.detector, self.config.detect_score))
-        return [] if found is None else self._heads(found, image, camera)
+        detections = self.detector.detect(image)
+        detections = detections[detections.score >= NEW_HEAD_SCORE]
+        found, rows = run_single(self.aligner, align_detections(
+            image, detections, self.config.detect_score))
+        kept = suppress_duplicates(found)
+        return self._heads(found[kept], image, camera, detections.face[rows[kept]])
 
     def track(
         self, image: Image, stamp: float | None = None, camera: Camera | None = None,
@@ -178,7 +185,8 @@ class HeadPipeline:
         image = _checked_image(image)
         _check_camera(camera, image)
         stamp = _checked_stamp(stamp)
-        tracks, found = yield from self._tracker.update(image, self.detector, self.config.tracking)
+        tracks, found = yield from self._tracker.update(
+            image, stamp, self.detector, self.config.tracking)
         if found is None:
             return []
         poses = estimate_poses(found, image, camera, self.config.head_size)
@@ -186,16 +194,21 @@ class HeadPipeline:
             [track.smoother for track in tracks], found, poses, stamp, self.config.smoothing,
             metric=camera is not None)
         return build_heads(self.aligner, found, poses, camera, self.config.head_size,
-                           [track.id for track in tracks])
+                           [track.id for track in tracks], [track.face for track in tracks])
 
     def reset(self) -> None:
         """Remove all tracks; their ids are not used again."""
         self._tracker.reset()
 
-    def _heads(self, found: Alignments, image: Image, camera: Camera | None) -> list[Head]:
+    def _heads(
+        self, found: Alignments, image: Image, camera: Camera | None,
+        faces: Sequence[float] | None = None,
+    ) -> list[Head]:
+        if len(found) == 0:
+            return []
         size = self.config.head_size
         poses = estimate_poses(found, image, camera, size)
-        return build_heads(self.aligner, found, poses, camera, size)
+        return build_heads(self.aligner, found, poses, camera, size, faces=faces)
 
 
 def _checked_image(image: Image) -> Image:

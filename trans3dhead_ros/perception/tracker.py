@@ -1,10 +1,10 @@
 """
 Tracking: crops follow the landmarks of the last image, the detector finds new and lost heads.
 
-A head that the network still confirms is followed without detection. The detector runs when there
-are no tracks, when a score has dropped, and every few frames, and then only one pass of its search.
-Its heads are assigned to lost tracks (Hungarian algorithm on overlap and distance) or start new
-ones.
+The detector searches every few images, and whenever nothing is tracked or a track is lost. What it
+finds is assigned to the tracks (Hungarian algorithm on overlap and distance): a detection confirms
+its track, moves it when the two disagree, or starts a new one. A track that is not confirmed for
+a while ends, whatever the aligner says of it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,36 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
-from trans3dhead_ros.perception.crop import landmark_box
+from trans3dhead_ros.perception.crop import crop_roll
 from trans3dhead_ros.perception.detector import Detector, iou
-from trans3dhead_ros.perception.head_finder import find_heads, plausible, same_head
+from trans3dhead_ros.perception.head import LOCATED_SCORE
+from trans3dhead_ros.perception.head_finder import (
+    NEW_HEAD_SCORE,
+    SURE_SCORE,
+    align_detections,
+    plausible,
+    same_head,
+    suppress_duplicates,
+)
 from trans3dhead_ros.perception.smoothing import HeadSmoother
 from trans3dhead_ros.types import Array, Image, IndexArray
 
 # One counter for the process: ids are unique over all cameras and never used again.
 _IDS = itertools.count(1)
 
-# A detection this close to a lost track, in sides of its box, may belong to it.
-_MAX_MATCH_DISTANCE = 1.0
+# A detection this close to a track, in sides of the larger box, may belong to it.
+_MAX_DISTANCE_LOST, _MAX_DISTANCE_VISIBLE = 1.0, 0.5
+# A track whose box overlaps less than this (IoU) with that of its detection is looked at again.
+_MIN_AGREEMENT = 0.35
 # A crop moves when the landmark box has moved by more than this part of its side.
 _MIN_CROP_SHIFT = 0.03
+# Seconds, assumed between images without stamps.
+_NOMINAL_PERIOD = 1.0 / 30.0
+# Seconds that one search counts for at most, so that several must miss a head to end its track.
+_MAX_SEARCH_PERIOD = 0.35
 
 
 @dataclass(frozen=True)
@@ -47,15 +62,18 @@ class Tracking:
     """A frame with a lower score counts as missed, 0 to 1."""
     max_missed_frames: int = 4
     """A track ends after more missed frames in a row than this."""
-    search_interval: int = 10
-    """Frames between searches for new heads while others are tracked."""
+    search_interval: int = 2
+    """Frames between searches of the whole image while all tracks are followed."""
+    max_unconfirmed_time: float = 0.8
+    """A track ends when the detector has not found its head for longer than this, seconds."""
 
     def __post_init__(self) -> None:
         for name in ('new_track_threshold', 'keep_track_threshold'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f'{name}: expected 0 to 1, got {getattr(self, name)!r}')
-        for name, least in (('max_missed_frames', 0), ('search_interval', 1)):
-            if getattr(self, name) < least:
+        for name, least in (('max_missed_frames', 0), ('search_interval', 1),
+                            ('max_unconfirmed_time', 0.0)):
+            if not getattr(self, name) >= least:
                 raise UserError(f'{name}: expected {least} or more, got {getattr(self, name)!r}')
 
 
@@ -67,16 +85,33 @@ class Track:
     """Unique in the process."""
     box: Array
     """(4,) px, landmark box of the next crop."""
+    roll: float = 0.0
+    """Turn of the next crop, degrees clockwise."""
+    face: float = 1.0
+    """Probability that the face is seen, as the detector said last."""
+    sure: bool = False
+    """Whether the detector is sure of the head, so that it is shown whatever its score."""
     missed_frames: int = 0
     """Missed frames in a row."""
+    unconfirmed: float = 0.0
+    """Seconds of searches in which the detector did not find the head."""
     smoother: HeadSmoother = field(default_factory=HeadSmoother)
     """The filters of this head."""
 
-    def move_to(self, box: Array) -> None:
+    def move_to(self, box: Array, roll: float = 0.0) -> None:
         """Move the crop to a landmark box (4,); small shifts are ignored to reduce jitter."""
         side = np.max(self.box[2:] - self.box[:2])
-        if np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
-            self.box = box
+        if roll != self.roll or np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
+            self.box, self.roll = box, roll
+
+    def confirm(self, score: float, face: float) -> None:
+        """Take over what a detection of this head says."""
+        self.unconfirmed, self.face = 0.0, face
+        self.sure = score >= (NEW_HEAD_SCORE if self.sure else SURE_SCORE)
+
+    def shows(self, score: float, threshold: float) -> bool:
+        """Return whether an alignment shows the head: by its score, or as the detector said."""
+        return score >= threshold or (self.sure and self.missed_frames == 0)
 
 
 class Tracker:
@@ -84,45 +119,50 @@ class Tracker:
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
-        self._frame = 0
-        self._next_pass = 0
+        self.reset()
 
     def reset(self) -> None:
         """Remove all tracks; their ids are not used again."""
         self.tracks.clear()
-        self._frame = self._next_pass = 0
+        self._frame, self._since_search = 0, 0.0
+        self._stamp: float | None = None
 
     def update(
-        self, image: Image, detector: Detector, tracking: Tracking,
+        self, image: Image, stamp: float | None, detector: Detector, tracking: Tracking,
     ) -> Generator[InferenceRequest, Alignments, tuple[list[Track], Alignments | None]]:
         """
         Track the heads in the next image.
 
         :param image: (H, W, 3) uint8 BGR.
+        :param stamp: time of the image, s; without stamps, 30 images a second are assumed.
         :param detector: finds new and lost heads.
         :param tracking: settings.
         :return: the tracks that are visible in the image, oldest first, and their alignments in the
             same order; None without any.
         """
+        elapsed = _NOMINAL_PERIOD if stamp is None or self._stamp is None else stamp - self._stamp
+        self._stamp, self._since_search = stamp, self._since_search + max(elapsed, 0.0)
         visible: dict[int, Alignments] = {}
         if self.tracks:
             visible = yield from self._align_tracks(image, tracking)
-        if not self.tracks or len(visible) < len(self.tracks) \
-                or self._frame % tracking.search_interval == 0:
-            yield from self._detect(image, detector, tracking, visible)
+        if len(visible) < max(len(self.tracks), 1) or self._frame % tracking.search_interval == 0:
+            yield from self._search(image, detector.detect(image), tracking, visible)
         self._frame += 1
         duplicates = self._remove_duplicates(visible)
         for i, track in enumerate(self.tracks):
             if i in visible:
                 track.missed_frames = 0
-                track.move_to(landmark_box(visible[i].landmarks[0]))
+                if not track.sure or self._is_located(i, visible):
+                    (box,), (roll,) = visible[i].crops
+                    track.move_to(box, roll)
             else:
                 track.missed_frames += 1
         order = sorted(visible)
         tracks = [self.tracks[i] for i in order]
         alignments = Alignments.join([visible[i] for i in order]) if order else None
         self.tracks = [track for i, track in enumerate(self.tracks)
-                       if i not in duplicates and track.missed_frames <= tracking.max_missed_frames]
+                       if i not in duplicates and track.missed_frames <= tracking.max_missed_frames
+                       and track.unconfirmed <= tracking.max_unconfirmed_time]
         return tracks, alignments
 
     def _align_tracks(
@@ -130,44 +170,85 @@ class Tracker:
     ) -> InferenceTask[dict[int, Alignments]]:
         """Return the alignments of the tracks whose heads are at or near their last position."""
         boxes = np.stack([track.box for track in self.tracks])
+        rolls = np.array([track.roll for track in self.tracks])
         indices = np.arange(len(boxes))
         visible: dict[int, Alignments] = {}
         # A head that moved fast is off-centre in its crop. Landmarks with a low score still point
         # towards it, and a second crop made from them decides.
         for _ in range(2):
-            found = yield InferenceRequest(image, boxes)
+            found = yield InferenceRequest(image, boxes, rolls)
             valid = plausible(found, boxes, image)
-            good = valid & (found.score >= tracking.keep_track_threshold)
+            good = valid & [self.tracks[index].shows(score, tracking.keep_track_threshold)
+                            for index, score in zip(indices, found.score, strict=True)]
             visible |= {int(index): found[row:row + 1]
                         for row, index in enumerate(indices) if good[row]}
             again = valid & ~good
-            indices, boxes = indices[again], found.boxes[again]
+            indices, (boxes, rolls) = indices[again], found[again].crops
             if len(indices) == 0:
                 break
         return visible
 
-    def _detect(
-        self, image: Image, detector: Detector, tracking: Tracking,
+    def _search(
+        self, image: Image, detections: HeadDetections, tracking: Tracking,
         visible: dict[int, Alignments],
     ) -> InferenceTask[None]:
-        """Assign detected heads to lost tracks, start tracks for the others; extend `visible`."""
-        # The full search in the first image, one pass in later ones, which must not take long.
-        pass_index = None if self._frame == 0 else self._next_pass
-        self._next_pass += self._frame > 0
-        known = np.concatenate([part.boxes for part in visible.values()]) if visible else None
-        found = yield from find_heads(
-            image, detector, tracking.new_track_threshold, pass_index, known)
-        if found is None:
-            return
-        lost = [i for i in range(len(self.tracks)) if i not in visible]
-        assigned: set[int] = set()
-        for row, column in assign_boxes([self.tracks[i].box for i in lost], found.boxes):
-            visible[lost[row]] = found[column:column + 1]
-            assigned.add(column)
-        for i in range(len(found)):
-            if i not in assigned:
-                self.tracks.append(Track(next(_IDS), found.boxes[i]))
-                visible[len(self.tracks) - 1] = found[i:i + 1]
+        """Assign detections to the tracks, start tracks for the others; update `visible`."""
+        boxes = detections.landmark_box
+        owner = self._owners(boxes, visible)
+        confirmed = {i: row for row, i in owner.items()}
+        disagreeing = set()
+        for i, track in enumerate(self.tracks):
+            if i in confirmed:
+                row = confirmed[i]
+                disagreeing |= {i} if self._disagrees(i, boxes[row], visible) else set()
+                track.confirm(float(detections.score[row]), float(detections.face[row]))
+                if track.sure and not self._is_located(i, visible):
+                    roll = crop_roll(detections.roll_deg[row], track.roll)
+                    track.move_to(boxes[row], float(roll))
+            else:
+                track.unconfirmed += min(self._since_search, _MAX_SEARCH_PERIOD)
+                if i in visible and visible[i].score[0] < tracking.keep_track_threshold:
+                    del visible[i]
+        self._since_search = 0.0
+
+        known = np.array([self._box(i, visible) for i in visible]).reshape(-1, 4)
+        is_new = (detections.score >= NEW_HEAD_SCORE) & ~same_head(boxes, known).any(axis=1)
+        looks = [row for row in range(len(detections)) if (
+            (owner[row] not in visible or owner[row] in disagreeing) if row in owner
+            else is_new[row])]
+        threshold = [tracking.keep_track_threshold if row in owner
+                     else tracking.new_track_threshold for row in looks]
+        found, rows = yield from align_detections(image, detections[looks], np.array(threshold))
+        rows = [looks[row] for row in rows]
+        visible |= {owner[row]: found[k:k + 1] for k, row in enumerate(rows) if row in owner}
+        fresh = np.array([k for k, row in enumerate(rows) if row not in owner], np.intp)
+        for k in fresh[suppress_duplicates(found[fresh])]:
+            visible[len(self.tracks)] = found[k:k + 1]
+            row = rows[k]
+            self.tracks.append(Track(
+                next(_IDS), boxes[row], float(crop_roll(detections.roll_deg[row]))))
+            self.tracks[-1].confirm(float(detections.score[row]), float(detections.face[row]))
+
+    def _owners(self, boxes: Array, visible: dict[int, Alignments]) -> dict[int, int]:
+        """Return the track of each detection that belongs to one; visible tracks choose first."""
+        owner: dict[int, int] = {}
+        for chosen, distance in ((True, _MAX_DISTANCE_VISIBLE), (False, _MAX_DISTANCE_LOST)):
+            tracks = [i for i in range(len(self.tracks)) if (i in visible) is chosen]
+            rows = [row for row in range(len(boxes)) if row not in owner]
+            owner |= {rows[column]: tracks[place] for place, column in assign_boxes(
+                [self._box(i, visible) for i in tracks], boxes[rows], distance)}
+        return owner
+
+    def _box(self, i: int, visible: dict[int, Alignments]) -> Array:
+        """Return where a track is: at its landmarks, where these can be located."""
+        return visible[i].boxes[0] if self._is_located(i, visible) else self.tracks[i].box
+
+    @staticmethod
+    def _is_located(i: int, visible: dict[int, Alignments]) -> bool:
+        return i in visible and bool(visible[i].score[0] >= LOCATED_SCORE)
+
+    def _disagrees(self, i: int, box: Array, visible: dict[int, Alignments]) -> bool:
+        return bool(iou(self._box(i, visible)[None], box[None])[0, 0] < _MIN_AGREEMENT)
 
     @staticmethod
     def _remove_duplicates(visible: dict[int, Alignments]) -> set[int]:
@@ -183,30 +264,38 @@ class Tracker:
         return duplicates
 
 
-def assign_boxes(lost: list[Array], found: Array) -> list[tuple[int, int]]:
+def assign_boxes(
+    tracks: list[Array], found: Array, max_distance: float = _MAX_DISTANCE_LOST,
+) -> list[tuple[int, int]]:
     """
-    Assign found boxes to lost tracks by overlap and distance.
+    Assign found boxes to tracks by overlap and distance.
 
-    :param lost: landmark boxes (4,) of the tracks.
+    :param tracks: their landmark boxes (4,).
     :param found: (N, 4) landmark boxes.
-    :return: pairs (index into `lost`, index into `found`), none too far apart.
+    :param max_distance: of the centres, in sides of the larger box.
+    :return: pairs (index into `tracks`, index into `found`), none too far apart.
     """
-    if not lost:
+    if not tracks or not len(found):
         return []
-    boxes = np.stack(lost)
-    side = np.max(boxes[:, 2:] - boxes[:, :2], axis=1)
+    boxes = np.stack(tracks)
+    side, other_side = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, found))
     centre, other = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, found))
-    distance = np.linalg.norm(centre[:, None] - other[None], axis=-1) / side[:, None]
-    rows, columns = _cheapest_pairs(distance + 1.0 - iou(boxes, found))
+    distance = np.linalg.norm(centre[:, None] - other[None], axis=-1)
+    distance /= np.maximum(side[:, None], other_side[None])
+    # Pairs that are too far apart are all the same, and must not keep others from each other.
+    cost = np.where(distance < max_distance, distance + 1.0 - iou(boxes, found), 1e3)
+    rows, columns = _cheapest_pairs(cost)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True)
-            if distance[r, c] < _MAX_MATCH_DISTANCE]
+            if distance[r, c] < max_distance]
 
 
 def _cheapest_pairs(cost: Array) -> tuple[IndexArray, IndexArray]:
     """Return the rows and the columns of the assignment of lowest cost (N, M)."""
-    if min(cost.shape) == 1:
-        cheapest = np.array([cost.argmin()])
-        return (0 * cheapest, cheapest) if len(cost) == 1 else (cheapest, 0 * cheapest)
-    # Takes a while to load, and is needed only where two heads are lost at once.
+    for axis in (1, 0):
+        cheapest = cost.argmin(axis=axis)
+        if len(np.unique(cheapest)) == len(cheapest):
+            order = np.arange(len(cheapest))
+            return (order, cheapest) if axis == 1 else (cheapest, order)
+    # Takes a while to load, and is needed only where heads compete.
     from scipy.optimize import linear_sum_assignment
     return linear_sum_assignment(cost)

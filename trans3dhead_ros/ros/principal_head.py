@@ -13,7 +13,11 @@ _SWITCH_RATIO = 1.5
 
 
 class PrincipalHead:
-    """Selects the largest head, and keeps it until it is lost or another is clearly larger."""
+    """
+    Selects the largest head, and keeps it until it is lost or another is clearly larger.
+
+    A head whose face is seen comes before all that are turned away.
+    """
 
     def __init__(self) -> None:
         self._track_id: int | None = None
@@ -23,7 +27,9 @@ class PrincipalHead:
         if not heads:
             self._track_id = None
             return []
-        areas = [float(np.prod(head.box[2:] - head.box[:2])) for head in heads]
+        visible = [head.face_visible for head in heads]
+        areas = [float(np.prod(head.box[2:] - head.box[:2])) * (seen or not any(visible))
+                 for head, seen in zip(heads, visible, strict=True)]
         chosen = int(np.argmax(areas))
         for index, head in enumerate(heads):
             if head.track_id is not None and head.track_id == self._track_id \

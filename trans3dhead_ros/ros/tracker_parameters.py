@@ -107,17 +107,18 @@ class TrackerParameters:
     far. Where it is given, 16UC1 is a grey image, not a depth image.
     """
     device: str = parameter(AUTO, check=_check_device)
-    """Device of the network: auto, cpu, cuda or cuda:N."""
+    """Device of the networks: auto, cpu, cuda or cuda:N."""
     backend: str = parameter(AUTO, choices=(AUTO, *BACKENDS), read_only=True)
     """
-    Engine that runs the network; auto: the GPU's where one can be used, else the first of
+    Engine that runs the networks; auto: the GPU's where one can be used, else the first of
     onnxruntime, openvino, opencv and torch that is installed and can run the model.
     """
     threads: int = parameter(0, bounds=(0, 64), read_only=True)
-    """Threads of the CPU for the network; 0: two, fewer if `OMP_NUM_THREADS` says so."""
-    detector: str = parameter('cascade', read_only=True)
+    """Threads of the CPU for each network; 0: two, fewer if `OMP_NUM_THREADS` says so."""
+    detector: str = parameter('', read_only=True)
     """
-    Detector of new heads: cascade, or the path of a YuNet .onnx file; read on configuring.
+    Either file of the head detector that is loaded on configuring, or a YuNet .onnx file; empty:
+    the bundled detector.
     """
     max_rate: float = parameter(0.0, bounds=(0.0, 1000.0), inherit=-1.0)
     """Maximum rate at which images are processed, Hz; 0: no limit."""
@@ -127,6 +128,8 @@ class TrackerParameters:
         Tracking, 'keep_track_threshold', bounds=(0.0, 1.0))
     max_missed_frames: int = config_parameter(Tracking, 'max_missed_frames', bounds=(0, 1000))
     search_interval: int = config_parameter(Tracking, 'search_interval', bounds=(1, 10000))
+    max_unconfirmed_time: float = config_parameter(
+        Tracking, 'max_unconfirmed_time', bounds=(0.0, 3600.0))
     head_scale: float = config_parameter(HeadSize, 'scale', bounds=(0.1, 10.0))
     head_size_uncertainty: float = config_parameter(HeadSize, 'uncertainty', bounds=(0.0, 1.0))
     smoothing: bool = config_parameter(Smoothing, 'enabled')
@@ -168,7 +171,8 @@ class TrackerParameters:
         """Return the configuration of the pipeline."""
         return PipelineConfig(
             tracking=Tracking(self.new_track_threshold, self.keep_track_threshold,
-                              self.max_missed_frames, self.search_interval),
+                              self.max_missed_frames, self.search_interval,
+                              self.max_unconfirmed_time),
             smoothing=Smoothing(
                 self.smoothing, self.smoothing_min_cutoff, self.smoothing_beta,
                 self.smoothing_derivative_cutoff),

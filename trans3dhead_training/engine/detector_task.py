@@ -113,7 +113,7 @@ class DetectorTask(Task):
         matches = []
         for picture in self.held_out_heads:
             scale = VALIDATION_SIDE / max(picture.image.shape[:2])
-            found = search.search(picture.image)
+            found = search.detect(picture.image)
             matches.append(match_heads(scale * _centres(found), found.score,
                                        scale * picture.heads.head_box))
         curve = RecallCurve(matches)
@@ -121,7 +121,7 @@ class DetectorTask(Task):
         metrics = {'missed_percent': 100 * (1 - curve.recall(threshold, (12.0, np.inf))),
                    **missed_percent(curve, _RATES)}
         if self.held_out_rooms:
-            scores = [search.search(picture.image).score for picture in self.held_out_rooms]
+            scores = [search.detect(picture.image).score for picture in self.held_out_rooms]
             metrics['false_in_rooms'] = float(np.mean([
                 (score >= DEFAULT_SCORE).sum() for score in scores]))
         return metrics
@@ -162,7 +162,7 @@ def _centres(found: HeadDetections) -> np.ndarray:
 
 def _tile(picture: LabelledPicture, search: HeadSearch) -> Image:
     """Draw labels in green, found heads in red and their landmark boxes in yellow."""
-    found, canvas = search.search(picture.image), picture.image.copy()
+    found, canvas = search.detect(picture.image), picture.image.copy()
     for boxes, colour in ((picture.heads.head_box, _LABEL_COLOUR), (found.head_box, _HEAD_COLOUR),
                           (found.landmark_box[found.face > 0.5], _FACE_COLOUR)):
         for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist():

@@ -54,8 +54,8 @@ def find_faces(pictures: Sequence[Path], detector: YuNetDetector) -> Array:
     """Return the landmark box (N, 4) px of the largest face of each picture; NaN where none is."""
     boxes = np.full((len(pictures), 4), np.nan)
     for row, path in enumerate(tqdm(pictures, desc='detect', unit='picture', disable=None)):
-        found, scores = detector.detect(read_picture(path))
-        found = found[scores >= MIN_SCORE]
+        faces = detector.detect(read_picture(path))
+        found = faces.landmark_box[faces.score >= MIN_SCORE]
         if len(found):
             boxes[row] = found[np.argmax(found[:, 2] - found[:, 0])]
     return boxes

@@ -9,12 +9,10 @@ from pathlib import Path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.head_detections import DEFAULT_SCORE
 from trans3dhead_ros.inference.head_search import HeadSearch
-from trans3dhead_ros.inference.open_engine import open_engine
-from trans3dhead_ros.model_files.detector_files import open_detector
-from trans3dhead_ros.perception.detector import CascadeDetector, YuNetDetector
+from trans3dhead_ros.perception.detector import YuNetDetector
 from trans3dhead_ros.types import Array, Image
 
-HEAD_DETECTORS = ('ours', 'yunet', 'cascade')
+HEAD_DETECTORS = ('ours', 'yunet')
 
 LOWEST_SCORE = 0.02
 """Detections of a lower score are not reported: curves end there."""
@@ -68,27 +66,23 @@ def make_head_detector(
     :raises UserError: the name is unknown, or a file is missing or damaged.
     """
     if name == 'ours':
-        search = HeadSearch(open_engine(open_detector(model), device=device, threads=1), 0,
-                            LOWEST_SCORE)
+        search = HeadSearch.load(model, device, threads=1, longer_side=0, min_score=LOWEST_SCORE)
 
         def ours(image: Image) -> FoundHeads:
-            found = search.search(image)
+            found = search.detect(image)
             return FoundHeads(found.score, found.landmark_box, found.head_box, found.roll_deg,
                               found.face)
 
         return PeerDetector(ours, DEFAULT_SCORE)
-    if name == 'yunet':
-        if baselines is None:
-            raise UserError('baselines: give the folder with yunet/')
-        peer, default = YuNetDetector(baselines / _YUNET_FILE, LOWEST_SCORE), 0.5
-    elif name == 'cascade':
-        peer, default = CascadeDetector(), 0.0
-    else:
+    if name != 'yunet':
         raise UserError(f'predictor: {name!r} does not detect; use one of '
                         f'{", ".join(HEAD_DETECTORS)}')
+    if baselines is None:
+        raise UserError('baselines: give the folder with yunet/')
+    yunet = YuNetDetector(baselines / _YUNET_FILE, LOWEST_SCORE)
 
     def find(image: Image) -> FoundHeads:
-        boxes, scores = peer.detect(image)
-        return FoundHeads(scores, boxes)
+        found = yunet.detect(image)
+        return FoundHeads(found.score, found.landmark_box)
 
-    return PeerDetector(find, default)
+    return PeerDetector(find, DEFAULT_SCORE)

@@ -1,10 +1,9 @@
 """
-Hard negatives: windows without a head at which a face detector fires.
+Hard negatives: windows without a head at which the head detector fires.
 
 Random windows are too easy: a network that rejects all of them still takes a book shelf for a head,
-because in use it sees what a detector proposed. So the most permissive settings of the cascade
-detector are run on images without a head: views of panoramas, and labelled photographs outside the
-face.
+because in use it sees what the detector proposed. So the bundled detector is run, at a very low
+score, on images without a head: views of panoramas, and labelled photographs outside the face.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box, to_crop_units
-from trans3dhead_ros.perception.detector import CascadeDetector, iou
+from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP, read_backgrounds
 from trans3dhead_training.data.labels import FaceRecord, is_held_out, read_labels
@@ -33,7 +33,7 @@ WINDOW_SCALE, MAX_WINDOW_PX = 2.0, 320
 """Side of a stored window, in longer sides of the proposed box and at most in px."""
 
 _MAX_PROPOSALS = 8
-_SWEEPS = 4  # the upright ones at normal size; the others find the same again
+_MIN_SCORE = 0.01
 
 
 @dataclass(frozen=True)
@@ -109,19 +109,19 @@ def _labelled_photographs(folder: Path, count: int, seed: int) -> tuple[FaceReco
 
 
 @lru_cache(maxsize=1)
-def _detector() -> CascadeDetector:
-    return CascadeDetector(min_neighbours=0)
+def _detector() -> HeadSearch:
+    return HeadSearch.load(device='cpu', threads=1, min_score=_MIN_SCORE)
 
 
 def propose_boxes(image: Image, generator: np.random.Generator) -> Array:
     """
-    Return what one random sweep of the most permissive detector proposes.
+    Return what the detector proposes at a very low score.
 
     :param image: (H, W, 3) BGR.
-    :param generator: draws the sweep, and which proposals are kept.
+    :param generator: draws which proposals are kept.
     :return: (0…8, 4) px, landmark boxes.
     """
-    boxes, _ = _detector().detect(image, int(generator.integers(_SWEEPS)))
+    boxes = _detector().detect(image).landmark_box
     return boxes[generator.permutation(len(boxes))[:_MAX_PROPOSALS]]
 
 

@@ -60,8 +60,8 @@ def test_boxes_come_back_in_pixels_of_the_image():
     engine = TorchEngine(HeadProposals(small_detector().eval()))
     small = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     large = small.repeat(2, axis=0).repeat(2, axis=1)
-    found = HeadSearch(engine, 96, 0.0).search(small)
-    twice = HeadSearch(engine, 96, 0.0).search(large)
+    found = HeadSearch(engine, 96, 0.0).detect(small)
+    twice = HeadSearch(engine, 96, 0.0).detect(large)
     assert len(found) == len(twice) > 0
     np.testing.assert_allclose(twice.head_box + 0.5, 2 * (found.head_box + 0.5), atol=1e-3)
     np.testing.assert_allclose(twice.landmark_box + 0.5, 2 * (found.landmark_box + 0.5), atol=1e-3)

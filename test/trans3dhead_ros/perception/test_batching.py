@@ -36,7 +36,7 @@ class Counting(HeadAligner):
     """Counts the boxes of each of its batches."""
 
     def align_images(self, requests):
-        self.batches = [*getattr(self, 'batches', []), sum(len(boxes) for _, boxes in requests)]
+        self.batches = [*getattr(self, 'batches', []), sum(len(boxes) for _, boxes, *_ in requests)]
         return super().align_images(requests)
 
 

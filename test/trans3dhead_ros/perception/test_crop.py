@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from trans3dhead_ros.perception.crop import (
+    crop_roll,
     crop_square,
     crop_window,
     landmark_box,
+    roll_matrix,
     to_crop_units,
     to_pixels,
+    upright_box,
 )
 
 
@@ -28,6 +31,35 @@ def test_a_crop_agrees_with_its_coordinate_map(centre, side, size):
     pixels = to_pixels(np.stack([units, units], -1), centre, side)
     np.testing.assert_allclose(crop[size // 2, :, 0], pixels[:, 0] / 4, atol=0.9)
     np.testing.assert_allclose(crop[:, size // 2, 1], pixels[:, 1] / 4, atol=0.9)
+
+
+@pytest.mark.parametrize('roll', [60.0, 90.0, 180.0, -120.0])
+@pytest.mark.parametrize(('side', 'size'), [(100, 128), (230, 64), (400, 64)])
+def test_a_turned_crop_shows_the_image_turned_about_its_centre(side, size, roll):
+    centre = np.array([401.5, 298.25])
+    crop = crop_square(ramps(700, 900), centre, side, size, roll)
+    units = (2 * np.arange(size) + 1) / size - 1
+    across = np.stack([units, np.full(size, 1 / size)], -1)
+    pixels = to_pixels(across @ roll_matrix(roll).T, centre, side)
+    np.testing.assert_allclose(crop[size // 2, :, :2], pixels / 4, atol=0.9)
+
+
+def test_crops_turn_with_heads_that_lean_far_and_do_not_turn_back_and_forth():
+    leaning = np.array([0.0, 39.0, -41.0, 90.0, 179.0, -179.0])
+    np.testing.assert_allclose(crop_roll(leaning), [0, 0, -60, 120, 180, -180])
+    assert crop_roll(np.array([25.0]), np.array([60.0])) == 60.0
+    assert crop_roll(np.array([15.0]), np.array([60.0])) == 0.0
+    assert crop_roll(np.array([-170.0]), np.array([180.0])) == 180.0
+
+
+def test_the_box_of_a_turned_crop_holds_the_points_upright():
+    points = np.random.default_rng(0).normal(size=(2, 68, 2)) * [30.0, 10.0] + [200.0, 100.0]
+    rolls = np.array([0.0, 90.0])
+    tight, turned = upright_box(points, rolls)
+    np.testing.assert_array_equal(tight, landmark_box(points[0]))
+    x0, y0, x1, y1 = landmark_box(points[1])
+    np.testing.assert_allclose(0.5 * (turned[:2] + turned[2:]), [(x0 + x1) / 2, (y0 + y1) / 2])
+    np.testing.assert_allclose(turned[2:] - turned[:2], [y1 - y0, x1 - x0])
 
 
 def test_outside_the_image_is_black():

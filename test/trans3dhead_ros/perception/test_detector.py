@@ -1,81 +1,55 @@
 """Detectors: proposals on real clips, and the arithmetic of boxes."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 from clips import DATA, clip
 
-from trans3dhead_ros.perception.detector import (
-    CascadeDetector,
-    iou,
-    make_detector,
-    non_maximum_suppression,
-    rotate_uncropped,
-)
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.model_files.detector_metadata import bundled_detector
+from trans3dhead_ros.perception.detector import MIN_SCORE, iou, make_detector
 from trans3dhead_ros.perception.head_finder import same_head
 
 YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'
 
 
 @pytest.fixture(scope='module')
-def cascade():
-    return make_detector('cascade')
+def detector():
+    return make_detector(device='cpu', threads=1)
 
 
-def hit(boxes, place):
-    """Return whether a box (N, 4) fits the hand-drawn landmark box `place`."""
-    return len(boxes) > 0 and iou(boxes, np.array([place], dtype=float)).max() > 0.4
+def hit(found, place):
+    """Return whether a detection fits the hand-drawn landmark box `place`."""
+    return len(found) > 0 and iou(found.landmark_box, np.array([place], dtype=float)).max() > 0.4
 
 
-def test_the_half_profile_at_the_start_of_a_clip_is_proposed(cascade):
-    boxes, scores = cascade.detect(clip('head-pose-face-detection-female')[0])
-    assert hit(boxes, (177, 75, 233, 155))
-    assert len(scores) == len(boxes) and (np.diff(scores) <= 0).all()
-    assert scores.min() > 0 and scores.max() <= 1
+def test_half_profiles_to_either_side_are_found(detector):
+    picture = clip('head-pose-face-detection-female')[0]
+    found = detector.detect(picture)
+    assert hit(found, (177, 75, 233, 155))
+    assert (np.diff(found.score) <= 0).all() and found.score.min() >= MIN_SCORE
+    mirrored = detector.detect(np.ascontiguousarray(picture[:, ::-1]))
+    assert hit(mirrored, (479 - 233, 75, 479 - 177, 155))
 
 
-def test_the_other_profile_is_proposed_by_the_mirrored_pass(cascade):
-    picture = clip('head-pose-face-detection-female')[0][:, ::-1]
-    boxes, _ = cascade.detect(np.ascontiguousarray(picture))
-    assert hit(boxes, (479 - 233, 75, 479 - 177, 155))
+def test_heads_that_tilt_are_found(detector):
+    found = detector.detect(clip('head-pose-face-detection-female-and-male')[28])
+    assert hit(found, (28, 103, 98, 157)) and hit(found, (295, 77, 375, 141))
 
 
-def test_heads_that_tilt_are_proposed(cascade):
-    boxes, _ = cascade.detect(clip('head-pose-face-detection-female-and-male')[28])
-    assert hit(boxes, (28, 103, 98, 157)) and hit(boxes, (295, 77, 375, 141))
-
-
-def test_many_small_heads_are_proposed(cascade):
-    boxes, _ = cascade.detect(clip('classroom')[0])
+def test_many_small_heads_are_found(detector):
+    found = detector.detect(clip('classroom')[0])
     for place in [(306, 158, 328, 179), (64, 153, 84, 175), (129, 131, 141, 144),
                   (231, 132, 244, 144)]:
-        assert hit(boxes, place)
-
-
-def test_the_passes_together_find_what_the_full_search_finds(cascade):
-    picture = clip('head-pose-face-detection-female-and-male')[0]
-    full, _ = cascade.detect(picture)
-    passes = [cascade.detect(picture, index)[0] for index in range(7)]
-    np.testing.assert_allclose(cascade.detect(picture, 7)[0], passes[0])
-    together = np.concatenate(passes)
-    assert (iou(full, together).max(axis=1) > 0.999).all()
+        assert hit(found, place)
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 200), (300, 2), (40, 40)])
-def test_small_and_thin_images_contain_no_head(cascade, shape):
-    boxes, scores = cascade.detect(np.full((*shape, 3), 120, np.uint8))
-    assert boxes.shape == (0, 4) and scores.shape == (0,)
-
-
-def test_points_of_a_rotated_image_map_back():
-    picture = np.zeros((90, 160), np.uint8)
-    picture[20:23, 130:133] = 255  # its middle is at (131, 21); from the edges (131.5, 21.5)
-    for degrees in (40.0, -40.0):
-        view, back = rotate_uncropped(picture, degrees)
-        y, x = np.nonzero(view > 60)
-        weight = view[y, x].astype(float)
-        middle = np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum() + 0.5
-        np.testing.assert_allclose(back[:, :2] @ middle + back[:, 2], [131.5, 21.5], atol=0.3)
+def test_small_and_thin_images_contain_no_head(detector, shape):
+    assert not (detector.detect(np.full((*shape, 3), 120, np.uint8)).score > 0.5).any()
 
 
 def test_overlap_is_the_shared_part():
@@ -85,32 +59,48 @@ def test_overlap_is_the_shared_part():
     assert iou(np.zeros((0, 4)), others).shape == (0, 3)
 
 
-def test_suppression_keeps_the_best_of_each_place():
-    boxes = np.array([[0.0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60], [0, 1, 10, 11]])
-    kept, scores = non_maximum_suppression(boxes, np.array([0.2, 0.9, 0.4, 0.3]))
-    np.testing.assert_array_equal(kept, boxes[[1, 2]])
-    np.testing.assert_array_equal(scores, [0.9, 0.4])
-
-
 @pytest.mark.skipif(not YUNET.is_file(), reason=f'no {YUNET}')
 def test_yunet_boxes_are_landmark_boxes_at_every_size_of_picture():
     yunet = make_detector(YUNET)
     picture = clip('head-pose-face-detection-female-and-male')[28]
     places = np.array([(28, 103, 98, 157), (295, 77, 375, 141)], dtype=float)
     for scale in (0.5, 1.0, 3.0):
-        boxes, scores = yunet.detect(cv2.resize(picture, None, fx=scale, fy=scale))
-        assert len(boxes) == len(scores) == 2
-        assert (iou(boxes, scale * places).max(axis=0) > 0.55).all()
-    assert yunet.detect(np.zeros((100, 100, 3), np.uint8))[0].shape == (0, 4)
+        found = yunet.detect(cv2.resize(picture, None, fx=scale, fy=scale))
+        found = found[found.score > 0.5]
+        assert len(found) == 2 and (found.face == 1.0).all()
+        assert (iou(found.landmark_box, scale * places).max(axis=0) > 0.55).all()
+    assert (found.roll_deg < -20.0).all()  # both lean to the image's left
+    assert len(yunet.detect(np.zeros((100, 100, 3), np.uint8))) == 0
 
 
 def test_a_missing_or_invalid_detector_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r'^detector: no such file .*yunet\.onnx'):
+    with pytest.raises(UserError, match=r'^detector: no such file .*yunet\.onnx'):
         make_detector(tmp_path / 'yunet.onnx')
+    with pytest.raises(UserError, match=r'nothing\.safetensors: no such detector'):
+        make_detector(tmp_path / 'nothing.safetensors')
     (tmp_path / 'yunet.onnx').write_bytes(b'not a network')
-    with pytest.raises(ValueError, match='^detector: .*not a YuNet model'):
+    with pytest.raises(UserError, match='^detector: .*neither a head detector nor a YuNet model'):
         make_detector(tmp_path / 'yunet.onnx')
-    assert isinstance(make_detector('cascade'), CascadeDetector)
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.safetensors'])
+def test_either_file_of_a_head_detector_is_one(tmp_path, suffix):
+    shutil.copy(bundled_detector().with_suffix(suffix), tmp_path / f'mine{suffix}')
+    found = make_detector(tmp_path / f'mine{suffix}', device='cpu')
+    assert isinstance(found, HeadSearch)
+    assert found.engine.backend == ('torch' if suffix == '.safetensors' else 'onnxruntime')
+
+
+def test_a_detector_stays_where_it_is_when_nothing_changes(detector):
+    assert detector.moved('cpu') is detector
+    moved = detector.moved('cpu', 'torch')
+    picture = clip('classroom')[0]
+    np.testing.assert_allclose(moved.detect(picture).landmark_box[0],
+                               detector.detect(picture).landmark_box[0], atol=0.05)
+
+
+def test_the_engine_of_opencv_gives_way(detector):
+    assert make_detector(device='cpu', backend='opencv').engine.backend != 'opencv'
 
 
 def test_a_part_of_a_face_is_the_same_head():

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scripted_detector import ScriptedDetector, detections
 from synthetic import EXPRESSIONS, small_network
 
 from trans3dhead_ros import Camera, Head, HeadPipeline
@@ -237,6 +238,7 @@ def test_a_missing_model_is_named(tmp_path):
     (Tracking, {'keep_track_threshold': -0.1}, 'keep_track_threshold'),
     (Tracking, {'search_interval': 0}, 'search_interval'),
     (Tracking, {'max_missed_frames': -1}, 'max_missed_frames'),
+    (Tracking, {'max_unconfirmed_time': float('nan')}, 'max_unconfirmed_time'),
     (Smoothing, {'min_cutoff': 0.0}, 'min_cutoff'),
 ])
 def test_a_setting_out_of_range_is_named(settings, values, named):
@@ -244,17 +246,10 @@ def test_a_setting_out_of_range_is_named(settings, values, named):
         settings(**values)
 
 
-class FixedDetector:
-    """Proposes the same boxes in every image."""
-
-    def detect(self, image, pass_index=None):
-        return np.array(BOXES[:2]), np.ones(2)
-
-
 def test_two_cameras_share_a_network_and_not_their_tracks(pipeline):
     config = PipelineConfig(tracking=Tracking(new_track_threshold=0.0, keep_track_threshold=0.0))
-    pipeline, other = (
-        HeadPipeline(pipeline.aligner, FixedDetector(), config) for _ in range(2))
+    detector = ScriptedDetector(detections(BOXES[:2]))
+    pipeline, other = (HeadPipeline(pipeline.aligner, detector, config) for _ in range(2))
     tracked = pipeline.track(IMAGE)
     assert other.aligner.engine is pipeline.aligner.engine
     others = {head.track_id for head in other.track(IMAGE)}

@@ -88,6 +88,17 @@ def test_the_track_of_a_head_that_disappears_ends_within_five_frames(tracking, s
     assert all(not heads for heads in answers[5:])
 
 
+def test_heads_are_answered_within_two_images_of_their_appearance(tracking):
+    """The first after an empty room, the second while that one is tracked."""
+    frame = clip('head-pose-face-detection-female-and-male')[0]
+    shade = frame[:20, :20].mean((0, 1)).astype(np.uint8)
+    room, one = np.full_like(frame, shade), frame.copy()
+    one[:, :200] = shade
+    answers = follow(tracking, [room] * 3 + [one] * 3 + [frame] * 2)
+    assert [len(heads) for heads in answers[:3]] == [0] * 3
+    assert len(answers[4]) == 1 and len(answers[7]) == 2
+
+
 def test_covering_one_head_ends_only_its_track(tracking):
     frames = clip('head-pose-face-detection-female-and-male')[:22]
     answers = follow(tracking, frames[:12])

@@ -131,3 +131,10 @@ def test_principal_head_is_the_largest_and_sticks():
     assert principal.sort([make_head(1, side=150), large])[0].track_id == 1
     assert principal.sort([large])[0].track_id == 2
     assert principal.sort([]) == []
+
+
+def test_the_principal_head_is_one_whose_face_is_seen_where_there_is_one():
+    principal, seen = PrincipalHead(), make_head(1, side=50)
+    behind = dataclasses.replace(make_head(2, side=200), face_probability=0.1, score=0.01)
+    assert principal.sort([behind])[0].track_id == 2
+    assert principal.sort([behind, seen])[0].track_id == 1

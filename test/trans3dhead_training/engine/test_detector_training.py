@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from clips import data
 from command_line import evaluate
 from command_line import train as main
 from detector_set import KEYS, write_detector_set
@@ -117,8 +118,8 @@ def test_evaluate_measures_a_detector_on_every_kind_of_set(root, whole, tmp_path
 
 
 def test_evaluate_measures_a_peer_by_the_same_command(root, capsys):
-    assert evaluate(['--data', f'heads:{root / "heads"}', '--predictor', 'cascade', '--limit', '2',
-                     '--labels-only']) == 0
+    assert evaluate(['--data', f'heads:{root / "heads"}', '--predictor', 'yunet', '--limit', '2',
+                     '--baselines', str(data('..', 'baselines')), '--labels-only']) == 0
     assert 'recall_at_0.1' in capsys.readouterr().out
 
 

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 from small_faces import write_small_faces
 from synthetic import small_head_model
 
-from trans3dhead_ros.perception.detector import CascadeDetector, iou
+from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.perception.detector import iou
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP
 from trans3dhead_training.data.head_dataset import HeadDataset, SamplingConfig
@@ -87,12 +88,11 @@ def test_proposals_on_the_face_itself_are_left_out(monkeypatch, faces):
     assert len(maker.make(0, 1)) == 1
 
 
-def test_fewer_neighbours_propose_more():
+def test_more_is_proposed_than_the_detector_takes_for_heads():
     noise = np.random.default_rng(3).integers(0, 255, (64, 128, 3), np.uint8)
     view = random_view(noise.repeat(4, 0).repeat(4, 1), np.random.default_rng(5))
-    strict, eager = (CascadeDetector(min_neighbours=n).detect(view, 0)[0] for n in (6, 0))
-    assert len(eager) > len(strict)
-    assert len(propose_boxes(view, np.random.default_rng(0))) <= 8
+    strict = HeadSearch.load(device='cpu', threads=1).detect(view)
+    assert len(strict) < len(propose_boxes(view, np.random.default_rng(0))) <= 8
 
 
 def test_a_training_draws_mined_windows_where_they_were_prepared(tmp_path):

@@ -8,6 +8,7 @@ from synthetic import small_head_model
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import FACING_CAMERA, rotation_from_euler
 from trans3dhead_ros.network.checkpoint import load_head_model
+from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_training.synthesis.preview.head_renderer import (
     HeadRenderer,
     named_expression,
@@ -52,8 +53,6 @@ def test_a_face_detector_finds_the_rendered_head():
     image = HeadRenderer.from_model(load_head_model()).render(
         background, camera, FACING_CAMERA, place
     )
-    cascade = cv2.CascadeClassifier(
-        cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
-    faces = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 1.1, 5)
+    found = make_detector(device='cpu').detect(image)
     nose = camera.project(place)
-    assert any(x < nose[0] < x + w and y < nose[1] < y + h for x, y, w, h in faces)
+    assert ((found.landmark_box[0, :2] < nose) & (nose < found.landmark_box[0, 2:])).all()

@@ -24,8 +24,8 @@ _GIVEN_ELSEWHERE = {'model': '--model', 'device': '--device', 'detector': '--det
 # The other parameters are about images that arrive live.
 _PARAMETERS = (
     'image_rectified', 'max_image_pixels', 'significant_bits', 'new_track_threshold',
-    'keep_track_threshold', 'max_missed_frames', 'search_interval', 'head_scale',
-    'head_size_uncertainty', 'smoothing', 'smoothing_min_cutoff', 'smoothing_beta',
+    'keep_track_threshold', 'max_missed_frames', 'search_interval', 'max_unconfirmed_time',
+    'head_scale', 'head_size_uncertainty', 'smoothing', 'smoothing_min_cutoff', 'smoothing_beta',
     'smoothing_derivative_cutoff', 'head_frame_prefix', 'publish_tf')
 
 

@@ -15,6 +15,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceTask
+from trans3dhead_ros.perception.detector import Detector
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.calibration import Calibration
@@ -159,6 +160,10 @@ class CameraTracker:
                 or old.expression_names != new.expression_names:
             self._pipeline.reset()
         self._set_model(aligner)
+
+    def set_detector(self, detector: Detector) -> None:
+        """Use another detector from the next frame on."""
+        self._pipeline.detector = detector
 
     def reset(self) -> None:
         """Drop all tracks."""

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import run_batched
+from trans3dhead_ros.perception.detector import Detector
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker, Frame
 from trans3dhead_ros.ros.throttled_logger import PERIOD, ThrottledLogger
 from trans3dhead_ros.ros.tracker_parameters import (
@@ -38,15 +39,17 @@ class FrameProcessor:
 
     :param node: the node, for its parameters and its logger.
     :param aligner: the network on the device of the parameters.
+    :param detector: that of all cameras, there too.
     :param trackers: the cameras, by name.
     :param parameters: the parameters that the aligner was loaded with.
     """
 
     def __init__(
-        self, node: LifecycleNode, aligner: HeadAligner, trackers: Mapping[str, CameraTracker],
-        parameters: TrackerParameters,
+        self, node: LifecycleNode, aligner: HeadAligner, detector: Detector,
+        trackers: Mapping[str, CameraTracker], parameters: TrackerParameters,
     ) -> None:
         self.aligner = aligner
+        self._detector = detector
         self.trackers = trackers
         self._node = node
         self._throttled_log = ThrottledLogger(node.get_logger())
@@ -118,6 +121,9 @@ class FrameProcessor:
             if new is not old:
                 new.warm_up()
                 self.set_aligner(new)
+            self._detector = self._detector.moved(device, self._backend, self._threads)
+            for tracker in self.trackers.values():
+                tracker.set_detector(self._detector)
         except (ValueError, RuntimeError) as error:
             self._throttled_log.warn('device', f'the device stays {old.device}: {error}')
         self._device = device

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import cv2
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -135,7 +136,9 @@ class HeadTracker(LifecycleNode):
             if parameters.device == AUTO else ''
         if self._gpu_notice:
             self.get_logger().warning(self._gpu_notice)
-        detector = make_detector(parameters.detector)
+        detector = make_detector(parameters.detector, parameters.device, parameters.backend,
+                                 parameters.threads)
+        detector.detect(np.zeros((480, 640, 3), np.uint8))  # loads what is loaded on first use
         faces = self._faces = FaceRegistry(self) if parameters.rep155 else None
         trackers = {}
         for stream in self._streams:
@@ -146,7 +149,7 @@ class HeadTracker(LifecycleNode):
                 self, stream.name, stream.topic,
                 HeadPipeline(aligner, detector, config), outputs, stream.statistics)
         self._warn_of_undeclared(of_qos=True)
-        self._processor = FrameProcessor(self, aligner, trackers, parameters)
+        self._processor = FrameProcessor(self, aligner, detector, trackers, parameters)
         self._worker = NewestFrameWorker(self._processor.process, self._processor.on_error)
         self.get_logger().info(f'{model_name(aligner)} on {aligner.device}, {aligner.backend}')
         return super().on_configure(state)
