@@ -38,6 +38,7 @@ _HEADS_TIMEOUT = 1.0  # s
 _SUBSCRIBER_TIMEOUT = 60.0  # s
 # Of a camera, which may run for months, the last hour is listed.
 _MAX_LISTED_FRAMES = 100_000
+_LEAD = 3600 * 10 ** 9  # ns
 # Deeper than one, so that a recorder may be slower than the tracker for a while.
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -68,9 +69,10 @@ class ImagePublisher(Node):
     """
     Publishes the frames of a source; `PublisherParameters` are its parameters.
 
-    Stamps are the times of the source, counted from the start, so that smoothing over time gives
-    the same at any pace. A camera or a stream keeps its own pace, and its frames are stamped when
-    they arrive. camera_info is published if the camera of the source is known.
+    Stamps are the times of the source, counted from the start, in lockstep from an hour before, so
+    that smoothing over time gives the same at any pace. A camera or a stream keeps its own pace,
+    and its frames are stamped when they arrive. camera_info is published if the camera of the
+    source is known.
 
     :param shutdown: ends the process.
     :raises UserError: for a source that cannot be read or another pace.
@@ -121,6 +123,9 @@ class ImagePublisher(Node):
         info = camera_info(camera) if camera is not None else None
         live = self._source.live
         start = self.get_clock().now().nanoseconds
+        if self._parameters.pace == 'lockstep':
+            # Faster than real time, stamps that begin now would lie in the future.
+            start -= _LEAD
         began = time.monotonic()
         # Duration of the rounds before in seconds of the source.
         passed = 0.0
