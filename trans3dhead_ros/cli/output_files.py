@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trans3dhead_ros.output_paths import is_special, partial_path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource
+from trans3dhead_ros.output_paths import is_special, partial_path
 from trans3dhead_ros.types import Image
 
 VIDEO_CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.cli.losses import add_reading_arguments, report_losses
-from trans3dhead_ros.output_paths import check_outputs
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.output_paths import check_outputs
 
 if TYPE_CHECKING:
     from trans3dhead_ros.camera import Camera

@@ -14,9 +14,9 @@ import pytest
 
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.cli.output_files import line_writer, overlay_writer, write_picture
-from trans3dhead_ros.output_paths import check_outputs, partial_path
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import open_source
+from trans3dhead_ros.output_paths import check_outputs, partial_path
 
 NOISE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
 
