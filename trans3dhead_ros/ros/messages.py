@@ -53,6 +53,7 @@ def head_message(head: Head) -> HeadMessage:
     """Return the message of one head."""
     message = HeadMessage(
         id=track_id(head), score=float(head.score), metric=bool(head.metric),
+        face_visible=bool(head.face_visible),
         box=np.asarray(head.box, dtype=np.float32),
         landmarks_px=float_array(head.landmarks),
         landmarks_m=float_array(head.landmarks_m),

@@ -27,6 +27,7 @@ FIELDS = {
         'landmark_scale_px': 'sequence<float>',
         'shape': 'sequence<float>',
         'expression': 'sequence<float>',
+        'face_visible': 'boolean',
     },
     HeadArray: {
         'header': 'std_msgs/Header',

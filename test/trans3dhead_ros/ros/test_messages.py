@@ -138,3 +138,5 @@ def test_the_principal_head_is_one_whose_face_is_seen_where_there_is_one():
     behind = dataclasses.replace(make_head(2, side=200), face_probability=0.1, score=0.01)
     assert principal.sort([behind])[0].track_id == 2
     assert principal.sort([behind, seen])[0].track_id == 1
+    assert not messages.head_message(behind).face_visible
+    assert messages.head_message(seen).face_visible

@@ -10,10 +10,8 @@ import cv2
 import numpy as np
 from trans3dhead.msg import HeadArray
 
-from trans3dhead_ros.geometry import rotation_from_quaternion
 from trans3dhead_ros.media.clip_truth import ClipTruth
 from trans3dhead_ros.media.records import head_record, pose_error
-from trans3dhead_ros.perception.head import is_face_visible
 from trans3dhead_ros.types import Image
 
 _ANGLES = ('yaw', 'pitch', 'roll')
@@ -36,7 +34,7 @@ def head_array_record(index: int, stamp: float, message: HeadArray | None) -> di
         heads.append(head_record(
             head.id, head.score, head.box, np.rad2deg([head.yaw, head.pitch, head.roll]),
             position, quaternion, np.array(head.landmarks_px).reshape(-1, 3),
-            is_face_visible(rotation_from_quaternion(quaternion), position, head.metric)))
+            head.face_visible))
     return {'frame': index, 'stamp': stamp, 'heads': heads}
 
 
