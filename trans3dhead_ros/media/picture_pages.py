@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.media.avif_crop import avif_crop
 from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.media.picture_format import picture_format
 from trans3dhead_ros.media.picture_header import picture_size
@@ -32,6 +33,7 @@ MAX_PICTURE_PIXELS = 100_000_000
 
 _PILLOW_NAMES = {'GIF': 'GIF', 'WEBP': 'WEBP', 'BMP': 'BMP', 'PNM': 'PPM', 'AVIF': 'AVIF',
                  'JPEG2000': 'JPEG2000', 'PNG': 'PNG'}
+_ORIENTATION = 274  # tag of EXIF
 _BY_OPENCV = ('JPEG', 'PNG', 'BMP', 'PNM', 'JPEG2000', 'TIFF')
 # The control chunk of an animation comes before the first pixels.
 _PNG_HEAD_BYTES = 2 ** 16
@@ -151,7 +153,11 @@ class PicturePages:
             self._check_size(*self._pillow.size)
             self._pillow.load()
             milliseconds = self._pillow.info.get('duration') if self.count > 1 else None
-            upright = ImageOps.exif_transpose(self._pillow).convert('RGB')
+            picture = self._pillow
+            if self._format == 'AVIF' and (crop := avif_crop(self._data, picture.size)):
+                picture = picture.crop(crop)
+                picture.getexif()[_ORIENTATION] = self._pillow.getexif().get(_ORIENTATION, 1)
+            upright = ImageOps.exif_transpose(picture).convert('RGB')
             image = np.ascontiguousarray(np.asarray(upright)[..., ::-1])
         return image, milliseconds / 1000 if milliseconds else None
 

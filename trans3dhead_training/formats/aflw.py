@@ -50,7 +50,7 @@ def read_aflw(folder: Path, split: str = 'all') -> list[Sample]:
     if not in_split(split, True):
         return []
     return [_read(label, folder.name, f'{folder.name}/{label.stem}', True)
-            for label in _progress(sorted(folder.glob('*.mat')))]
+            for label in _progress(_labels(folder))]
 
 
 def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
@@ -76,7 +76,7 @@ def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
                          'use aflw:PATH for a flat folder of .jpg + .mat')
     found = []
     for part in parts:
-        for label in sorted((folder / part).glob('*.mat')):
+        for label in _labels(folder / part):
             group = photograph(part, label.stem)
             if in_split(split, is_held_out(group)):
                 found.append((label, f'300wlp-{part.lower()}', group))
@@ -101,6 +101,11 @@ def photograph(part: str, stem: str) -> str:
         image = re.fullmatch(r'image_(train|test)_(\d+)', photo)
         return f'lfpw/{image[1]}_image_{image[2]}' if image else f'lfpw/{photo}'
     return f'{part.lower()}/train_{photo.rsplit("_", 1)[0]}'
+
+
+def _labels(folder: Path) -> list[Path]:
+    # Without what macOS keeps beside a file.
+    return [path for path in sorted(folder.glob('*.mat')) if not path.name.startswith('._')]
 
 
 def _read(label: Path, source: str, group: str, is_validation: bool,

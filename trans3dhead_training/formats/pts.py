@@ -26,7 +26,7 @@ from trans3dhead_training.data.sample import Sample, in_split
 FIRST_PIXEL = 1.0
 """Coordinate of the centre of the first pixel in the files."""
 
-SUFFIXES = ('.jpg', '.png', '.jpeg', '.JPG', '.PNG', '.JPEG')
+SUFFIXES = ('.jpg', '.png', '.jpeg', '.JPG', '.PNG', '.JPEG', '.jfif', '.bmp', '.webp')
 TRAINING_FOLDERS = ('train', 'trainset')
 
 _FORM = re.compile(r'\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*', re.DOTALL)
@@ -49,6 +49,8 @@ def read_pts(folder: Path, split: str = 'all') -> list[Sample]:
         raise UserError(f'data: no folder {folder}')
     samples = []
     for label in sorted(folder.rglob('*.pts')):
+        if label.name.startswith('._'):  # what macOS keeps beside a file
+            continue
         inside = label.relative_to(folder).parts[:-1]
         is_validation = not any(name in TRAINING_FOLDERS for name in (folder.name, *inside))
         if not in_split(split, is_validation):

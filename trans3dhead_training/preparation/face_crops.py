@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,7 @@ from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW
-from trans3dhead_ros.media.picture_format import file_format
-from trans3dhead_ros.media.sources import read_picture
+from trans3dhead_ros.media.sources import choose_pictures, read_picture
 from trans3dhead_ros.perception.crop import crop_square, crop_window, to_crop_units
 from trans3dhead_training.data.attribution import About
 from trans3dhead_training.data.labels import (
@@ -90,8 +90,10 @@ def read_faces(data: str, by_folder: bool = False) -> list[Face]:
 def _pictures(folder: Path) -> list[Face]:
     if not folder.is_dir():
         raise UserError(f'data: no folder {folder}')
-    paths = [path for path in sorted(folder.rglob('*'))
-             if path.is_file() and file_format(path)]
+    pictures, losses = choose_pictures(map(str, sorted(folder.rglob('*'))))
+    for line in losses:
+        print(f'left out: {line}', file=sys.stderr)
+    paths = [Path(picture) for picture in pictures]
     if not paths:
         raise UserError(f'data: no picture in {folder}')
     return [Face(path, _file_name(folder.resolve().name), path.stem, None) for path in paths]

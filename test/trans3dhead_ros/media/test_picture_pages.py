@@ -56,6 +56,44 @@ def test_every_format_is_turned_upright(form, orientation, bright):
     assert image[bright][0] > 200 and image[::-1, ::-1][bright][0] < 50
 
 
+def cropped_avif(crop: tuple[int, int, int, int], orientation: int) -> bytes:
+    """Return the corner picture with a crop (width, height, offsets of its centre in halves)."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = bytearray(encoded(corner_picture(), 'AVIF', exif=exif))
+    width, height, across, down = crop
+    clap = struct.pack('>I4sIIIIiIiI', 40, b'clap', width, 1, height, 1, across, 2, down, 2)
+    start = {name: data.find(name) - 4 for name in (b'meta', b'iprp', b'ipco', b'ipma', b'iloc')}
+    # The new property comes last, and the primary picture, item 1, is the first to have it.
+    number = 0
+    at, end = start[b'ipco'] + 8, start[b'ipma']
+    while at < end:
+        number, at = number + 1, at + int.from_bytes(data[at:at + 4], 'big')
+    count = start[b'ipma'] + 18
+    data[count] += 1
+    data[count + 1:count + 1] = bytes([0x80 | number + 1])
+    data[end:end] = clap
+    for name, grown in ((b'meta', 41), (b'iprp', 41), (b'ipco', 40)):
+        size = int.from_bytes(data[start[name]:start[name] + 4], 'big') + grown
+        data[start[name]:start[name] + 4] = size.to_bytes(4, 'big')
+    ipma = start[b'ipma'] + 40
+    data[ipma:ipma + 4] = (int.from_bytes(data[ipma:ipma + 4], 'big') + 1).to_bytes(4, 'big')
+    at = start[b'iloc'] + 22
+    data[at:at + 4] = (int.from_bytes(data[at:at + 4], 'big') + 41).to_bytes(4, 'big')
+    return bytes(data)
+
+
+@pytest.mark.parametrize(('orientation', 'shape'), [(1, (10, 24, 3)), (6, (24, 10, 3))])
+def test_the_crop_of_an_avif_is_applied_before_it_is_turned(orientation, shape):
+    whole = decode_picture(encoded(corner_picture(), 'AVIF'), 'whole')
+    image = decode_picture(cropped_avif((24, 10, -16, -10), orientation), 'cropped')
+    assert image.shape == shape
+    expected = whole[:10, :24]
+    if orientation == 6:
+        expected = np.rot90(expected, -1)
+    np.testing.assert_allclose(image.astype(int), expected, atol=3)
+
+
 @pytest.mark.parametrize(('form', 'options', 'seconds'), [
     ('WEBP', {'duration': 70, 'lossless': True}, 0.07), ('PNG', {'duration': 70}, 0.07),
     ('GIF', {'duration': 70}, 0.07), ('AVIF', {'duration': 70}, 0.07), ('TIFF', {}, 0.1)])

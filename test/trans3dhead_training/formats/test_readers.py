@@ -45,6 +45,17 @@ def write_pts(path: Path, points: np.ndarray, count: int = COUNT) -> None:
     path.write_text(f'version: 1\nn_points:  {count}\n{{\n{rows}\n}}\n')
 
 
+def test_what_macos_keeps_beside_labels_is_no_label(tmp_path):
+    write_aflw(tmp_path / 'aflw', 'a')
+    write_pts(tmp_path / 'pts' / 'a.pts', POINTS)
+    write_picture(tmp_path / 'pts' / 'a.jfif.png')
+    (tmp_path / 'pts' / 'a.jfif.png').rename(tmp_path / 'pts' / 'a.jfif')
+    for name in ('aflw/._a.mat', 'pts/._a.pts'):
+        (tmp_path / name).write_bytes(b'\0\x05\x16\x07' + bytes(99))
+    for form in ('aflw', 'pts'):
+        assert len(read_samples(f'{form}:{tmp_path}/{form}', 'all')) == 1
+
+
 @pytest.mark.parametrize(('data', 'message'), [
     ('faces', 'not FORMAT:PATH'), ('wflw:faces', 'one of crops, profiles, aflw'),
     ('aflw:nowhere', 'no folder nowhere'), ('crops:nowhere', r'no labels\.csv'),

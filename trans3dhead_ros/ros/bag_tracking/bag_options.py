@@ -45,8 +45,10 @@ def checked_output(source: Path, output: Path | None, force: bool) -> Path:
     if output.suffix and output.suffix not in STORAGE_SUFFIXES.values():
         raise UserError(f'output: {output} does not have the suffix of a bag ({suffixes}); '
                         'the name of a folder has no suffix')
+    # A file system may not tell capitals apart, and a file may have several names.
+    same = output.exists() and source.exists() and output.samefile(source)
     source, target = source.resolve(), output.resolve()
-    if target == source:
+    if same or target == source:
         raise UserError(f'output: {output} is the source itself')
     if target in source.parents or source in target.parents:
         raise UserError(f'output: {output} contains the source or lies in it; choose another place')
