@@ -9,7 +9,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.media.decoder_messages import damage, decoder_messages
 from trans3dhead_ros.media.frame_source import Frame, FrameSource
-from trans3dhead_ros.media.picture_format import file_format, refusal
+from trans3dhead_ros.media.picture_format import PICTURE_SUFFIXES, file_format, refusal
 from trans3dhead_ros.media.picture_pages import PicturePages
 from trans3dhead_ros.media.video_source import CameraSource, VideoSource
 from trans3dhead_ros.types import Image
@@ -129,8 +129,9 @@ def choose_pictures(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     for name in paths:
         path = Path(name)
         if not path.is_file():
-            if path.is_symlink() or (path.exists() and not path.is_dir()):
-                losses += [f'picture: {name} is not a file'] if refusal(path) else []
+            # A broken link, or a pipe, which nobody may write to.
+            if not path.is_dir() and path.suffix.lower() in PICTURE_SUFFIXES:
+                losses.append(f'picture: {name} is not a file')
             continue
         if reason := refusal(path):
             losses.append(f'picture: {name} {reason}')

@@ -1,5 +1,6 @@
 """Frames come in order, whole, with their own times, from every kind of source."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -126,11 +127,15 @@ def test_invalid_pictures_in_a_folder_are_left_out_by_name(tmp_path):
     (tmp_path / '._a.png').write_bytes(b'\0\x05\x16\x07' + bytes(4092))
     (tmp_path / 'd.png').write_bytes((tmp_path / 'a.png').read_bytes()[:-40])
     cv2.imwrite(str(tmp_path / 'e.png'), gradient(2))
+    os.mkfifo(tmp_path / 'f.png')
+    (tmp_path / 'g.png').symlink_to('nowhere.png')
+    (tmp_path / 'h.png').mkdir()
     source = open_source(tmp_path)
     assert [Path(frame.file).name for frame in source] == ['a.png', 'e.png']
-    assert len(source.losses) == 4
+    assert len(source.losses) == 6
     for name, why in (('b.png', 'is not a picture'), ('c.jpg', 'is empty'), ('._a.png', 'macOS'),
-                      ('d.png', 'truncated')):
+                      ('d.png', 'truncated'), ('f.png', 'not a file'),
+                      ('g.png', 'not a file')):
         assert any(f'/{name}' in line and why in line for line in source.losses), source.losses
 
 
