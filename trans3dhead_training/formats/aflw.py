@@ -19,10 +19,8 @@ tools that wrote them count pixels from 1.
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 from tqdm import tqdm
 
 from trans3dhead_ros.errors import UserError
@@ -31,6 +29,7 @@ from trans3dhead_ros.landmarks import COUNT, JAW, SELLION
 from trans3dhead_ros.types import Array
 from trans3dhead_training.data.labels import check_face, is_held_out
 from trans3dhead_training.data.sample import Sample, in_split
+from trans3dhead_training.formats.mat_file import read_mat
 
 PARTS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 """Folders of 300W-LP."""
@@ -117,7 +116,7 @@ def _read(label: Path, source: str, group: str, is_validation: bool,
     if not picture.is_file():
         raise UserError(f'data: {label} has no picture {picture.name} beside it')
     content, contour = _load(label, ('Pose_Para', 'pt3d_68')), None
-    pose = _numbers(content, 'Pose_Para', label).ravel()
+    pose = content.get('Pose_Para', np.zeros(0)).ravel()
     if len(pose) < 3 or not np.isfinite(pose[:3]).all():
         raise UserError(f'data: {label} has no readable Pose_Para of three finite angles')
     pitch, yaw, roll = np.rad2deg(pose[:3])
@@ -133,24 +132,17 @@ def _read(label: Path, source: str, group: str, is_validation: bool,
                   rotation=rotation_from_euler(np.array([yaw, pitch, roll])))
 
 
-def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _load(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     try:
-        return loadmat(path, variable_names=keys)
-    except Exception as error:  # scipy raises many kinds for a damaged file
+        return read_mat(path.read_bytes(), keys)
+    except (OSError, UserError) as error:
         raise UserError(f'data: {path} has no readable {" and ".join(keys[::-1])}: it is damaged '
-                         f'or not a .mat file ({" ".join(str(error).split())[:100]})') from error
+                        f'or not a .mat file ({error})') from None
 
 
-def _numbers(content: dict[str, Any], key: str, path: Path) -> Array:
-    try:
-        return np.asarray(content.get(key, []), float)
-    except (TypeError, ValueError) as error:
-        raise UserError(f'data: {path} has no readable {key} ({error})') from error
-
-
-def _points(content: dict[str, Any], key: str, path: Path) -> Array:
+def _points(content: dict[str, Array], key: str, path: Path) -> Array:
     """Return (68, 2 or 3), from points in rows or in columns."""
-    points = _numbers(content, key, path)
+    points = content.get(key, np.zeros(0))
     if points.ndim == 2 and len(points) in (2, 3):
         points = points.T
     if points.shape not in ((COUNT, 2), (COUNT, 3)) or not np.isfinite(points).all():

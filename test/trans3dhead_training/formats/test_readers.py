@@ -1,6 +1,7 @@
 """Each layout of labelled landmarks is read as its makers meant it, and a bad file is named."""
 
 import csv
+import io
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation
 from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_training.data.labels import COLUMNS, is_held_out
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.formats import aflw, pts
+from trans3dhead_training.formats.mat_file import read_mat
 from trans3dhead_training.formats.readers import READERS, read_samples
 
 POINTS = np.random.default_rng(5).uniform([30, 20], [130, 120], (COUNT, 2))
@@ -43,6 +46,22 @@ def write_pts(path: Path, points: np.ndarray, count: int = COUNT) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = '\n'.join(f'{x:.6f} {y:.6f}' for x, y in points)
     path.write_text(f'version: 1\nn_points:  {count}\n{{\n{rows}\n}}\n')
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('kind', [np.float64, np.float32, np.int16, np.uint8])
+def test_arrays_of_mat_files_are_those_that_scipy_wrote(compressed, kind):
+    buffer = io.BytesIO()
+    arrays = {'a': np.arange(12).reshape(3, 4).astype(kind), 'longer_name': np.ones((1, 1), kind),
+              'empty': np.zeros((0, 5), kind), 'text': 'not numbers', 'cells': [{'x': 1}],
+              'deep': np.arange(24).reshape(2, 3, 4).astype(kind)}
+    savemat(buffer, arrays, do_compression=compressed)
+    found = read_mat(buffer.getvalue(), ('a', 'longer_name', 'empty', 'deep', 'missing'))
+    assert set(found) == {'a', 'longer_name', 'empty', 'deep'}
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, arrays[name])
+    with pytest.raises(UserError, match='text does not hold real numbers'):
+        read_mat(buffer.getvalue(), ('text',))
 
 
 def test_what_macos_keeps_beside_labels_is_no_label(tmp_path):
