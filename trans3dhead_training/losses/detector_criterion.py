@@ -81,11 +81,12 @@ class DetectorCriterion:
 
     def loss_score(self, found: Detection, batch: DetectionBatch, assigned: Assignment,
                    cells: torch.Tensor) -> torch.Tensor:
-        """Locations with a head are to say so, all others that there is none."""
+        """Locations with a head are to say so, those away from heads that there is none."""
         target = torch.zeros_like(found.score)
         target[assigned.view, assigned.location] = 1.0
         weight = torch.where(target > 0, self.positive_share, 1 - self.positive_share)
-        weight = torch.where((target > 0) | self._punished(batch, cells), weight, 0.0)
+        punished = self._punished(batch, cells) & ~assigned.candidate
+        weight = torch.where((target > 0) | punished, weight, 0.0)
         entropy = functional.binary_cross_entropy_with_logits(
             found.score, target, reduction='none')
         probability = found.score.sigmoid()

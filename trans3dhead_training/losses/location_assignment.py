@@ -38,6 +38,9 @@ class Assignment:
     """(P,) number of the location."""
     head: torch.Tensor
     """(P,) number of the head in the batch."""
+    candidate: torch.Tensor
+    """(B, L) whether a location might have been assigned to a head. One that was not is neither
+    right nor wrong to find the head: which ones are chosen cannot be told from the image."""
 
 
 @torch.no_grad()
@@ -55,9 +58,12 @@ def assign_locations(
     """
     device = cells.device
     none = torch.zeros(0, dtype=torch.long, device=device)
+    candidate = torch.zeros_like(found.score, dtype=torch.bool)
     if len(batch.view) == 0:
-        return Assignment(none, none, none)
+        return Assignment(none, none, none, candidate)
     cost, overlap = _costs(found, batch, cells, strides)
+    near, location = (cost < _FORBIDDEN).nonzero(as_tuple=True)
+    candidate[batch.view[near], location] = True
     count = min(_MAX_CANDIDATES, cost.shape[1])
     wanted = overlap.topk(count, dim=1).values.sum(dim=1).round().clamp_min(1).long()
     cheapest, location = cost.topk(count, dim=1, largest=False)
@@ -70,7 +76,7 @@ def assign_locations(
     lowest = torch.full((len(batch.images) * cost.shape[1],), _FORBIDDEN, device=device)
     lowest.scatter_reduce_(0, place, price, 'amin')
     kept = price == lowest[place]
-    return Assignment(view[kept], location[kept], head[kept])
+    return Assignment(view[kept], location[kept], head[kept], candidate)
 
 
 def _costs(

@@ -102,7 +102,21 @@ def test_nothing_is_punished_where_labels_are_ignored():
     gradient = gradient_of_score(batch_of(head(100, 64, 24), ignored=box))[0]
     cells, _ = locations((SIZE, SIZE), CPU)
     left = cells[:, 0] <= 63.5
-    assert gradient[left].abs().max() == 0 and (gradient[~left] != 0).all()
+    near = (cells - torch.tensor([100.0, 64.0])).abs().amax(dim=1) <= 24
+    assert gradient[left].abs().max() == 0 and (gradient[~left & ~near] > 0).all()
+
+
+def test_a_location_near_a_head_is_told_to_find_it_or_told_nothing():
+    cells, strides = locations((SIZE, SIZE), CPU)
+    batch = batch_of(head(64, 64, 24))
+    assigned = assign_locations(answers(1), batch, cells, strides)
+    gradient = gradient_of_score(batch)[0]
+    chosen = torch.zeros(len(cells), dtype=torch.bool)
+    chosen[assigned.location] = True
+    assert (gradient[chosen] < 0).all()
+    spared = assigned.candidate[0] & ~chosen
+    assert spared.any() and (gradient[spared] == 0).all()
+    assert (gradient[~assigned.candidate[0]] > 0).all()
 
 
 def test_a_labelled_head_in_an_ignored_box_is_taught_all_the_same():
