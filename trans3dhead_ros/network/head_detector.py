@@ -21,6 +21,11 @@ from trans3dhead_ros.network.detector_config import STRIDES, DetectorConfig
 CHANNELS = (1, 1, 2, 4, 4)
 """Of the score, the face, the roll, the box of the head and the box of the landmarks."""
 
+USUAL_HEIGHT = 32.0
+"""Height of a head, px, at which its size does not change its score."""
+LOG_HEIGHT_RANGE = (-2.0, 3.0)
+"""Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more."""
+
 # Root mean square of an image in usual light; darker ones are brightened to it.
 _USUAL_LIGHT, _MAX_GAIN = 0.45, 20.0
 _LIGHT_STEP = 8
@@ -80,6 +85,10 @@ class HeadDetector(nn.Module):
 
     :param config: its sizes.
 
+    The buffer `calibration` (3,) turns logits of scores into those of probabilities: a constant,
+    the factor on the logit, and that on the logarithm of the head's height in `USUAL_HEIGHT`.
+    Training fits it; `HeadProposals` applies it.
+
     Example::
 
         detector = HeadDetector(DetectorConfig()).eval()
@@ -111,6 +120,8 @@ class HeadDetector(nn.Module):
             nn.init.zeros_(output.bias)
             nn.init.constant_(output.bias[:1], math.log(_PRIOR / (1 - _PRIOR)))
             nn.init.constant_(output.bias[2:3], 1.0)  # upright
+        self.calibration: torch.Tensor
+        self.register_buffer('calibration', torch.tensor([0.0, 1.0, 0.0]))
 
     def forward(self, images: torch.Tensor) -> Detection:
         """
@@ -170,8 +181,12 @@ class HeadProposals(nn.Module):
         :return: as there, but `score` and `face` are probabilities and `up` has length 1.
         """
         found = self.detector(images)
+        constant, slope, by_height = self.detector.calibration
+        height = found.head_box[..., 3] - found.head_box[..., 1]
+        size = (height / USUAL_HEIGHT).log().clamp(*LOG_HEIGHT_RANGE)
+        score = constant + slope * found.score + by_height * size
         length = found.up.square().sum(dim=-1, keepdim=True).clamp_min(1e-12).sqrt()
-        return Detection(found.score.sigmoid(), found.face.sigmoid(), found.up / length,
+        return Detection(score.sigmoid(), found.face.sigmoid(), found.up / length,
                          found.head_box, found.landmark_box)
 
 

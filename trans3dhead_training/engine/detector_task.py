@@ -23,6 +23,7 @@ from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.detection.detection_batch import DetectionBatch
 from trans3dhead_training.detection.detection_dataset import DetectionDataset
 from trans3dhead_training.detection.detection_metrics import (
+    PictureMatches,
     RecallCurve,
     match_heads,
     missed_percent,
@@ -35,12 +36,15 @@ from trans3dhead_training.detection.picture_sources import (
     read_rooms,
     read_scenes,
 )
+from trans3dhead_training.detection.score_calibration import fit_calibration
 from trans3dhead_training.engine.config import DetectorTrainConfig
 from trans3dhead_training.engine.task import Task
 from trans3dhead_training.losses.detector_criterion import DetectorCriterion
 
 VALIDATION_SIDE = 640
 """Longer side of the pictures of a validation, px."""
+_CALIBRATION_PICTURES = 150
+"""Pictures of the training that the scores are calibrated on, of heads and of rooms together."""
 
 _LOWEST_SCORE = 0.02
 _RATES = {'missed': 0.1, 'missed_at_1': 1.0}
@@ -82,6 +86,9 @@ class DetectorTask(Task):
         if config.scenes:
             pictures['scenes'] = read_scenes(Path(config.scenes))
         self.training = DetectionDataset(pictures, config.sampling)
+        self.calibration_pictures = [
+            picture for source in (pictures['heads'], pictures['rooms'])
+            for picture in source[::max(1, 2 * len(source) // _CALIBRATION_PICTURES)]]
         every = config.validate_every
         self.held_out_heads = read_head_boxes(heads, True)[::every]
         self.held_out_rooms = read_rooms(rooms, True)[::every]
@@ -104,19 +111,15 @@ class DetectorTask(Task):
         """
         Count missed and false heads, see `Task.validate`.
 
-        :param network: in evaluation mode.
+        :param network: in evaluation mode; its scores are calibrated first, on pictures of the
+            training.
         :return: `missed_percent`, of the held-out heads that are at least 12 px high in pictures
             of 640 px, at 0.1 false detections a picture; the same by height, and at 1 false
             detection; `false_in_rooms`, a picture, at the default score.
         """
+        self._calibrate(network)
         search = self._search(network, _LOWEST_SCORE)
-        matches = []
-        for picture in self.held_out_heads:
-            scale = VALIDATION_SIDE / max(picture.image.shape[:2])
-            found = search.detect(picture.image)
-            matches.append(match_heads(scale * _centres(found), found.score,
-                                       scale * picture.heads.head_box))
-        curve = RecallCurve(matches)
+        curve = RecallCurve([_matched(picture, search)[1] for picture in self.held_out_heads])
         threshold = curve.threshold(_RATES['missed'])
         metrics = {'missed_percent': 100 * (1 - curve.recall(threshold, (12.0, np.inf))),
                    **missed_percent(curve, _RATES)}
@@ -125,6 +128,17 @@ class DetectorTask(Task):
             metrics['false_in_rooms'] = float(np.mean([
                 (score >= DEFAULT_SCORE).sum() for score in scores]))
         return metrics
+
+    def _calibrate(self, network: HeadDetector) -> None:
+        network.calibration.copy_(torch.tensor([0.0, 1.0, 0.0]))
+        search = self._search(network, _LOWEST_SCORE)
+        results = [_matched(picture, search) for picture in self.calibration_pictures]
+        fitted = fit_calibration(
+            np.concatenate([found.score for found, _ in results]),
+            np.concatenate([found.head_box[:, 3] - found.head_box[:, 1] for found, _ in results]),
+            np.concatenate([matches.is_true for _, matches in results]))
+        if fitted is not None:
+            network.calibration.copy_(torch.from_numpy(fitted))
 
     def write_samples(self, path: Path, network: HeadDetector) -> None:
         """Draw held-out pictures, see `Task.write_samples`."""
@@ -156,8 +170,15 @@ class DetectorTask(Task):
         return HeadSearch(engine, VALIDATION_SIDE, min_score)
 
 
-def _centres(found: HeadDetections) -> np.ndarray:
-    return 0.5 * (found.head_box[:, :2] + found.head_box[:, 2:])
+def _matched(
+    picture: LabelledPicture, search: HeadSearch,
+) -> tuple[HeadDetections, PictureMatches]:
+    """Return what is found in a picture, and how it matches the labels, in px of the search."""
+    height, width = picture.image.shape[:2]
+    scale = np.full(2, VALIDATION_SIDE / max(height, width))
+    found = search.detect(picture.image).mapped(scale, np.zeros(2))
+    return found, match_heads(0.5 * (found.head_box[:, :2] + found.head_box[:, 2:]), found.score,
+                              scale[0] * picture.heads.head_box)
 
 
 def _tile(picture: LabelledPicture, search: HeadSearch) -> Image:
