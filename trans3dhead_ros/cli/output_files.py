@@ -161,8 +161,9 @@ class _Video:
     def __init__(self, file: Path, name: Path, source: FrameSource) -> None:
         self._file, self._name, self._size, self._frames = file, name, source.size, 0
         codec = cv2.VideoWriter_fourcc(*VIDEO_CODECS[name.suffix.lower()])
-        # FFmpeg by name: others take a % in a file name for a number.
-        self._writer = cv2.VideoWriter(str(file), cv2.CAP_FFMPEG, codec, source.fps, source.size)
+        # Other backends take a % in a file name for a number.
+        backend = cv2.CAP_FFMPEG if '%' in str(file) else cv2.CAP_ANY
+        self._writer = cv2.VideoWriter(str(file), backend, codec, source.fps, source.size)
         if not self._writer.isOpened():
             raise UserError(f'output: {name} cannot be written')
 

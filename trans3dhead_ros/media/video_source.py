@@ -14,6 +14,7 @@ from trans3dhead_ros.media.picture_pages import MAX_PICTURE_PIXELS
 
 # Behind its end a video fails to be read for ever; a damaged one goes on after some failures.
 _LEAST_TRIES, _MOST_TRIES = 8, 1000
+_IRREGULAR_SHARE = 0.1
 
 
 class VideoSource(FrameSource):
@@ -52,15 +53,13 @@ class VideoSource(FrameSource):
         )
 
     def _open(self) -> cv2.VideoCapture:
-        if self.live:
-            return cv2.VideoCapture(self._target)
-        # Others take a % in a file name for a number.
-        capture = cv2.VideoCapture(self._target, cv2.CAP_FFMPEG)
-        return capture if capture.isOpened() else cv2.VideoCapture(self._target)
+        # Other backends take a % in a file name for a number.
+        return cv2.VideoCapture(self._target, cv2.CAP_ANY if self.live or '%' not in self._target
+                                else cv2.CAP_FFMPEG)
 
     def __iter__(self) -> Iterator[Frame]:
         capture = self._capture if self.live else self._open()
-        index, previous, failed = 0, -np.inf, 0
+        index, previous, failed, irregular = 0, -np.inf, 0, 0
         self.losses = []
         try:
             while True:
@@ -76,18 +75,28 @@ class VideoSource(FrameSource):
                 # Some containers and OpenCV versions give no time, or the same one twice.
                 if not np.isfinite(stamp) or stamp <= previous:
                     stamp = index / self.fps if previous < 0 else previous + 1 / self.fps
+                irregular += index > 0 and abs((stamp - previous) * self.fps - 1) > 0.1
                 yield Frame(index, stamp, image)
                 index, previous = index + 1, stamp
         finally:
             if not self.live:
                 capture.release()
-        if self.count is not None and index < self.count:
+        # Other containers have an estimate, which holds for a constant rate.
+        if self.count is not None and index < self.count and (
+                irregular < _IRREGULAR_SHARE * index or _states_count(self._target)):
             self.losses.append(f'source: {self.name} has {self.count} frames according to its '
                                f'header, and {index} of them could be read')
 
     def close(self) -> None:
         """Release the video reader."""
         self._capture.release()
+
+
+def _states_count(path: str) -> bool:
+    """Return whether the container of a file states its number of frames: MP4 and AVI do."""
+    with open(path, 'rb') as file:
+        head = file.read(12)
+    return head[4:8] == b'ftyp' or (head[:4] == b'RIFF' and head[8:] == b'AVI ')
 
 
 class CameraSource(FrameSource):

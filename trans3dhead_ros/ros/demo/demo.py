@@ -24,11 +24,10 @@ from trans3dhead_ros.bags.bag_writer import check_replaceable
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
+from trans3dhead_ros.ros.demo.demo_folder import RESULTS, check_folder, mark_folder
 
 _PACES = ('lockstep', 'realtime')
 _STOP_TIMEOUT = 20.0  # s
-_RESULTS = ('overlay.mp4', 'overlay.png', 'heads.jsonl', 'bag', 'log')
-_MARK = '.trans3dhead_demo'
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -178,15 +177,13 @@ def _cleared(output: Path, source: str) -> Path:
     :return: the new folder of the logs.
     :raises UserError: for results of something else, and where they hold the source.
     """
-    results = [output / name for name in _RESULTS if os.path.lexists(output / name)]
+    results = [output / name for name in (*RESULTS, 'log') if os.path.lexists(output / name)]
     for path in results:
         inside = Path(source).resolve()
         if path.resolve() in (inside, *inside.parents) or (
                 Path(source).is_file() and path.is_file() and path.samefile(source)):
             raise UserError(f'output: {path}, which would be replaced, is or holds the source')
-    if results and not (output / _MARK).is_file():
-        raise UserError(f'output: {results[0]} exists and is not marked as of a demo ({_MARK} '
-                        f'beside it); choose another folder, or remove {results[0].name}')
+    check_folder(output)
     check_replaceable(output / 'bag')
     for path in (output / 'log').glob('*'):
         if path.suffix != '.log':
@@ -198,7 +195,7 @@ def _cleared(output: Path, source: str) -> Path:
             path.unlink()
     logs = output / 'log'
     logs.mkdir(parents=True)
-    (output / _MARK).write_text('The results of `make demo`, which the next one replaces.\n')
+    mark_folder(output)
     return logs
 
 

@@ -23,6 +23,7 @@ from trans3dhead_ros.bags.bag_writer import BagWriter
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import read_truth
 from trans3dhead_ros.media.records import write_records
+from trans3dhead_ros.ros.demo.demo_folder import check_folder, mark_folder
 from trans3dhead_ros.ros.demo.demo_results import OverlayVideo, head_array_record, summarize
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
 from trans3dhead_ros.ros.image_decoding import decode_image
@@ -67,10 +68,12 @@ class Recorder(Node):
         declare_parameters(self, parameter_specs(RecorderParameters).values())
         parameters = read_parameters(self, RecorderParameters)
         folder = Path(parameters.output)
+        check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f'output: {folder} cannot be made ({error.strerror})') from None
+        mark_folder(folder)
         self._folder = folder
         self._shutdown = shutdown
         self._bag = BagWriter(folder / 'bag')
