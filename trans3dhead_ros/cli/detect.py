@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.cli.losses import add_reading_arguments, report_losses
+from trans3dhead_ros.cli.losses import add_reading_arguments, check_bits, report_losses
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.output_paths import check_outputs
@@ -53,7 +53,8 @@ def run(options: Namespace) -> int:
     """
     files, losses = picture_files(options.sources)
     if not files:
-        raise UserError(losses[0])
+        raise UserError(losses[0] if len(losses) == 1 else
+                        f'none of {len(losses)} pictures can be read; the first: {losses[0]}')
     check_outputs({'json': options.json, 'output': options.output}, [*options.sources, *files],
                   options.force)
     # These take seconds to load: too long for a mistyped name or for the help.
@@ -61,10 +62,9 @@ def run(options: Namespace) -> int:
 
     from trans3dhead_ros.camera import Camera
     from trans3dhead_ros.cli.output_files import line_writer, write_picture
-    from trans3dhead_ros.media.bit_depth import BitDepth
     from trans3dhead_ros.media.overlay import draw_heads
     from trans3dhead_ros.media.records import frame_record, record_line
-    BitDepth(options.bits)
+    check_bits(options)
     pipeline = load_pipeline(options)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -73,37 +73,41 @@ def run(options: Namespace) -> int:
     with ExitStack() as stack:
         write_line = stack.enter_context(line_writer(options.json))
         bar = stack.enter_context(tqdm(files, unit='picture', leave=False, disable=None))
-        for file, image, page in _pages(bar, options.bits, losses, notes):
+        for file, image, page, damaged in _pages(bar, options.bits, losses, notes):
             height, width = image.shape[:2]
             camera = None if options.fov is None else Camera.from_fov((width, height), options.fov)
             heads = pipeline.detect(image, camera)
             found, with_heads = found + len(heads), with_heads + bool(heads)
-            write_line(record_line(frame_record(index, None, heads, file, page)))
+            record = frame_record(index, None, heads, file, page)
+            write_line(record_line({**record, 'damaged': True} if damaged else record))
             if options.output:
                 number = '' if page is None else f'_{page}'
                 write_picture(options.output / f'{index:06d}_{Path(file).stem}{number}.png',
                               draw_heads(image, heads, pipeline.triangles))
             index += 1
     if not index:
-        raise UserError(losses[-1])
+        raise UserError(losses[0] if len(losses) == 1 else
+                        f'none of {len(losses)} pictures can be read; the first: {losses[0]}')
     print(f'pictures: {index}, with heads: {with_heads}, heads: {found}'
-          + (f', left out: {len(losses)}' if losses else ''),
+          + (f', damaged or left out: {len(losses)}' if losses else ''),
           file=sys.stderr if options.json == '-' else sys.stdout)
     return report_losses(options, losses, notes[:1])
 
 
 def _pages(
     files: Iterable[str], bits: int, losses: list[str], notes: list[str],
-) -> Iterator[tuple[str, Image, int | None]]:
-    """Yield each frame of each picture; what cannot be read is added to `losses`."""
+) -> Iterator[tuple[str, Image, int | None, bool]]:
+    """Yield each frame of each picture, and whether it is damaged; add losses to `losses`."""
     from trans3dhead_ros.media.bit_depth import BitDepth
     from trans3dhead_ros.media.sources import read_pages
     for file in files:
         # Each picture by itself: another may be of another camera.
         depth = BitDepth(bits)
         try:
-            for image, _, page in read_pages(file, depth):
-                yield file, image, page
+            count = len(losses)
+            for image, _, page in read_pages(file, depth, losses):
+                yield file, image, page, len(losses) > count
+                count = len(losses)
         except UserError as error:
             losses.append(str(error))
         if depth.note:

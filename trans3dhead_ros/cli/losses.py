@@ -28,6 +28,12 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
                              'file states, or told by the brightest sample)')
 
 
+def check_bits(options: Namespace) -> None:
+    """Refuse a number of `--bits` that no camera has, also where nothing has samples of 16."""
+    from trans3dhead_ros.media.bit_depth import BitDepth
+    BitDepth(options.bits)
+
+
 def report_losses(options: Namespace, losses: Sequence[str], notes: Sequence[str]) -> int:
     """
     Print what was not read and what was assumed, to the standard error.
@@ -40,7 +46,7 @@ def report_losses(options: Namespace, losses: Sequence[str], notes: Sequence[str
     for note in notes:
         print(f'note: {note}; --bits fixes it', file=sys.stderr)
     for line in losses[:_MOST_NAMED]:
-        print(f'left out: {line}', file=sys.stderr)
+        print(f'not read: {line}', file=sys.stderr)
     if len(losses) > _MOST_NAMED:
-        print(f'left out: … and {len(losses) - _MOST_NAMED} more', file=sys.stderr)
+        print(f'not read: … and {len(losses) - _MOST_NAMED} more', file=sys.stderr)
     return EXIT_LOSS if losses and options.strict else 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
-from trans3dhead_ros.cli.losses import add_reading_arguments, report_losses
+from trans3dhead_ros.cli.losses import add_reading_arguments, check_bits, report_losses
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.output_paths import check_outputs
@@ -98,6 +98,7 @@ def run(options: Namespace) -> int:
     from trans3dhead_ros.media.frame_order import CutDetector, check_order
     from trans3dhead_ros.media.sources import PictureSource, open_source
     check_overlay(options.output)
+    check_bits(options)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.bits))
         pictures = isinstance(source, PictureSource)

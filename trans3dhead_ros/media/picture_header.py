@@ -11,6 +11,9 @@ import io
 
 from trans3dhead_ros.errors import UserError
 
+JPEG_END = b'\xff\xd9'
+"""The marker that ends a JPEG."""
+
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Bounds the time for data without a header; thumbnails and colour profiles fit into it.
 _MAX_HEADER_BYTES = 2 ** 18
@@ -58,7 +61,7 @@ def check_complete(data: bytes) -> None:
         # After the start of a scan FF D9 is the end marker and nothing else; before it, it may
         # belong to an embedded thumbnail. Cameras append padding after the end.
         scan = data.rfind(b'\xff\xda')
-        complete = scan >= 0 and data.find(b'\xff\xd9', scan) >= 0
+        complete = scan >= 0 and data.find(JPEG_END, scan) >= 0
     elif data.startswith(_PNG):
         complete = b'IEND' in data[-_PNG_TAIL_BYTES:]
     if not complete:

@@ -10,12 +10,16 @@ from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.media.decoder_messages import damage, decoder_messages
 from trans3dhead_ros.media.frame_source import Frame, FrameSource
 from trans3dhead_ros.media.picture_format import PICTURE_SUFFIXES, file_format, refusal
+from trans3dhead_ros.media.picture_header import JPEG_END
 from trans3dhead_ros.media.picture_pages import PicturePages
 from trans3dhead_ros.media.video_source import CameraSource, VideoSource
 from trans3dhead_ros.types import Image
 
 FOLDER_FPS = 10.0
 """Pictures per second of a folder, which has no stamps."""
+
+# What decoders put where the data of a JPEG are lost, and how much of it is too much.
+_FILLED, _MOST_FILLED = 128, 0.9
 
 
 class PictureSource(FrameSource):
@@ -141,7 +145,7 @@ def choose_pictures(paths: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def read_pages(
-    path: str | Path, depth: BitDepth,
+    path: str | Path, depth: BitDepth, losses: list[str] | None = None,
 ) -> Iterator[tuple[Image, float | None, int | None]]:
     """
     Read each frame of a picture file; see `PicturePages`.
@@ -151,25 +155,38 @@ def read_pages(
 
     :param path: of the file.
     :param depth: of samples of 16 bits.
+    :param losses: where given, a JPEG that is cut off or lost data is read as far as it goes, grey
+        behind that, and a line for it is added before it is yielded.
     :yield: the image (H, W, 3) BGR; its duration in s, or None; its number from 0, or None in a
         file of one frame.
     :raises UserError: for a file, or a frame, that cannot be read.
     """
-    pages = _opened(path, depth)
+    try:
+        pages = _opened(path, depth)
+    except UserError as error:
+        if losses is None or 'truncated' not in str(error):
+            raise
+        pages = _opened(path, depth, mended=True)
     frames = iter(pages)
     for number in range(pages.count):
         with decoder_messages() as told:
             image, seconds = next(frames)
         if line := damage(told):
-            raise UserError(f'picture: {path} is damaged ({line})')
+            grey = float((image == _FILLED).all(axis=2).mean())
+            if losses is None or grey > _MOST_FILLED:
+                raise UserError(f'picture: {path} is damaged ({line})')
+            losses.append(f'picture: {path} is damaged ({line}): {grey:.0%} of it is lost, the '
+                          'rest is answered')
         yield image, seconds, number if pages.count > 1 else None
 
 
-def _opened(path: str | Path, depth: BitDepth) -> PicturePages:
+def _opened(path: str | Path, depth: BitDepth, mended: bool = False) -> PicturePages:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f'picture: {path} cannot be read ({error.strerror})') from error
+    if mended and file_format(Path(path)) == 'JPEG':
+        data += JPEG_END
     return PicturePages(data, str(path), depth)
 
 

@@ -1,6 +1,7 @@
 """Pictures are told by their content, upright, whole, frame by frame, and bounded."""
 
 import io
+import re
 import struct
 import sys
 import zlib
@@ -147,6 +148,17 @@ def test_a_jpeg_that_lost_data_is_not_answered_half_grey(tmp_path):
     (tmp_path / 'padded.jpg').write_bytes(data[:-2] + bytes(200) + b'\xff\xd9')
     with pytest.raises(UserError, match=r'half\.jpg is damaged .Corrupt JPEG data: premature end'):
         next(read_pages(tmp_path / 'half.jpg', BitDepth()))
+    # Where the caller wants it, what is left is read and the rest is told.
+    (tmp_path / 'cut.jpg').write_bytes(data[:len(data) // 2])
+    for name in ('half.jpg', 'cut.jpg'):
+        losses = []
+        image = next(read_pages(tmp_path / name, BitDepth(), losses))[0]
+        assert image[:60].std() > 20 and (image[-20:] == 128).all()
+        assert len(losses) == 1 and re.search(rf'{name} is damaged .*: \d\d% of it is lost',
+                                              losses[0])
+    (tmp_path / 'head.jpg').write_bytes(data[:700])
+    with pytest.raises(UserError, match=r'head\.jpg'):
+        next(read_pages(tmp_path / 'head.jpg', BitDepth(), []))
     assert next(read_pages(tmp_path / 'padded.jpg', BitDepth()))[0].shape == (240, 320, 3)
 
 
