@@ -23,7 +23,7 @@ def test_scores_and_heights_become_probabilities():
 
 
 def test_scores_that_say_nothing_are_left_alone():
-    score, height, is_true = drawn(400)
+    score, height, _ = drawn(400)
     assert fit_calibration(score, height, score < 0.5) is None
     assert fit_calibration(score, height, np.zeros(400, bool)) is None
 
