@@ -17,6 +17,8 @@ JPEG_END = b'\xff\xd9'
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Bounds the time for data without a header; thumbnails and colour profiles fit into it.
 _MAX_HEADER_BYTES = 2 ** 18
+# Of libjpeg: Huffman or arithmetic codes, sequential or progressive.
+_FRAME_HEADERS = (0xc0, 0xc1, 0xc2, 0xc9, 0xca)
 # Encoders write about ten; each costs the decoder a pass over the whole image.
 _MAX_JPEG_SCANS = 100
 # The end marker of a PNG is searched here; some programs append data.
@@ -36,6 +38,8 @@ def picture_size(data: bytes) -> tuple[int, int]:
     if not data.startswith((_JPEG, _PNG)):
         raise UserError(f'data: {len(data)} bytes are neither JPEG nor PNG')
     check_complete(data)
+    if size := _jpeg_size(data):
+        return size
     # Image.open would also warn of large sizes; the caller has a bound of its own.
     header = JpegImageFile if data.startswith(_JPEG) else PngImageFile
     try:
@@ -43,6 +47,21 @@ def picture_size(data: bytes) -> tuple[int, int]:
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f'data: the header of the encoded image ({len(data)} bytes) is damaged') from error
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return the size in the first frame header of a JPEG; None where Pillow has to look."""
+    at = 2 if data.startswith(_JPEG) else len(data)
+    while at + 9 <= min(len(data), _MAX_HEADER_BYTES) and data[at] == 0xff:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], 'big')
+        if kind in _FRAME_HEADERS:
+            height, width = (int.from_bytes(data[at + 5 + side:at + 7 + side], 'big')
+                             for side in (0, 2))
+            return (width, height) if width and height and length >= 11 else None
+        if not 0xc4 <= kind < 0xff or 0xd0 <= kind <= 0xda or length < 2:
+            return None
+        at += 2 + length
+    return None
 
 
 def check_complete(data: bytes) -> None:
