@@ -8,7 +8,7 @@ from trans3dhead_ros.inference.head_detections import HeadDetections
 
 
 def detections(
-    boxes: Sequence = (), score: float = 0.9, face: float = 0.9, roll: float = 0.0,
+    boxes: Sequence = (), score: float = 0.98, face: float = 0.9, roll: float = 0.0,
 ) -> HeadDetections:
     """Return detections of landmark boxes (N, 4) that agree in everything else."""
     boxes = np.array(boxes, float).reshape(-1, 4)

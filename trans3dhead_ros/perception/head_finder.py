@@ -15,8 +15,12 @@ from trans3dhead_ros.types import Array, BoolArray, Image
 
 NEW_HEAD_SCORE = 0.4
 """Smallest score of a detection for a new head, which the aligner then has to confirm."""
-SURE_SCORE = 0.7
-"""From this score on the aligner need not confirm a detection: of heads from behind it cannot."""
+SURE_SCORE, SURE_TRACK_SCORE = 0.95, 0.5
+"""
+From these scores on the aligner need not confirm the detection of a new and of a tracked head.
+
+Of heads from behind it cannot.
+"""
 
 # Boxes of detections are inaccurate, so the first pass accepts heads from this fraction of the
 # threshold.
@@ -35,6 +39,7 @@ _MAX_SIZE_RATIO = 2.0
 
 def align_detections(
     image: Image, detections: HeadDetections, threshold: Array | float,
+    sure_score: Array | float = SURE_SCORE,
 ) -> InferenceTask[tuple[Alignments, NDArray[np.intp]]]:
     """
     Align the heads that a detector has found, and drop those that show none.
@@ -46,12 +51,13 @@ def align_detections(
     :param image: (H, W, 3) uint8 BGR.
     :param detections: in the image.
     :param threshold: (N,) smallest score of an alignment, where the detection is not sure.
+    :param sure_score: (N,) from which on a detection is.
     :return: the heads, and which detections (N,) they are of.
     """
     rows = np.arange(min(len(detections), _MAX_DETECTIONS))
     threshold = np.broadcast_to(threshold, len(detections))
     boxes, rolls = detections.landmark_box.copy(), crop_roll(detections.roll_deg)
-    sure = detections.score >= SURE_SCORE
+    sure = detections.score >= sure_score
     for factor in (_FIRST_PASS_FACTOR, 1.0):
         found = yield InferenceRequest(image, boxes[rows], rolls[rows])
         kept = plausible(found, boxes[rows], image) & (

@@ -25,6 +25,7 @@ from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.perception.head_finder import (
     NEW_HEAD_SCORE,
     SURE_SCORE,
+    SURE_TRACK_SCORE,
     align_detections,
     plausible,
     same_head,
@@ -37,7 +38,7 @@ from trans3dhead_ros.types import Array, Image, IndexArray
 _IDS = itertools.count(1)
 
 # A detection this close to a track, in sides of the larger box, may belong to it.
-_MAX_DISTANCE_LOST, _MAX_DISTANCE_VISIBLE = 1.0, 0.5
+_MAX_DISTANCE_LOST, _MAX_DISTANCE_LOCATED = 1.0, 0.5
 # A track whose box overlaps less than this (IoU) with that of its detection is looked at again.
 _MIN_AGREEMENT = 0.35
 # A crop moves when the landmark box has moved by more than this part of its side.
@@ -107,7 +108,7 @@ class Track:
     def confirm(self, score: float, face: float) -> None:
         """Take over what a detection of this head says."""
         self.unconfirmed, self.face = 0.0, face
-        self.sure = score >= (NEW_HEAD_SCORE if self.sure else SURE_SCORE)
+        self.sure = score >= SURE_TRACK_SCORE
 
     def shows(self, score: float, threshold: float) -> bool:
         """Return whether an alignment shows the head: by its score, or as the detector said."""
@@ -216,9 +217,11 @@ class Tracker:
         looks = [row for row in range(len(detections)) if (
             (owner[row] not in visible or owner[row] in disagreeing) if row in owner
             else is_new[row])]
-        threshold = [tracking.keep_track_threshold if row in owner
-                     else tracking.new_track_threshold for row in looks]
-        found, rows = yield from align_detections(image, detections[looks], np.array(threshold))
+        owned = np.array([row in owner for row in looks], bool)
+        found, rows = yield from align_detections(
+            image, detections[looks],
+            np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
+            np.where(owned, SURE_TRACK_SCORE, SURE_SCORE))
         rows = [looks[row] for row in rows]
         visible |= {owner[row]: found[k:k + 1] for k, row in enumerate(rows) if row in owner}
         fresh = np.array([k for k, row in enumerate(rows) if row not in owner], np.intp)
@@ -230,10 +233,11 @@ class Tracker:
             self.tracks[-1].confirm(float(detections.score[row]), float(detections.face[row]))
 
     def _owners(self, boxes: Array, visible: dict[int, Alignments]) -> dict[int, int]:
-        """Return the track of each detection that belongs to one; visible tracks choose first."""
+        """Return the track of each detection that belongs to one; located tracks choose first."""
         owner: dict[int, int] = {}
-        for chosen, distance in ((True, _MAX_DISTANCE_VISIBLE), (False, _MAX_DISTANCE_LOST)):
-            tracks = [i for i in range(len(self.tracks)) if (i in visible) is chosen]
+        for chosen, distance in ((True, _MAX_DISTANCE_LOCATED), (False, _MAX_DISTANCE_LOST)):
+            tracks = [i for i in range(len(self.tracks))
+                      if self._is_located(i, visible) is chosen]
             rows = [row for row in range(len(boxes)) if row not in owner]
             owner |= {rows[column]: tracks[place] for place, column in assign_boxes(
                 [self._box(i, visible) for i in tracks], boxes[rows], distance)}

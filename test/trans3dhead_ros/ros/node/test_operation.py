@@ -80,7 +80,8 @@ def test_all_that_is_not_fixed_at_start_is_live(observer, picture):
     changed = {
         'image_rectified': True, 'device': 'cpu', 'max_image_pixels': 10 ** 6,
         'new_track_threshold': 0.6, 'keep_track_threshold': 0.2, 'max_missed_frames': 2,
-        'search_interval': 3, 'head_scale': 1.1,
+        'search_interval': 3, 'max_unconfirmed_time': 2.0, 'significant_bits': 10,
+        'head_scale': 1.1,
         'head_size_uncertainty': 0.1, 'smoothing': False, 'smoothing_min_cutoff': 1.0,
         'smoothing_beta': 2.0, 'smoothing_derivative_cutoff': 1.0, 'head_frame_prefix': 'nod_',
         'publish_tf': False, 'publish_markers': False, 'publish_mesh': False,
