@@ -84,9 +84,13 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
-    check_outputs({'json': options.json, 'output': None if is_bag(options.source)
-                   else options.output}, [options.source], options.force)
-    if is_bag(options.source):
+    bag = is_bag(options.source)
+    # A run that goes on wrote the rows before, if its disk was full behind them.
+    goes_on = bag and options.output is not None and options.output.with_name(
+        f'{options.output.name}.partial').exists()
+    check_outputs({'json': options.json, 'output': None if bag else options.output},
+                  [options.source], options.force or goes_on)
+    if bag:
         if options.frames:
             raise UserError(f'frames: is for a folder of pictures, which {options.source} is not')
         if options.bits:
