@@ -130,7 +130,7 @@ class HeadDetector(nn.Module):
         :param images: (B, 3, H, W) RGB in 0..1; H and W are multiples of 32.
         :return: what each location says.
         """
-        levels = self._levels(2.0 * brightened(images) - 1.0)
+        levels = self._levels(centred(images))
         parts = [self._at_level(output(level), stride) for output, level, stride
                  in zip(self.outputs, levels, STRIDES, strict=True)]
         score, face, up, head_box, landmark_box = (
@@ -190,17 +190,17 @@ class HeadProposals(nn.Module):
                          found.head_box, found.landmark_box)
 
 
-def brightened(images: torch.Tensor) -> torch.Tensor:
+def centred(images: torch.Tensor) -> torch.Tensor:
     """
-    Multiply dark images so that they are as light as others.
+    Brighten dark images until they are as light as others, and centre them about 0.
 
     :param images: (B, 3, H, W) in 0..1.
-    :return: the same, at most 1.
+    :return: the same in -1..1.
     """
     sample = images[..., ::_LIGHT_STEP, ::_LIGHT_STEP]
     light = sample.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     gain = (_USUAL_LIGHT / light.clamp_min(1e-3)).clamp(1.0, _MAX_GAIN)
-    return (images * gain).clamp_max(1.0)
+    return (images * (2.0 * gain)).clamp_max(2.0) - 1.0
 
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> torch.Tensor:

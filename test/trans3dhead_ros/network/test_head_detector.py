@@ -13,8 +13,8 @@ from trans3dhead_ros.network.detector_config import DetectorConfig
 from trans3dhead_ros.network.head_detector import (
     HeadDetector,
     HeadProposals,
-    brightened,
     cell_centres,
+    centred,
     decode_boxes,
 )
 
@@ -59,7 +59,7 @@ def test_a_twentieth_of_the_light_changes_no_answer():
     dark = images * torch.tensor([0.05, 0.3])[:, None, None, None]
     torch.testing.assert_close(detector(dark).head_box, detector(0.7 * images).head_box,
                                atol=0.05, rtol=0)
-    assert brightened(images).equal(images) and brightened(torch.zeros(1, 3, 32, 32)).max() == 0
+    assert centred(images).equal(2 * images - 1) and centred(torch.zeros(1, 3, 32, 32)).max() == -1
 
 
 def test_an_untrained_detector_expects_no_heads():
