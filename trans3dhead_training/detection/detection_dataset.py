@@ -32,9 +32,9 @@ class SourceShares:
 
     heads: float = 0.5
     """Photographs in which whole heads are labelled."""
-    masks: float = 0.08
+    masks: float = 0.1
     """Photographs in which only faces are labelled."""
-    rooms: float = 0.12
+    rooms: float = 0.22
     """Pictures without people."""
     faces: float = 0.12
     """Faces with landmarks, pasted into pictures without people."""
