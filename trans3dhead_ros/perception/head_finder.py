@@ -21,6 +21,16 @@ From these scores on the aligner need not confirm the detection of a new and of 
 
 Of heads from behind it cannot.
 """
+MAX_LOOKS = 4
+"""Crops of one head in one image at most."""
+MAX_CROP_OFFSET, MAX_BELIEVED_OFFSET = 0.06, 0.12
+"""
+From these offsets of a landmark box from that of its crop on, another crop is made, and the last
+one is not believed; see `crop_offset`.
+
+The network answers a head that is off-centre in its crop with landmarks and a rotation that are off
+too, yet with a high score.
+"""
 
 # Boxes of detections are inaccurate, so the first pass accepts heads from this fraction of the
 # threshold.
@@ -45,8 +55,9 @@ def align_detections(
     Align the heads that a detector has found, and drop those that show none.
 
     Every one is aligned twice: the second crop is made from the landmarks of the first, as in
-    tracking, so that every reported head can be tracked. Where the landmarks cannot be located, as
-    from behind, a sure detection is believed, and both crops are its own.
+    tracking, so that every reported head can be tracked; more follow while the landmarks are off
+    their crop. Where the landmarks cannot be located, as from behind, a sure
+    detection is believed, and both crops are its own.
 
     :param image: (H, W, 3) uint8 BGR.
     :param detections: in the image.
@@ -58,15 +69,26 @@ def align_detections(
     threshold = np.broadcast_to(threshold, len(detections))
     boxes, rolls = detections.landmark_box.copy(), crop_roll(detections.roll_deg)
     sure = detections.score >= sure_score
-    for factor in (_FIRST_PASS_FACTOR, 1.0):
+    done = []
+    for look in range(MAX_LOOKS):
         found = yield InferenceRequest(image, boxes[rows], rolls[rows])
+        factor = _FIRST_PASS_FACTOR if look == 0 else 1.0
         kept = plausible(found, boxes[rows], image) & (
             (found.score >= factor * threshold[rows]) | sure[rows])
         found, rows = found[kept], rows[kept]
-        followed = (found.score >= LOCATED_SCORE) | ~sure[rows]
+        located = found.score >= LOCATED_SCORE
+        again = (located & (crop_offset(found, boxes[rows]) > MAX_CROP_OFFSET)) | (look == 0)
+        again &= look < MAX_LOOKS - 1
+        done.append((found[~again], rows[~again]))
+        followed = again & (located | ~sure[rows])
         boxes[rows[followed]], rolls[rows[followed]] = (
             values[followed] for values in found.crops)
-    return found, rows
+        rows = rows[again]
+        if len(rows) == 0:
+            break
+    rows = np.concatenate([numbers for _, numbers in done])
+    order = np.argsort(rows)
+    return Alignments.join([heads for heads, _ in done])[order], rows[order]
 
 
 def plausible(found: Alignments, requested: Array, image: Image) -> BoolArray:
@@ -85,6 +107,20 @@ def plausible(found: Alignments, requested: Array, image: Image) -> BoolArray:
     inside = ((centre >= 0.0) & (centre <= [width - 1, height - 1])).all(axis=1)
     fits = (side > expected / _MAX_SIZE_RATIO) & (side < expected * _MAX_SIZE_RATIO)
     return inside & fits & (side >= _MIN_HEAD_SIDE)
+
+
+def crop_offset(found: Alignments, requested: Array) -> Array:
+    """
+    Return how far landmarks are off their crop.
+
+    :param found: B heads.
+    :param requested: (B, 4) px, the landmark boxes that the crops were made from.
+    :return: (B,) difference in centre or longer side, in longer sides of `requested`.
+    """
+    boxes = upright_box(found.landmarks, found.crop_roll)
+    shift = 0.5 * (boxes - requested).reshape(-1, 2, 2).sum(axis=1)
+    side, expected = ((b[:, 2:] - b[:, :2]).max(axis=1) for b in (boxes, requested))
+    return np.maximum(np.linalg.norm(shift, axis=1), np.abs(side - expected)) / expected
 
 
 def suppress_duplicates(found: Alignments) -> NDArray[np.intp]:

@@ -1,5 +1,9 @@
 """
-Tracking: crops follow the landmarks of the last image, the detector finds new and lost heads.
+Tracking: crops follow the landmarks, the detector finds new and lost heads.
+
+The crop of a head is where its motion takes it. While the landmarks are off their crop, another one
+is made from them; a track whose landmarks stay off, or cannot be located any more, is detected anew
+in the same image.
 
 The detector searches every few images, and whenever nothing is tracked or a track is lost. What it
 finds is assigned to the tracks (Hungarian algorithm on overlap and distance): a detection confirms
@@ -19,14 +23,19 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
+from trans3dhead_ros.perception.box_motion import BoxMotion
 from trans3dhead_ros.perception.crop import crop_roll
 from trans3dhead_ros.perception.detector import Detector, iou
 from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.perception.head_finder import (
+    MAX_BELIEVED_OFFSET,
+    MAX_CROP_OFFSET,
+    MAX_LOOKS,
     NEW_HEAD_SCORE,
     SURE_SCORE,
     SURE_TRACK_SCORE,
     align_detections,
+    crop_offset,
     plausible,
     same_head,
     suppress_duplicates,
@@ -92,12 +101,33 @@ class Track:
     """Probability that the face is seen, as the detector said last."""
     sure: bool = False
     """Whether the detector is sure of the head, so that it is shown whatever its score."""
+    located: bool = False
+    """Whether the aligner located its landmarks in the last image."""
     missed_frames: int = 0
     """Missed frames in a row."""
     unconfirmed: float = 0.0
     """Seconds of searches in which the detector did not find the head."""
     smoother: HeadSmoother = field(default_factory=HeadSmoother)
     """The filters of this head."""
+    motion: BoxMotion = field(default_factory=BoxMotion)
+    """Where its landmark box moves."""
+
+    def next_box(self, elapsed: float) -> Array:
+        """Return the landmark box (4,) of the crop, `elapsed` seconds after the last image."""
+        box = self.motion.predict(elapsed, _MIN_CROP_SHIFT)
+        return self.box if box is None else box
+
+    def follow(self, box: Array, roll: float, elapsed: float) -> None:
+        """Take over the landmark box (4,) and the turn that were found in this image."""
+        if roll != self.roll:
+            self.motion.reset()
+        self.motion.observe(box, elapsed)
+        self.move_to(box, roll)
+
+    def restart(self) -> None:
+        """Forget motion and filters: the head was not where the track was."""
+        self.motion.reset()
+        self.smoother = HeadSmoother()
 
     def move_to(self, box: Array, roll: float = 0.0) -> None:
         """Move the crop to a landmark box (4,); small shifts are ignored to reduce jitter."""
@@ -144,10 +174,12 @@ class Tracker:
         elapsed = _NOMINAL_PERIOD if stamp is None or self._stamp is None else stamp - self._stamp
         self._stamp, self._since_search = stamp, self._since_search + max(elapsed, 0.0)
         visible: dict[int, Alignments] = {}
+        doubtful: set[int] = set()
         if self.tracks:
-            visible = yield from self._align_tracks(image, tracking)
-        if len(visible) < max(len(self.tracks), 1) or self._frame % tracking.search_interval == 0:
-            yield from self._search(image, detector.detect(image), tracking, visible)
+            visible, doubtful = yield from self._align_tracks(image, elapsed, tracking)
+        if doubtful or len(visible) < max(len(self.tracks), 1) \
+                or self._frame % tracking.search_interval == 0:
+            yield from self._search(image, detector.detect(image), tracking, visible, doubtful)
         self._frame += 1
         duplicates = self._remove_duplicates(visible)
         for i, track in enumerate(self.tracks):
@@ -155,9 +187,13 @@ class Tracker:
                 track.missed_frames = 0
                 if not track.sure or self._is_located(i, visible):
                     (box,), (roll,) = visible[i].crops
-                    track.move_to(box, roll)
+                    track.follow(box, roll, elapsed)
+                else:
+                    track.motion.reset()
             else:
                 track.missed_frames += 1
+                track.motion.reset()
+            track.located = self._is_located(i, visible)
         order = sorted(visible)
         tracks = [self.tracks[i] for i in order]
         alignments = Alignments.join([visible[i] for i in order]) if order else None
@@ -167,37 +203,54 @@ class Tracker:
         return tracks, alignments
 
     def _align_tracks(
-        self, image: Image, tracking: Tracking,
-    ) -> InferenceTask[dict[int, Alignments]]:
-        """Return the alignments of the tracks whose heads are at or near their last position."""
-        boxes = np.stack([track.box for track in self.tracks])
+        self, image: Image, elapsed: float, tracking: Tracking,
+    ) -> InferenceTask[tuple[dict[int, Alignments], set[int]]]:
+        """
+        Align the heads of the tracks at or near where they should be.
+
+        Return them, and the tracks to be detected anew: those whose landmarks stay off their crop,
+        which are not among the former, and those whose landmarks are not located any more.
+        """
+        boxes = np.stack([track.next_box(elapsed) for track in self.tracks])
         rolls = np.array([track.roll for track in self.tracks])
         indices = np.arange(len(boxes))
         visible: dict[int, Alignments] = {}
-        # A head that moved fast is off-centre in its crop. Landmarks with a low score still point
-        # towards it, and a second crop made from them decides.
-        for _ in range(2):
+        offset = np.zeros(len(self.tracks))
+        # A head that moved fast is off-centre in its crop. Its landmarks still point towards it,
+        # even with a low score, and another crop made from them decides.
+        for look in range(MAX_LOOKS):
             found = yield InferenceRequest(image, boxes, rolls)
             valid = plausible(found, boxes, image)
-            good = valid & [self.tracks[index].shows(score, tracking.keep_track_threshold)
-                            for index, score in zip(indices, found.score, strict=True)]
-            visible |= {int(index): found[row:row + 1]
-                        for row, index in enumerate(indices) if good[row]}
-            again = valid & ~good
+            tracks = [self.tracks[index] for index in indices]
+            good = valid & [track.shows(score, tracking.keep_track_threshold)
+                            for track, score in zip(tracks, found.score, strict=True)]
+            # Where no landmarks can be located, as from behind, where they are says nothing.
+            located = (found.score >= LOCATED_SCORE) | [track.located for track in tracks]
+            moved = crop_offset(found, boxes)
+            offset[indices] = np.where(good & located, moved, 0.0)
+            for row, index in enumerate(indices):
+                visible.pop(int(index), None)
+                if good[row]:
+                    visible[int(index)] = found[row:row + 1]
+            again = (offset[indices] > MAX_CROP_OFFSET) | (
+                valid & ~good & ((look == 0) | (moved > MAX_CROP_OFFSET)))
             indices, (boxes, rolls) = indices[again], found[again].crops
             if len(indices) == 0:
                 break
-        return visible
+        off = offset > MAX_BELIEVED_OFFSET
+        visible = {i: heads for i, heads in visible.items() if not off[i]}
+        return visible, {i for i, track in enumerate(self.tracks)
+                         if off[i] or (track.located and not self._is_located(i, visible))}
 
     def _search(
         self, image: Image, detections: HeadDetections, tracking: Tracking,
-        visible: dict[int, Alignments],
+        visible: dict[int, Alignments], doubtful: set[int],
     ) -> InferenceTask[None]:
         """Assign detections to the tracks, start tracks for the others; update `visible`."""
         boxes = detections.landmark_box
         owner = self._owners(boxes, visible)
         confirmed = {i: row for row, i in owner.items()}
-        disagreeing = set()
+        disagreeing = set(doubtful)
         for i, track in enumerate(self.tracks):
             if i in confirmed:
                 row = confirmed[i]
@@ -223,7 +276,10 @@ class Tracker:
             np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
             np.where(owned, SURE_TRACK_SCORE, SURE_SCORE))
         rows = [looks[row] for row in rows]
-        visible |= {owner[row]: found[k:k + 1] for k, row in enumerate(rows) if row in owner}
+        for k, row in enumerate(rows):
+            if row in owner:
+                visible[owner[row]] = found[k:k + 1]
+                self.tracks[owner[row]].restart()
         fresh = np.array([k for k, row in enumerate(rows) if row not in owner], np.intp)
         for k in fresh[suppress_duplicates(found[fresh])]:
             visible[len(self.tracks)] = found[k:k + 1]
