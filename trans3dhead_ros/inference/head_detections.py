@@ -12,7 +12,7 @@ from trans3dhead_ros.types import Array
 
 DEFAULT_SCORE = 0.5
 """Smallest score of a head, unless it is chosen otherwise."""
-MAX_OVERLAP = 0.5
+MAX_OVERLAP = 0.35
 """Two detections whose boxes overlap by more than this (IoU) are of one head."""
 
 _MAX_PROPOSALS = 1000
