@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from trans3dhead_ros.bags.bag_topic import Topic
 from trans3dhead_ros.errors import UserError
+
+if TYPE_CHECKING:
+    # Brings the reader of bags, which a node does without.
+    from trans3dhead_ros.bags.bag_topic import Topic
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -69,15 +70,17 @@ def test_profiles_are_held_out_by_person(tmp_path):
 
 
 def test_another_name_of_a_profile_is_refused(tmp_path):
-    folder = write_labels(tmp_path, {'cfp/somebody.webp': np.zeros((68, 2))})
+    folder = write_labels(tmp_path, {
+        'cfp/somebody.webp': 100 * np.random.default_rng(0).random((68, 2))})
     with pytest.raises(UserError, match='<kind>_<person>_<number>'):
         read_profiles(folder)
 
 
 def test_unlabelled_pictures_are_split_by_name(tmp_path):
     (tmp_path / 'wild' / 'a').mkdir(parents=True)
+    picture = cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     for number in range(60):
-        (tmp_path / 'wild' / 'a' / f'{number}.jpg').touch()
+        (tmp_path / 'wild' / 'a' / f'{number}.jpg').write_bytes(picture)
     (tmp_path / 'wild' / 'notes.txt').touch()
     records = read_unlabelled(tmp_path / 'wild')
     assert len(records) == 60 and records[0].points is None
