@@ -141,8 +141,13 @@ class Track:
         self.sure = score >= SURE_TRACK_SCORE
 
     def shows(self, score: float, threshold: float) -> bool:
-        """Return whether an alignment shows the head: by its score, or as the detector said."""
-        return score >= threshold or (self.sure and self.missed_frames == 0)
+        """
+        Return whether an alignment shows the head: by its score, or as the detector said.
+
+        A head whose landmarks were located until now may be gone: the detector has to say again.
+        """
+        return score >= threshold or (
+            self.sure and not self.located and self.missed_frames == 0)
 
 
 class Tracker:

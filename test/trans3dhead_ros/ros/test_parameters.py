@@ -26,7 +26,7 @@ from trans3dhead_ros.ros.tracker_parameters import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-LAUNCH_ARGUMENTS = {'device', 'backend', 'image_transport', 'autostart'}
+LAUNCH_ARGUMENTS = {'device', 'backend', 'image_transport', 'autostart', 'restarts'}
 DEFAULTS = {name: spec.default for name, spec in tracker_specs().items()}
 pytestmark = pytest.mark.ros
 
