@@ -8,10 +8,11 @@ from clips import clip
 
 from trans3dhead_ros import Camera, HeadPipeline
 from trans3dhead_ros.geometry import geodesic_distance_deg
+from trans3dhead_ros.perception.box_assignment import assign_boxes
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.perception.smoothing import Smoothing
-from trans3dhead_ros.perception.tracker import Track, assign_boxes
+from trans3dhead_ros.perception.tracker import Track
 
 PERIOD = 0.08
 FEMALE, MALE = 'head-pose-face-detection-female', 'head-pose-face-detection-male'
@@ -193,5 +194,5 @@ def test_a_crop_ignores_small_shifts():
 def test_lost_tracks_are_assigned_to_the_nearest_detections():
     lost = [np.array([0.0, 0, 10, 10]), np.array([12.0, 0, 22, 10]), np.array([90.0, 0, 99, 10])]
     found = landmark_box(np.array([[[14.0, 0], [24, 10]], [[4.0, 0], [14, 10]]]))
-    assert sorted(assign_boxes(lost, found)) == [(0, 1), (1, 0)]
-    assert assign_boxes([], found) == []
+    assert sorted(assign_boxes(lost, found, max_distance=1.0)) == [(0, 1), (1, 0)]
+    assert assign_boxes([], found, max_distance=1.0) == []
