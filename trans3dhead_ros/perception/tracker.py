@@ -55,8 +55,8 @@ _MAX_DISTANCE_LOST, _MAX_DISTANCE_LOCATED = 1.0, 0.5
 _MIN_AGREEMENT = 0.5
 # What is found then is the same as the track from this overlap (IoU) on.
 _SAME_BOX_IOU = 0.7
-# A head whose first crop is off by more than this part of its side, or that turns by more than
-# this, degrees a frame, is compared with a detection.
+# A head that is off a crop by more than this part of its side, or that turns by more than this,
+# degrees a frame, is compared with a detection.
 _MAX_SURPRISE, _MAX_TURN = 0.12, 25.0
 # A crop moves when the landmark box has moved by more than this part of its side.
 _MIN_CROP_SHIFT = 0.03
@@ -146,9 +146,6 @@ class Track:
 
     def restart(self, frame: int) -> None:
         """Forget the filters: the head was not where the track was in this frame."""
-        # Two detections in a row tell the motion.
-        if self.restarted != frame - 1:
-            self.motion.reset()
         self.restarted, self.smoother = frame, HeadSmoother()
 
     def move_to(self, box: Array, roll: float = 0.0) -> None:
@@ -236,14 +233,15 @@ class Tracker:
         """
         Align the heads of the tracks at or near where they should be.
 
-        Return them, and the tracks to be detected anew: those whose landmarks stay off their crop,
-        which are not among the former, those whose landmarks are not located any more, and those
-        that are far from where they should be or turned suddenly.
+        Return them, and the tracks to be detected anew, because a crop showed the head far from
+        where it should be, turned suddenly, or without landmarks that can be located. Those whose
+        landmarks stay off their crop are not among the former.
         """
         boxes = np.stack([track.next_box(elapsed) for track in self.tracks])
         rolls = np.array([track.roll for track in self.tracks])
         indices = np.arange(len(boxes))
         visible: dict[int, Alignments] = {}
+        doubtful: set[int] = set()
         offset = np.zeros(len(self.tracks))
         # A head that moved fast is off-centre in its crop. Its landmarks still point towards it,
         # even with a low score, and another crop made from them decides.
@@ -257,8 +255,10 @@ class Tracker:
             located = (found.score >= LOCATED_SCORE) | [track.located for track in tracks]
             moved = crop_offset(found, boxes)
             offset[indices] = np.where(good & located, moved, 0.0)
-            if look == 0:
-                surprising = located & ((moved > _MAX_SURPRISE) | (found.score < LOCATED_SCORE))
+            doubtful |= set(indices[located & (
+                (moved > _MAX_SURPRISE) | (found.score < LOCATED_SCORE)
+                | [track.turns_suddenly(rotation)
+                   for track, rotation in zip(tracks, found.rotation, strict=True)])].tolist())
             for row, index in enumerate(indices):
                 visible.pop(int(index), None)
                 if good[row]:
@@ -268,10 +268,8 @@ class Tracker:
             indices, (boxes, rolls) = indices[again], found[again].crops
             if len(indices) == 0:
                 break
-        off = offset > MAX_BELIEVED_OFFSET
-        visible = {i: heads for i, heads in visible.items() if not off[i]}
-        return visible, {i for i, track in enumerate(self.tracks) if surprising[i] or off[i] or (
-            i in visible and track.turns_suddenly(visible[i].rotation[0]))}
+        visible = {i: heads for i, heads in visible.items() if offset[i] <= MAX_BELIEVED_OFFSET}
+        return visible, doubtful
 
     def _search(
         self, image: Image, detections: HeadDetections, tracking: Tracking,
