@@ -30,6 +30,8 @@ LOG_HEIGHT_RANGE = (-2.0, 3.0)
 _USUAL_LIGHT, _MAX_GAIN = 0.45, 20.0
 _LIGHT_STEP = 8
 """Every so many-th pixel along each side tells how light an image is."""
+_MIN_UP = 0.05
+"""Directions that are shorter are noise: making them longer would only make the noise larger."""
 _PRIOR = 0.01
 """Initial score: most locations show no head."""
 _LOG_SIDE_RANGE = (-3.0, 5.0)
@@ -178,14 +180,15 @@ class HeadProposals(nn.Module):
         Search images for heads.
 
         :param images: as for `HeadDetector`.
-        :return: as there, but `score` and `face` are probabilities and `up` has length 1.
+        :return: as there, but `score` and `face` are probabilities and `up` has length 1, or
+            less where the network tells no direction.
         """
         found = self.detector(images)
         constant, slope, by_height = self.detector.calibration
         height = found.head_box[..., 3] - found.head_box[..., 1]
         size = (height / USUAL_HEIGHT).log().clamp(*LOG_HEIGHT_RANGE)
         score = constant + slope * found.score + by_height * size
-        length = found.up.square().sum(dim=-1, keepdim=True).clamp_min(1e-12).sqrt()
+        length = found.up.square().sum(dim=-1, keepdim=True).clamp_min(_MIN_UP ** 2).sqrt()
         return Detection(score.sigmoid(), found.face.sigmoid(), found.up / length,
                          found.head_box, found.landmark_box)
 
