@@ -13,11 +13,11 @@ from trans3dhead_ros.media.sources import open_source
 
 @pytest.fixture(scope='module')
 def picture(tmp_path_factory):
-    """Return a small picture with a head in it."""
+    """Return a small picture with a whole head in it."""
     with open_source(bundled_clip()) as source:
         image = next(iter(source)).image
     path = tmp_path_factory.mktemp('bench') / 'people.png'
-    cv2.imwrite(str(path), image[20:220, :260])
+    cv2.imwrite(str(path), image[20:300, :260])
     return path
 
 
