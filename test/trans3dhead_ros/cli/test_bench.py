@@ -29,7 +29,7 @@ def test_every_stage_is_measured_beside_the_peers(model_pair, picture, tmp_path,
                      '--device', 'cpu', '--json', '--plot', str(plot)]) == 0
     result = json.loads(capfd.readouterr().out)
     assert result['device'] == 'cpu' and result['threads'] == 1 and result['heads'] >= 1
-    assert result['size'] == [260, 200] and result['backend'] == 'onnxruntime'
+    assert result['size'] == [260, 280] and result['backend'] == 'onnxruntime'
     stages = {stage['name']: stage for stage in result['stages']}
     assert {'network, 1 crop', 'network, 3 crops', 'crop', 'metric pose', 'vertices + projection',
             'align, no camera', 'align, camera', 'detector alone', 'detect', 'track'} <= {*stages}
