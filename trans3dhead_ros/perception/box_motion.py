@@ -15,7 +15,8 @@ import numpy as np
 from trans3dhead_ros.types import Array
 
 # Weight of the newest displacement in the velocity, and the part of the displacement that is
-# predicted.
+# predicted. At 0.2 of a box a frame, heads take 1.8 crops each with them, 2.2 with 0.5 and 0.8, and
+# 4.4 without a prediction; with 1 and 1, heads at rest take 1.4 instead of 1.1.
 _VELOCITY_GAIN, _DAMPING = 0.7, 0.9
 # Seconds between images, beyond which a velocity says nothing of the next position.
 _MAX_GAP = 0.5
