@@ -88,7 +88,9 @@ class Process:
 
     def _last_line(self) -> str:
         lines = [line.strip() for line in self.log.read_text(errors='replace').splitlines()]
-        return next((line for line in reversed(lines) if line), f'see {self.log}')
+        # Fast DDS writes in colour, and may do so while the process ends.
+        return next((line for line in reversed(lines) if line and not line.startswith('\033')),
+                    f'see {self.log}')
 
 
 def run(source: str, pace: str, output: Path, model: str, device: str) -> None:
