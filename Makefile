@@ -39,7 +39,7 @@ test: setup lint
 	for code in $$together $$alone; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 test-robot: setup
-	@$(WITHOUT_TORCH) $(PARALLEL) -m 'not alone' test/trans3dhead_ros $(PYTEST)
+	@$(WITHOUT_TORCH) $(PARALLEL) -m 'not train and not alone' test/trans3dhead_ros $(PYTEST)
 
 soak: setup
 	@PYTHONPATH="test:test/helpers:.$${PYTHONPATH:+:$$PYTHONPATH}" .venv/bin/python -m tools.soak --minutes $(MINUTES) $(SCENARIOS)

@@ -85,6 +85,8 @@ def test_a_missing_or_invalid_detector_file_is_named(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.safetensors'])
 def test_either_file_of_a_head_detector_is_one(tmp_path, suffix):
+    if suffix == '.safetensors':
+        pytest.importorskip('torch')
     shutil.copy(bundled_detector().with_suffix(suffix), tmp_path / f'mine{suffix}')
     found = make_detector(tmp_path / f'mine{suffix}', device='cpu')
     assert isinstance(found, HeadSearch)
@@ -93,6 +95,10 @@ def test_either_file_of_a_head_detector_is_one(tmp_path, suffix):
 
 def test_a_detector_stays_where_it_is_when_nothing_changes(detector):
     assert detector.moved('cpu') is detector
+
+
+def test_a_detector_answers_alike_in_another_engine(detector):
+    pytest.importorskip('torch')
     moved = detector.moved('cpu', 'torch')
     picture = clip('classroom')[0]
     np.testing.assert_allclose(moved.detect(picture).landmark_box[0],

@@ -7,6 +7,7 @@ from bags import turning_heads, write_bag
 @pytest.fixture(scope='session')
 def images():
     """Return 14 images of a turning head; the third one is empty."""
+    pytest.importorskip('torch', reason='rendering heads needs torch')
     return turning_heads()
 
 
