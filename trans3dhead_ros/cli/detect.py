@@ -125,24 +125,20 @@ def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     :raises UserError: nothing is there, or it is not a picture.
     """
     from trans3dhead_ros.media.picture_format import PICTURE_SUFFIXES
-    from trans3dhead_ros.media.sources import choose_pictures, natural_order
+    from trans3dhead_ros.media.sources import choose_pictures, natural_order, pictures_in
     files, losses = [], []
     for source in sources:
-        if os.path.isfile(source):
-            inside = [source]
-        elif os.path.isdir(source):
-            inside = [os.path.join(source, name) for name in os.listdir(source)]
-        else:
-            inside = glob.glob(source, recursive=True)
-        pictures, refused = choose_pictures(sorted(inside, key=natural_order))
+        is_folder = os.path.isdir(source)
+        inside = [source] if os.path.isfile(source) else glob.glob(source, recursive=True)
+        pictures, refused = pictures_in(source) if is_folder else choose_pictures(
+            sorted(inside, key=natural_order))
         files, losses = files + pictures, losses + refused
         if pictures or refused:
             continue
         if os.path.isfile(source):
             raise UserError(f'source: {source} is not a picture; `trans3dhead track` takes '
                             'videos and bags')
-        missing = not inside and not os.path.isdir(source)
         raise UserError(f'source: {source} ' + (
-            'does not exist' if missing else
+            'does not exist' if not inside and not is_folder else
             f'holds no picture ({" ".join(sorted(PICTURE_SUFFIXES))})'))
     return files, losses

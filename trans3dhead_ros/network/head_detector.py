@@ -26,6 +26,9 @@ USUAL_HEIGHT = 32.0
 LOG_HEIGHT_RANGE = (-2.0, 3.0)
 """Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more."""
 
+UNCALIBRATED = (0.0, 1.0, 0.0)
+"""The calibration that leaves scores as they are, see `HeadDetector`."""
+
 # Root mean square of an image in usual light; darker ones are brightened to it.
 _USUAL_LIGHT, _MAX_GAIN = 0.45, 20.0
 _LIGHT_STEP = 8
@@ -123,7 +126,7 @@ class HeadDetector(nn.Module):
             nn.init.constant_(output.bias[:1], math.log(_PRIOR / (1 - _PRIOR)))
             nn.init.constant_(output.bias[2:3], 1.0)  # upright
         self.calibration: torch.Tensor
-        self.register_buffer('calibration', torch.tensor([0.0, 1.0, 0.0]))
+        self.register_buffer('calibration', torch.tensor(UNCALIBRATED))
 
     def forward(self, images: torch.Tensor) -> Detection:
         """

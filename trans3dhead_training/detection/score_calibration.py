@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from trans3dhead_ros.network.head_detector import LOG_HEIGHT_RANGE, USUAL_HEIGHT
+from trans3dhead_ros.network.head_detector import LOG_HEIGHT_RANGE, UNCALIBRATED, USUAL_HEIGHT
 from trans3dhead_ros.types import Array, BoolArray
 
 _MIN_DETECTIONS = 50
@@ -41,5 +41,5 @@ def fit_calibration(score: Array, height: Array, is_true: BoolArray) -> Array | 
         return (float((np.logaddexp(0, logit) - is_true * logit).sum()
                       + _PRIOR * values @ values), rows.T @ error + 2 * _PRIOR * values)
 
-    values = minimize(loss, np.array([0.0, 1.0, 0.0]), jac=True).x
+    values = minimize(loss, np.array(UNCALIBRATED), jac=True).x
     return values if np.isfinite(values).all() and values[1] > 0 else None

@@ -16,7 +16,7 @@ from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.inference.torch_engine import TorchEngine
 from trans3dhead_ros.model_files.detector_files import read_detector_metadata
 from trans3dhead_ros.network.detector_checkpoint import save_detector
-from trans3dhead_ros.network.head_detector import HeadDetector, HeadProposals
+from trans3dhead_ros.network.head_detector import UNCALIBRATED, HeadDetector, HeadProposals
 from trans3dhead_ros.types import Image
 from trans3dhead_training.core.contact_sheet import contact_sheet
 from trans3dhead_training.core.data_root import data_root
@@ -130,7 +130,7 @@ class DetectorTask(Task):
         return metrics
 
     def _calibrate(self, network: HeadDetector) -> None:
-        network.calibration.copy_(torch.tensor([0.0, 1.0, 0.0]))
+        network.calibration.copy_(torch.tensor(UNCALIBRATED))
         search = self._search(network, _LOWEST_SCORE)
         results = [_matched(picture, search) for picture in self.calibration_pictures]
         fitted = fit_calibration(
