@@ -144,8 +144,11 @@ class DetectionDataset:
         config = self.sampling.views
         matrix = view_matrix(picture, size, generator, config, zoom_factor)
         colour = generator.integers(0, 256, 3) if generator.random() < 0.5 else np.zeros(3)
+        labels = view_labels(picture.heads.moved(matrix), size, config)
+        missed = picture.missed.moved(matrix).extent_box
         return _View(render_view(picture.image, matrix, size, colour),
-                     view_labels(picture.heads.moved(matrix), size, config), picture.complete)
+                     replace(labels, ignored=np.concatenate([labels.ignored, missed])),
+                     picture.complete)
 
     def _pasted(self, generator: np.random.Generator, size: tuple[int, int]) -> _View:
         """Paste a few faces, with what the photograph shows around them, into a room."""

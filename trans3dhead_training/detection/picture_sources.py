@@ -29,7 +29,9 @@ from trans3dhead_training.detection.labelled_picture import (
 )
 
 MISSED_LABELS = Path(__file__).with_name('missed_labels.csv')
-"""`file, x0, y0, x1, y1`: heads in held-out pictures that their labellers missed, seen by eye."""
+"""`file, x0, y0, x1, y1`: heads that their labellers missed. Those in held-out pictures were seen
+by eye; those in pictures of the training are what a detector finds at a high score, without what
+is no head to the eye."""
 
 _SUFFIXES = ('.webp', '.jpg', '.jpeg', '.png')
 _UPRIGHT_WEIGHT = 0.25

@@ -30,14 +30,15 @@ class ViewConfig:
     """Least length of a picture in its view, as a share of the side of the view."""
     turn_sigma_deg: float = 10.0
     """Standard deviation of the in-plane turn of most views."""
-    cut_share: float = 0.15
+    cut_share: float = 0.2
     """Share of the views whose border cuts the chosen head, of which half to all is shown."""
     wide_turn_share: float = 0.12
     """Share of the views that is turned uniformly up to wide_turn_deg instead."""
     wide_turn_deg: float = 45.0
     """Largest turn of that share."""
-    any_turn_share: float = 0.22
-    """Share of the views that is turned by any angle."""
+    any_turn_share: float = 0.35
+    """Share of the views that is turned by any angle; half of these near a quarter or a half turn,
+    as cameras are mounted."""
     min_head_px: float = 7.0
     """Smaller heads are neither taught nor punished."""
     min_shown: float = 0.5
@@ -95,6 +96,8 @@ def view_matrix(
 
 def _turn_deg(generator: np.random.Generator, config: ViewConfig) -> float:
     kind = generator.random()
+    if kind < 0.5 * config.any_turn_share:
+        return float(90 * generator.integers(1, 4) + generator.normal(0, config.turn_sigma_deg))
     if kind < config.any_turn_share:
         return float(generator.uniform(-180, 180))
     if kind < config.any_turn_share + config.wide_turn_share:

@@ -168,6 +168,9 @@ class DetectorTrainConfig(RunConfig):
     folder. Those that are absent are left out, but heads/ and rooms/ are needed."""
     scenes: str = 'runs/scenes'
     """Folder of `trans3dhead prepare scenes`; '' trains without synthetic people."""
+    init_checkpoint: str = ''
+    """Checkpoint of a detector whose weights the training starts from; '' starts from random
+    weights."""
     faces_per_source: int = 700
     """Most faces of each source in faces/ that are kept in memory."""
     validate_every: int = 2

@@ -38,6 +38,7 @@ from trans3dhead_training.detection.picture_sources import (
 )
 from trans3dhead_training.detection.score_calibration import fit_calibration
 from trans3dhead_training.engine.config import DetectorTrainConfig
+from trans3dhead_training.engine.initialization import load_detector_weights
 from trans3dhead_training.engine.task import Task
 from trans3dhead_training.losses.detector_criterion import DetectorCriterion
 
@@ -94,7 +95,10 @@ class DetectorTask(Task):
         self.held_out_rooms = read_rooms(rooms, True)[::every]
         if not self.held_out_heads:
             raise UserError(f'data: {heads} has no held-out pictures; it needs about 20 pictures')
-        self.network = HeadDetector(config.network).to(device, memory_format=torch.channels_last)
+        network = HeadDetector(config.network)
+        self._before = (load_detector_weights(network, Path(config.init_checkpoint))
+                        if config.init_checkpoint else {})
+        self.network = network.to(device, memory_format=torch.channels_last)
         self.criterion = DetectorCriterion(config.loss_weights, reduce_counts=reduce_counts)
 
     def batch(self, number: int, progress: float, share: tuple[int, int]) -> DetectionBatch:
@@ -156,10 +160,13 @@ class DetectorTask(Task):
         """Write a checkpoint, see `Task.save_checkpoint`."""
         used = [_CREDITS[name] for name in self.training.names]
         licences = ', '.join(dict.fromkeys(licence for _, licence in used))
-        save_detector(path, network, {
-            'training_data': '; '.join(text for text, _ in used),
-            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}',
-            **metadata})
+        credit = {'training_data': '; '.join(text for text, _ in used),
+                  'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'}
+        if self._before:
+            credit = {name: value if value == self._before[name]
+                      else f'{value}; initial weights: {self._before[name]}'
+                      for name, value in credit.items()}
+        save_detector(path, network, {**credit, **metadata})
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         """Return the metadata of a checkpoint."""

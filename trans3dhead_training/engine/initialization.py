@@ -11,6 +11,8 @@ import torch
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import JAW_COUNT
 from trans3dhead_ros.network.checkpoint import load_checkpoint
+from trans3dhead_ros.network.detector_checkpoint import load_detector
+from trans3dhead_ros.network.head_detector import HeadDetector
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.data.head_dataset import HeadDataset
 
@@ -88,5 +90,25 @@ def load_backbone(network: Trans3DHead, path: Path) -> dict[str, Any]:
     if not state:
         raise UserError(f'init_checkpoint: the backbone of {path} has other widths than '
                         'network.widths')
+    network.load_state_dict({**own, **state})
+    return metadata
+
+
+def load_detector_weights(network: HeadDetector, path: Path) -> dict[str, Any]:
+    """
+    Take the weights of a checkpoint of a detector.
+
+    Stages may have more residual blocks than there: these start as the identity.
+
+    :param network: on the CPU.
+    :param path: the checkpoint.
+    :return: metadata of the checkpoint.
+    :raises UserError: it holds a network of other widths, or of more blocks.
+    """
+    other, metadata = load_detector(path, torch.device('cpu'))
+    own, state = network.state_dict(), other.state_dict()
+    if any(name not in own or own[name].shape != value.shape for name, value in state.items()):
+        raise UserError(f'init_checkpoint: the network of {path} does not fit into that of '
+                        f'network: it is {other.config.to_dict()}')
     network.load_state_dict({**own, **state})
     return metadata

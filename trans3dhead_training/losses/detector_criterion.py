@@ -32,7 +32,7 @@ class DetectorLossWeights:
     """The same of the boxes of landmarks."""
     roll: float = 0.25
     """Squared distance of the cosine and the sine of the roll."""
-    face: float = 0.25
+    face: float = 0.6
     """Binary cross-entropy of whether the face is seen."""
 
 

@@ -1,4 +1,4 @@
-"""A training may start from the backbone of another network."""
+"""A training may start from another network, or from its backbone."""
 
 from pathlib import Path
 
@@ -8,8 +8,11 @@ from synthetic import small_head_model
 
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
+from trans3dhead_ros.network.detector_checkpoint import save_detector
+from trans3dhead_ros.network.detector_config import DetectorConfig
+from trans3dhead_ros.network.head_detector import HeadDetector
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.engine.initialization import load_backbone
+from trans3dhead_training.engine.initialization import load_backbone, load_detector_weights
 
 SMALL = {'input_size': 32, 'dim': 16, 'num_heads': 2, 'ffn_dim': 16}
 
@@ -48,3 +51,25 @@ def test_a_deeper_backbone_takes_the_stages_that_are_alike(checkpoint):
 def test_another_width_is_refused(checkpoint):
     with pytest.raises(ValueError, match='other widths'):
         load_backbone(network(1, widths=(12, 8, 16, 16)), checkpoint)
+
+
+def detector(seed: int, **changes) -> HeadDetector:
+    torch.manual_seed(seed)
+    return HeadDetector(DetectorConfig(
+        **{'stem_width': 8, 'widths': (8, 8, 8), 'blocks': (1, 1, 1), 'neck_width': 8, **changes}))
+
+
+def test_a_deeper_detector_answers_like_the_one_that_it_starts_from(tmp_path):
+    before, deeper = detector(0).eval(), detector(1, blocks=(1, 1, 2)).eval()
+    save_detector(tmp_path / 'before.safetensors', before, {'training_data': 'ours'})
+    metadata = load_detector_weights(deeper, tmp_path / 'before.safetensors')
+    assert metadata['training_data'] == 'ours'
+    image = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(deeper(image).head_box, before(image).head_box, atol=0.2, rtol=1e-2)
+    assert not torch.allclose(detector(1)(image).head_box, before(image).head_box, atol=0.2)
+
+
+def test_a_detector_of_other_widths_is_refused(tmp_path):
+    save_detector(tmp_path / 'before.safetensors', detector(0), {})
+    with pytest.raises(ValueError, match='does not fit'):
+        load_detector_weights(detector(1, neck_width=12), tmp_path / 'before.safetensors')
