@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+"""What lies beyond a picture."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -20,6 +23,14 @@ class Augmentation:
     """Largest turn of that share."""
     shift_sigma: float = 0.06
     """Standard deviation of the crop's centre, as a fraction of the longer side of the box."""
+    off_share: float = 0.0
+    """Share of the crops that are off the head, uniformly by up to off_shift along each axis."""
+    off_shift: float = 0.4
+    """Most that such a crop is off, as a fraction of the longer side of the box."""
+    cut_share: float = 0.0
+    """Share of the crops of heads that the border of the picture cuts, by up to cut_most."""
+    cut_most: float = 0.4
+    """Largest part of the landmark box that lies beyond the border."""
     zoom_sigma: float = 0.11
     """Standard deviation of the logarithm of the crop's size."""
     photometric: float = 1.0
@@ -102,8 +113,40 @@ def random_transform(
     longer = (high - low).max()
     zoom = float(np.clip(np.exp(generator.normal(0, config.zoom_sigma)), 0.72, 1.4))
     scale = 2.0 / (crop_scale * longer * zoom)
-    jitter = np.clip(generator.normal(0, config.shift_sigma, 2), -0.18, 0.18) * longer
+    if generator.random() < config.off_share:
+        jitter = generator.uniform(-config.off_shift, config.off_shift, 2) * longer
+    else:
+        jitter = np.clip(generator.normal(0, config.shift_sigma, 2), -0.18, 0.18) * longer
     return CropTransform(mirror, turn, scale, -scale * ((low + high) / 2 + jitter))
+
+
+def cut_by_border(
+    crop: np.ndarray, points: np.ndarray, generator: np.random.Generator, most: float,
+) -> np.ndarray:
+    """
+    Let a border of the picture cut a head off.
+
+    :param crop: (S, S, 3), unchanged.
+    :param points: (P, 2) landmarks, crop units; nan where unknown.
+    :param generator: decides the side, the part and what lies beyond: mostly black, as where a
+        robot looks, else a colour or the continued picture.
+    :param most: largest part of the landmark box beyond the border.
+    :return: (S, S, 3).
+    """
+    axis, last = generator.integers(2, size=2)
+    low, high = np.nanmin(points[:, axis]), np.nanmax(points[:, axis])
+    part = generator.uniform(0.05, most) * (high - low)
+    border = high - part if last else low + part
+    size = crop.shape[0]
+    shown = int(np.clip((border + 1) * size / 2, 1, size - 1))
+    sides = [0, 0, 0, 0]  # top, bottom, left, right
+    kept = slice(shown) if last else slice(shown, size)
+    sides[2 * (1 - axis) + last] = size - shown if last else shown
+    kind = cv2.BORDER_CONSTANT if generator.random() < 0.7 else BORDERS[
+        generator.integers(len(BORDERS))]
+    colour = generator.integers(0, 256, 3) * (generator.random() < 0.3)
+    part_shown = np.ascontiguousarray(crop[:, kept] if axis == 0 else crop[kept])
+    return cv2.copyMakeBorder(part_shown, *sides, kind, value=colour.tolist())
 
 
 def photometric(

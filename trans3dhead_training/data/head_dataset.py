@@ -16,9 +16,11 @@ from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.media.sources import decode_picture
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_training.core.augmentation import (
+    BORDERS,
     Augmentation,
     CropTransform,
     centred_transform,
+    cut_by_border,
     photometric,
     random_transform,
 )
@@ -30,8 +32,6 @@ from trans3dhead_training.data.mirror import HeadMirror
 
 PHOTOGRAPH_PARTS = ('photographs', 'profiles')
 """Parts of labelled photographs as they were taken."""
-
-BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,9 @@ class HeadDataset:
                 border = BORDERS[crop_generator.integers(len(BORDERS))]
                 colour = crop_generator.integers(0, 256, 3) * crop_generator.integers(2)
                 crop = self._crop(image, row, transform, border, colour)
+                if crop_generator.random() < config.cut_share:
+                    crop = cut_by_border(crop, transform.points(self._face_units(row, mirror)),
+                                         crop_generator, config.cut_most)
             elif self.mined is not None and crop_generator.random() < self.config.mined_share:
                 crop = self.mined.crop(self.size, self.crop_scale, crop_generator)
             else:
