@@ -9,10 +9,10 @@ from std_msgs.msg import Header
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.media.image_decoding import decode_image
 from trans3dhead_ros.media.overlay import draw_heads
 from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.ros import markers, messages
-from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_training.synthesis.preview.head_renderer import HeadRenderer
 
 SIZE = (640, 480)

@@ -54,7 +54,7 @@ LAYERS = {
     ),
 }
 # The rooms of the runtime that training may build on.
-TRAINING_BUILDS_ON = ('', 'model_files', 'network', 'inference', 'perception', 'media')
+TRAINING_BUILDS_ON = ('', 'model_files', 'network', 'inference', 'perception', 'media', 'bags')
 # The one file of the runtime outside `network` that imports it, and with it torch.
 IMPORTS_NETWORK = 'trans3dhead_ros.inference.torch_engine'
 # The one room of the runtime that knows of training, inside the function that needs it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +10,8 @@ from typing import Protocol
 
 from rosbags.rosbag2 import Reader
 
+from trans3dhead_ros.bags.bag_files import COMPRESSED_FILE_SUFFIX, bag_files
 from trans3dhead_ros.bags.bag_recovery import (
-    COMPRESSED_FILE_SUFFIX,
     ZSTD_MAGIC,
     TruncatedMcap,
     TruncatedSqlite,
@@ -144,25 +143,6 @@ class _RosbagsReader:
     def close(self) -> None:
         """Close the bag."""
         self._reader.close()
-
-
-def bag_files(path: Path) -> list[Path]:
-    """
-    Return the files with the messages of a bag, in the order of their numbers.
-
-    :param path: a file or the folder of a bag.
-    :return: at least one file.
-    :raises UserError: if there is none.
-    """
-    if path.is_file() and path.suffix in _TRUNCATED:
-        return [path]
-    if path.is_dir():
-        files = [file for file in path.iterdir() if {*file.suffixes} & {*_TRUNCATED}
-                 and file.suffix in (*_TRUNCATED, COMPRESSED_FILE_SUFFIX)]
-        if files:
-            return sorted(files, key=lambda file: [
-                int(part) if part.isdigit() else part for part in re.split(r'(\d+)', file.name)])
-    raise UserError(f'{path}: is not a ROS 2 bag (.mcap, .db3, or a folder with one of them)')
 
 
 def _has_write_ahead_log(file: Path) -> bool:

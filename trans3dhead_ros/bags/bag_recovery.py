@@ -32,9 +32,6 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from trans3dhead_ros.bags.bag_topic import Message, Topic
 from trans3dhead_ros.errors import UserError
 
-COMPRESSED_FILE_SUFFIX = '.zstd'
-"""What rosbag2 appends to the name of a file that it has compressed."""
-
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 """How compressed data begin; no serialized message does."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.bags.bag_files import is_bag
 from trans3dhead_ros.cli.losses import add_reading_arguments, check_bits, report_losses
 from trans3dhead_ros.cli.pipeline_options import add_pipeline_arguments, load_pipeline
 from trans3dhead_ros.errors import UserError
@@ -24,8 +25,6 @@ from trans3dhead_ros.output_paths import check_outputs
 if TYPE_CHECKING:
     from trans3dhead_ros.camera import Camera
     from trans3dhead_ros.media.frame_source import FrameSource
-
-BAG_SUFFIXES = ('.mcap', '.db3')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -153,24 +152,6 @@ def _camera(source: FrameSource, size: tuple[int, int], fov: float | None) -> Ca
         return source.camera
     from trans3dhead_ros.camera import Camera
     return Camera.from_fov(size, fov)
-
-
-def is_bag(source: str) -> bool:
-    """
-    Tell whether a source is a ROS 2 bag.
-
-    :param source: as the user gives it.
-    :return: whether it is one, by its ending or by what its folder holds.
-    :raises UserError: for a bag of ROS 1.
-    """
-    path = Path(source)
-    if path.suffix == '.bag' and path.is_file():
-        raise UserError(f'source: {path} is a bag of ROS 1; convert it first: '
-                        f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or any(
-            {*file.suffixes} & {*BAG_SUFFIXES} for file in path.iterdir())
-    return path.suffix in BAG_SUFFIXES
 
 
 def _track_bag(options: Namespace) -> int:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from rclpy.node import Node
 
 from trans3dhead_ros.inference.backends import BACKENDS, check_device
+from trans3dhead_ros.media.image_decoding import MAX_PIXELS
 from trans3dhead_ros.perception.assembly import HeadSize
 from trans3dhead_ros.perception.pipeline import PipelineConfig
 from trans3dhead_ros.perception.smoothing import Smoothing
 from trans3dhead_ros.perception.tracker import Tracking
-from trans3dhead_ros.ros.image_decoding import MAX_PIXELS
 from trans3dhead_ros.ros.parameters import (
     ParameterSpec,
     config_parameter,

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import AXIS_LENGTH
 from trans3dhead_ros.landmarks import COUNT
+from trans3dhead_ros.media.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.mesh import vertex_normals
-from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.ros.stamps import stamp_nanoseconds, stamp_seconds
 from trans3dhead_ros.viewer.viewer_mesh import RebuiltMeshes, RecordedMeshes
 

@@ -12,7 +12,7 @@ pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CompressedImage, Image
 
 from trans3dhead_ros.media.bit_depth import BitDepth
-from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
+from trans3dhead_ros.media.image_decoding import decode_compressed, decode_image
 
 pytestmark = pytest.mark.ros
 

@@ -13,11 +13,11 @@ from trans3dhead_ros.bags.image_topics import IMAGE_TYPES
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.bag_tracking.bag_publishers import BagPublishers
 from trans3dhead_ros.ros.calibration import Calibration
-from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.ros.image_headers import strip_leading_slash
 from trans3dhead_ros.ros.markers import delete_all
 from trans3dhead_ros.ros.outputs import FrameResult, ModelInfo, make_outputs

@@ -27,7 +27,8 @@ from rosbags.typesys.store import Typestore
 from tqdm import tqdm
 from trans3dhead.msg import HeadArray
 
-from trans3dhead_ros.bags.bag_reader import BagReader, bag_files
+from trans3dhead_ros.bags.bag_files import bag_files
+from trans3dhead_ros.bags.bag_reader import BagReader
 from trans3dhead_ros.bags.bag_topic import Message
 from trans3dhead_ros.bags.bag_writer import STORAGE_SUFFIXES, BagWriter
 from trans3dhead_ros.bags.image_topics import (

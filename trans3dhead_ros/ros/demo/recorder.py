@@ -22,11 +22,11 @@ from trans3dhead.msg import HeadArray, LandmarkArray
 from trans3dhead_ros.bags.bag_writer import BagWriter
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import read_truth
+from trans3dhead_ros.media.image_decoding import decode_image
 from trans3dhead_ros.media.records import write_records
 from trans3dhead_ros.ros.demo.demo_folder import check_folder, mark_folder
 from trans3dhead_ros.ros.demo.demo_results import OverlayVideo, head_array_record, summarize
 from trans3dhead_ros.ros.demo.image_publisher import FRAMES_QOS, FRAMES_TOPIC
-from trans3dhead_ros.ros.image_decoding import decode_image
 from trans3dhead_ros.ros.messages import type_name
 from trans3dhead_ros.ros.node_process import ShutdownRequest, spin_node
 from trans3dhead_ros.ros.parameters import (

@@ -13,13 +13,13 @@ from std_msgs.msg import Header
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.batching import InferenceTask
 from trans3dhead_ros.perception.detector import Detector
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros.calibration import Calibration
-from trans3dhead_ros.ros.image_decoding import decode_compressed, decode_image
 from trans3dhead_ros.ros.node.statistics import Statistics
 from trans3dhead_ros.ros.outputs import FrameResult, ModelInfo, Output
 from trans3dhead_ros.ros.principal_head import PrincipalHead
