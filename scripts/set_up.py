@@ -277,7 +277,7 @@ def cmake_install(package: Path) -> None:
 
 def install_package() -> None:
     """Make both packages importable from the working tree, with the commands in `.venv/bin`."""
-    key = digest(ROOT / 'setup.cfg', ROOT / 'setup.py')
+    key = digest(ROOT / 'setup.cfg', ROOT / 'setup.py', ROOT / 'package.xml')
     if is_done('package', key):
         return
     say('trans3dhead command')

@@ -1,4 +1,4 @@
-"""A workspace gets both packages, or the runtime alone, and every command once."""
+"""A workspace gets what its options ask for: packages and weights, and every command once."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ COMMANDS = {'trans3dhead', 'head_tracker', 'image_publisher', 'recorder'}
 
 @pytest.fixture(scope='module')
 def workspace(tmp_path_factory) -> Path:
-    """Return the folder whose `on` and `off` are install spaces with and without training."""
+    """Return the folder whose `on` and `off` are install spaces with every option on and off."""
     beside = Path(sys.executable).with_name('colcon')
     colcon = str(beside) if beside.exists() else shutil.which('colcon')
     if colcon is None:
@@ -34,7 +34,8 @@ def workspace(tmp_path_factory) -> Path:
     for option in ('on', 'off'):
         done = subprocess.run(
             [colcon, 'build', '--install-base', option, '--cmake-args', '-DBUILD_TESTING=OFF',
-             f'-DPython3_EXECUTABLE={sys.executable}', f'-DTRANS3DHEAD_TRAINING={option.upper()}'],
+             f'-DPython3_EXECUTABLE={sys.executable}', f'-DTRANS3DHEAD_TRAINING={option.upper()}',
+             f'-DTRANS3DHEAD_RESEARCH_WEIGHTS={option.upper()}'],
             cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-4000:]
     return folder
@@ -59,6 +60,13 @@ def test_training_is_installed_beside_the_runtime(workspace):
 
 def test_training_can_be_left_out(workspace):
     assert not [name for name in installed(workspace, 'off') if 'training' in name]
+
+
+def test_weights_for_research_can_be_left_out(workspace):
+    named = {'head_detector', 'head_tracker'}
+    for option, expected in (('on', named), ('off', set())):
+        models = installed(workspace, option)['trans3dhead_ros'] / 'models'
+        assert {path.stem for path in models.iterdir()} & named == expected
 
 
 @pytest.mark.parametrize('option', ['on', 'off'])

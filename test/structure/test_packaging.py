@@ -1,6 +1,9 @@
 """What is installed with the packages is what they need, said the same everywhere."""
 
+import importlib.metadata
 import re
+import shutil
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -71,12 +74,48 @@ def test_the_ros_package_needs_nothing_of_training(setup_cfg):
     assert 'python3-numpy' in keys
 
 
-def test_both_packages_carry_one_version(setup_cfg):
+def test_the_version_stands_in_package_xml_alone(setup_cfg):
     training = ConfigParser()
     training.read(ROOT / 'setup_training.cfg')
     assert not training.has_section('options.entry_points')
+    assert 'version' not in setup_cfg['metadata'] and 'version' not in training['metadata']
     version = ElementTree.parse(ROOT / 'package.xml').findtext('version')
-    assert setup_cfg['metadata']['version'] == training['metadata']['version'] == version
+    assert importlib.metadata.version('trans3dhead_ros') == version
+
+
+def test_package_xml_is_what_the_tools_of_a_release_accept():
+    package = pytest.importorskip('catkin_pkg.package', reason='catkin_pkg is not installed')
+    warnings = []
+    found = package.parse_package(str(ROOT / 'package.xml'), warnings=warnings)
+    found.validate(warnings=warnings)
+    assert not warnings
+    assert {url.type for url in found.urls} == {'website', 'repository', 'bugtracker'}
+    assert found.authors and found.maintainers
+
+
+def test_every_licence_of_package_xml_is_a_file():
+    licences = {element.text: ROOT / element.get('file')
+                for element in ElementTree.parse(ROOT / 'package.xml').iter('license')}
+    assert all(path.is_file() for path in licences.values())
+    assert 'TRANS3DHEAD_RESEARCH_WEIGHTS' in licences['LicenseRef-research-weights'].read_text()
+
+
+def test_a_release_finds_the_changes_since_the_last_one():
+    changelog = (ROOT / 'CHANGELOG.rst').read_text()
+    assert re.search(r'^Forthcoming\n-+\n(\* |\n\d)', changelog, re.M) or re.search(
+        rf'^{ElementTree.parse(ROOT / "package.xml").findtext("version")} \(', changelog, re.M)
+
+
+def test_what_only_the_owner_can_fill_in_stands_in_package_xml():
+    if not shutil.which('git') or not (ROOT / '.git').exists():
+        pytest.skip('not a git checkout')
+    done = subprocess.run(['git', 'grep', '-Inh', r'trans3dhead\.example'], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if "r'trans3dhead" not in line]
+    assert not [line for line in lines if not re.search(r':  <(maintainer|url) ', line)]
+    if lines:
+        left = re.findall(r'<(\w+(?: type="\w+")?)', '\n'.join(lines))
+        pytest.skip(f'left for the owner to fill in, in package.xml: {", ".join(left)}')
 
 
 @pytest.mark.parametrize('package', ['trans3dhead_ros', 'trans3dhead_training'])

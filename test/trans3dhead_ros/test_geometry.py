@@ -128,6 +128,16 @@ def test_quaternions_are_those_of_scipy():
         geometry.rotation_from_quaternion(np.zeros(4))
 
 
+def test_quaternions_are_those_of_tf_transformations():
+    oracle = pytest.importorskip('tf_transformations', reason='tf_transformations is not installed')
+    for rotation in random_rotations(50):
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation
+        quaternion = geometry.quaternion_from_rotation(rotation)
+        assert abs(quaternion @ oracle.quaternion_from_matrix(matrix)) == pytest.approx(1.0)
+        np.testing.assert_allclose(oracle.quaternion_matrix(quaternion), matrix, atol=1e-12)
+
+
 def test_viewing_ray_rotation_takes_the_axis_to_the_ray():
     ray = np.array([0.4, -0.2, 1.0])
     r = geometry.viewing_ray_rotation(ray)

@@ -36,7 +36,10 @@ def open_detector(model: str | os.PathLike[str] | None = None) -> NetworkFiles:
     :return: its files.
     :raises UserError: when a file is missing or wrong, or the two are not of the same weights.
     """
-    path = bundled_detector() if model is None or str(model) == 'default' else Path(model)
+    bundled = model is None or str(model) == 'default'
+    path = bundled_detector() if bundled else Path(model)
+    if bundled and not path.is_file():
+        raise UserError('detector: this build comes without a head detector; name a file')
     checkpoint, graph = path.with_suffix(CHECKPOINT_SUFFIX), path.with_suffix(GRAPH_SUFFIX)
     if path not in (checkpoint, graph) or not path.is_file():
         raise UserError(f'{path}: no such detector; {DETECTOR_REMEDY}')

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trans3dhead_ros.model_files.model_metadata import check_fields, parse_texts
+from trans3dhead_ros.model_files.model_metadata import bundled_file, check_fields, parse_texts
 
 DETECTOR_FORMAT = 'trans3dhead_detector'
 DETECTOR_FORMAT_VERSION = 1
@@ -27,8 +27,8 @@ _EXPECTED = {'network': dict, 'colour_order': str, 'sha256': str, 'training_data
 
 
 def bundled_detector() -> Path:
-    """Return the path of the detector that comes with the package."""
-    return Path(__file__).resolve().parent.parent / 'models' / 'head_detector.safetensors'
+    """Return the path of the detector that comes with the package, where one is installed."""
+    return bundled_file(('head_detector', 'open_detector'))
 
 
 def parse_detector_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:

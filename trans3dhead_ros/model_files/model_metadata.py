@@ -27,8 +27,9 @@ CHECKPOINT_REMEDY = \
     'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
 EXPORT_REMEDY = 'make one with `trans3dhead export`'
 
-# Name of a model that comes with the package → name of its files.
-_BUNDLED = {'default': 'head_tracker', 'open': 'open'}
+# Name of a model that comes with the package → names of its files: the first that is installed, as
+# a distribution may leave out weights that were trained on photographs for research only.
+_BUNDLED = {'default': ('head_tracker', 'open'), 'open': ('open',)}
 _MAX_NAME_LENGTH = 100
 _EXPECTED = {
     'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
@@ -41,15 +42,21 @@ def bundled_model(name: str = 'default') -> Path:
     Return the path of a model that comes with the package.
 
     :param name: 'default', or 'open', the one whose weights may be used for any purpose.
-    :return: the path of its checkpoint; the graph lies beside it.
-    :raises UserError: this version comes without that model.
+    :return: the path of its checkpoint, which may not be installed; the graph lies beside it.
+    """
+    return bundled_file(_BUNDLED[name])
+
+
+def bundled_file(names: Sequence[str]) -> Path:
+    """
+    Return the path of a checkpoint that comes with the package.
+
+    :param names: of files, without suffix.
+    :return: the first that is installed, else the path of the first.
     """
     folder = Path(__file__).resolve().parent.parent / 'models'
-    path = folder / f'{_BUNDLED[name]}.safetensors'
-    if name != 'default' and not path.is_file():
-        raise UserError(f"model: this version comes without the model {name!r}; use 'default' or "
-                        'name a file')
-    return path
+    paths = [folder / f'{name}.safetensors' for name in names]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def model_path(model: str | os.PathLike[str] | None) -> Path:
@@ -59,9 +66,15 @@ def model_path(model: str | os.PathLike[str] | None) -> Path:
     :param model: path of either file of a model, or the name of one that comes with the package,
         'default' or 'open'; None or '' is 'default'.
     :return: the path of one of its files.
-    :raises UserError: this version comes without the model of that name.
+    :raises UserError: this build comes without the model of that name.
     """
-    return bundled_model(str(model or 'default')) if is_bundled_name(model) else Path(model)
+    if not is_bundled_name(model):
+        return Path(model)
+    name = str(model or 'default')
+    path = bundled_model(name)
+    if not path.is_file():
+        raise UserError(f'model: this build comes without the model {name!r}; name a file')
+    return path
 
 
 def is_bundled_name(model: str | os.PathLike[str] | None) -> bool:

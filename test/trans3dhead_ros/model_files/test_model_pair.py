@@ -12,6 +12,8 @@ from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import ARRAYS
 from trans3dhead_ros.inference.open_engine import open_engine
+from trans3dhead_ros.model_files.detector_files import open_detector
+from trans3dhead_ros.model_files.detector_metadata import bundled_detector
 from trans3dhead_ros.model_files.model_metadata import bundled_model, model_path
 from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
@@ -137,13 +139,27 @@ def test_the_other_file_of_a_missing_one_is_named(pair):
         open_model(pair)
 
 
-def test_bundled_models_have_names(monkeypatch):
+def test_bundled_models_have_names():
     assert {model_path(name) for name in (None, '', 'default')} == {bundled_model()}
     assert model_path('models/own.onnx') == Path('models/own.onnx')
+
+
+def test_a_build_without_weights_asks_for_a_file(monkeypatch):
     monkeypatch.setattr(Path, 'is_file', lambda path: False)
     for load in (open_model, HeadPipeline.load):
-        with pytest.raises(UserError, match="^model: this version comes without the model 'open'"):
-            load('open')
+        for name in ('default', 'open'):
+            with pytest.raises(UserError, match='^model: this build comes without the model '
+                                                f"'{name}'; name a file$"):
+                load(name)
+    with pytest.raises(UserError, match='^detector: this build comes without a head detector'):
+        open_detector()
+
+
+def test_a_build_without_the_research_weights_takes_the_open_ones(monkeypatch):
+    monkeypatch.setattr(Path, 'is_file', lambda path: path.stem in ('open', 'open_detector'))
+    assert model_path('default') == model_path('open') == bundled_model('open')
+    assert bundled_model().name == 'open.safetensors'
+    assert bundled_detector().name == 'open_detector.safetensors'
 
 
 def test_a_checkpoint_that_has_changed_is_not_moved_to_another_engine(pair):

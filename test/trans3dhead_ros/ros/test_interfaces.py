@@ -1,5 +1,6 @@
 """The messages are a public interface: names, types and their documentation."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import Head, HeadArray, LandmarkArray
 from trans3dhead.srv import LoadModel
+
+from tools.type_hashes import PINNED, installed_hashes
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.ros
@@ -50,6 +53,16 @@ FIELDS = {
 @pytest.mark.parametrize('interface', FIELDS, ids=lambda interface: interface.__name__)
 def test_fields_are_as_documented(interface):
     assert interface.get_fields_and_field_types() == FIELDS[interface]
+
+
+def test_types_are_those_that_other_machines_know():
+    """Two nodes whose hashes of a type differ do not connect: a change is never an accident."""
+    found = installed_hashes()
+    if not found:
+        pytest.skip('the sourced ROS 2 is older than type hashes')
+    assert found == json.loads((ROOT / PINNED).read_text()), (
+        'a message has changed: say so in CHANGELOG.rst, run `make setup` and '
+        '`python -m tools.type_hashes`, and commit what it writes')
 
 
 @pytest.mark.parametrize('path', INTERFACES, ids=lambda path: path.name)
