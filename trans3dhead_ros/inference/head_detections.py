@@ -1,13 +1,19 @@
-"""From the proposals of a head detector to heads: thresholds and suppression of duplicates."""
+"""
+From the proposals of a head detector to heads.
+
+Several locations find the same head. The best of them names it, and all of them together say how
+sure it is, and where.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from trans3dhead_ros.model_files.detector_metadata import LOG_HEIGHT_RANGE, USUAL_HEIGHT
 from trans3dhead_ros.types import Array
 
 DEFAULT_SCORE = 0.5
@@ -15,7 +21,17 @@ DEFAULT_SCORE = 0.5
 MAX_OVERLAP = 0.35
 """Two detections whose boxes overlap by more than this (IoU) are of one head."""
 
+EVIDENCE = ('1', 'logit of the best proposal', 'log height', 'log height squared', 'support')
+"""What the score of a head is computed from, see `HeadProposalGroups`."""
+
 _MAX_PROPOSALS = 1000
+_MIN_PROPOSAL = 0.02
+"""Weaker proposals say nothing about a head."""
+_SAME_HEAD = 0.5
+"""Proposals that overlap the best one of a head by more than this (IoU) support it."""
+_SUPPORTERS = 4
+_NO_SUPPORT = -5.0
+_MAX_LOGIT = 13.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,34 +69,84 @@ class HeadDetections:
                               self.head_box * scale + offset, self.landmark_box * scale + offset)
 
 
-def select_heads(
-    outputs: Mapping[str, Array], min_score: float = DEFAULT_SCORE,
-    max_overlap: float = MAX_OVERLAP,
-) -> list[HeadDetections]:
+@dataclass(frozen=True, eq=False)
+class HeadProposalGroups:
+    """The proposals of one image, one group for each head, best first."""
+
+    heads: HeadDetections
+    """Score and face of the best proposal; boxes and roll are means over the group, by score."""
+    evidence: Array
+    """(N, 5) `EVIDENCE`: heights in 32 px, support is the mean logit of the next four proposals
+    of the same head, -5 where there are none."""
+
+    def fused(self, weights: Sequence[float] | None, min_score: float) -> HeadDetections:
+        """
+        Return the heads.
+
+        :param weights: (5,) of the evidence, in the logit of the score; None: the score of a head
+            is that of its best proposal.
+        :param min_score: smallest score of a head.
+        :return: the heads, best first.
+        """
+        heads = self.heads
+        if weights is not None:
+            logit = np.clip(self.evidence @ np.asarray(weights, float), -_MAX_LOGIT, _MAX_LOGIT)
+            heads = replace(heads, score=1 / (1 + np.exp(-logit)))
+        order = np.argsort(-heads.score, kind='stable')
+        return heads[order[heads.score[order] >= min_score]]
+
+
+def group_proposals(
+    outputs: Mapping[str, Array], max_overlap: float = MAX_OVERLAP,
+) -> list[HeadProposalGroups]:
     """
-    Turn the outputs of a detector's graph into heads.
+    Find out which proposals of a detector's graph are of the same head.
 
     :param outputs: `score` (B, L), `face` (B, L), `up` (B, L, 2), `head_box` and `landmark_box`
         (B, L, 4), as `detector_metadata.DETECTOR_OUTPUTS` describes them.
-    :param min_score: smallest score of a head.
     :param max_overlap: see `MAX_OVERLAP`.
-    :return: the heads of each image.
+    :return: the groups of each image.
     """
-    heads = []
+    groups = []
     for number, score in enumerate(outputs['score']):
-        chosen = np.flatnonzero(score >= min_score)
+        chosen = np.flatnonzero(score >= _MIN_PROPOSAL)
         chosen = chosen[np.argsort(-score[chosen], kind='stable')][:_MAX_PROPOSALS]
-        boxes = outputs['head_box'][number][chosen].astype(np.float64)
-        chosen, boxes = (values[kept] for kept in [suppress_duplicates(boxes, max_overlap)]
-                         for values in (chosen, boxes))
-        up = outputs['up'][number][chosen]
-        heads.append(HeadDetections(
-            score=score[chosen].astype(np.float64),
-            face=outputs['face'][number][chosen].astype(np.float64),
-            roll_deg=np.rad2deg(np.arctan2(up[:, 1], up[:, 0]).astype(np.float64)),
-            head_box=boxes,
-            landmark_box=outputs['landmark_box'][number][chosen].astype(np.float64)))
-    return heads
+        groups.append(_grouped({name: values[number][chosen].astype(np.float64)
+                                for name, values in outputs.items()}, max_overlap))
+    return groups
+
+
+def _grouped(proposals: Mapping[str, Array], max_overlap: float) -> HeadProposalGroups:
+    """Group the proposals of one image, best first."""
+    score, boxes = proposals['score'], proposals['head_box']
+    best = suppress_duplicates(boxes, max_overlap)
+    logit = np.clip(np.log(score / np.maximum(1 - score, 1e-9)), -_MAX_LOGIT, _MAX_LOGIT)
+    means, support = [], np.full(len(best), _NO_SUPPORT)
+    for number, proposal in enumerate(best):
+        # Ascending, and the best proposals come first: the next best ones follow.
+        same = np.flatnonzero(_overlaps(boxes[proposal], boxes) > _SAME_HEAD)
+        weight = score[same] / score[same].sum()
+        means.append([weight @ proposals[name][same]
+                      for name in ('head_box', 'landmark_box', 'up')])
+        others = logit[same[same != proposal]][:_SUPPORTERS]
+        support[number] = (others.sum() + _NO_SUPPORT * (_SUPPORTERS - len(others))) / _SUPPORTERS
+    head_box, landmark_box, up = (
+        np.array([mean[part] for mean in means]).reshape(-1, size)
+        for part, size in enumerate((4, 4, 2)))
+    height = np.log(np.maximum(head_box[:, 3] - head_box[:, 1], 1e-3) / USUAL_HEIGHT)
+    height = np.clip(height, *LOG_HEIGHT_RANGE)
+    heads = HeadDetections(score[best], proposals['face'][best],
+                           np.rad2deg(np.arctan2(up[:, 1], up[:, 0])), head_box, landmark_box)
+    return HeadProposalGroups(heads, np.stack(
+        [np.ones(len(best)), logit[best], height, height ** 2, support], axis=1))
+
+
+def _overlaps(box: Array, others: Array) -> Array:
+    """Return the IoU (N,) of a box with others (N, 4)."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    overlap = np.prod(np.maximum(high - low, 0.0), axis=1)
+    area = np.prod(np.maximum(others[:, 2:] - others[:, :2], 0.0), axis=1)
+    return overlap / np.maximum(area + np.prod(box[2:] - box[:2]) - overlap, 1e-9)
 
 
 def suppress_duplicates(boxes: Array, max_overlap: float) -> Array:
@@ -91,14 +157,9 @@ def suppress_duplicates(boxes: Array, max_overlap: float) -> Array:
     :param max_overlap: IoU up to which two boxes are of two heads.
     :return: (M,) ascending numbers of boxes.
     """
-    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
     waiting, kept = np.arange(len(boxes)), []
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
         kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[waiting, :2])
-        high = np.minimum(boxes[best, 2:], boxes[waiting, 2:])
-        overlap = np.prod(np.maximum(high - low, 0.0), axis=1)
-        union = area[best] + area[waiting] - overlap
-        waiting = waiting[overlap <= max_overlap * np.maximum(union, 1e-9)]
+        waiting = waiting[_overlaps(boxes[best], boxes[waiting]) <= max_overlap]
     return np.array(kept, dtype=np.intp)

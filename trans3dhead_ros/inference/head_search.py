@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,11 +13,12 @@ from trans3dhead_ros.inference.engine import Engine
 from trans3dhead_ros.inference.head_detections import (
     DEFAULT_SCORE,
     HeadDetections,
-    select_heads,
+    HeadProposalGroups,
+    group_proposals,
 )
 from trans3dhead_ros.inference.open_engine import choose_engine, open_engine
 from trans3dhead_ros.model_files.detector_files import open_detector
-from trans3dhead_ros.model_files.detector_metadata import DETECTOR_STRIDE
+from trans3dhead_ros.model_files.detector_metadata import DETECTOR_STRIDE, SCORE_FUSION
 from trans3dhead_ros.model_files.model_pair import NetworkFiles
 from trans3dhead_ros.types import Float32Array, Image
 
@@ -28,6 +31,7 @@ class HeadSearch:
     :param longer_side: images are resized to this longer side, px; 0 leaves them as they are.
     :param min_score: smallest score of a head.
     :param files: of the detector; None for one that `moved` leaves where it is.
+    :param fusion: see `HeadProposalGroups.fused`; None: that of the files.
 
     Example::
 
@@ -36,12 +40,15 @@ class HeadSearch:
 
     def __init__(
         self, engine: Engine, longer_side: int = 640, min_score: float = DEFAULT_SCORE,
-        files: NetworkFiles | None = None,
+        files: NetworkFiles | None = None, fusion: Sequence[float] | None = None,
     ) -> None:
         self.engine = engine
         self.longer_side = longer_side
         self.min_score = min_score
         self.files = files
+        if fusion is None and files is not None:
+            fusion = files.metadata.get(SCORE_FUSION)
+        self.fusion = fusion
 
     @classmethod
     def load(
@@ -84,15 +91,19 @@ class HeadSearch:
         :param image: (H, W, 3) uint8 BGR.
         :return: the heads, in px of the image.
         """
+        return self.groups(image).fused(self.fusion, self.min_score)
+
+    def groups(self, image: Image) -> HeadProposalGroups:
+        """Return what speaks for the heads of an image (H, W, 3) uint8 BGR, in px of the image."""
         height, width = image.shape[:2]
         scale = self.longer_side / max(height, width) if self.longer_side else 1.0
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         if size != (width, height):
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1
                                else cv2.INTER_LINEAR)
-        heads, = select_heads(self.engine.run(network_input(image)[None]), self.min_score)
+        found, = group_proposals(self.engine.run(network_input(image)[None]))
         ratio = np.array([width, height]) / size
-        return heads.mapped(ratio, 0.5 * ratio - 0.5)
+        return replace(found, heads=found.heads.mapped(ratio, 0.5 * ratio - 0.5))
 
 
 def _detector_backend(backend: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ DETECTOR_OUTPUTS = {
     'landmark_box': '(B, L, 4) px, x0 y0 x1 y1 of the 68 landmarks, seen or not',
 }
 """Outputs in the order of the file, and what each of them means; pixel centres are at integers."""
+
+USUAL_HEIGHT = 32.0
+"""Height of a head, px, at which its size does not change its score."""
+LOG_HEIGHT_RANGE = (-2.0, 3.0)
+"""Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more."""
+
+SCORE_FUSION = 'score_fusion'
+"""Name of the weights of the evidence in the score of a head; absent where none were fitted."""
+_FUSION_COUNT = 5
 
 DETECTOR_REMEDY = 'use a file of `trans3dhead train` with the key task=detector, or its export'
 _EXPECTED = {'network': dict, 'colour_order': str, 'sha256': str, 'training_data': object,
@@ -44,5 +54,10 @@ def parse_detector_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, A
                            'not a head detector of trans3dhead', DETECTOR_REMEDY)
     wrong = [name for name, kind in _EXPECTED.items()
              if not isinstance(metadata.get(name), kind) or metadata[name] is None]
+    fusion = metadata.get(SCORE_FUSION)
+    if fusion is not None and not (
+            isinstance(fusion, list) and len(fusion) == _FUSION_COUNT
+            and all(isinstance(value, (int, float)) and math.isfinite(value) for value in fusion)):
+        wrong.append(SCORE_FUSION)
     check_fields(path, metadata, wrong, 'images', DETECTOR_REMEDY)
     return metadata

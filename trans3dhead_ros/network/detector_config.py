@@ -24,7 +24,7 @@ class DetectorConfig:
     """Channels of the stem, a single convolution of stride 4."""
     widths: tuple[int, ...] = (48, 80, 80)
     """Channels of the stages of stride 8, 16 and 32."""
-    blocks: tuple[int, ...] = (1, 2, 2)
+    blocks: tuple[int, ...] = (1, 2, 1)
     """Residual blocks of each stage."""
     neck_width: int = 48
     """Channels of every level of the feature pyramid."""

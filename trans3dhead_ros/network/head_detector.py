@@ -15,16 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trans3dhead_ros.model_files.detector_metadata import LOG_HEIGHT_RANGE, USUAL_HEIGHT
 from trans3dhead_ros.network.backbone import ResidualBlock, conv_bn
 from trans3dhead_ros.network.detector_config import STRIDES, DetectorConfig
 
 CHANNELS = (1, 1, 2, 4, 4)
 """Of the score, the face, the roll, the box of the head and the box of the landmarks."""
-
-USUAL_HEIGHT = 32.0
-"""Height of a head, px, at which its size does not change its score."""
-LOG_HEIGHT_RANGE = (-2.0, 3.0)
-"""Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more."""
 
 UNCALIBRATED = (0.0, 1.0, 0.0)
 """The calibration that leaves scores as they are, see `HeadDetector`."""

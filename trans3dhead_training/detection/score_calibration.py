@@ -2,8 +2,8 @@
 Make the scores of a detector probabilities, alike for small heads and large ones.
 
 The focal loss leaves the scores of hard heads low, above all those of small ones: at equal scores,
-a small head is far more often a head than a large one. A logistic regression on the score and the
-height of what was found corrects both.
+a small head is far more often a head than a large one. And a head is found by several locations,
+furniture rather by one. Logistic regressions on the evidence correct both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from trans3dhead_ros.network.head_detector import LOG_HEIGHT_RANGE, UNCALIBRATED, USUAL_HEIGHT
 from trans3dhead_ros.types import Array, BoolArray
 
 _MIN_DETECTIONS = 50
@@ -19,27 +18,26 @@ _MIN_DETECTIONS = 50
 _PRIOR = 1e-2
 
 
-def fit_calibration(score: Array, height: Array, is_true: BoolArray) -> Array | None:
+def fit_score(evidence: Array, is_true: BoolArray) -> Array | None:
     """
-    Fit `HeadDetector.calibration` to detections.
+    Fit the weights of evidence in the logit of a score to detections.
 
-    :param score: (D,) before any calibration, 0..1.
-    :param height: (D,) px, of the boxes of whole heads.
+    :param evidence: (D, C) whose columns are the first of `head_detections.EVIDENCE`: all five for
+        the score of a head, three for `HeadDetector.calibration`.
     :param is_true: (D,) whether a head was found.
-    :return: (3,), or None where there are too few detections of either kind, or their scores do
+    :return: (C,), or None where there are too few detections of either kind, or their scores do
         not tell them apart.
     """
     if min(is_true.sum(), (~is_true).sum()) < _MIN_DETECTIONS:
         return None
-    score = np.clip(score, 1e-6, 1 - 1e-6)
-    rows = np.stack([np.ones_like(score), np.log(score / (1 - score)),
-                     np.clip(np.log(height / USUAL_HEIGHT), *LOG_HEIGHT_RANGE)], axis=1)
 
     def loss(values: Array) -> tuple[float, Array]:
-        logit = rows @ values
+        logit = evidence @ values
         error = 1 / (1 + np.exp(-np.clip(logit, -50, 50))) - is_true
         return (float((np.logaddexp(0, logit) - is_true * logit).sum()
-                      + _PRIOR * values @ values), rows.T @ error + 2 * _PRIOR * values)
+                      + _PRIOR * values @ values), evidence.T @ error + 2 * _PRIOR * values)
 
-    values = minimize(loss, np.array(UNCALIBRATED), jac=True).x
+    start = np.zeros(evidence.shape[1])
+    start[1] = 1.0
+    values = minimize(loss, start, jac=True).x
     return values if np.isfinite(values).all() and values[1] > 0 else None

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.inference.head_detections import DEFAULT_SCORE, HeadDetections
+from trans3dhead_ros.inference.head_detections import DEFAULT_SCORE, EVIDENCE, HeadDetections
 from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.inference.torch_engine import TorchEngine
 from trans3dhead_ros.model_files.detector_files import read_detector_metadata
+from trans3dhead_ros.model_files.detector_metadata import SCORE_FUSION
 from trans3dhead_ros.network.detector_checkpoint import save_detector
 from trans3dhead_ros.network.head_detector import UNCALIBRATED, HeadDetector, HeadProposals
-from trans3dhead_ros.types import Image
+from trans3dhead_ros.types import Array, BoolArray, Image
 from trans3dhead_training.core.contact_sheet import contact_sheet
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.detection.detection_batch import DetectionBatch
@@ -36,7 +37,7 @@ from trans3dhead_training.detection.picture_sources import (
     read_rooms,
     read_scenes,
 )
-from trans3dhead_training.detection.score_calibration import fit_calibration
+from trans3dhead_training.detection.score_calibration import fit_score
 from trans3dhead_training.engine.config import DetectorTrainConfig
 from trans3dhead_training.engine.initialization import load_detector_weights
 from trans3dhead_training.engine.task import Task
@@ -98,6 +99,7 @@ class DetectorTask(Task):
         network = HeadDetector(config.network)
         self._before = (load_detector_weights(network, Path(config.init_checkpoint))
                         if config.init_checkpoint else {})
+        self._fusion: Array | None = None
         self.network = network.to(device, memory_format=torch.channels_last)
         self.criterion = DetectorCriterion(config.loss_weights, reduce_counts=reduce_counts)
 
@@ -123,7 +125,8 @@ class DetectorTask(Task):
         """
         self._calibrate(network)
         search = self._search(network, _LOWEST_SCORE)
-        curve = RecallCurve([_matched(picture, search)[1] for picture in self.held_out_heads])
+        curve = RecallCurve([_match(picture, search.detect(picture.image))
+                             for picture in self.held_out_heads])
         threshold = curve.threshold(_RATES['missed'])
         metrics = {'missed_percent': 100 * (1 - curve.recall(threshold, (12.0, np.inf))),
                    **missed_percent(curve, _RATES)}
@@ -134,15 +137,20 @@ class DetectorTask(Task):
         return metrics
 
     def _calibrate(self, network: HeadDetector) -> None:
+        """Fit the calibration of the graph, then the weights of the evidence for whole heads."""
         network.calibration.copy_(torch.tensor(UNCALIBRATED))
+        calibration = fit_score(*self._evidence(network, len(UNCALIBRATED)))
+        if calibration is not None:
+            network.calibration.copy_(torch.from_numpy(calibration))
+        self._fusion = fit_score(*self._evidence(network, len(EVIDENCE)))
+
+    def _evidence(self, network: HeadDetector, columns: int) -> tuple[Array, BoolArray]:
         search = self._search(network, _LOWEST_SCORE)
-        results = [_matched(picture, search) for picture in self.calibration_pictures]
-        fitted = fit_calibration(
-            np.concatenate([found.score for found, _ in results]),
-            np.concatenate([found.head_box[:, 3] - found.head_box[:, 1] for found, _ in results]),
-            np.concatenate([matches.is_true for _, matches in results]))
-        if fitted is not None:
-            network.calibration.copy_(torch.from_numpy(fitted))
+        groups = [search.groups(picture.image) for picture in self.calibration_pictures]
+        matches = [_match(picture, group.heads) for picture, group
+                   in zip(self.calibration_pictures, groups, strict=True)]
+        return (np.concatenate([group.evidence[:, :columns] for group in groups]),
+                np.concatenate([match.is_true for match in matches]))
 
     def write_samples(self, path: Path, network: HeadDetector) -> None:
         """Draw held-out pictures, see `Task.write_samples`."""
@@ -160,12 +168,15 @@ class DetectorTask(Task):
         """Write a checkpoint, see `Task.save_checkpoint`."""
         used = [_CREDITS[name] for name in self.training.names]
         licences = ', '.join(dict.fromkeys(licence for _, licence in used))
-        credit = {'training_data': '; '.join(text for text, _ in used),
-                  'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'}
+        credit: dict[str, Any] = {
+            'training_data': '; '.join(text for text, _ in used),
+            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'}
         if self._before:
             credit = {name: value if value == self._before[name]
                       else f'{value}; initial weights: {self._before[name]}'
                       for name, value in credit.items()}
+        if self._fusion is not None:
+            credit[SCORE_FUSION] = self._fusion.tolist()
         save_detector(path, network, {**credit, **metadata})
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
@@ -174,18 +185,15 @@ class DetectorTask(Task):
 
     def _search(self, network: HeadDetector, min_score: float) -> HeadSearch:
         engine = TorchEngine(HeadProposals(network), str(self.device))
-        return HeadSearch(engine, VALIDATION_SIDE, min_score)
+        return HeadSearch(engine, VALIDATION_SIDE, min_score, fusion=self._fusion)
 
 
-def _matched(
-    picture: LabelledPicture, search: HeadSearch,
-) -> tuple[HeadDetections, PictureMatches]:
-    """Return what is found in a picture, and how it matches the labels, in px of the search."""
-    height, width = picture.image.shape[:2]
-    scale = np.full(2, VALIDATION_SIDE / max(height, width))
-    found = search.detect(picture.image).mapped(scale, np.zeros(2))
-    return found, match_heads(0.5 * (found.head_box[:, :2] + found.head_box[:, 2:]), found.score,
-                              scale[0] * picture.heads.head_box)
+def _match(picture: LabelledPicture, found: HeadDetections) -> PictureMatches:
+    """Return how detections match the labels, in px of the search."""
+    scale = VALIDATION_SIDE / max(picture.image.shape[:2])
+    found = found.mapped(np.full(2, scale), np.zeros(2))
+    return match_heads(0.5 * (found.head_box[:, :2] + found.head_box[:, 2:]), found.score,
+                       scale * picture.heads.head_box)
 
 
 def _tile(picture: LabelledPicture, search: HeadSearch) -> Image:

@@ -5,7 +5,11 @@ import pytest
 import torch
 from detector_set import small_detector
 
-from trans3dhead_ros.inference.head_detections import select_heads, suppress_duplicates
+from trans3dhead_ros.inference.head_detections import (
+    HeadDetections,
+    group_proposals,
+    suppress_duplicates,
+)
 from trans3dhead_ros.inference.head_search import HeadSearch, network_input
 from trans3dhead_ros.inference.torch_engine import TorchEngine
 from trans3dhead_ros.network.head_detector import HeadProposals
@@ -19,9 +23,13 @@ def outputs(score: list[float], boxes: list[list[float]], roll_deg: float = 0.0)
             'head_box': boxes, 'landmark_box': boxes + 1}
 
 
+def heads(*arguments, min_score: float = 0.5, weights=None) -> HeadDetections:
+    group, = group_proposals(outputs(*arguments))
+    return group.fused(weights, min_score)
+
+
 def test_only_heads_above_the_score_are_kept_best_first():
-    found, = select_heads(outputs([0.3, 0.9, 0.6], [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]),
-                          min_score=0.5)
+    found = heads([0.3, 0.9, 0.6], [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]])
     np.testing.assert_allclose(found.score, [0.9, 0.6], atol=1e-6)
     assert found.head_box[:, 0].tolist() == [20, 40]
     assert found.landmark_box[:, 0].tolist() == [21, 41]
@@ -42,7 +50,7 @@ def test_a_dropped_box_drops_no_other():
 
 @pytest.mark.parametrize('roll_deg', [-170.0, -30.0, 0.0, 90.0])
 def test_the_roll_is_an_angle(roll_deg):
-    found, = select_heads(outputs([0.9], [[0, 0, 9, 9]], roll_deg))
+    found = heads([0.9], [[0, 0, 9, 9]], roll_deg)
     assert found.roll_deg[0] == pytest.approx(roll_deg, abs=1e-3)
     assert found.face[0] == pytest.approx(0.25)
 
@@ -57,7 +65,9 @@ def test_images_are_padded_at_the_right_and_bottom():
 
 def test_boxes_come_back_in_pixels_of_the_image():
     """An image of twice the size gives boxes twice as large, edges measured from the corner."""
-    engine = TorchEngine(HeadProposals(small_detector().eval()))
+    detector = small_detector().eval()
+    detector.calibration[0] = 6.0  # until it is trained, it finds nothing
+    engine = TorchEngine(HeadProposals(detector))
     small = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     large = small.repeat(2, axis=0).repeat(2, axis=1)
     found = HeadSearch(engine, 96, 0.0).detect(small)
@@ -69,4 +79,27 @@ def test_boxes_come_back_in_pixels_of_the_image():
 
 def test_torch_stays_out_of_the_selection():
     assert not any(isinstance(value, torch.Tensor)
-                   for value in vars(select_heads(outputs([0.9], [[0, 0, 9, 9]]))[0]).values())
+                   for value in vars(heads([0.9], [[0, 0, 9, 9]])).values())
+
+
+def test_a_head_that_several_locations_find_is_surer_and_lies_between_them():
+    alone, together = [0, 0, 9, 9], [[40, 0, 50, 10], [41, 0, 51, 10], [42, 0, 52, 10]]
+    scores = [0.8, 0.6, 0.6, 0.6]
+    plain = heads(scores, [alone, *together])
+    assert plain.score[0] == pytest.approx(0.8) and plain.head_box[0].tolist() == alone
+    fused = heads(scores, [alone, *together], weights=[2.0, 1.0, 0.0, 0.0, 1.0])
+    assert len(fused) == 1  # the first has no support: 2 + logit(0.8) - 5 < 0
+    np.testing.assert_allclose(fused.head_box, [[41, 0, 51, 10]], atol=1e-4)
+    logit, support = np.log(0.6 / 0.4), (2 * np.log(0.6 / 0.4) - 2 * 5) / 4
+    assert fused.score[0] == pytest.approx(1 / (1 + np.exp(-(2 + logit + support))), abs=1e-4)
+
+
+def test_heights_change_the_score_of_heads():
+    boxes = [[0, 0, 32, 32], [100, 0, 164, 64]]
+    fused = heads([0.5, 0.5], boxes, min_score=0.0, weights=[0.0, 1.0, 1.0, 0.0, 0.0])
+    np.testing.assert_allclose(fused.score, [2 / 3, 0.5], atol=1e-4)
+    assert fused.head_box[0, 2] == 164
+
+
+def test_an_image_without_proposals_has_no_heads():
+    assert len(heads([0.001], [[0, 0, 9, 9]], min_score=0.0, weights=[0.0, 1, 0, 0, 0])) == 0

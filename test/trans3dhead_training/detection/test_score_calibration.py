@@ -5,27 +5,26 @@ import torch
 from detector_set import small_detector
 
 from trans3dhead_ros.network.head_detector import HeadProposals
-from trans3dhead_training.detection.score_calibration import fit_calibration
+from trans3dhead_training.detection.score_calibration import fit_score
 
 
-def drawn(count: int = 20_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, heights, and truths of which small heads are true more often at equal scores."""
+def drawn(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Evidence, and truths of which small heads are true more often at equal scores."""
     generator = np.random.default_rng(0)
     logit, size = generator.normal(0, 1.5, count), generator.uniform(-1.5, 2, count)
     true = 0.5 + 3 * logit - 1.2 * size
-    return (1 / (1 + np.exp(-logit)), 32 * np.exp(size),
+    return (np.stack([np.ones(count), logit, size], axis=1),
             generator.random(count) < 1 / (1 + np.exp(-true)))
 
 
 def test_scores_and_heights_become_probabilities():
-    score, height, is_true = drawn()
-    np.testing.assert_allclose(fit_calibration(score, height, is_true), [0.5, 3.0, -1.2], atol=0.15)
+    np.testing.assert_allclose(fit_score(*drawn()), [0.5, 3.0, -1.2], atol=0.15)
 
 
 def test_scores_that_say_nothing_are_left_alone():
-    score, height, _ = drawn(400)
-    assert fit_calibration(score, height, score < 0.5) is None
-    assert fit_calibration(score, height, np.zeros(400, bool)) is None
+    evidence, _ = drawn(400)
+    assert fit_score(evidence, evidence[:, 1] < 0) is None
+    assert fit_score(evidence, np.zeros(400, bool)) is None
 
 
 def test_proposals_carry_the_calibrated_score():
