@@ -10,6 +10,9 @@ import numpy as np
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 """What lies beyond a picture."""
 
+_DARK_GAIN = (0.05, 0.5)
+"""Light that is left in dark crops, log-uniform."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -163,7 +166,7 @@ def photometric(
     chance = generator.random(8) / max(strength, 1e-6)
     size = crop.shape[0]
     if chance[0] < 0.25:  # a small, distant head
-        small = int(size * generator.uniform(0.22, 0.7))
+        small = int(size * generator.uniform(0.12, 0.7))
         crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA),
                           (size, size), interpolation=cv2.INTER_LINEAR)
     if chance[1] < 0.12:
@@ -183,6 +186,9 @@ def photometric(
     gamma = np.exp(generator.normal(0, 0.3 * strength))
     gain = np.exp(generator.normal(0, 0.22 * strength))
     bias = generator.normal(0, 0.07 * strength)
+    is_dark = chance[7] < 0.08
+    if is_dark:
+        gain, bias = np.exp(generator.uniform(*np.log(_DARK_GAIN))), 0.0
     tint = np.exp(generator.normal(0, 0.07, 3))
     table = levels[:, None] ** gamma * gain * tint + bias
     crop = cv2.LUT(crop, np.clip(table * 255, 0, 255).astype(np.uint8)[None])
@@ -195,8 +201,8 @@ def photometric(
         crop = cv2.multiply(crop, cv2.merge([shade, shade, shade]), dtype=cv2.CV_8U)
     if chance[4] < 0.3:
         crop = occlude(crop, generator)
-    if chance[5] < 0.2:
-        sigma = generator.uniform(2, 16)
+    if chance[5] < 0.2 or is_dark:
+        sigma = generator.uniform(0.5, 4) if is_dark else generator.uniform(2, 16)
         noise = generator.standard_normal(crop.shape, dtype=np.float32) * np.float32(sigma)
         crop = cv2.add(crop, noise, dtype=cv2.CV_8U)
     if chance[6] < 0.15:
