@@ -91,19 +91,42 @@ class HeadSearch:
         :param image: (H, W, 3) uint8 BGR.
         :return: the heads, in px of the image.
         """
-        return self.groups(image).fused(self.fusion, self.min_score)
+        return self.detect_all([image])[0]
 
-    def groups(self, image: Image) -> HeadProposalGroups:
-        """Return what speaks for the heads of an image (H, W, 3) uint8 BGR, in px of the image."""
+    def detect_all(self, images: Sequence[Image]) -> list[HeadDetections]:
+        """
+        Find the heads of several images, such as those of several cameras.
+
+        :param images: as for `detect`. Those of one size are searched in one call of the network.
+        :return: the heads of each image, in its px.
+        """
+        return [found.fused(self.fusion, self.min_score) for found in self.groups(images)]
+
+    def groups(self, images: Sequence[Image]) -> list[HeadProposalGroups]:
+        """Return what speaks for the heads of images, see `detect_all`."""
+        inputs = [network_input(self._resized(image)) for image in images]
+        found: list[HeadProposalGroups | None] = [None] * len(images)
+        for shape in dict.fromkeys(single.shape for single in inputs):
+            numbers = [number for number, single in enumerate(inputs) if single.shape == shape]
+            outputs = self.engine.run(np.stack([inputs[number] for number in numbers]))
+            for number, group in zip(numbers, group_proposals(outputs), strict=True):
+                height, width = images[number].shape[:2]
+                ratio = np.array([width, height]) / self._size(images[number])
+                found[number] = replace(group, heads=group.heads.mapped(ratio, 0.5 * ratio - 0.5))
+        return [group for group in found if group is not None]
+
+    def _size(self, image: Image) -> tuple[int, int]:
+        """Return (width, height) at which an image is searched."""
         height, width = image.shape[:2]
         scale = self.longer_side / max(height, width) if self.longer_side else 1.0
-        size = max(round(width * scale), 1), max(round(height * scale), 1)
-        if size != (width, height):
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1
-                               else cv2.INTER_LINEAR)
-        found, = group_proposals(self.engine.run(network_input(image)[None]))
-        ratio = np.array([width, height]) / size
-        return replace(found, heads=found.heads.mapped(ratio, 0.5 * ratio - 0.5))
+        return max(round(width * scale), 1), max(round(height * scale), 1)
+
+    def _resized(self, image: Image) -> Image:
+        size, width = self._size(image), image.shape[1]
+        if size == image.shape[1::-1]:
+            return image
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA if size[0] < width
+                          else cv2.INTER_LINEAR)
 
 
 def _detector_backend(backend: str) -> str:

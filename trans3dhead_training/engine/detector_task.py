@@ -146,7 +146,7 @@ class DetectorTask(Task):
 
     def _evidence(self, network: HeadDetector, columns: int) -> tuple[Array, BoolArray]:
         search = self._search(network, _LOWEST_SCORE)
-        groups = [search.groups(picture.image) for picture in self.calibration_pictures]
+        groups = [search.groups([picture.image])[0] for picture in self.calibration_pictures]
         matches = [_match(picture, group.heads) for picture, group
                    in zip(self.calibration_pictures, groups, strict=True)]
         return (np.concatenate([group.evidence[:, :columns] for group in groups]),

@@ -77,6 +77,24 @@ def test_boxes_come_back_in_pixels_of_the_image():
     np.testing.assert_allclose(twice.landmark_box + 0.5, 2 * (found.landmark_box + 0.5), atol=1e-3)
 
 
+def test_images_of_several_cameras_are_answered_as_each_alone():
+    detector = small_detector().eval()
+    detector.calibration[0] = 6.0
+    search = HeadSearch(TorchEngine(HeadProposals(detector)), 96, 0.0)
+    calls, run = [], search.engine.run
+    search.engine.run = lambda batch: calls.append(batch.shape) or run(batch)
+    generator = np.random.default_rng(1)
+    images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+              for size in ((64, 96), (96, 96), (64, 96), (128, 192))]
+    together = search.detect_all(images)
+    assert sorted(calls) == [(1, 3, 96, 96), (3, 3, 64, 96)]
+    for image, found in zip(images, together, strict=True):
+        alone = search.detect(image)
+        assert len(alone) == len(found) > 0
+        np.testing.assert_allclose(found.head_box, alone.head_box, atol=1e-2)
+    assert search.detect_all([]) == []
+
+
 def test_torch_stays_out_of_the_selection():
     assert not any(isinstance(value, torch.Tensor)
                    for value in vars(heads([0.9], [[0, 0, 9, 9]])).values())
