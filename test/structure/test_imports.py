@@ -49,7 +49,7 @@ LAYERS = {
         ('synthesis.people',),
         ('synthesis.scenes',),
         ('preparation', 'engine', 'evaluation'),
-        ('ablation', 'reports'),
+        ('ablation', 'reports', 'gate'),
         ('cli',),
     ),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from trans3dhead_ros.arguments import ArgumentParser
 
-_FIRST = ('format', 'format_version', 'licence', 'training_data', 'metrics', 'head_model',
+_FIRST = ('format', 'format_version', 'licence', 'training_data', 'parent', 'metrics', 'head_model',
           'network', 'input_size', 'colour_order', 'sha256')
 _TITLES = {'weights': 'weights, million', 'multiply_adds': 'multiply-adds, million',
            'constants': 'constants, million', 'pair': 'together with', 'bytes': 'size, MB'}
@@ -78,9 +78,20 @@ def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
             read_verified(path)
     if other is not None:
         about['pair'] = str(other)
+    if not detects:
+        about['gate'] = _gate(path, files.metadata['sha256'])
     return about | {name: files.metadata[name]
                     for name in (*_FIRST, *sorted({*files.metadata} - {*_FIRST}))
                     if name in files.metadata}
+
+
+def _gate(path: Path, sha256: str) -> dict[str, Any] | None:
+    """Return what `trans3dhead gate` found of a model; None where it was not judged."""
+    from trans3dhead_ros.model_files.gate_verdict import read_verdict
+    verdict = read_verdict(path, sha256)
+    return None if verdict is None else {
+        'passed': verdict.passed, 'against': verdict.current_sha256,
+        'reasons': list(verdict.reasons)}
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -91,6 +102,8 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         if name in _TITLES and not isinstance(value, str):
             yield title, f'{value / 1e6:.2f}'
+        elif name == 'gate':
+            yield title, _gate_line(value)
         elif name == 'head_model':
             yield title, ', '.join(f'{count} {part}' for part, count in value.items())
         elif name == 'metrics':
@@ -103,6 +116,13 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f'output {name}', text
     if 'expression_names' in about:
         yield 'expressions', ' '.join(about['expression_names'])
+
+
+def _gate_line(gate: Mapping[str, Any] | None) -> str:
+    if gate is None:
+        return 'not judged'
+    line = f'{"passed" if gate["passed"] else "failed"} against {gate["against"][:12]}'
+    return '; '.join([line, *gate['reasons']])
 
 
 def _flat(figures: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from trans3dhead_ros.perception.crop import (
     crop_square,
     crop_window,
     landmark_box,
+    roll_in_image,
     roll_matrix,
     upright_box,
 )
@@ -36,8 +37,6 @@ _LOG_SCALE_RANGE = (-3.0, 7.0)
 # The uncertainty of heads is 0.02 to 0.04, up to 0.07 with motion blur; without a head it is above
 # 0.08.
 _UNCERTAINTY_MIDPOINT, _UNCERTAINTY_STEP = 0.07, 0.008
-# Length in the image of a unit vector out of the crown, below which it says nothing of the roll.
-_LEAST_UP = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +87,7 @@ class Alignments:
     @property
     def crops(self) -> tuple[Array, Array]:
         """The crops around these heads: landmark boxes (B, 4) px, and rolls (B,) degrees."""
-        up = self.rotation[:, :2, 2]
-        roll = np.rad2deg(np.arctan2(up[:, 0], -up[:, 1]))
-        # Of a head that looks up or down, the crown hardly tells the roll.
-        roll = np.where(np.linalg.norm(up, axis=1) < _LEAST_UP, self.crop_roll, roll)
-        roll = crop_roll(roll, self.crop_roll)
+        roll = crop_roll(roll_in_image(self.rotation, self.crop_roll), self.crop_roll)
         return upright_box(self.landmarks, roll), roll
 
     @staticmethod

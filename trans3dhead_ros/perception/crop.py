@@ -17,6 +17,8 @@ from trans3dhead_ros.types import Array, Image
 
 # Degrees.
 _MAX_ROLL_IN_CROP, _CROP_ROLL_STEP = 40.0, 60.0
+# Length in the image of a unit vector out of the crown, below which it says nothing of the roll.
+_LEAST_UP = 0.4
 
 
 def crop_window(box: Array, scale: float) -> tuple[Array, float]:
@@ -30,6 +32,19 @@ def landmark_box(points: Array) -> Array:
     """Return the tight boxes (..., 4) px, x0 y0 x1 y1, around points (..., P, 2 or 3) px."""
     xy = points[..., :2]
     return np.concatenate([xy.min(axis=-2), xy.max(axis=-2)], axis=-1)
+
+
+def roll_in_image(rotation: Array, unknown_deg: Array | float = 0.0) -> Array:
+    """
+    Return by how much heads are rolled in the image.
+
+    :param rotation: (B, 3, 3) head → camera optical frame.
+    :param unknown_deg: (B,) the roll of heads that look so far up or down that they show none.
+    :return: (B,) degrees, clockwise.
+    """
+    up = rotation[:, :2, 2]
+    roll = np.rad2deg(np.arctan2(up[:, 0], -up[:, 1]))
+    return np.where(np.linalg.norm(up, axis=1) < _LEAST_UP, unknown_deg, roll)
 
 
 def crop_roll(roll_deg: Array, before: Array | float = 0.0) -> Array:

@@ -64,13 +64,13 @@ def run(options: Namespace) -> int:
     """
     check_outputs({'output': options.output}, [str(options.first), str(options.second)], force=True)
     device = torch.device('cpu')
-    (first, _), (second, metadata) = (
+    (first, parent), (second, metadata) = (
         load_checkpoint(path, device) for path in (options.first, options.second))
     network = average(first, second, options.share)
     # The metrics of neither are those of their mean.
     kept = {name: metadata[name] for name in ('training_data', 'licence')}
     save_checkpoint(options.output, network, {
-        **kept, 'metrics': {'averaged': {'share': options.share}}})
+        **kept, 'parent': parent['sha256'], 'metrics': {'averaged': {'share': options.share}}})
     for path in (options.output, export_beside(options.output)):
         if path is not None:
             print(path)

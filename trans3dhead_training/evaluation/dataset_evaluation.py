@@ -14,7 +14,7 @@ from trans3dhead_ros.types import Array
 from trans3dhead_training.core import metrics
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.evaluation import dad_metrics
-from trans3dhead_training.evaluation.face_result import FaceResult, evaluate_face
+from trans3dhead_training.evaluation.face_result import FaceResult, check_labels, evaluate_face
 from trans3dhead_training.evaluation.image_perturbations import face_outline
 from trans3dhead_training.evaluation.mesh_errors import (
     HeadMesh,
@@ -57,25 +57,6 @@ def read_dataset(data: str, split: str, limit: int | None = None) -> list[Sample
     for sample in samples:
         check_labels(sample)
     return samples
-
-
-def check_labels(sample: Sample) -> None:
-    """
-    Check that the errors of a sample can be computed.
-
-    :param sample: to check.
-    :raises UserError: a label is not finite, or the face has no extent.
-    """
-    for name in ('points', 'contour', 'rotation', 'given_box', 'shape', 'expression'):
-        value = getattr(sample, name)
-        if name == 'points' and value is not None and not sample.points_are_3d:
-            value = value if sample.visible is None else value[sample.visible]
-        if value is not None and not np.isfinite(value).all():
-            raise UserError(f'data: {name} of {sample.name} ({sample.source}) holds a value that '
-                            'is not finite; correct or remove it')
-    if not (np.ptp(face_outline(sample), axis=0) > 0).all():
-        raise UserError(f'data: the face in {sample.name} ({sample.source}) has no extent; '
-                        'correct or remove it')
 
 
 def evaluate_dataset(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg, nearest_rotation
 from trans3dhead_ros.landmarks import INNER
 from trans3dhead_ros.perception.crop import landmark_box
@@ -56,6 +57,25 @@ class FaceResult:
         if self.prediction.rotation is None:
             return float('nan')
         return float(euler_from_rotation(self.prediction.rotation)[0])
+
+
+def check_labels(sample: Sample) -> None:
+    """
+    Check that the errors of a sample can be computed.
+
+    :param sample: to check.
+    :raises UserError: a label is not finite, or the face has no extent.
+    """
+    for name in ('points', 'contour', 'rotation', 'given_box', 'shape', 'expression'):
+        value = getattr(sample, name)
+        if name == 'points' and value is not None and not sample.points_are_3d:
+            value = value if sample.visible is None else value[sample.visible]
+        if value is not None and not np.isfinite(value).all():
+            raise UserError(f'data: {name} of {sample.name} ({sample.source}) holds a value that '
+                            'is not finite; correct or remove it')
+    if not (np.ptp(face_outline(sample), axis=0) > 0).all():
+        raise UserError(f'data: the face in {sample.name} ({sample.source}) has no extent; '
+                        'correct or remove it')
 
 
 def evaluate_face(

@@ -16,9 +16,9 @@ from face_results import POINTS, SIZE, ConstantPredictor, face_result, pointed, 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_training.data.shards import write_shard
-from trans3dhead_training.evaluation.dataset_evaluation import check_labels, evaluate_dataset
+from trans3dhead_training.evaluation.dataset_evaluation import evaluate_dataset
 from trans3dhead_training.evaluation.face_errors import collect_errors, decode_label_euler
-from trans3dhead_training.evaluation.face_result import evaluate_face
+from trans3dhead_training.evaluation.face_result import check_labels, evaluate_face
 from trans3dhead_training.predictors import Alignment
 from trans3dhead_training.reports.evaluation_plots import draw_figures
 from trans3dhead_training.reports.evaluation_report import compare, make_report
