@@ -45,6 +45,20 @@ def ratio(numerator: Array, denominator: Array) -> Statistic:
     return statistic
 
 
+def slope(true: Array, answered: Array) -> Statistic:
+    """Return the slope of the regression line of answers (N,) over true values (N,)."""
+    known = ~(np.isnan(true) | np.isnan(answered))
+    true, answered = (np.where(known, values, 0.0) for values in (true, answered))
+
+    def statistic(weights: Array) -> Array:
+        count = weights @ known.astype(float)
+        mean_true = _divide(weights @ true, count)
+        mean_answered = _divide(weights @ answered, count)
+        return _divide(weights @ (true * answered) - count * mean_true * mean_answered,
+                       weights @ true ** 2 - count * mean_true ** 2)
+    return statistic
+
+
 def quantile(values: Array, share: float) -> Statistic:
     """
     Return the smallest value that at least a share of the values do not exceed.

@@ -122,18 +122,35 @@ def _pose_errors(results: Sequence[FaceResult]) -> dict[str, Array]:
     given = np.array([result.prediction.rotation is not None for result in results])
     known = given & ~np.isnan(true).any(axis=(1, 2))
     columns = {name: np.full((len(results), *shape), np.nan) for name, shape in
-               {'euler_deg': (3,), 'geodesic_deg': (), 'rotation_frobenius': ()}.items()}
+               {'euler_deg': (3,), 'true_euler_deg': (3,), 'answered_euler_deg': (3,),
+                'geodesic_deg': (), 'rotation_frobenius': ()}.items()}
+    off = [_off_errors(result) for result in results]
+    columns['off_box_deg'] = _pad([from_own for from_own, _ in off])
+    columns['off_geodesic_deg'] = _pad([from_true for _, from_true in off])
     if known.any():
         true, predicted = true[known], predicted[known]
         true_deg = decode_label_euler(true)
         counted = (np.abs(true_deg) <= metrics.POSE_LIMIT_DEG).all(axis=-1)
+        answered_deg = euler_from_rotation(predicted)
+        for name, values in (('true_euler_deg', true_deg), ('answered_euler_deg', answered_deg)):
+            columns[name][np.flatnonzero(known)[counted]] = values[counted]
         for name, rows, values in (
                 ('geodesic_deg', known, geodesic_distance_deg(predicted, true)),
                 ('rotation_frobenius', known, metrics.rotation_frobenius(predicted, true)),
                 ('euler_deg', np.flatnonzero(known)[counted],
-                 metrics.pose_absolute_error(euler_from_rotation(predicted), true_deg))):
+                 metrics.pose_absolute_error(answered_deg, true_deg))):
             columns[name][rows] = np.where(np.isnan(values), np.inf, values)
     return columns
+
+
+def _off_errors(result: FaceResult) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return how far off the rotations from boxes off the face are: from the own, and the true."""
+    own, true = result.prediction.rotation, result.sample.rotation
+    from_own, from_true = (
+        () if rotation is None else tuple(
+            float(geodesic_distance_deg(rotation, other)) for other in result.off_rotations)
+        for rotation in (own, true))
+    return from_own, from_true
 
 
 def _label_free(results: Sequence[FaceResult]) -> dict[str, Array]:

@@ -22,6 +22,7 @@ from trans3dhead_training.evaluation.image_perturbations import (
     jittered_boxes,
     mirror_image,
     noisy_copies,
+    off_boxes,
     rotate_image,
 )
 from trans3dhead_training.predictors import Alignment, Predictor
@@ -41,6 +42,8 @@ class FaceResult:
     """Geodesic distances in degrees between the rotations from the true and from jittered boxes."""
     box_points: tuple[float, ...] = ()
     """Displacement of the inner 51 points under jittered boxes, over the size of the face's box."""
+    off_rotations: tuple[Array, ...] = ()
+    """Rotations (3, 3) from boxes that are off the face, see `off_boxes`."""
     noise_deg: float | None = None
     """RMS deviation in degrees over images that a still camera could have taken."""
     noise_points: float | None = None
@@ -105,12 +108,13 @@ def evaluate_face(
              mirror_image(image, points)]
     # In one batch, which a network processes faster than crop by crop.
     found, *rest = predictor.predict_batch([
-        (image, np.concatenate([box[None], jittered, corners])),
+        (image, np.concatenate([box[None], jittered, off_boxes(box), corners])),
         *((picture, landmark_box(outline)[None]) for picture, outline in moved),
         *((picture, box[None]) for picture, _ in noisy),
         *((picture, box[None]) for picture in faceless_copies(image, box))])
-    prediction, in_jittered, in_corners = (
-        found[0], found[1:1 + len(jittered)], found[1 + len(jittered):])
+    prediction, found = found[0], found[1:]
+    in_jittered, found = found[:len(jittered)], found[len(jittered):]
+    in_off, in_corners = found[:len(off_boxes(box))], found[len(off_boxes(box)):]
     rest = [alignment for alignment, in rest]
     (turned, turned_back, mirrored), rest = rest[:3], rest[3:]
     in_noisy, in_faceless = rest[:len(noisy)], rest[len(noisy):]
@@ -130,6 +134,7 @@ def evaluate_face(
         result,
         turn_deg=tuple(float(metrics.turn_error_deg(prediction.rotation, other.rotation, degrees))
                        for other, degrees in ((turned, TURN_DEG), (turned_back, -TURN_DEG))),
+        off_rotations=tuple(other.rotation for other in in_off),
         mirror_deg=float(metrics.mirror_error_deg(prediction.rotation, mirrored.rotation)),
         box_deg=tuple(float(geodesic_distance_deg(prediction.rotation, other.rotation))
                       for other in in_jittered),

@@ -17,6 +17,9 @@ BOX_JITTER = 0.05
 """Relative change of a jittered box along x, along y, and in scale."""
 BOX_DRAWS = 4
 
+OFF_SHIFT = 0.25
+"""Shift of the boxes that are off the face, relative to their size."""
+
 NOISE_SHIFT_PX, NOISE_LEVELS, NOISE_QUALITY = 0.5, 2.0, 90
 """How images of a still camera differ: largest shift, standard deviation of 255, JPEG quality."""
 NOISE_DRAWS = 4
@@ -80,6 +83,12 @@ def jittered_boxes(box: Array, generator: np.random.Generator) -> Array:
     centres = centre + BOX_JITTER * signs[:, :2] * size
     half = size / 2 * (1 + BOX_JITTER * signs[:, 2:])
     return np.concatenate([centres - half, centres + half], axis=1)
+
+
+def off_boxes(box: Array) -> Array:
+    """Return a box (4,) px that is shifted left, right, up and down by `OFF_SHIFT`, (4, 4)."""
+    steps = OFF_SHIFT * np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
+    return box + np.tile(steps * (box[2:] - box[:2]), 2)
 
 
 def noisy_copies(image: Image, generator: np.random.Generator) -> list[tuple[Image, Array]]:

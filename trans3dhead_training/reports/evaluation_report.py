@@ -19,23 +19,30 @@ from trans3dhead_training.evaluation.face_result import FaceResult
 CONFIDENT_YAW_DEG = 20.0
 """Beyond this yaw by 3DDFA_V2 its sign is taken as true."""
 
+NOD_DEG = 25.0
+"""Beyond this true pitch, up or down, a head nods."""
+SLOPE_YAW_DEG = 60.0
+"""Up to this true yaw angles are compared by their slopes; nearer to profile, roll and pitch
+mix."""
+
 ALL = 'all'
 """Name of the row of all faces; the others are named after their source."""
 
 MEAN_COLUMNS = (
     'nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent', 'inner_51_percent',
     'inner_51_interocular_percent', 'labelled_percent', 'dense_percent', 'dense_head_percent',
-    'reconstruction_percent', 'z5', 'chamfer', 'geodesic_deg', 'rotation_frobenius',
+    'reconstruction_percent', 'z5', 'chamfer', 'geodesic_deg', 'off_geodesic_deg',
+    'rotation_frobenius',
     'dad_nme_percent', 'dad_z5_by_nearest', 'dad_chamfer', 'dad_pose')
-LABEL_FREE = ('turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent', 'noise_deg',
-              'noise_inner_51_percent')
+LABEL_FREE = ('turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent', 'off_box_deg',
+              'noise_deg', 'noise_inner_51_percent')
 LARGER_IS_BETTER = ('z5', 'dad_z5_by_nearest', 'area_under_curve', 'score.roc_auc')
 
 COMPARED = ('nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent',
             'inner_51_percent', 'inner_51_interocular_percent', 'labelled_percent',
             'failures_percent',
             'area_under_curve', 'nme_68_by_yaw_percent.mean', 'pose_error_deg.mean',
-            'geodesic_deg', 'dense_percent', 'reconstruction_percent',
+            'geodesic_deg', 'nods_geodesic_deg', 'dense_percent', 'reconstruction_percent',
             *(f'{name}.median' for name in LABEL_FREE))
 
 
@@ -126,11 +133,28 @@ def make_statistics(errors: FaceErrors) -> dict[str, Statistic]:
         statistics |= {f'pose_error_deg.{name}': bootstrap.mean(angles[:, i])
                        for i, name in enumerate(('yaw', 'pitch', 'roll'))}
         statistics['pose_error_deg.mean'] = bootstrap.mean(angles)
+        statistics |= _shrinkage(columns)
     for name in LABEL_FREE:
         if name in columns:
             statistics[f'{name}.median'] = bootstrap.quantile(columns[name], 0.5)
             statistics[f'{name}.p90'] = bootstrap.quantile(columns[name], 0.9)
     return statistics | _confidence(columns)
+
+
+def _shrinkage(columns: Mapping[str, Array]) -> dict[str, Statistic]:
+    """Return the error of heads that nod, and by how much angles are answered too small."""
+    true, answered = columns['true_euler_deg'], columns['answered_euler_deg']
+    nods = np.abs(true[:, 1]) > NOD_DEG
+    statistics = {}
+    if nods.any():
+        statistics['nods_geodesic_deg'] = bootstrap.mean(
+            np.where(nods, columns['geodesic_deg'], np.nan))
+    chosen = np.abs(true[:, 0]) <= SLOPE_YAW_DEG
+    for number, name in enumerate(('yaw', 'pitch', 'roll')):
+        if chosen.any() and np.ptp(true[chosen, number]) > NOD_DEG:
+            statistics[f'angle_slope.{name}'] = bootstrap.slope(
+                np.where(chosen, true[:, number], np.nan), answered[:, number])
+    return statistics
 
 
 def _confidence(columns: Mapping[str, Array]) -> dict[str, Statistic]:

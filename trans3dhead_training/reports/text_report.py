@@ -11,12 +11,15 @@ from trans3dhead_training.evaluation.image_perturbations import (
     NOISE_LEVELS,
     NOISE_QUALITY,
     NOISE_SHIFT_PX,
+    OFF_SHIFT,
     TURN_DEG,
 )
 from trans3dhead_training.evaluation.jitter import Jitter
 from trans3dhead_training.reports.evaluation_report import (
     ALL,
     CONFIDENT_YAW_DEG,
+    NOD_DEG,
+    SLOPE_YAW_DEG,
     Comparison,
     Report,
 )
@@ -40,6 +43,7 @@ LABEL_FREE = {
     'mirror_deg': ('image mirrored: rotation error', '°'),
     'box_deg': (f'{_BOX}: rotation changes', '°'),
     'box_inner_51_percent': (f'{_BOX}: points change', ' % of the box'),
+    'off_box_deg': (f'box off by {100 * OFF_SHIFT:.0f} %: rotation changes', '°'),
     'noise_deg': (f'{_NOISE}: rotation deviates', '°'),
     'noise_inner_51_percent': (f'{_NOISE}: points deviate', ' % of the box'),
 }
@@ -123,6 +127,16 @@ def _lines(report: Report) -> Iterator[str]:
     if 'geodesic_deg' in estimates:
         yield (f'rotation: geodesic {show("geodesic_deg", 2, "°")}, ‖I − R Rgtᵀ‖ '
                f'{show("rotation_frobenius", 3)}')
+    if 'off_geodesic_deg' in estimates:
+        yield (f'rotation in a box off by {100 * OFF_SHIFT:.0f} %: geodesic '
+               f'{show("off_geodesic_deg", 2, "°")}')
+    if 'nods_geodesic_deg' in estimates:
+        yield (f'heads that nod by more than {NOD_DEG:.0f}°: geodesic '
+               f'{show("nods_geodesic_deg", 2, "°")}')
+    slopes = [name for name in ('yaw', 'pitch', 'roll') if f'angle_slope.{name}' in estimates]
+    if slopes:
+        values = ', '.join(f'{name} {show(f"angle_slope.{name}", 3)}' for name in slopes)
+        yield f'answered over true angle, up to {SLOPE_YAW_DEG:.0f}° of yaw: slope of {values}'
     if 'dense_percent' in estimates:
         yield (f'mesh of {counts["mesh_faces"]} faces: face {show("dense_percent", 2, " %")}, '
                f'whole head {show("dense_head_percent", 2, " %")} of the box; reconstruction '

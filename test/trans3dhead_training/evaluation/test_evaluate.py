@@ -42,6 +42,28 @@ def test_the_report_has_the_error_of_points_and_pose():
     assert 'pose error: yaw 1.00°, pitch 1.50°, roll 2.00°, mean 1.50° of 2 faces' in text
 
 
+def test_heads_that_nod_are_reported_and_whether_their_pitch_is_shrunk():
+    pitches = (-40, -20, 0, 20, 40)
+    found = make_report([face_result((0, pitch, 0), (0, 0.75 * pitch, 0), 0.0)
+                         for pitch in pitches])
+    row = found.rows()['all']
+    assert row['nods_geodesic_deg'] == pytest.approx(10)
+    assert row['angle_slope'] == {'pitch': pytest.approx(0.75)}
+    text = format_report(found)
+    assert 'nod by more than 25°: geodesic 10.00°' in text and 'slope of pitch 0.750' in text
+    upright = make_report([face_result((0, 5, 0), (0, 5, 0), 0.0)]).rows()['all']
+    assert 'nods_geodesic_deg' not in upright and 'angle_slope' not in upright
+
+
+def test_a_box_that_is_off_the_face_is_tried_in_four_directions(tmp_path):
+    result = evaluate_face(ConstantPredictor(), posed(tmp_path, (10, 0, 0)))
+    result = replace(result, off_rotations=tuple(
+        rotation_from_euler(np.array([yaw, 0.0, 0])) for yaw in (4.0, -4, 12, 14)))
+    row = make_report([result]).rows()['all']
+    assert row['off_geodesic_deg'] == pytest.approx((6 + 14 + 2 + 4) / 4)
+    assert 'off_box_deg' in row and 'box off by 25 %' in format_report(make_report([result]))
+
+
 def test_a_contour_is_scored_only_where_it_is_labelled():
     in_3d = face_result((0, 0, 0), (0, 0, 0), 0.0)
     assert 'nme_68_contour_percent' not in make_report([in_3d]).rows()['all']

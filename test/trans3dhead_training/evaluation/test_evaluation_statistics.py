@@ -24,6 +24,18 @@ def test_weights_count_a_face_as_often_as_it_was_drawn():
     assert np.isnan(bootstrap.mean(np.array([1.0, np.nan, 1]))(np.array([[0.0, 1, 0]]))).all()
 
 
+def test_a_slope_is_that_of_the_regression_line():
+    generator = np.random.default_rng(3)
+    true = generator.uniform(-40, 40, 200)
+    answered = 0.8 * true + 3 + generator.normal(0, 5, 200)
+    assert bootstrap.slope(true, answered)(ONCE)[0] == pytest.approx(
+        np.polyfit(true, answered, 1)[0])
+    twice = np.concatenate([true[:3], true[:1]]), np.concatenate([answered[:3], answered[:1]])
+    assert bootstrap.slope(true[:3], answered[:3])(np.array([[2.0, 1, 1]]))[0] == pytest.approx(
+        np.polyfit(*twice, 1)[0])
+    assert np.isnan(bootstrap.slope(true, np.full(200, np.nan))(ONCE)).all()
+
+
 def test_an_infinite_error_counts_only_where_its_face_was_drawn():
     found = bootstrap.mean(np.array([1.0, np.inf]))(np.array([[1.0, 1], [2, 0]]))
     assert found.tolist() == [np.inf, 1]
