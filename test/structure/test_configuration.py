@@ -11,8 +11,9 @@ from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.perception.metric_pose import PoseNoise
 from trans3dhead_ros.perception.pipeline import PipelineConfig
 from trans3dhead_training.engine.config import DetectorTrainConfig, TrainConfig
+from trans3dhead_training.update.update_config import UpdateConfig
 
-ROOTS = (PipelineConfig, NetworkConfig, PoseNoise, TrainConfig, DetectorTrainConfig)
+ROOTS = (PipelineConfig, NetworkConfig, PoseNoise, TrainConfig, DetectorTrainConfig, UpdateConfig)
 
 
 def nested(config: type) -> Iterator[type]:

@@ -50,6 +50,7 @@ LAYERS = {
         ('synthesis.scenes',),
         ('preparation', 'engine', 'evaluation'),
         ('ablation', 'reports', 'gate'),
+        ('update',),
         ('cli',),
     ),
 }

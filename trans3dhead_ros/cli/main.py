@@ -35,6 +35,7 @@ TRAINING = {
     'ablate': 'train with parts of the method left out, and compare',
     'average': 'write the weighted mean of two checkpoints',
     'export': 'write a checkpoint as an ONNX file',
+    'update': "make a model better by a robot's own recordings",
     'gate': 'judge a candidate against the model in use',
 }
 """Subcommand of `trans3dhead_training/cli` → its line in the help."""

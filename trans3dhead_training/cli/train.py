@@ -65,20 +65,10 @@ def run(options: Namespace) -> int:
     # Threads of PyTorch that wait for one another leave their cores to the loader. Read when
     # PyTorch is loaded, which is why nothing above imports it.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-    import cv2
-    import numpy as np
-    import torch
-
-    from trans3dhead_training.engine.trainer import Trainer
+    from trans3dhead_training.engine.trainer import Trainer, prepare_process
     from trans3dhead_training.export.export_checkpoint import export_beside
 
-    # Batches are made in threads of their own, beside a network that keeps the others busy.
-    cv2.setNumThreads(1)
-    # Processors compute much more slowly with the tiny numbers below the normal range, which
-    # gradients and their averages reach. NumPy looks for these once, and warns where they are gone.
-    for kind in (np.float32, np.float64):
-        np.finfo(kind)
-    torch.set_flush_denormal(True)
+    prepare_process()
     trainer = Trainer(_config(options.config, options.overrides, options.resume))
     try:
         if options.resume:

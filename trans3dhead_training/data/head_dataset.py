@@ -56,6 +56,8 @@ class PartShares:
     """Labeled Faces in the Wild, with a teacher's points."""
     synthetic: float = 0.25
     """Rendered people."""
+    recordings: float = 0.25
+    """Heads of a robot's own recordings (`trans3dhead update`)."""
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
-from trans3dhead_training.cli.average import average
+from trans3dhead_training.engine.weight_average import average
 
 METADATA = {'training_data': 'drawn', 'licence': 'CC0 1.0', 'metrics': {'step': 3}}
 

@@ -1,0 +1,95 @@
+"""
+Make a model better by a robot's own recordings.
+
+Heads are collected from bags, videos and folders of frames, labelled by the averaged answers of the
+present model (and by your own labels), fitted, and learnt together with a replay set; the result is
+a candidate, which the present model is compared with. A run that was stopped, even killed, goes on
+with the same command. See docs/update.md.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+
+from trans3dhead_ros.arguments import ArgumentParser
+from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.field_docs import field_docs
+from trans3dhead_training.update.update_config import UpdateConfig
+from trans3dhead_training.update.update_run import UpdateRun
+
+EXIT_SIGNAL = 128
+STAGES = ('collect', 'label', 'fit', 'prepare', 'train', 'evaluate')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    :param parser: of the subcommand.
+    """
+    parser.add_argument('sources', nargs='*', metavar='SOURCE',
+                        help='ROS 2 bag, video, or folder of frames')
+    parser.add_argument('--output', type=Path, required=True, metavar='RUN',
+                        help='folder of the run')
+    parser.add_argument('--labels', type=Path, metavar='FOLDER',
+                        help='your own labels: labels.csv with pictures, or with names of crops of '
+                             'the run')
+    parser.add_argument('--model', type=Path,
+                        help='either file of the current model (default: the bundled one)')
+    parser.add_argument('--topic', help='of the images of a bag that has several')
+    parser.add_argument('--stages', nargs='+', choices=STAGES, default=list(STAGES),
+                        help='only these, in their order (default: all)')
+    parser.add_argument('--forget', action='store_true',
+                        help='delete the crops of the run and all else that shows people, and say '
+                             'what was derived from them')
+    parser.add_argument('--expired', action='store_true',
+                        help='with --forget: only if they have outlived their time')
+    settings = parser.add_argument_group('settings')
+    texts = field_docs(UpdateConfig)
+    for field in fields(UpdateConfig):
+        default = getattr(UpdateConfig(), field.name)
+        settings.add_argument(f'--{field.name.replace("_", "-")}', type=type(default),
+                              default=default, metavar='N',
+                              help=f'{" ".join(texts[field.name].split())} Default: %(default)s')
+
+
+def run(options: Namespace) -> int:
+    """
+    Update a model, or delete what a run has kept.
+
+    :param options: as `add_arguments` declares them.
+    :return: exit code; `EXIT_SIGNAL` plus its number where a signal stopped the run in order.
+    :raises UserError: for a user's mistake.
+    """
+    if options.forget or options.expired:
+        return _forget(options)
+    if not options.sources:
+        raise UserError('source: name at least one bag, video or folder of frames')
+    config = UpdateConfig(**{field.name: getattr(options, field.name)
+                             for field in fields(UpdateConfig)})
+    # Read when PyTorch is loaded, which is why nothing above imports it.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    from trans3dhead_training.update.update_stages import UpdateTask, update
+    made, stopped_by = update(UpdateTask(
+        tuple(options.sources), options.output, options.model, options.labels, options.topic),
+        config, options.stages)
+    if stopped_by:
+        print(f'{made.path}: stopped; the same command goes on')
+        return EXIT_SIGNAL + stopped_by
+    print(f'{made.path}: what it keeps of people is to be deleted by '
+          f'`trans3dhead update --forget --output {made.path}`')
+    return 0
+
+
+def _forget(options: Namespace) -> int:
+    if not options.forget:
+        raise UserError('expired: is for --forget')
+    kept = UpdateRun(options.output)
+    if options.expired and kept.manifest.is_file() and not kept.is_expired():
+        print(f'{kept.path}: its time is not over, nothing was deleted')
+        return 0
+    print('\n'.join(kept.forget()))
+    return 0
