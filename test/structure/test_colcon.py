@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = {'trans3dhead', 'head_tracker', 'image_publisher', 'recorder'}
+COMMANDS = {'trans3dhead', 'head_tracker', 'image_publisher', 'recorder', 'look_at_me.py',
+            'nod_and_shake.py', 'smile_detector.py'}
 
 
 @pytest.fixture(scope='module')

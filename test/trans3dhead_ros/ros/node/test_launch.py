@@ -160,6 +160,8 @@ def prefix(tmp_path_factory, monkeypatch) -> Path:
         script.write_text(
             f'#!/bin/sh\nexec {sys.executable} -m trans3dhead_ros.ros.{module} "$@"\n')
         script.chmod(0o755)
+    for path in (ROOT / 'examples').glob('*.py'):
+        shutil.copy(path, programs)
     monkeypatch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(
         [str(folder), os.environ.get('AMENT_PREFIX_PATH', '')]))
     return folder
@@ -321,6 +323,16 @@ def test_head_tracking_answers_a_file_and_ends_in_order(prefix, tmp_path, listen
         assert listener.some_heads('/robot/heads').header.frame_id == 'eye'
         assert launched.interrupt() == 0
         launched.assert_clean('head_tracker-1')
+
+
+def test_an_example_starts_beside_the_tracker_in_its_namespace(prefix, tmp_path, listen):
+    listener = listen('/robot/heads')
+    with Launch(tmp_path, 'example.launch.py', 'example:=smile_detector', 'namespace:=robot',
+                'camera:=file', f'source:={bundled_clip()}', 'device:=cpu') as launched:
+        listener.wait(lambda: listener.some_heads('/robot/heads'), launched)
+        assert ('smile_detector', '/robot') in listener.get_node_names_and_namespaces()
+        assert launched.interrupt() == 0
+        launched.assert_clean('head_tracker-1', 'smile_detector.py-3')
 
 
 def test_models_of_ones_own_are_loaded_at_the_start_and_while_a_picture_repeats(
