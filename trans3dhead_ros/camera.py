@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Literal, get_args
 
@@ -92,8 +93,8 @@ class Camera:
         safe = np.where(in_front[..., None], points, [0.0, 0.0, 1.0])
         if points.size == 0:
             return np.zeros((*points.shape[:-1], 2))
-        if self._is_pinhole:
-            pixels = safe[..., :2] / safe[..., 2:] * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+        if self.is_pinhole:
+            pixels = safe[..., :2] / safe[..., 2:] * self.focal_lengths + self.K[:2, 2]
             return np.where(in_front[..., None], pixels, np.nan)
         flat = safe.reshape(-1, 1, 3)
         zero = np.zeros(3)
@@ -113,8 +114,8 @@ class Camera:
         pixels = _checked_points(pixels, 2, 'pixels')
         if pixels.size == 0:
             return np.zeros(pixels.shape)
-        if self._is_pinhole:
-            return (pixels - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
+        if self.is_pinhole:
+            return (pixels - self.K[:2, 2]) / self.focal_lengths
         flat = pixels.reshape(-1, 1, 2)
         if self.model == 'equidistant':
             # OpenCV 4.5 takes no criteria here; its ten iterations suffice for a polynomial in one
@@ -140,10 +141,16 @@ class Camera:
 
     def undistort(self, pixels: ArrayLike) -> Array:
         """Return the pixels (..., 2) of a camera with the same K and no distortion."""
-        return self.rays(pixels) * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+        return self.rays(pixels) * self.focal_lengths + self.K[:2, 2]
 
-    @property
-    def _is_pinhole(self) -> bool:
+    @cached_property
+    def focal_lengths(self) -> Array:
+        """(2,) fx and fy, px."""
+        return self.K[[0, 1], [0, 1]]
+
+    @cached_property
+    def is_pinhole(self) -> bool:
+        """Whether the lens does not distort."""
         return self.model != 'equidistant' and not self.D.any()
 
     @property
@@ -152,7 +159,7 @@ class Camera:
 
 
 def _checked_intrinsics(matrix: ArrayLike) -> Array:
-    matrix = _numbers(matrix, 'K')
+    matrix = _read_only(matrix, 'K')
     if matrix.shape != (3, 3):
         raise UserError(f'K: expected a (3, 3) matrix, got shape {matrix.shape}')
     if not np.isfinite(matrix).all():
@@ -167,7 +174,7 @@ def _checked_intrinsics(matrix: ArrayLike) -> Array:
 
 
 def _checked_distortion(coefficients: ArrayLike, model: str) -> Array:
-    coefficients = _numbers([] if coefficients is None else coefficients, 'D').reshape(-1)
+    coefficients = _read_only([] if coefficients is None else coefficients, 'D').reshape(-1)
     if coefficients.size not in _COEFFICIENTS[model]:
         allowed = ', '.join(str(n) for n in _COEFFICIENTS[model])
         raise UserError(f'D: {model} takes {allowed} coefficients, got {coefficients.size}')
@@ -193,10 +200,14 @@ def _checked_points(points: ArrayLike, dimension: int, name: str) -> Array:
 
 
 def _numbers(values: ArrayLike, name: str) -> Array:
-    """Return a read-only copy in double precision."""
     try:
-        numbers = np.array(values, dtype=np.float64)
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise UserError(f'{name}: expected numbers, got {values!r}') from None
+
+
+def _read_only(values: ArrayLike, name: str) -> Array:
+    """Return a copy."""
+    numbers = _numbers(values, name).copy()
     numbers.setflags(write=False)
     return numbers

@@ -42,6 +42,8 @@ _IDENTITY = np.eye(3)
 # Of the axes x, y and z, each a (3, 3) matrix row by row.
 _CROSS_PRODUCTS = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0],
                             [0, -1, 0, 1, 0, 0, 0, 0, 0]], float)
+# The cross product of the optical axis with a row.
+_AXIS_CROSS_RAY = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 
 
 def _library(array: Array) -> ModuleType:
@@ -202,6 +204,18 @@ def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
                           sine[..., None] * vector, np.cos(angle))
 
 
+def cayley_rotation(vector: np.ndarray) -> np.ndarray:
+    """
+    Return rotations by Cayley's formula, which for small angles is `rotation_from_vector`.
+
+    :param vector: (..., 3), along the axis, as long as twice the tangent of half the angle.
+    :return: (..., 3, 3).
+    """
+    skew = _cross_product_matrix(0.5 * vector)
+    scale = 2.0 / (1.0 + 0.25 * (vector * vector).sum(axis=-1))
+    return _IDENTITY + scale[..., None, None] * (skew + skew @ skew)
+
+
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     """Return the vectors (..., 3), of a length up to pi, of `rotation_from_vector`."""
     quaternion = quaternion_from_rotation(rotation)
@@ -213,8 +227,12 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
 
 def _axis_rotation(symmetric: np.ndarray, antisymmetric: np.ndarray, cos: np.ndarray) -> np.ndarray:
     """Return `symmetric` (..., 3, 3) + the cross product with `antisymmetric` (..., 3) + cos 1."""
-    skew = (antisymmetric @ _CROSS_PRODUCTS).reshape(symmetric.shape)
-    return symmetric + skew + cos[..., None, None] * _IDENTITY
+    return symmetric + _cross_product_matrix(antisymmetric) + cos[..., None, None] * _IDENTITY
+
+
+def _cross_product_matrix(vector: np.ndarray) -> np.ndarray:
+    """Return the matrices (..., 3, 3) of the cross product with vectors (..., 3)."""
+    return (vector @ _CROSS_PRODUCTS).reshape(*vector.shape, 3)
 
 
 def axis_points(
@@ -256,14 +274,10 @@ def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
     ray = np.asarray(ray, dtype=float)
     if ray.shape[-1:] != (3,) or not np.isfinite(ray).all() or (ray[..., 2] <= 0).any():
         raise ValueError(f'ray: expected three finite numbers with z > 0, got {ray}')
-    ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
-    # 1 + [w] + [w]² / (1 + z) for w = (0, 0, 1) x ray, multiplied out.
-    rotation = np.empty((*ray.shape, 3))
-    across = ray[..., :2]
-    rotation[..., :2, :2] = np.eye(2) - (
-        across[..., :, None] * across[..., None, :] / (1.0 + ray[..., 2])[..., None, None])
-    rotation[..., 2, :2], rotation[..., :, 2] = -across, ray
-    return rotation
+    length = np.sqrt((ray * ray).sum(axis=-1))
+    # About the cross product of the optical axis and the ray.
+    return cayley_rotation(
+        2.0 / (length + ray[..., 2])[..., None] * (ray @ _AXIS_CROSS_RAY))
 
 
 def angle_to_camera_deg(rotation: np.ndarray, position: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,19 +72,21 @@ def estimate_poses(
         assumed = Camera.from_fov((width, height), ASSUMED_FIELD_OF_VIEW)
         depth = size.scale * assumed.K[0, 0] / found.scale
         return weak_perspective_poses(found.rotation, assumed.rays(found.origin), depth)
-    rays, ray_per_pixel = rays_with_scale(camera, found.landmarks[..., :2])
-    focal = 0.5 * (camera.K[0, 0] + camera.K[1, 1])
-    centre = camera.rays(found.centre)
-    # Where the distortion cannot be inverted, the pinhole ray is the best available start.
-    pinhole = (found.centre - camera.K[:2, 2]) / camera.K[[0, 1], [0, 1]]
+    rays, ray_per_pixel = rays_with_scale(
+        camera, np.concatenate([found.landmarks[..., :2], found.centre[:, None]], axis=1))
+    centre = rays[:, -1]
+    if not np.isfinite(centre).all():
+        # Where the distortion cannot be inverted, the pinhole ray is the best available start.
+        pinhole = (found.centre - camera.K[:2, 2]) / camera.focal_lengths
+        centre = np.where(np.isfinite(centre), centre, pinhole)
     return solve_poses(
         points=size.scale * found.points,
-        rays=rays,
+        rays=rays[:, :-1],
         # The standard deviation of a Laplace distribution is sqrt(2) times its scale.
-        sigma=np.sqrt(2.0) * found.landmark_scale * ray_per_pixel,
+        sigma=math.sqrt(2.0) * ray_per_pixel[:, :-1] * found.landmark_scale,
         rotation=found.rotation,
-        centre=np.where(np.isfinite(centre), centre, pinhole),
-        depth=size.scale * focal / found.scale,
+        centre=centre,
+        depth=size.scale * 0.5 * sum(camera.focal_lengths) / found.scale,
         noise=PoseNoise(head_size=size.uncertainty))
 
 
@@ -98,6 +101,9 @@ def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
     :param pixels: (..., 2).
     :return: rays (..., 2), and their change per pixel (...).
     """
+    if camera.is_pinhole:
+        rays = camera.rays(pixels)
+        return rays, np.full(rays.shape[:-1], 1.0 / math.sqrt(math.prod(camera.focal_lengths)))
     steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     rays = camera.rays(pixels[..., None, :] + steps)
     along_x, along_y = (rays[..., i, :] - rays[..., 0, :] for i in (1, 2))

@@ -18,21 +18,42 @@ from typing import Any
 
 import numpy as np
 
-from trans3dhead_ros.geometry import rotation_from_vector, viewing_ray_rotation
-from trans3dhead_ros.types import Array, BoolArray
+from trans3dhead_ros.geometry import cayley_rotation, viewing_ray_rotation
+from trans3dhead_ros.types import Array, BoolArray, IndexArray
 
 _MIN_POINTS = 6
 # Metres; smaller depths count as behind the camera.
 _MIN_DEPTH = 1e-3
 _MAX_ITERATIONS = 25
-# Radians, and lengths relative to the depth: the step after the last trial. A Gauss-Newton step is
-# in error by a small part of its length.
-_LAST_STEP = 3e-5
-_MAX_DAMPING = 1e6
+# Standard deviations of the pose: how far it may be from the minimum.
+_TOLERANCE = 3e-3
+_FIRST_DAMPING, _MAX_DAMPING = 1e-5, 1e6
 # Standard deviations; larger residuals count linearly.
 _HUBER_DELTA = 2.5
-_DIAGONAL = np.arange(6)
 _IDENTITY = np.eye(6)
+
+
+def _jacobian_of_features() -> Array:
+    """
+    Return by how much each feature of a point enters the Jacobian.
+
+    A point R p = (a, b, c) that is seen at (x, y) with residuals e has the features 1 a b c, x xa
+    xb xc, y ya yb yc, z e_x, z e_y. A small rotation w about the fixed axes moves it by w x (R p).
+
+    :return: (14, 14): tx, ty, tz, wx, wy, wz, residual, each for x and y; times z.
+    """
+    rows = np.zeros((7, 2, 14))
+    one, a, b, c, x, xa, xb, _, y, ya, yb, _, ex, ey = range(14)
+    for row, entries in enumerate((
+            ({one: 1}, {}), ({}, {one: 1}), ({x: -1}, {y: -1}),
+            ({xb: -1}, {yb: -1, c: -1}), ({xa: 1, c: 1}, {ya: 1}), ({b: -1}, {a: 1}),
+            ({ex: 1}, {ey: 1}))):
+        for axis, terms in enumerate(entries):
+            rows[row, axis, list(terms)] = list(terms.values())
+    return rows.reshape(14, 14)
+
+
+_JACOBIAN = _jacobian_of_features()
 
 
 @dataclass(frozen=True)
@@ -93,18 +114,13 @@ def solve_poses(
         np.concatenate([centre, np.ones((len(centre), 1))], axis=1)) @ rotation
     if len(points) == 0:
         return weak_perspective_poses(start, centre, depth)
-    seen = np.isfinite(rays).all(axis=-1) & np.isfinite(sigma) & (sigma > 0.0)
-    rays = np.where(seen[..., None], rays, 0.0)
-    inverse = np.where(seen, 1.0 / np.where(seen, sigma, 1.0), 0.0)
     with np.errstate(all='ignore'):
-        points, rays = (np.ascontiguousarray(values.swapaxes(1, 2)) for values in (points, rays))
-        fit = _refine(points, rays, inverse, start, _fit_translation(points, rays, inverse, start))
-        covariance = _covariance(fit, seen, noise)
-        good = ((seen.sum(axis=1) >= _MIN_POINTS) & fit.in_front
-                & np.isfinite(fit.translation).all(axis=1)
-                & np.isfinite(fit.rotation).all(axis=(1, 2))
-                & np.isfinite(covariance).all(axis=(1, 2)))
-        good &= np.linalg.eigvalsh(np.where(good[:, None, None], covariance, _IDENTITY))[:, 0] > 0.0
+        landmarks = _Landmarks.of(points, rays, sigma)
+        fit = _refine(landmarks, start, _fit_translation(landmarks, start))
+        covariance = _covariance(fit, landmarks.count, noise)
+        # What is not finite in a pose is not finite in its covariance either.
+        good = ((landmarks.count >= _MIN_POINTS) & fit.in_front
+                & _is_positive_definite(covariance))
     if good.all():
         return Poses(fit.rotation, fit.translation, covariance)
     fallback = weak_perspective_poses(start, centre, depth)
@@ -132,12 +148,35 @@ def weak_perspective_poses(rotation: Array, ray: Array, depth: Array) -> Poses:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
-    """
-    Poses of B heads, and the problem around them in linear form.
+class _Landmarks:
+    """P landmarks of B heads."""
 
-    Here and in the functions below, points are (B, 3, P) and rays (B, 2, P).
-    """
+    points: Array
+    """(B, 3, P) m in the head frame."""
+    rays: Array
+    """(B, 2, P)."""
+    inverse: Array
+    """(B, P) one over the standard deviations; 0 excludes a point."""
+    count: IndexArray
+    """(B,) number of points that are not excluded."""
+    features: Array
+    """(B, 14, P) what the Jacobian is made of, see `_JACOBIAN`; the ones are filled in."""
+
+    @staticmethod
+    def of(points: Array, rays: Array, sigma: Array) -> _Landmarks:
+        """Prepare the arguments of `solve_poses`."""
+        points, rays, inverse = points.swapaxes(1, 2), rays.swapaxes(1, 2), 1.0 / sigma
+        seen = np.isfinite(rays.sum(axis=1) + inverse) & (inverse > 0.0)
+        if not seen.all():
+            rays, inverse = np.where(seen[:, None], rays, 0.0), np.where(seen, inverse, 0.0)
+        features = np.empty((len(points), _JACOBIAN.shape[1], points.shape[2]))
+        features[:, 0] = 1.0
+        return _Landmarks(points, rays, inverse, seen.sum(axis=1), features)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Poses of B heads, and the problem around them in linear form."""
 
     rotation: Array
     translation: Array
@@ -158,107 +197,98 @@ class _Fit:
                                               strict=True)))
 
 
-def _fit_translation(points: Array, rays: Array, inverse: Array, rotation: Array) -> Array:
+def _fit_translation(landmarks: _Landmarks, rotation: Array) -> Array:
     """Return the translations (B, 3) that fit these rotations, by least squares of z ray = xy."""
-    rotated = rotation @ points
+    rotated = rotation @ landmarks.points
     # For every point a row t_x - u t_z = u z_i - x_i, and the same for y.
-    rows = np.zeros((len(points), 4, 2, points.shape[2]))
-    rows[:, 0, 0] = rows[:, 1, 1] = inverse
-    weighted = rays * inverse[:, None]
-    np.negative(weighted, out=rows[:, 2])
-    np.subtract(weighted * rotated[:, 2:], rotated[:, :2] * inverse[:, None], out=rows[:, 3])
-    system = _gram(rows)
+    rows = np.zeros((len(rotated), 4, 2, rotated.shape[2]))
+    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
+    np.negative(landmarks.rays, out=rows[:, 2])
+    np.subtract(landmarks.rays * rotated[:, 2:], rotated[:, :2], out=rows[:, 3])
+    system = _gram(rows, landmarks.inverse ** 2)
     return _solve(system[:, :3, :3], system[:, :3, 3])
 
 
-def _refine(
-    points: Array, rays: Array, inverse: Array, rotation: Array, translation: Array,
-) -> _Fit:
+def _refine(landmarks: _Landmarks, rotation: Array, translation: Array) -> _Fit:
     """Run Levenberg-Marquardt over the translation and the rotation about fixed axes."""
-    damping = np.full(len(points), 1e-3)
-    fit = _linearise(points, rays, inverse, rotation, translation)
+    damping = np.full(len(rotation), _FIRST_DAMPING)
+    before = np.full(len(rotation), _TOLERANCE ** 2)
+    fit = _linearise(landmarks, rotation, translation)
     for _ in range(_MAX_ITERATIONS):
-        damped = fit.system[:, :6, :6].copy()
-        damped[:, _DIAGONAL, _DIAGONAL] *= 1.0 + damping[:, None]
-        step = -_solve(damped, fit.system[:, :6, 6])
-        size = np.abs(step)
-        size[:, :3] /= np.maximum(np.abs(fit.translation[:, 2:]), _MIN_DEPTH)
-        # A step that small hardly changes the linear form, and needs no trial.
-        done = size.max(axis=1) < _LAST_STEP
+        gradient = fit.system[:, :6, 6]
+        step = _solve(fit.system[:, :6, :6] * (1.0 + damping[:, None, None] * _IDENTITY), -gradient)
+        # Squares of lengths in standard deviations of the pose. Steps shrink at about one rate,
+        # so the next one tells the error of this one, which needs no trial where that is small.
+        squared = -(step * gradient).sum(axis=1)
+        done = squared * squared < _TOLERANCE ** 2 * before
         if (done | (damping > _MAX_DAMPING)).all():
             step = np.where(done[:, None], step, 0.0)
-            return replace(fit, rotation=_rotate(step[:, 3:], fit.rotation),
+            return replace(fit, rotation=cayley_rotation(step[:, 3:]) @ fit.rotation,
                            translation=fit.translation + step[:, :3])
-        trial = _linearise(points, rays, inverse, _rotate(step[:, 3:], fit.rotation),
+        trial = _linearise(landmarks, cayley_rotation(step[:, 3:]) @ fit.rotation,
                            fit.translation + step[:, :3])
         better = trial.cost <= fit.cost
         fit = trial.where(better, fit)
-        damping = np.where(better, 0.1 * damping, 10.0 * damping)
+        damping = damping * np.where(better, 0.1, 10.0)
+        before = np.where(better, squared, _TOLERANCE ** 2)
     return fit
 
 
-def _linearise(
-    points: Array, rays: Array, inverse: Array, rotation: Array, translation: Array,
-) -> _Fit:
+def _linearise(landmarks: _Landmarks, rotation: Array, translation: Array) -> _Fit:
     """Return the fit at a pose."""
-    rotated = rotation @ points
+    features, inverse = landmarks.features, landmarks.inverse
+    rotated = np.matmul(rotation, landmarks.points, out=features[:, 1:4])
     seen = rotated + translation[:, :, None]
     z = seen[:, 2:]
-    behind = z < _MIN_DEPTH
-    if behind.any():
-        z = np.where(behind, _MIN_DEPTH, z)
+    in_front = np.ones(len(seen), bool)
+    if behind := z.min() < _MIN_DEPTH:
+        hidden = z[:, 0] < _MIN_DEPTH
+        in_front, z = ~hidden.any(axis=1), np.maximum(z, _MIN_DEPTH)
     xy = seen[:, :2] / z
-    residual = (xy - rays) * inverse[:, None]
-    # The summand avoids 0 / 0, and disappears in any other length.
-    size = np.hypot(residual[:, 0], residual[:, 1]) + 1e-300
-    near = np.minimum(size, _HUBER_DELTA)
-    cost = (near * (size - 0.5 * near)).sum(axis=1)
-    if behind.any():
-        cost = np.where((behind[:, 0] & (inverse > 0.0)).any(axis=1), np.inf, cost)
-    # The square roots of the Huber weights.
-    weight = np.sqrt(near / size)
-    a, b, c = rotated[:, :1], rotated[:, 1:2], rotated[:, 2]
-    per_metre = inverse * weight / z[:, 0]
-    rows = np.zeros((len(points), 7, 2, points.shape[2]))
-    rows[:, 0, 0] = rows[:, 1, 1] = per_metre
-    along_z = np.multiply(xy, -per_metre[:, None], out=rows[:, 2])
-    # A small rotation w about the fixed axes moves a point by w x (R p).
-    np.multiply(along_z, b, out=rows[:, 3])
-    np.multiply(along_z, -a, out=rows[:, 4])
-    turned = per_metre * c
-    rows[:, 3, 1] -= turned
-    rows[:, 4, 0] += turned
-    np.multiply(per_metre, -b[:, 0], out=rows[:, 5, 0])
-    np.multiply(per_metre, a[:, 0], out=rows[:, 5, 1])
-    np.multiply(residual, weight[:, None], out=rows[:, 6])
-    return _Fit(rotation, translation, cost, _gram(rows), ~behind.any(axis=(1, 2)))
+    residual = xy - landmarks.rays
+    np.multiply(residual, z, out=features[:, 12:])
+    np.multiply(xy[:, :, None], features[:, None, :4],
+                out=features[:, 4:12].reshape(len(xy), 2, 4, -1))
+    size = np.hypot(residual[:, 0], residual[:, 1]) * inverse
+    huber_weight = _HUBER_DELTA / np.maximum(size, _HUBER_DELTA)
+    system = _gram((_JACOBIAN @ features).reshape(len(xy), 7, 2, -1),
+                   (inverse / z[:, 0]) ** 2 * huber_weight)
+    # The sum of near (size - near / 2), where near = huber_weight size.
+    cost = system[:, 6, 6] - 0.5 * ((huber_weight * size) ** 2).sum(axis=1)
+    if behind:
+        cost = np.where((hidden & (inverse > 0.0)).any(axis=1), np.inf, cost)
+    return _Fit(rotation, translation, cost, system, in_front)
 
 
-def _gram(rows: Array) -> Array:
-    """Return the products (B, N, N) of the rows (B, N, 2, P) with one another."""
-    flat = rows.reshape(*rows.shape[:2], -1)
-    return flat @ flat.swapaxes(1, 2)
+def _gram(rows: Array, weight: Array) -> Array:
+    """Return the products (B, N, N) of the rows (B, N, 2, P), with weights (B, P) of points."""
+    weighted = (rows * weight[:, None, None]).reshape(*rows.shape[:2], -1)
+    return weighted @ rows.reshape(weighted.shape).swapaxes(1, 2)
 
 
-def _covariance(fit: _Fit, seen: BoolArray, noise: PoseNoise) -> Array:
-    """Return covariances (B, 6, 6) from the Jacobian, the misfit and the noise."""
-    freedom = np.maximum(2 * seen.sum(axis=1) - 6, 1)
-    misfit = fit.system[:, 6, 6] / freedom
+def _covariance(fit: _Fit, count: IndexArray, noise: PoseNoise) -> Array:
+    """Return covariances (B, 6, 6) from the Jacobian, the misfit of the points and the noise."""
+    misfit = fit.system[:, 6, 6] / np.maximum(2 * count - 6, 1)
     # A poor fit increases the covariance; a good one does not reduce it.
     covariance = _solve(fit.system[:, :6, :6], np.tile(_IDENTITY, (len(misfit), 1, 1)))
-    covariance = covariance * np.maximum(misfit, 1.0)[:, None, None]
+    covariance *= np.maximum(misfit, 1.0)[:, None, None]
     t = fit.translation
-    distance = np.linalg.norm(t, axis=1)[:, None, None]
     # A head that is larger and farther away by the same factor looks the same.
     covariance[:, :3, :3] += noise.head_size ** 2 * t[:, :, None] * t[:, None, :]
-    covariance[:, :3, :3] += (noise.position * distance) ** 2 * _IDENTITY[:3, :3]
+    covariance[:, :3, :3] += (
+        noise.position ** 2 * (t * t).sum(axis=1))[:, None, None] * _IDENTITY[:3, :3]
     covariance[:, 3:, 3:] += noise.rotation ** 2 * _IDENTITY[:3, :3]
     return 0.5 * (covariance + covariance.swapaxes(-1, -2))
 
 
-def _rotate(rotation_vector: Array, rotation: Array) -> Array:
-    finite = np.where(np.isfinite(rotation_vector), rotation_vector, 0.0)
-    return rotation_from_vector(finite) @ rotation
+def _is_positive_definite(matrices: Array) -> BoolArray:
+    """Return (B,) which of the symmetric (B, N, N) are."""
+    try:
+        return np.isfinite(np.linalg.cholesky(matrices)).all(axis=(1, 2))
+    except np.linalg.LinAlgError:
+        finite = np.isfinite(matrices).all(axis=(1, 2))
+        matrices = np.where(finite[:, None, None], matrices, np.eye(matrices.shape[1]))
+        return finite & (np.linalg.eigvalsh(matrices)[:, 0] > 0.0)
 
 
 def _solve(matrix: Array, right: Array) -> Array:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 from synthetic import small_head_model
 
@@ -79,6 +80,30 @@ def test_outliers_hardly_change_the_pose():
     found = solve(camera, pixels[None], rotation[None])
     assert geodesic_distance_deg(found.rotation[0], rotation) < 2.0
     assert np.linalg.norm(found.translation[0] - translation) < 0.02
+
+
+def test_the_pose_is_the_least_huber_cost_that_scipy_finds():
+    camera, rng = CAMERAS['pinhole'], np.random.default_rng(8)
+    rotation = rotation_from_euler(rng.uniform([-60, -30, -50], [60, 30, 50], (6, 3)))
+    translation = rng.uniform([-0.2, -0.2, 0.4], [0.2, 0.2, 2.0], (6, 3))
+    pixels = camera.project(HEAD @ rotation.swapaxes(1, 2) + translation[:, None])
+    pixels += rng.laplace(scale=2.0, size=pixels.shape)
+    found = solve(camera, pixels, viewing_ray_rotation(translation).swapaxes(1, 2) @ rotation)
+    for i in range(6):
+        def root_of_cost(pose, i=i):
+            seen = HEAD @ Rotation.from_rotvec(pose[3:]).as_matrix().T + pose[:3]
+            size = np.linalg.norm(seen[:, :2] / seen[:, 2:] - camera.rays(pixels[i]), axis=1)
+            near = np.minimum(size * K[0, 0], 2.5)
+            return np.sqrt(near * (size * K[0, 0] - 0.5 * near))
+
+        start = [*translation[i], *Rotation.from_matrix(rotation[i]).as_rotvec()]
+        best = least_squares(root_of_cost, start, xtol=1e-12, ftol=1e-12, gtol=1e-12).x
+        difference = np.concatenate([
+            found.translation[i] - best[:3],
+            (Rotation.from_matrix(found.rotation[i])
+             * Rotation.from_rotvec(best[3:]).inv()).as_rotvec()])
+        # In standard deviations of the pose.
+        assert difference @ np.linalg.solve(found.covariance[i], difference) < 0.01 ** 2
 
 
 def test_uncertain_landmarks_weigh_less():
