@@ -3,8 +3,8 @@ Make a model better by a robot's own recordings.
 
 Heads are collected from bags, videos and folders of frames, labelled by the averaged answers of the
 present model (and by your own labels), fitted, and learnt together with a replay set; the result is
-a candidate, which the present model is compared with. A run that was stopped, even killed, goes on
-with the same command. See docs/update.md.
+a candidate, which the gate compares with the present model. A run that was stopped, even killed,
+goes on with the same command. Exit code 1: the candidate did not pass the gate. See docs/update.md.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
 
 EXIT_SIGNAL = 128
+EXIT_FAILED = 1
 STAGES = ('collect', 'label', 'fit', 'prepare', 'train', 'evaluate')
 
 
@@ -61,7 +62,8 @@ def run(options: Namespace) -> int:
     Update a model, or delete what a run has kept.
 
     :param options: as `add_arguments` declares them.
-    :return: exit code; `EXIT_SIGNAL` plus its number where a signal stopped the run in order.
+    :return: exit code; `EXIT_FAILED` where the candidate did not pass the gate, `EXIT_SIGNAL` plus
+        its number where a signal stopped the run in order.
     :raises UserError: for a user's mistake.
     """
     if options.forget or options.expired:
@@ -73,15 +75,21 @@ def run(options: Namespace) -> int:
     # Read when PyTorch is loaded, which is why nothing above imports it.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     from trans3dhead_training.update.update_stages import UpdateTask, update
+    from trans3dhead_training.update.whole_files import read_json
     made, stopped_by = update(UpdateTask(
         tuple(options.sources), options.output, options.model, options.labels, options.topic),
         config, options.stages)
     if stopped_by:
         print(f'{made.path}: stopped; the same command goes on')
         return EXIT_SIGNAL + stopped_by
-    print(f'{made.path}: what it keeps of people is to be deleted by '
+    print(f'{made.path}: what it keeps of people is deleted by '
           f'`trans3dhead update --forget --output {made.path}`')
-    return 0
+    if not made.report.is_file():
+        return 0
+    verdict = read_json(made.report)['gate']
+    print('\n'.join([f'{made.candidate} passed the gate'] if verdict['passed'] else [
+        f'{made.candidate} did not pass the gate:', *verdict['reasons']]))
+    return 0 if verdict['passed'] else EXIT_FAILED
 
 
 def _forget(options: Namespace) -> int:

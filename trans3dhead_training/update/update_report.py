@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.model_files.gate_verdict import write_verdict
 from trans3dhead_ros.perception.crop import to_crop_units
 from trans3dhead_ros.types import Image
 from trans3dhead_training.core.contact_sheet import (
@@ -19,6 +20,8 @@ from trans3dhead_training.core.contact_sheet import (
     draw_landmarks,
 )
 from trans3dhead_training.evaluation.dataset_evaluation import evaluate_dataset, read_dataset
+from trans3dhead_training.gate.judge import judge
+from trans3dhead_training.gate.verdict_table import format_verdict
 from trans3dhead_training.predictors import make_predictor
 from trans3dhead_training.reports.evaluation_report import ALL, Report, make_report
 from trans3dhead_training.update.collected_heads import CollectedHeads
@@ -38,7 +41,7 @@ _TILE_PX, _COLUMNS, _TILES = 160, 8, 64
 
 def evaluate(run: UpdateRun, current: Path, config: UpdateConfig) -> dict[str, Any]:
     """
-    Compare the candidate with the current model, and write the report.
+    Compare the candidate with the current model, judge it, and write the report and the verdict.
 
     :param run: with a candidate.
     :param current: path of the current model.
@@ -46,6 +49,8 @@ def evaluate(run: UpdateRun, current: Path, config: UpdateConfig) -> dict[str, A
     :return: the report.
     :raises UserError: a shard or a model cannot be read.
     """
+    verdict = judge(run.candidate, current, run.held_out)
+    write_verdict(run.candidate, verdict.to_json())
     models = {'current': make_predictor('ours', model=current, device='cpu'),
               'candidate': make_predictor('ours', model=run.candidate, device='cpu')}
     figures = {}
@@ -56,10 +61,12 @@ def evaluate(run: UpdateRun, current: Path, config: UpdateConfig) -> dict[str, A
                    for model, results in found.results.items()}
         figures[name] = {'heads': len(samples), **_figures(reports)}
     report = {'run': read_json(run.manifest)['run'], 'heads': describe_heads(run, config),
-              'figures': figures}
+              'figures': figures, 'gate': verdict.to_json()}
     write_sheet(run)
+    write_bytes(run.report.with_suffix('.md'), (
+        f'{format_report(report)}\n## Gate\n\n```\n{format_verdict(verdict)}\n```\n').encode())
+    # Last: with it the stage is complete.
     write_json(run.report, report)
-    write_bytes(run.report.with_suffix('.md'), format_report(report).encode())
     return report
 
 

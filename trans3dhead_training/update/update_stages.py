@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,18 +15,21 @@ import torch
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import ModelFiles, open_model
 from trans3dhead_ros.network.checkpoint import load_head_model
+from trans3dhead_training.update.collected_heads import CollectedHeads
 from trans3dhead_training.update.collection import collect, track_pipeline
 from trans3dhead_training.update.fine_tuning import train
 from trans3dhead_training.update.label_fitting import fit
 from trans3dhead_training.update.labelling import label
 from trans3dhead_training.update.recording_maker import REPLAY, prepare, replay_offsets
 from trans3dhead_training.update.update_config import UpdateConfig
-from trans3dhead_training.update.update_report import evaluate, format_report
+from trans3dhead_training.update.update_report import evaluate
 from trans3dhead_training.update.update_run import UpdateRun
 
 STAGES = ('collect', 'label', 'fit', 'prepare', 'train', 'evaluate')
 """In their order; each needs those before it."""
 
+# On two cores; what a frame and a head take.
+_FRAME_S, _LABEL_S, _FIT_S = 0.05, 0.06, 0.01
 _FULL_BYTES = 2_000_000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -78,7 +82,8 @@ def update(
             if results[stage].exists():
                 print(f'{stage}: complete already')
                 continue
-            print(f'{stage} ({number + 1} of {len(STAGES)})', flush=True)
+            print(f'{stage} ({number + 1} of {len(STAGES)}){_to_go(stages, number, run, config)}',
+                  flush=True)
             if stopped_by := _do(stage, run, task, model, config):
                 return run, stopped_by
     return run, 0
@@ -89,6 +94,17 @@ def _results(run: UpdateRun) -> dict[str, Path]:
     return dict(zip(STAGES, (
         run.heads, run.labels, run.fits, run.data / 'manifest.json',
         run.candidate.with_suffix('.onnx'), run.report), strict=True))
+
+
+def _to_go(stages: Sequence[str], first: int, run: UpdateRun, config: UpdateConfig) -> str:
+    """Return about how many minutes the stages from the first on will take."""
+    heads = len(CollectedHeads.load(run.heads)) if run.heads.exists() else config.heads
+    minutes = {'collect': config.frames * _FRAME_S / 60, 'label': heads * _LABEL_S / 60,
+               'fit': heads * _FIT_S / 60, 'prepare': 0.5, 'train': config.minutes,
+               'evaluate': 3.0}
+    left = sum(minutes[stage] for stage in STAGES[first:] if stage in stages)
+    about = 'at most' if first == 0 or config.steps else 'about'
+    return f', {about} {math.ceil(left)} min to go on two cores' if config.minutes > 0 else ''
 
 
 def _do(
@@ -112,7 +128,8 @@ def _do(
     elif stage == 'train':
         return train(run, model, config)
     else:
-        print(format_report(evaluate(run, model.path, config)))
+        evaluate(run, model.path, config)
+        print(run.report.with_suffix('.md').read_text(encoding='utf-8'))
     return 0
 
 

@@ -17,6 +17,7 @@ from recordings import turning_head, write_recordings, write_video
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.landmarks import JAW
+from trans3dhead_ros.model_files.gate_verdict import read_verdict
 from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.model_files.model_pair import open_model, read_metadata
 from trans3dhead_training.data.labels import COLUMNS
@@ -102,7 +103,9 @@ def test_a_run_that_is_killed_in_every_stage_gives_a_candidate(tmp_path, recordi
                run.training / 'config.yaml', run.candidate]
     for result in results:
         kill_when_it_exists(words, result)
-    assert main(['update', *words]) == 0
+    code = main(['update', *words])
+    verdict = read_verdict(run.candidate, read_metadata(run.candidate)['sha256'])
+    assert code == (0 if verdict.passed else 1)
     assert open_model(run.candidate).graph is not None
     assert not list(run.path.rglob('*.partial'))
     parent, metadata = read_metadata(bundled_model()), read_metadata(run.candidate)
