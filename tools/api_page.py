@@ -70,7 +70,7 @@ DIAGNOSTICS = {
     'restarts': 'how often the launch file has started the process again, see `respawn`',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
-# Written by hand, because the node needs hri_msgs for it, which is not always installed.
+# Both written by hand: the messages that the node needs for them are not always installed.
 _REP155 = (
     '### REP-155', '',
     'With `rep155: true`, which needs hri_msgs, faces are also published according to REP-155. '
@@ -86,6 +86,14 @@ _REP155 = (
     '0 to 1 over the image |',
     '| `/tf` | tf2_msgs/TFMessage | reliable, depth 100 | image frame → `face_<id>` → `gaze_<id>`, '
     'in place of `<head_frame_prefix><id>` |', '')
+_DETECTIONS = (
+    '### Detections', '',
+    'With `detections: true`, which needs vision_msgs, heads are also published as consumers of '
+    'any detector read them: each with its box, the id as text, and one hypothesis of the class '
+    '`head` with the score and the pose with its covariance.', '',
+    '| topic | type | QoS | what |', '|---|---|---|---|',
+    '| `detections` | vision_msgs/Detection2DArray | reliable, depth 10 | all heads of one image, '
+    'also when there are none |', '')
 _UNKNOWN = '**not described yet**'
 _TYPES = {
     ParameterType.PARAMETER_BOOL: 'bool', ParameterType.PARAMETER_INTEGER: 'integer',
@@ -158,6 +166,7 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
                 [_parameter(name, facts) for name, facts in tracker.camera.parameters.items()]),
         '',
         *(_REP155 if 'rep155' in own.parameters else ()),
+        *(_DETECTIONS if 'detections' in own.parameters else ()),
         '## Diagnostics', '',
         'One status per camera on `/diagnostics`, named `<node>: tracking`, or `<node>: <camera>` '
         'with several. Its message is `inactive`, `tracking` or `disabled`, or, with level WARN or '

@@ -144,6 +144,11 @@ class TrackerParameters:
     Also publish faces according to REP-155, /humans/faces/..., with the TF frames face_<id> and
     gaze_<id> in place of that of the head; needs hri_msgs.
     """
+    detections: bool = parameter(False, read_only=True)
+    """
+    Also publish the boxes of all heads as detections, which is what consumers of any detector read;
+    needs vision_msgs.
+    """
     publish_tf: bool = parameter(True)
     """Publish the pose of every head to TF."""
     publish_markers: bool = parameter(True)

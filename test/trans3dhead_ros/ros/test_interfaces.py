@@ -1,9 +1,14 @@
 """The messages are a public interface: names, types and their documentation."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from ament_index_python.packages import get_package_share_directory
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import Head, HeadArray, LandmarkArray
@@ -72,6 +77,16 @@ def test_every_field_has_a_comment_above_it(path):
         if line and line != '---' and not line.startswith('#'):
             assert previous.startswith('#'), f'{path.name}: no comment above "{line}"'
         previous = line
+
+
+def test_the_messages_are_built_alone_for_those_who_only_read_them():
+    share = Path(get_package_share_directory('trans3dhead'))
+    if not share.is_relative_to(sys.prefix):
+        pytest.skip('a workspace with the node is sourced')
+    # As `make setup` has built them, with TRANS3DHEAD_INTERFACES_ONLY.
+    assert {path.name for path in share.iterdir()} >= {'msg', 'srv', 'cmake', 'package.xml'}
+    assert not {path.name for path in share.iterdir()} & {'launch', 'config'}
+    assert not (share.parents[1] / 'lib' / 'trans3dhead').exists()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros import qos_overrides
+from trans3dhead_ros.ros.detections import DetectionsOutput
 from trans3dhead_ros.ros.hri.face_registry import FaceRegistry
 from trans3dhead_ros.ros.node.camera_stream import CameraStream
 from trans3dhead_ros.ros.node.camera_tracker import CameraTracker
@@ -144,6 +145,8 @@ class HeadTracker(LifecycleNode):
         for stream in self._streams:
             outputs = faces.make_outputs(stream.prefix) if faces \
                 else make_outputs(self, stream.prefix)
+            if parameters.detections:
+                outputs.append(DetectionsOutput(self, stream.prefix))
             self._outputs += outputs
             stream.tracker = trackers[stream.name] = CameraTracker(
                 self, stream.name, stream.topic,

@@ -325,6 +325,17 @@ def test_head_tracking_answers_a_file_and_ends_in_order(prefix, tmp_path, listen
         launched.assert_clean('head_tracker-1')
 
 
+def test_launch_testing_sees_heads_and_an_end_in_order(prefix, tmp_path):
+    command = shutil.which('launch_test')
+    if command is None:
+        pytest.skip('launch_testing is not installed')
+    done = subprocess.run(
+        [command, str(Path(__file__).with_name('launch_test_head_tracking.py'))], cwd=tmp_path,
+        env={**os.environ, 'ROS_LOG_DIR': str(tmp_path)}, capture_output=True, text=True,
+        timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_an_example_starts_beside_the_tracker_in_its_namespace(prefix, tmp_path, listen):
     listener = listen('/robot/heads')
     with Launch(tmp_path, 'example.launch.py', 'example:=smile_detector', 'namespace:=robot',
