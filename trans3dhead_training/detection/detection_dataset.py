@@ -34,7 +34,7 @@ class SourceShares:
     """Photographs in which whole heads are labelled."""
     masks: float = 0.1
     """Photographs in which only faces are labelled."""
-    rooms: float = 0.22
+    rooms: float = 0.28
     """Pictures without people."""
     faces: float = 0.12
     """Faces with landmarks, pasted into pictures without people."""

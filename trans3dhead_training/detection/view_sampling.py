@@ -22,6 +22,9 @@ class ViewConfig:
     """Share of the views near the scale of the picture; the others choose the size of a head."""
     zoom_sigma: float = 0.45
     """Standard deviation of the logarithm of the scale near that of the picture."""
+    empty_zoom: tuple[float, float] = (0.5, 2.5)
+    """Range of the scale of pictures without heads, log-uniform: furniture is no head at any
+    size."""
     head_px: tuple[float, float] = (8.0, 400.0)
     """Range of the height of the chosen head, log-uniform."""
     max_zoom: float = 3.0
@@ -63,7 +66,9 @@ def view_matrix(
     height, width = picture.image.shape[:2]
     extent = picture.extent_box
     number = int(generator.integers(len(extent))) if len(extent) else -1
-    if number < 0 or generator.random() < config.natural_share:
+    if number < 0:
+        zoom = np.exp(generator.uniform(*np.log(config.empty_zoom)))
+    elif generator.random() < config.natural_share:
         zoom = np.exp(generator.normal(0.0, config.zoom_sigma))
     else:
         low, high = np.log(config.head_px)
