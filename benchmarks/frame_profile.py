@@ -45,7 +45,7 @@ from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.head import HeadMesh
 from trans3dhead_ros.ros import outputs
 from trans3dhead_ros.ros.messages import bgr_image
-from trans3dhead_ros.ros.node import camera_tracker
+from trans3dhead_ros.ros.node import camera_tracker, frame_processor
 from trans3dhead_ros.ros.node.frame_processor import IncomingImage
 from trans3dhead_ros.ros.node.head_tracker_node import HeadTracker
 
@@ -53,7 +53,7 @@ SMALL = ('heads:trans3dhead/msg/HeadArray', 'head_pose:geometry_msgs/msg/PoseSta
          '/tf:tf2_msgs/msg/TFMessage')
 MESH = ('head_mesh:sensor_msgs/msg/PointCloud2', 'head_markers:visualization_msgs/msg/MarkerArray')
 REST, TOTAL, DETECT, OVERHEAD = 'the rest', 'all', 'detect', 'all but the pipeline'
-PIPELINE = (DETECT, 'crop', 'network', 'decode the network', 'pose', 'smoothing', 'heads',
+PIPELINE = (DETECT, 'crop', 'network', 'decode the network', 'track', 'pose', 'smoothing', 'heads',
             'vertices')
 
 
@@ -126,6 +126,8 @@ def instrument(stages: Stages, node: HeadTracker) -> None:
         for publisher in output._publishers:
             stages.wrap('send', publisher, 'publish')
     stages.wrap('decode the message', camera_tracker, 'decode_image')
+    stages.wrap('parameters', frame_processor, 'read_tracker_parameters')
+    stages.wrap('track', frame_processor, 'run_batched')
     stages.wrap(DETECT, HeadSearch, 'detect')
     stages.wrap('crop', aligner, 'crop_square')
     stages.wrap('decode the network', HeadAligner, '_decode')

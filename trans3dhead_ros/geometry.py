@@ -46,6 +46,26 @@ _CROSS_PRODUCTS = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1,
 _AXIS_CROSS_RAY = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 
 
+def _quaternion_products() -> np.ndarray:
+    """
+    Return how the entries of a rotation make the products of a quaternion's components.
+
+    :return: (9, 16): four times the products (4, 4), less the identity, of the matrix row by row.
+    """
+    products = np.zeros((3, 3, 4, 4))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        products[i, i] = -np.eye(4)
+        products[i, i, i, i] = products[i, i, 3, 3] = 1.0
+        products[i, j, i, j] = products[i, j, j, i] = 1.0
+        products[j, i, i, j] = products[j, i, j, i] = 1.0
+        products[j, i, 3, k] = products[j, i, k, 3] = 1.0
+        products[i, j, 3, k] = products[i, j, k, 3] = -1.0
+    return products.reshape(9, 16)
+
+
+_QUATERNION_PRODUCTS = _quaternion_products()
+
+
 def _library(array: Array) -> ModuleType:
     """Return the module of `array`, numpy or torch; the functions used here have the same names."""
     torch = sys.modules.get('torch')
@@ -154,20 +174,12 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
     :raises ValueError: for another shape.
     """
     _require_matrices(rotation)
-    # Four times the products of a quaternion's components with one another: every row is a multiple
-    # of the quaternion, and that of its largest component loses no digits.
-    products = np.empty((*rotation.shape[:-2], 4, 4))
-    diagonal = np.einsum('...ii->...i', rotation)
-    trace = diagonal.sum(axis=-1)
-    products[..., [0, 1, 2], [0, 1, 2]] = 1.0 + 2.0 * diagonal - trace[..., None]
-    products[..., 3, 3] = 1.0 + trace
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        products[..., i, j] = products[..., j, i] = rotation[..., i, j] + rotation[..., j, i]
-        products[..., 3, k] = products[..., k, 3] = rotation[..., j, i] - rotation[..., i, j]
-    largest = np.einsum('...ii->...i', products).argmax(axis=-1)
-    row = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
-    row = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    return np.where(row[..., 3:] < 0, -row, row)
+    products = rotation.reshape(-1, 9) @ _QUATERNION_PRODUCTS + np.eye(4).ravel()
+    # Every row is a multiple of the quaternion, and that of its largest component loses no digits.
+    largest = products[:, ::5].argmax(axis=-1)
+    row = products.reshape(-1, 4, 4)[np.arange(len(products)), largest]
+    row /= np.copysign(np.sqrt((row * row).sum(axis=-1)), row[:, 3])[:, None]
+    return row.reshape(*rotation.shape[:-2], 4)
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:

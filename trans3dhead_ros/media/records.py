@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import (
     geodesic_distance_deg,
-    quaternion_from_rotation,
     rotation_from_quaternion,
 )
 from trans3dhead_ros.media.clip_truth import ClipTruth
@@ -39,7 +38,7 @@ def frame_record(
         origin['page'] = page
     return {'frame': index, 'stamp': stamp, **origin, 'heads': [
         head_record(head.track_id, head.score, head.box, head.euler_deg, head.translation,
-                    quaternion_from_rotation(head.rotation), head.landmarks, head.face_visible)
+                    head.quaternion, head.landmarks, head.face_visible)
         for head in heads]}
 
 

@@ -63,8 +63,11 @@ def crop_roll(roll_deg: Array, before: Array | float = 0.0) -> Array:
 def roll_matrix(roll_deg: Array | float) -> Array:
     """Return the matrices (..., 2, 2) that turn pixels clockwise by angles (...,) degrees."""
     angle = np.deg2rad(roll_deg)
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([np.stack([cos, -sin], axis=-1), np.stack([sin, cos], axis=-1)], axis=-2)
+    matrix = np.empty((*np.shape(angle), 2, 2))
+    matrix[..., 0, 0] = matrix[..., 1, 1] = np.cos(angle)
+    matrix[..., 1, 0] = np.sin(angle)
+    matrix[..., 0, 1] = -matrix[..., 1, 0]
+    return matrix
 
 
 def upright_box(points: Array, roll_deg: Array) -> Array:
@@ -75,6 +78,8 @@ def upright_box(points: Array, roll_deg: Array) -> Array:
     :param roll_deg: (B,) clockwise, of the crops.
     :return: (B, 4) px: the box that is tight in the turned crop, turned back about its centre.
     """
+    if not np.any(roll_deg):
+        return landmark_box(points)
     turn = roll_matrix(roll_deg)
     box = landmark_box(points[..., :2] @ turn)
     centre = np.einsum('bij,bj->bi', turn, 0.5 * (box[:, :2] + box[:, 2:]))
@@ -106,10 +111,11 @@ def crop_square(
         image, centre_x, centre_y, side = _averaged(
             image, centre_x, centre_y, side, int(shrink) if shrink >= 4.0 else 2, roll_deg)
     step = side / size
-    turn = roll_matrix(roll_deg)
-    first = [at + along * 0.5 * step - along * 0.5 * side
-             for at, along in zip((centre_x, centre_y), turn.sum(axis=1), strict=True)]
-    matrix = np.column_stack([turn * step, first])
+    cos, sin = math.cos(math.radians(roll_deg)), math.sin(math.radians(roll_deg))
+    # To the centre of the first pixel.
+    back = 0.5 * (step - side)
+    matrix = np.array([[cos * step, -sin * step, centre_x + (cos - sin) * back],
+                       [sin * step, cos * step, centre_y + (sin + cos) * back]])
     return cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0)
@@ -120,7 +126,8 @@ def _averaged(
 ) -> tuple[Image, float, float, float]:
     """Average blocks of factor² pixels around a window; return its centre and side in them too."""
     height, width = image.shape[:2]
-    reach = 0.5 * side * float(np.abs(roll_matrix(roll_deg)[0]).sum()) + 2 * factor
+    roll = math.radians(roll_deg)
+    reach = 0.5 * side * (abs(math.cos(roll)) + abs(math.sin(roll))) + 2 * factor
     x0, y0 = (min(max(math.floor(at - reach), 0), end)
               for at, end in ((centre_x, width), (centre_y, height)))
     columns, rows = (max(min(math.ceil(at + reach), end) - start, 0) // factor

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from trans3dhead_ros.geometry import angle_to_camera_deg
+from trans3dhead_ros.geometry import angle_to_camera_deg, quaternion_from_rotation
 from trans3dhead_ros.types import Array
 
 FACE_VISIBLE_DEG = 100.0
@@ -122,7 +123,12 @@ class Head:
         """(V, 2) px, the vertices in the image."""
         return self.mesh.vertices_px
 
-    @property
+    @cached_property
+    def quaternion(self) -> Array:
+        """(4,) x, y, z, w of `rotation`, with w >= 0."""
+        return quaternion_from_rotation(self.rotation)
+
+    @cached_property
     def face_visible(self) -> bool:
         """
         False for a head from behind, whose landmarks are a guess.

@@ -8,11 +8,21 @@ Python.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Vector3
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseStamped,
+    PoseWithCovariance,
+    Quaternion,
+    Transform,
+    TransformStamped,
+    Vector3,
+)
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import Image as ImageMessage
 from sensor_msgs.msg import PointCloud2, PointField
@@ -21,7 +31,6 @@ from tf2_msgs.msg import TFMessage
 from trans3dhead.msg import Head as HeadMessage
 from trans3dhead.msg import HeadArray, LandmarkArray
 
-from trans3dhead_ros.geometry import quaternion_from_rotation
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.types import Image, IndexArray
 
@@ -44,25 +53,24 @@ def float_array(values: ArrayLike) -> array:
 
 def head_pose(head: Head) -> Pose:
     """Return the pose of the head in the camera frame: the sellion in metres, and orientation."""
-    x, y, z, w = quaternion_from_rotation(head.rotation).tolist()
-    position = Point(**dict(zip('xyz', head.translation.tolist(), strict=True)))
-    return Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w))
+    (x, y, z), (qx, qy, qz, qw) = head.translation.tolist(), head.quaternion.tolist()
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def head_message(head: Head) -> HeadMessage:
     """Return the message of one head."""
-    message = HeadMessage(
+    yaw, pitch, roll = map(math.radians, head.euler_deg)
+    return HeadMessage(
         id=track_id(head), score=float(head.score), metric=bool(head.metric),
-        face_visible=bool(head.face_visible),
+        face_visible=bool(head.face_visible), yaw=yaw, pitch=pitch, roll=roll,
+        pose=PoseWithCovariance(
+            pose=head_pose(head),
+            covariance=np.asarray(head.pose_covariance, dtype=np.float64).ravel()),
         box=np.asarray(head.box, dtype=np.float32),
         landmarks_px=float_array(head.landmarks),
         landmarks_m=float_array(head.landmarks_m),
         landmark_scale_px=float_array(head.landmark_scale),
         shape=float_array(head.shape), expression=float_array(head.expression))
-    message.yaw, message.pitch, message.roll = np.deg2rad(head.euler_deg).tolist()
-    message.pose.pose = head_pose(head)
-    message.pose.covariance = np.asarray(head.pose_covariance, dtype=np.float64).ravel()
-    return message
 
 
 def head_array(
@@ -92,12 +100,10 @@ def transforms(header: Header, heads: Sequence[Head], prefix: str) -> TFMessage:
     """Return the transforms image frame -> `<prefix><id>` of all heads."""
     message = TFMessage()
     for head in heads:
-        pose = head_pose(head)
-        transform = TransformStamped(header=header, child_frame_id=f'{prefix}{track_id(head)}')
-        at = pose.position
-        transform.transform.translation = Vector3(x=at.x, y=at.y, z=at.z)
-        transform.transform.rotation = pose.orientation
-        message.transforms.append(transform)
+        (x, y, z), rotation = head.translation.tolist(), head_pose(head).orientation
+        message.transforms.append(TransformStamped(
+            header=header, child_frame_id=f'{prefix}{track_id(head)}',
+            transform=Transform(translation=Vector3(x=x, y=y, z=z), rotation=rotation)))
     return message
 
 

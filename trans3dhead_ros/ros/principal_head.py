@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from trans3dhead_ros.perception.head import Head
 
 # Ratio of box areas at which another head takes over: hysteresis between heads of similar size.
@@ -28,12 +26,17 @@ class PrincipalHead:
             self._track_id = None
             return []
         visible = [head.face_visible for head in heads]
-        areas = [float(np.prod(head.box[2:] - head.box[:2])) * (seen or not any(visible))
+        areas = [_area(head) * (seen or not any(visible))
                  for head, seen in zip(heads, visible, strict=True)]
-        chosen = int(np.argmax(areas))
+        chosen = areas.index(max(areas))
         for index, head in enumerate(heads):
             if head.track_id is not None and head.track_id == self._track_id \
                     and areas[chosen] < _SWITCH_RATIO * areas[index]:
                 chosen = index
         self._track_id = heads[chosen].track_id
         return [heads[chosen], *(head for i, head in enumerate(heads) if i != chosen)]
+
+
+def _area(head: Head) -> float:
+    x0, y0, x1, y1 = head.box.tolist()
+    return (x1 - x0) * (y1 - y0)
