@@ -32,7 +32,10 @@ TOPICS = {
 }
 SERVICES = {
     '~/load_model': 'loads and warms up another model and swaps it in between two images; '
-                    'on any error the running one stays in use',
+                    'on any error the running one stays in use, and a model that failed its '
+                    '[gate](update.md#the-gate) is refused unless forced',
+    '~/rollback': 'goes back to the model before the running one, see '
+                  '[roll-out](update.md#roll-out)',
     '~/enable': 'false: ignore images until it is called with true',
     '~/reset': 'drops all tracks; heads get new ids',
 }
@@ -63,6 +66,9 @@ DIAGNOSTICS = {
     'device': 'device of the network',
     'backend': 'engine of the network',
     'model': 'name and version of the model',
+    'parent model': 'what the model was trained from: name and hash, or `none` where it is not '
+                    'known',
+    'previous model': 'what `~/rollback` would go back to, or `none`',
     'peak memory (MB)': 'peak resident memory of the process',
     'memory (MB)': 'resident memory of the process',
     'device memory (MB)': 'reserved memory on a GPU; absent otherwise',

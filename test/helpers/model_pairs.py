@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from synthetic import small_head_model
 
+from trans3dhead_ros.model_files.onnx_graph import read_onnx
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.model import Trans3DHead
@@ -62,3 +64,26 @@ def edit_onnx(path: Path, edit: Callable) -> None:
     edit(model, metadata)
     onnx.helper.set_model_props(model, metadata)
     path.write_bytes(model.SerializeToString())
+
+
+def altered_graph(source: Path, path: Path, sha256: str, noise: float = 0.01, **metadata: str,
+                  ) -> Path:
+    """Write an ONNX file whose weights differ a little, as those of a candidate do."""
+    import onnx
+    shutil.copy(source, path)
+
+    def disturb(model, _) -> None:
+        random = np.random.default_rng(int(sha256[:8], 16))
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype.kind == 'f' and values.size > 100:
+                factor = 1 + noise * random.standard_normal(values.shape)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(
+                    (values * factor).astype(values.dtype), tensor.name))
+
+    def describe(_, texts) -> None:
+        texts |= {**metadata, 'sha256': sha256, 'graph_sha256': read_onnx(path).sha256}
+
+    edit_onnx(path, disturb)
+    edit_onnx(path, describe)
+    return path

@@ -72,13 +72,15 @@ class TrackerParameters:
     model: str = parameter('', read_only=True)
     """
     Either file of the model that is loaded on configuring (.onnx or .safetensors, the other one is
-    found beside it), or open, the bundled model of that name; empty: the bundled default. The
-    service ~/load_model loads another one at run time.
+    found beside it), or open, the bundled model of that name; empty: the one that this node has
+    used last, where model_folder is given, else the bundled default. The service ~/load_model loads
+    another one at run time.
     """
     model_folder: str = parameter('', read_only=True)
     """
-    Folder from which ~/load_model may load; empty: that of the parameter model. Bundled models may
-    always be loaded by name.
+    Folder from which ~/load_model may load, by name or path; its index, models.json, keeps which
+    models the node has used. Empty: the folder of the parameter model, without an index. Bundled
+    models may always be loaded by name.
     """
     allow_any_model_path: bool = parameter(False, read_only=True)
     """Let ~/load_model load from any folder."""

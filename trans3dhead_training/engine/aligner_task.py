@@ -55,6 +55,7 @@ class AlignerTask(Task):
             before = load(network, Path(config.init_checkpoint))
             self._credit = {name: f'{value}; initial weights: {before[name]}'
                             for name, value in self._credit.items()}
+            self._credit['parent'] = before['sha256']
         if not config.init_checkpoint or config.init_backbone_only:
             set_means(network, self.data.training)
         return network

@@ -50,7 +50,7 @@ FIELDS = {
         'm': 'sequence<float>',
         'scale_px': 'sequence<float>',
     },
-    LoadModel.Request: {'path': 'string'},
+    LoadModel.Request: {'path': 'string', 'force': 'boolean'},
     LoadModel.Response: {'success': 'boolean', 'version': 'string', 'message': 'string'},
 }
 

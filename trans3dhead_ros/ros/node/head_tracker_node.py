@@ -23,7 +23,6 @@ from std_srvs.srv import SetBool, Trigger
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.backends import unused_gpu
 from trans3dhead_ros.inference.open_engine import default_threads
-from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_ros.ros import qos_overrides
@@ -130,9 +129,7 @@ class HeadTracker(LifecycleNode):
         """Load and warm up the model, create the publishers."""
         parameters = read_tracker_parameters(self)
         config = parameters.pipeline_config()
-        aligner = HeadAligner.load(parameters.model or None, parameters.device,
-                                   parameters.backend, parameters.threads)
-        aligner.warm_up()
+        aligner = self._model_service.first_model(parameters)
         self._gpu_notice = unused_gpu(aligner.device, parameters.backend) \
             if parameters.device == AUTO else ''
         if self._gpu_notice:
@@ -224,6 +221,7 @@ class HeadTracker(LifecycleNode):
         if self._faces is not None:
             self._faces.destroy()
         self._worker = self._processor = self._faces = None
+        self._model_service.free()
 
     def _warn_of_undeclared(self, of_qos: bool) -> None:
         """Name the given parameters that this node does not have; those of QoS come later."""
@@ -275,7 +273,7 @@ class HeadTracker(LifecycleNode):
         if self._processor is not None:
             aligner = self._processor.aligner
             common |= {'device': aligner.device, 'backend': aligner.backend,
-                       'model': model_name(aligner), **memory(aligner.device)}
+                       **self._model_service.diagnostics(aligner), **memory(aligner.device)}
             if self._gpu_notice:
                 common['unused GPU'] = self._gpu_notice
         self._diagnostics.publish(DiagnosticArray(
