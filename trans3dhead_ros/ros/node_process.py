@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import rclpy
@@ -26,6 +26,7 @@ USER_ERROR = 2
 """Exit code of a user's mistake."""
 # A node that keeps running on errors still ends after so many failures in so many seconds.
 _MAX_FAILURES, _FAILURE_SECONDS = 20, 10.0
+_SIGNAL_PERIOD = 0.5  # s
 
 
 class ShutdownRequest:
@@ -52,7 +53,12 @@ class ShutdownRequest:
 
     def wait(self) -> int:
         """Wait for a request and return its exit code."""
-        return self._codes.get()
+        while True:
+            # A signal may reach another thread, which does not wake this one to handle it.
+            try:
+                return self._codes.get(timeout=_SIGNAL_PERIOD)
+            except Empty:
+                continue
 
 
 def spin_node(
