@@ -40,6 +40,8 @@ class UsedModel:
     """As ~/load_model takes it: 'default', 'open', or a path, relative to the folder."""
     sha256: str
     """Of its weights."""
+    forced: bool = False
+    """Loaded by force, whatever its gate says."""
 
 
 class ModelIndex:
@@ -91,9 +93,9 @@ class ModelIndex:
         :raises UserError: the index is damaged.
         """
         try:
-            return [UsedModel(str(used['path']), str(used['sha256']))
+            return [UsedModel(str(used['path']), str(used['sha256']), used.get('forced') is True)
                     for used in self._read()['history'].get(node, [])]
-        except (TypeError, KeyError) as error:
+        except (AttributeError, TypeError, KeyError) as error:
             raise self._damaged(error) from None
 
     def remember(self, node: str, history: Sequence[UsedModel]) -> None:

@@ -63,7 +63,7 @@ def test_what_is_no_model_or_lies_elsewhere_is_left_out(folder, tmp_path_factory
 
 
 def test_each_node_has_its_history(folder):
-    used = [UsedModel('default', '0' * 64), UsedModel('a', SHA256)]
+    used = [UsedModel('default', '0' * 64), UsedModel('a', SHA256, forced=True)]
     ModelIndex(folder).remember('/front', used)
     ModelIndex(folder).remember('/rear', used[:1])
     ModelIndex(folder).refresh()

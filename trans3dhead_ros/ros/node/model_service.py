@@ -71,7 +71,7 @@ class ModelService:
             self._node.get_fully_qualified_name(), parameters.model_folder,
             lambda text: self._node.get_logger().warning(text))
         if not parameters.model:
-            found = self._latest(self._history.used, parameters)
+            found = self._latest(self._history.used, parameters, by_itself=True)
             if found is not None:
                 aligner, used = found
                 self._history.set(used)
@@ -118,7 +118,7 @@ class ModelService:
             check_gate(path, _sha256(aligner))
         name = request.path if is_bundled_name(request.path) else _name(path, parameters)
         return aligner, self._history.followed_by(
-            UsedModel(name or 'default', _sha256(aligner)))
+            UsedModel(name or 'default', _sha256(aligner), request.force))
 
     def _previous(self) -> tuple[HeadAligner, list[UsedModel]]:
         """Return the model before the running one, and the history that ends with it."""
@@ -127,19 +127,26 @@ class ModelService:
             raise UserError('there is no model before this one')
         if self._before is not None and _sha256(self._before) == earlier[-1].sha256:
             return self._before, earlier
-        found = self._latest(earlier, read_tracker_parameters(self._node))
+        found = self._latest(earlier, read_tracker_parameters(self._node), by_itself=False)
         if found is None:
             raise UserError('no earlier model can be loaded any more, see the log')
         return found
 
     def _latest(
-        self, used: list[UsedModel], parameters: TrackerParameters,
+        self, used: list[UsedModel], parameters: TrackerParameters, by_itself: bool,
     ) -> tuple[HeadAligner, list[UsedModel]] | None:
-        """Load the last model of a history that can be loaded; return it and the rest with it."""
+        """
+        Load the last model of a history that can be loaded; return it and the rest with it.
+
+        What failed its gate is not loaded `by_itself`, unless it was forced before.
+        """
         for count in range(len(used), 0, -1):
             model = used[count - 1]
             try:
-                aligner = _load(allowed_model(model.path, parameters), parameters)
+                path = allowed_model(model.path, parameters)
+                aligner = _load(path, parameters)
+                if by_itself and not model.forced:
+                    check_gate(path, _sha256(aligner))
                 if _sha256(aligner) != model.sha256 and not is_bundled_name(model.path):
                     raise UserError('its files hold other weights now')
                 return aligner, used[:count]

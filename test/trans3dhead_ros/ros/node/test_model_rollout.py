@@ -152,19 +152,31 @@ def test_every_frame_of_a_stream_is_answered_by_one_whole_model(client, picture)
 
 def test_nodes_that_share_a_folder_keep_histories_of_their_own_over_a_restart(
         client, start, folder):
+    def start_rear():
+        process = start('-r', '__ns:=/rear')
+        assert client.spin_until(lambda: 'subscribed to' in process.text())
+        return process
+
+    rear = '/rear/head_tracker'
     assert load(client, 'first').success
-    other = start('-r', '__ns:=/rear')
-    assert client.spin_until(lambda: 'subscribed to' in other.text())
-    assert load(client, 'second', node='/rear/head_tracker').success
+    process = start_rear()
+    assert load(client, 'first', node=rear).success
+    assert load(client, 'second', node=rear).success
     assert roll_back(client).success
     assert load(client, 'first').success
-    assert other.stop() == 0
-    other = start('-r', '__ns:=/rear')
-    assert client.spin_until(lambda: 'subscribed to' in other.text())
-    assert short(SECOND) in other.text()
-    assert roll_back(client, '/rear/head_tracker').success
-    response = load(client, 'no such model', node='/rear/head_tracker')
-    # It went back from the second model to the one that it had started with.
-    own = ModelIndex(folder).history('/rear/head_tracker')
-    assert len(own) == 1 and response.version.endswith(short(own[0].sha256))
+    assert process.stop() == 0
+    process = start_rear()
+    assert short(SECOND) in process.text()
+    response = roll_back(client, rear)
+    assert response.success and short(FIRST) in response.message
+    assert [model.path for model in ModelIndex(folder).history(rear)] == ['default', 'first.onnx']
     assert ModelIndex(folder).history('/head_tracker')[-1].sha256 == FIRST
+    # What fails its gate later is not loaded by a restart.
+    path = write_verdict(folder / 'first.onnx', {
+        'passed': False, 'reasons': [], 'candidate': {'sha256': FIRST},
+        'current': {'sha256': SECOND}})
+    assert process.stop() == 0
+    process = start_rear()
+    path.unlink()
+    assert 'first.onnx is left out: first failed its gate' in process.text()
+    assert [model.path for model in ModelIndex(folder).history(rear)] == ['default']
