@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.perception.aligner import HeadAligner
-from trans3dhead_ros.perception.gaze import AHEAD, gaze_rotation
+from trans3dhead_ros.ros.hri.gaze import AHEAD, gaze_rotation
 from trans3dhead_training.data.shards import SUFFIX, Shard
 
 FACING_DEG = 50.0

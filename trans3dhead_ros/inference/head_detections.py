@@ -69,6 +69,24 @@ class HeadDetections:
                               self.head_box * scale + offset, self.landmark_box * scale + offset)
 
 
+    def turned_back(self, quarters: int, size: tuple[int, int]) -> HeadDetections:
+        """
+        Return the heads of an image that `np.rot90` has turned.
+
+        :param quarters: turns by 90°, counter-clockwise.
+        :param size: width and height of the image that was not turned, px.
+        :return: the heads in px of that image.
+        """
+        # A point (x, y) of an image of width w lies at (y, w - 1 - x) after a turn.
+        sides = [size[quarter % 2] for quarter in range(quarters % 4)]
+        boxes = [self.head_box, self.landmark_box]
+        for width in reversed(sides):
+            boxes = [np.stack([width - 1 - box[:, 3], box[:, 0], width - 1 - box[:, 1], box[:, 2]],
+                              axis=1) for box in boxes]
+        roll = (self.roll_deg + 90.0 * quarters + 180.0) % 360.0 - 180.0
+        return HeadDetections(self.score, self.face, roll, *boxes)
+
+
 @dataclass(frozen=True, eq=False)
 class HeadProposalGroups:
     """The proposals of one image, one group for each head, best first."""

@@ -74,7 +74,7 @@ def open_source(source: str | Path, bits: int = 0) -> FrameSource:
 
     Files are told by their content, whatever their ending.
 
-    :param source: a path, a URL, or the index of a camera.
+    :param source: a path, a URL, or the index or the device file of a camera.
     :param bits: significant bits of pictures with samples of 16 bits; 0 tells them by the pictures.
     :return: the source; close it after use, or use it as a context manager.
     :raises UserError: for a source that does not exist or cannot be read.
@@ -98,10 +98,12 @@ def open_source(source: str | Path, bits: int = 0) -> FrameSource:
         if file_format(path):
             return PictureSource(name, [name], bits=bits)
         return VideoSource(name, str(path), live=False)
-    if re.fullmatch(r'\d+', name):
-        return CameraSource(int(name))
+    if camera := re.fullmatch(r'(?:/dev/video)?(\d+)', name):
+        return CameraSource(int(camera[1]))
     if '://' in name:
         return VideoSource(name, name, live=True)
+    if path.exists():
+        raise UserError(f'source: {name} is neither a file nor a folder, but a pipe or a device')
     raise UserError(f'source: {name} does not exist; give a picture, a folder of pictures, '
                     'a video or a camera index')
 

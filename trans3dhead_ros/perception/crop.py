@@ -60,6 +60,18 @@ def crop_roll(roll_deg: Array, before: Array | float = 0.0) -> Array:
     return np.where(leaning <= _MAX_ROLL_IN_CROP, before, turned)
 
 
+def part_outside(boxes: Array, size: Array) -> Array:
+    """
+    Return how far boxes reach beyond their images.
+
+    :param boxes: (B, 4) x0 y0 x1 y1 px.
+    :param size: (B, 2) width and height of the images, px.
+    :return: (B,) in longer sides of the box; 0 for one inside.
+    """
+    beyond = np.maximum(-0.5 - boxes[:, :2], boxes[:, 2:] - (size - 0.5))
+    return beyond.clip(0.0).max(axis=1) / (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+
+
 def roll_matrix(roll_deg: Array | float) -> Array:
     """Return the matrices (..., 2, 2) that turn pixels clockwise by angles (...,) degrees."""
     angle = np.deg2rad(roll_deg)
@@ -90,9 +102,10 @@ def upright_box(points: Array, roll_deg: Array) -> Array:
 
 def crop_square(
     image: Image, centre: Array, side: float, size: int, roll_deg: float = 0.0,
+    border: int = cv2.BORDER_CONSTANT,
 ) -> Image:
     """
-    Cut a square out of an image and resample it; what lies outside of the image is black.
+    Cut a square out of an image and resample it.
 
     A crop that is shrunk to less than half is averaged over its pixels first, because bilinear
     sampling would skip some of them and alias.
@@ -102,6 +115,8 @@ def crop_square(
     :param side: px.
     :param size: side of the result, px.
     :param roll_deg: turn of the square about its centre, clockwise.
+    :param border: what lies outside of the image, as OpenCV names it: black, or
+        `cv2.BORDER_REPLICATE`.
     :return: (size, size, C).
     """
     centre_x, centre_y = float(centre[0]), float(centre[1])
@@ -118,7 +133,7 @@ def crop_square(
                        [sin * step, cos * step, centre_y + (sin + cos) * back]])
     return cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        borderMode=border, borderValue=0)
 
 
 def _averaged(

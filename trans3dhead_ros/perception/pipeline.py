@@ -16,10 +16,17 @@ from trans3dhead_ros.inference.backends import unused_gpu
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
 from trans3dhead_ros.perception.assembly import HeadSize, build_heads, estimate_poses
 from trans3dhead_ros.perception.batching import InferenceTask, run_single
-from trans3dhead_ros.perception.detector import Detector, make_detector
-from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.perception.detector import (
+    QUARTER_TURNS,
+    Detector,
+    detect_turned,
+    make_detector,
+)
+from trans3dhead_ros.perception.head import LOCATED_SCORE, Head
 from trans3dhead_ros.perception.head_finder import (
+    DOUBTFUL_UNCERTAINTY,
     NEW_HEAD_SCORE,
+    align_boxes,
     align_detections,
     suppress_duplicates,
 )
@@ -144,11 +151,15 @@ class HeadPipeline:
         image = _checked_image(image)
         boxes = _checked_boxes(boxes)
         _check_camera(camera, image)
-        return self._heads(self.aligner.align(image, boxes), image, camera)
+        return self._heads(
+            run_single(self.aligner, align_boxes(image, boxes)), image, camera)
 
     def detect(self, image: Image, camera: Camera | None = None) -> list[Head]:
         """
         Find and align the heads of one image.
+
+        Where the landmarks of none are certain, heads are sought in the image turned by 180 and by
+        90° as well, as before a camera that hangs upside down.
 
         :param image: (H, W, 3) uint8 BGR.
         :param camera: of this image, for a metric pose.
@@ -157,12 +168,16 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        detections = self.detector.detect(image)
-        detections = detections[detections.score >= NEW_HEAD_SCORE]
-        found, rows = run_single(self.aligner, align_detections(
-            image, detections, self.config.detect_score))
+        found, faces = self._search(image, 0)
+        for quarters in QUARTER_TURNS:
+            if (found.uncertainty < DOUBTFUL_UNCERTAINTY).any():
+                break
+            others, their_faces = self._search(image, quarters)
+            located = others.score >= LOCATED_SCORE
+            found = Alignments.join([found, others[located]])
+            faces = np.concatenate([faces, their_faces[located]])
         kept = suppress_duplicates(found)
-        return self._heads(found[kept], image, camera, detections.face[rows[kept]])
+        return self._heads(found[kept], image, camera, faces[kept])
 
     def track(
         self, image: Image, stamp: float | None = None, camera: Camera | None = None,
@@ -199,6 +214,14 @@ class HeadPipeline:
     def reset(self) -> None:
         """Remove all tracks; their ids are not used again."""
         self._tracker.reset()
+
+    def _search(self, image: Image, quarters: int) -> tuple[Alignments, Array]:
+        """Return the heads of an image that is turned, and the probabilities of their faces."""
+        detections = detect_turned(self.detector, image, quarters)
+        detections = detections[detections.score >= NEW_HEAD_SCORE]
+        found, rows = run_single(self.aligner, align_detections(
+            image, detections, self.config.detect_score))
+        return found, detections.face[rows]
 
     def _heads(
         self, found: Alignments, image: Image, camera: Camera | None,

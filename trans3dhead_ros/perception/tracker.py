@@ -14,20 +14,17 @@ a while ends, whatever the aligner says of it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.geometry import geodesic_distance_deg
-from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
 from trans3dhead_ros.perception.box_assignment import assign_boxes
-from trans3dhead_ros.perception.box_motion import BoxMotion
 from trans3dhead_ros.perception.crop import crop_roll
-from trans3dhead_ros.perception.detector import Detector, iou
+from trans3dhead_ros.perception.detector import QUARTER_TURNS, Detector, detect_turned, iou
 from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.perception.head_finder import (
     MAX_BELIEVED_OFFSET,
@@ -42,7 +39,7 @@ from trans3dhead_ros.perception.head_finder import (
     same_head,
     suppress_duplicates,
 )
-from trans3dhead_ros.perception.smoothing import HeadSmoother
+from trans3dhead_ros.perception.head_track import Track
 from trans3dhead_ros.types import Array, Image
 
 # One counter for the process: ids are unique over all cameras and never used again.
@@ -55,13 +52,12 @@ _MAX_DISTANCE_LOST, _MAX_DISTANCE_LOCATED = 1.0, 0.5
 _MIN_AGREEMENT = 0.5
 # What is found then is the same as the track from this overlap (IoU) on.
 _SAME_BOX_IOU = 0.7
-# A head that is off a crop by more than this part of its side, or that turns by more than this,
-# degrees a frame, is compared with a detection.
-_MAX_SURPRISE, _MAX_TURN = 0.12, 25.0
-# A crop moves when the landmark box has moved by more than this part of its side.
-_MIN_CROP_SHIFT = 0.03
+# A head that is off a crop by more than this part of its side is compared with a detection.
+_MAX_SURPRISE = 0.12
 # Seconds, assumed between images without stamps.
 _NOMINAL_PERIOD = 1.0 / 30.0
+# While nothing is tracked, every other search is of the image turned.
+_TURNS_WITHOUT_TRACKS = [turn for quarters in QUARTER_TURNS for turn in (0, quarters)]
 # Seconds that one search counts for at most, so that several must miss a head to end its track.
 _MAX_SEARCH_PERIOD = 0.35
 
@@ -95,80 +91,6 @@ class Tracking:
                 raise UserError(f'{name}: expected {least} or more, got {getattr(self, name)!r}')
 
 
-@dataclass
-class Track:
-    """A tracked head."""
-
-    id: int
-    """Unique in the process."""
-    box: Array
-    """(4,) px, landmark box of the next crop."""
-    roll: float = 0.0
-    """Turn of the next crop, degrees clockwise."""
-    face: float = 1.0
-    """Probability that the face is seen, as the detector said last."""
-    sure: bool = False
-    """Whether the detector is sure of the head, so that it is shown whatever its score."""
-    rotation: Array | None = None
-    """(3, 3) of the head in the last image, where its landmarks were located."""
-    restarted: int = -2
-    """Frame in which it was last found elsewhere."""
-    missed_frames: int = 0
-    """Missed frames in a row."""
-    unconfirmed: float = 0.0
-    """Seconds of searches in which the detector did not find the head."""
-    smoother: HeadSmoother = field(default_factory=HeadSmoother)
-    """The filters of this head."""
-    motion: BoxMotion = field(default_factory=BoxMotion)
-    """Where its landmark box moves."""
-
-    @property
-    def located(self) -> bool:
-        """Whether the aligner located its landmarks in the last image."""
-        return self.rotation is not None
-
-    def turns_suddenly(self, rotation: Array) -> bool:
-        """Return whether a rotation (3, 3) is far from that in the last image."""
-        return self.rotation is not None and bool(
-            geodesic_distance_deg(rotation, self.rotation) > _MAX_TURN)
-
-    def next_box(self, elapsed: float) -> Array:
-        """Return the landmark box (4,) of the crop, `elapsed` seconds after the last image."""
-        box = self.motion.predict(elapsed, _MIN_CROP_SHIFT)
-        return self.box if box is None else box
-
-    def follow(self, box: Array, roll: float, elapsed: float) -> None:
-        """Take over the landmark box (4,) and the turn that were found in this image."""
-        if roll != self.roll:
-            self.motion.reset()
-        self.motion.observe(box, elapsed)
-        self.move_to(box, roll)
-
-    def restart(self, frame: int) -> None:
-        """Forget the filters: the head was not where the track was in this frame."""
-        self.restarted, self.smoother = frame, HeadSmoother()
-
-    def move_to(self, box: Array, roll: float = 0.0) -> None:
-        """Move the crop to a landmark box (4,); small shifts are ignored to reduce jitter."""
-        side = np.max(self.box[2:] - self.box[:2])
-        if roll != self.roll or np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
-            self.box, self.roll = box, roll
-
-    def confirm(self, score: float, face: float) -> None:
-        """Take over what a detection of this head says."""
-        self.unconfirmed, self.face = 0.0, face
-        self.sure = score >= SURE_TRACK_SCORE
-
-    def shows(self, score: float, threshold: float) -> bool:
-        """
-        Return whether an alignment shows the head: by its score, or as the detector said.
-
-        A head whose landmarks were located until now may be gone: the detector has to say again.
-        """
-        return score >= threshold or (
-            self.sure and not self.located and self.missed_frames == 0)
-
-
 class Tracker:
     """The tracks of one camera, oldest first."""
 
@@ -179,7 +101,7 @@ class Tracker:
     def reset(self) -> None:
         """Remove all tracks; their ids are not used again."""
         self.tracks.clear()
-        self._frame, self._since_search = 0, 0.0
+        self._frame, self._searches, self._since_search = 0, 0, 0.0
         self._stamp: float | None = None
 
     def update(
@@ -204,7 +126,7 @@ class Tracker:
         if doubtful or len(visible) < max(len(self.tracks), 1) \
                 or self._frame % tracking.search_interval == 0 \
                 or any(track.restarted == self._frame - 1 for track in self.tracks):
-            yield from self._search(image, detector.detect(image), tracking, visible, doubtful)
+            yield from self._search(image, detector, tracking, visible, doubtful)
         self._frame += 1
         duplicates = self._remove_duplicates(visible)
         for i, track in enumerate(self.tracks):
@@ -272,10 +194,14 @@ class Tracker:
         return visible, doubtful
 
     def _search(
-        self, image: Image, detections: HeadDetections, tracking: Tracking,
+        self, image: Image, detector: Detector, tracking: Tracking,
         visible: dict[int, Alignments], doubtful: set[int],
     ) -> InferenceTask[None]:
         """Assign detections to the tracks, start tracks for the others; update `visible`."""
+        turns = self._turns()
+        quarters = turns[self._searches % len(turns)]
+        self._searches += 1
+        detections = detect_turned(detector, image, quarters)
         boxes = detections.landmark_box
         owner = self._owners(boxes, visible)
         confirmed = {i: row for row, i in owner.items()}
@@ -288,8 +214,8 @@ class Tracker:
                 if track.sure and not self._is_located(i, visible):
                     roll = crop_roll(detections.roll_deg[row], track.roll)
                     track.move_to(boxes[row], float(roll))
-            else:
-                track.unconfirmed += min(self._since_search, _MAX_SEARCH_PERIOD)
+            elif track.quarters == quarters:
+                track.unconfirmed += min(len(turns) * self._since_search, _MAX_SEARCH_PERIOD)
                 if i in visible and visible[i].score[0] < tracking.keep_track_threshold:
                     del visible[i]
         self._since_search = 0.0
@@ -316,6 +242,16 @@ class Tracker:
             self.tracks.append(Track(
                 next(_IDS), boxes[row], float(crop_roll(detections.roll_deg[row]))))
             self.tracks[-1].confirm(float(detections.score[row]), float(detections.face[row]))
+
+    def _turns(self) -> Sequence[int]:
+        """
+        Return the turns of the image in which heads are sought, one a search.
+
+        Upright heads always are; those that are turned are found best in the image turned back.
+        """
+        if not self.tracks:
+            return _TURNS_WITHOUT_TRACKS
+        return sorted({0} | {track.quarters for track in self.tracks})
 
     def _owners(self, boxes: Array, visible: dict[int, Alignments]) -> dict[int, int]:
         """Return the track of each detection that belongs to one; located tracks choose first."""

@@ -121,3 +121,15 @@ def test_heights_change_the_score_of_heads():
 
 def test_an_image_without_proposals_has_no_heads():
     assert len(heads([0.001], [[0, 0, 9, 9]], min_score=0.0, weights=[0.0, 1, 0, 0, 0])) == 0
+
+
+@pytest.mark.parametrize('quarters', range(4))
+def test_boxes_and_rolls_of_a_turned_image_are_turned_back(quarters):
+    image = np.zeros((40, 60), np.uint8)
+    image[5:11, 20:31] = 255
+    y, x = np.nonzero(np.rot90(image, quarters))
+    box = np.array([[x.min(), y.min(), x.max(), y.max()]], float)
+    found = HeadDetections(np.ones(1), np.ones(1), np.array([10.0]), box, box + 1.0)
+    back = found.turned_back(quarters, (60, 40))
+    np.testing.assert_array_equal(back.head_box, [[20, 5, 30, 10]])
+    np.testing.assert_allclose(np.exp(1j * np.deg2rad(back.roll_deg - 10.0)), 1j ** quarters)

@@ -95,6 +95,17 @@ def test_a_missing_source_is_named():
         open_source('nowhere.mp4')
 
 
+def test_a_pipe_is_not_said_to_be_absent(tmp_path):
+    os.mkfifo(tmp_path / 'clip.mp4')
+    with pytest.raises(ValueError, match='neither a file nor a folder, but a pipe or a device'):
+        open_source(tmp_path / 'clip.mp4')
+
+
+def test_the_device_file_of_a_camera_names_it():
+    with pytest.raises(ValueError, match='camera 987 cannot be opened'):
+        open_source('/dev/video987')
+
+
 def test_a_missing_camera_is_named():
     with pytest.raises(ValueError, match='camera 99 cannot be opened'):
         open_source('99')

@@ -5,13 +5,13 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+from counting_aligner import CountingAligner
 from scripted_detector import ScriptedDetector, detections
 
 from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.box_motion import BoxMotion
 from trans3dhead_ros.perception.detector import make_detector
 from trans3dhead_ros.perception.pipeline import PipelineConfig
@@ -23,17 +23,6 @@ SIDE = 110.0
 UP, DOWN, LEFT, RIGHT = (0.0, -1.0), (0.0, 1.0), (-1.0, 0.0), (1.0, 0.0)
 # Follows the two people without another search, unless a track asks for one.
 RARELY = PipelineConfig(tracking=Tracking(search_interval=1000))
-
-
-class CountingAligner(HeadAligner):
-    """Counts the crops that it is asked for."""
-
-    crops = 0
-
-    def align_images(self, requests):
-        """Count and align."""
-        self.crops += sum(len(boxes) for _, boxes, *_ in requests)
-        return super().align_images(requests)
 
 
 @pytest.fixture(scope='module')

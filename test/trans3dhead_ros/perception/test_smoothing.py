@@ -25,7 +25,8 @@ def head(yaw=0.0, shift=0.0, scale=700.0, rng=None, noise=0.0):
     origin = np.array([[300.0 + shift, 200.0]]) + noise * rng.normal(size=2)
     found = Alignments(
         score=np.ones(1), landmarks=points, contour=points[..., :2].copy(),
-        landmark_scale=np.ones((1, 68)), rotation=rotation[None], origin=origin,
+        landmark_scale=np.ones((1, 68)), cut_factor=np.ones(1), rotation=rotation[None],
+        origin=origin,
         scale=np.array([scale * (1 + 0.01 * noise * rng.normal())]), shape=np.zeros((1, 4)),
         expression=np.zeros((1, 3)), points=np.zeros((1, 68, 3)), centre=origin,
         crop_roll=np.zeros(1))

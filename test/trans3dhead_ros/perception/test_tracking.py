@@ -11,8 +11,8 @@ from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.perception.box_assignment import assign_boxes
 from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.detector import iou
+from trans3dhead_ros.perception.head_track import Track
 from trans3dhead_ros.perception.smoothing import Smoothing
-from trans3dhead_ros.perception.tracker import Track
 
 PERIOD = 0.08
 FEMALE, MALE = 'head-pose-face-detection-female', 'head-pose-face-detection-male'

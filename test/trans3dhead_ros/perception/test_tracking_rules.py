@@ -50,11 +50,11 @@ def test_weak_detections_confirm_a_track_and_start_none(aligner, face):
 
 
 def test_the_detector_searches_every_image_until_there_is_a_track(aligner, face):
-    detector = ScriptedDetector(*[detections()] * 5, detections([face]))
+    detector = ScriptedDetector(*[detections()] * 6, detections([face]))
     config = PipelineConfig(tracking=Tracking(search_interval=4))
     answers = follow(HeadPipeline(aligner, detector, config), [clip(MALE)[0]] * 17)
-    assert [len(heads) for heads in answers] == [0] * 5 + [1] * 12
-    assert detector.searches == 6 + 3  # in images 8, 12 and 16
+    assert [len(heads) for heads in answers] == [0] * 6 + [1] * 11
+    assert detector.searches == 7 + 3  # in images 8, 12 and 16
 
 
 def test_a_second_head_is_answered_within_two_images(aligner):
@@ -110,7 +110,7 @@ def test_a_head_at_any_turn_in_the_image_is_answered_and_keeps_its_crop(aligner,
     middle = 0.5 * np.array([width - 1, height - 1])
     expected = (upright.landmarks[:, :2] - 0.5 * np.array([479, 269])) @ turn.T + middle
     box = np.concatenate([expected.min(0), expected.max(0)])
-    detector = ScriptedDetector(detections([box], roll=roll + 15.0))
+    detector = ScriptedDetector(detections([box], roll=roll + 15.0), only=frame)
     answers = follow(HeadPipeline(aligner, detector), [frame] * 6)
     assert len({head.track_id for heads in answers for head in heads}) == 1
     for head, in answers:

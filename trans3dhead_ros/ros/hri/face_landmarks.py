@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from trans3dhead_ros.perception.gaze import LEFT_EYE, RIGHT_EYE, pupils
 from trans3dhead_ros.perception.head import Head
+from trans3dhead_ros.ros.hri.gaze import LEFT_EYE, RIGHT_EYE, pupils
 from trans3dhead_ros.types import Array, Image
 
 FACE_WIDTH, FACE_HEIGHT = 128, 128

@@ -18,7 +18,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from trans3dhead_ros.perception.gaze import gaze_rotation
 from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.ros.hri.face_landmarks import (
     cropped_face,
@@ -26,6 +25,7 @@ from trans3dhead_ros.ros.hri.face_landmarks import (
     normalised_region,
 )
 from trans3dhead_ros.ros.hri.face_messages import face_transforms, load_hri_messages
+from trans3dhead_ros.ros.hri.gaze import gaze_rotation
 from trans3dhead_ros.ros.messages import bgr_image, track_id
 from trans3dhead_ros.ros.outputs import (
     LARGE,

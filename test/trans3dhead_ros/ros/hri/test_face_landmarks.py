@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from trans3dhead_ros.geometry import rotation_from_euler
-from trans3dhead_ros.perception.gaze import AHEAD
 from trans3dhead_ros.perception.head import Head, HeadMesh
 from trans3dhead_ros.ros.hri.face_landmarks import (
     cropped_face,
     normalised_landmarks,
     normalised_region,
 )
+from trans3dhead_ros.ros.hri.gaze import AHEAD
 
 SIZE = (200, 100)
 

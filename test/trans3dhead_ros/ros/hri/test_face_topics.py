@@ -21,9 +21,9 @@ from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import rotation_from_euler, rotation_from_quaternion
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.media.image_decoding import decode_image
-from trans3dhead_ros.perception.gaze import AHEAD
 from trans3dhead_ros.ros.hri.face_messages import check_fields, load_hri_messages
 from trans3dhead_ros.ros.hri.face_registry import FaceIds
+from trans3dhead_ros.ros.hri.gaze import AHEAD
 
 SIZE = (640, 360)
 CAMERA = Camera.from_fov(SIZE, 60.0)

@@ -5,8 +5,8 @@ import pytest
 
 from trans3dhead_ros.geometry import rotation_from_euler
 from trans3dhead_ros.landmarks import MIRROR_68
-from trans3dhead_ros.perception.gaze import MAX_EYE_ROTATION_DEG, gaze_rotation, pupils
 from trans3dhead_ros.perception.head import Head, HeadMesh
+from trans3dhead_ros.ros.hri.gaze import MAX_EYE_ROTATION_DEG, gaze_rotation, pupils
 from trans3dhead_training.synthesis.people.person import MAX_GAZE_DEG
 
 NAMES = tuple(f'eyeLook{where}_{side}' for where in ('Down', 'In', 'Out', 'Up') for side in 'LR')
