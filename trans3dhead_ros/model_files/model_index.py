@@ -66,8 +66,9 @@ class ModelIndex:
         Return the entries by name, as they stand in the index.
 
         :return: JSON values of each model: `file`, `sha256`, `parent` (the sha256 of the weights
-            that it was trained from, or None), `data`, `licence`, `figures` and `gate` (`passed`,
-            `against` and `reasons`, or None where it was not judged).
+            that it was trained from, or None), `data` (an update's, or all that it was trained on),
+            `licence`, `figures` and `gate` (`passed`, `against` and `reasons`, or None where it was
+            not judged).
         :raises UserError: the index is damaged.
         """
         return dict(self._read()['models'])
@@ -196,7 +197,7 @@ def _entry(path: Path) -> dict[str, Any]:
     return {
         'file': path.name, 'sha256': metadata['sha256'],
         'parent': parent[:_MAX_TEXT] if isinstance(parent, str) else None,
-        'data': str(metadata['training_data'])[:_MAX_TEXT],
+        'data': str(metadata.get('data') or metadata['training_data'])[:_MAX_TEXT],
         'licence': str(metadata['licence'])[:_MAX_TEXT],
         'figures': figures if len(json.dumps(figures)) <= _MAX_TEXT * 10 else None,
         'gate': None if verdict is None else {

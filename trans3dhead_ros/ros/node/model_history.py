@@ -25,12 +25,7 @@ class ModelHistory:
         self._index = ModelIndex(Path(folder)) if folder else None
         self._names: dict[str, str] = {}
         self.used: list[UsedModel] = []
-        if self._index is not None:
-            try:
-                self.used = self._index.history(node)
-            except UserError as error:
-                self._give_up(error)
-        self._refresh()
+        self._with_index(self._read)
 
     def followed_by(self, model: UsedModel) -> list[UsedModel]:
         """Return the history with a model that is used from now on."""
@@ -39,27 +34,24 @@ class ModelHistory:
 
     def set(self, used: list[UsedModel]) -> None:
         """Replace the history."""
-        changed, self.used = used != self.used, used
-        if self._index is not None and changed:
-            try:
-                self._index.remember(self._node, used)
-            except UserError as error:
-                self._give_up(error)
-        self._refresh()
+        self.used = used
+        self._with_index(lambda index: index.remember(self._node, used))
 
     def name_of(self, sha256: str) -> str:
         """Return name and short hash of a model, the latter alone where the index has no name."""
         return f'{self._names.get(sha256, "")} {sha256[:12]}'.strip()
 
-    def _refresh(self) -> None:
-        self._names = {model.sha256: model.path for model in self.used}
+    def _read(self, index: ModelIndex) -> None:
+        self.used = index.history(self._node)
+
+    def _with_index(self, use: Callable[[ModelIndex], None]) -> None:
+        """Use the index, where there is one, and bring it and the names up to date."""
+        names = {}
         if self._index is not None:
             try:
-                self._names |= {str(entry['sha256']): name
-                                for name, entry in self._index.refresh().items()}
+                use(self._index)
+                names = {str(entry['sha256']): name
+                         for name, entry in self._index.refresh().items()}
             except UserError as error:
-                self._give_up(error)
-
-    def _give_up(self, error: UserError) -> None:
-        self._warn(f'the history of models is not kept: {error}')
-        self._index = None
+                self._warn(f'the history of models is not kept: {error}')
+        self._names = {model.sha256: model.path for model in self.used} | names
