@@ -46,7 +46,9 @@ def is_installed(backend: str) -> bool:
 
 def nvidia_gpu_present() -> bool:
     """Return whether this machine has an NVIDIA GPU with its driver, whoever could use it."""
-    return os.path.exists('/proc/driver/nvidia/version') or shutil.which('nvidia-smi') is not None
+    # A Jetson has the last of them only, before JetPack 6.
+    return (os.path.exists('/proc/driver/nvidia/version')
+            or shutil.which('nvidia-smi') is not None or os.path.exists('/dev/nvmap'))
 
 
 def cuda_backends(among: Collection[str] = BACKENDS) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ def test_a_source_without_a_head_is_a_mistake(tmp_path, capsys):
     (['--plot', 'nothing.xyz'], '--plot'),
     (['nowhere.mp4'], 'nowhere.mp4'), (['--device', 'tpu'], 'tpu')])
 def test_a_mistake_is_one_line_and_code_2(capsys, arguments, message):
+    if message == '--plot':
+        pytest.importorskip('matplotlib')
     assert cli.main(['bench', *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count('\n') == 1
