@@ -17,7 +17,7 @@ ifneq ($(wildcard ../shared/data),)
 export TRANS3DHEAD_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup demo check test test-robot soak lint clean
+.PHONY: setup demo docs check test test-robot soak lint clean
 
 setup:
 	@$(call set_up,runtime torch training test)
@@ -25,6 +25,12 @@ setup:
 demo:
 	@$(call set_up,runtime)
 	@.venv/bin/python -m trans3dhead_ros.ros.demo.demo --source "$$SOURCE" --pace "$$PACE" --output "$$OUT"
+
+# Warnings are errors, such as a link to a page that is not there.
+docs:
+	@$(call set_up,runtime docs)
+	@.venv/bin/sphinx-build -q -W --keep-going -c docs . out/site
+	@echo out/site/docs/index.html
 
 # A process on each core: threads of their own would slow one another down.
 PARALLEL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal

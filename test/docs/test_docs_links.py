@@ -54,6 +54,14 @@ def test_every_page_of_the_docs_is_reached_from_the_readme():
     assert not [page.name for page in PAGES if page not in reached and page.parent.name == 'docs']
 
 
+def test_every_page_of_the_docs_is_in_the_contents_of_the_site():
+    contents = re.findall(r'^```{toctree}\n(.*?)^```$', (ROOT / 'docs' / 'index.md').read_text(),
+                          re.DOTALL | re.MULTILINE)
+    listed = {line for part in contents for line in part.splitlines() if line[:1] not in (':', '')}
+    assert listed == {page.stem for page in ROOT.glob('docs/*.md')} - {'index'} | {
+        '../README', '../CONTRIBUTING', '../CHANGELOG'}
+
+
 def test_quoted_messages_are_those_of_the_code():
     printer = Printer(ROOT / 'trans3dhead_ros')
     lines = [line for page in PAGES

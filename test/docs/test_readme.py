@@ -29,6 +29,10 @@ def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(names['head'].translation, [0.0, 0.0, 0.6], atol=0.1)
 
 
+def test_it_is_short_and_leaves_the_rest_to_the_site():
+    assert len(README.splitlines()) <= 200
+
+
 def test_links_to_files_exist():
     links = [link for link in re.findall(r'\]\(([^)]+)\)', README) if not link.startswith('#')]
     assert links

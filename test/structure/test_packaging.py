@@ -39,7 +39,8 @@ def test_the_runtime_installs_what_the_set_up_pins_for_it(setup_cfg):
 
 
 @pytest.mark.parametrize(('extra', 'groups'), [
-    ('training', ['training', 'torch']), ('cuda', ['torch']), ('viewer', ['viewer'])])
+    ('training', ['training', 'torch']), ('cuda', ['torch']), ('viewer', ['viewer']),
+    ('docs', ['docs'])])
 def test_an_extra_installs_what_the_set_up_pins_for_it(setup_cfg, extra, groups):
     assert names(setup_cfg['options.extras_require'][extra]) == set().union(*map(pinned, groups))
 
