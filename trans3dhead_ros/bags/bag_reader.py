@@ -68,7 +68,7 @@ class BagReader:
             self._sources.append(_RosbagsReader(path))
         except Exception as error:
             # rosbags fails in many ways on damaged files.
-            self.damage = f'{path}: {_reason(error)}'
+            self.damage = _damage(path, error)
             self._sources += filter(None, map(self._open, files))
         self.topics: dict[str, Topic] = {}
         for topic in (topic for source in self._sources for topic in source.topics):
@@ -76,7 +76,7 @@ class BagReader:
             self.topics[topic.name] = topic._replace(count=count + topic.count)
         if not self.topics:
             self.close()
-            raise UserError(self.damage or f'{path}: the bag is empty')
+            raise UserError(f'{self.damage or path}: no topic can be read from this bag')
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:
         """Yield the messages of the topics in order of time, up to the first damage."""
@@ -90,7 +90,7 @@ class BagReader:
             except GeneratorExit:
                 raise
             except Exception as error:
-                self.damage = self.damage or f'{self._path}: {_reason(error)}'
+                self.damage = self.damage or _damage(self._path, error)
                 return
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class BagReader:
             try:
                 return kind(file)
             except Exception as error:
-                self.damage = f'{file}: {_reason(error)}'
+                self.damage = _damage(file, error)
         return None
 
 
@@ -151,6 +151,7 @@ def _has_write_ahead_log(file: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _reason(error: Exception) -> str:
-    text = ' '.join(str(error).split())
-    return text or type(error).__name__
+def _damage(path: Path, error: Exception) -> str:
+    """Return one line that names the file and what is wrong with it."""
+    text = ' '.join(str(error).split()).removeprefix(f'{path}: ')
+    return f'{path}: {text or type(error).__name__}'

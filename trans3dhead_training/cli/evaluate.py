@@ -11,6 +11,7 @@ from typing import TypeVar
 from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource, open_source
+from trans3dhead_ros.output_paths import check_outputs
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.sample import SPLITS
@@ -100,7 +101,12 @@ def run(options: Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
-    kind, _, folder = (options.data or '').partition(':')
+    kind, separator, folder = (options.data or '').partition(':')
+    if options.data and (not separator or kind not in {*READERS, *DETECTION_SETS}):
+        raise UserError(f'data: {options.data!r} is not FORMAT:PATH with FORMAT one of '
+                        + ', '.join((*READERS, *DETECTION_SETS)))
+    check_outputs({'json': options.json, 'html': options.html},
+                  [folder, *options.clip, *map(str, options.model or [])], force=True)
     if kind in DETECTION_SETS:
         return _evaluate_detectors(options, kind, Path(folder))
     result = _evaluate(options)

@@ -78,7 +78,7 @@ def read_points(path: Path) -> Array:
     :raises UserError: the file cannot be read or has other content.
     """
     try:
-        match = _FORM.fullmatch(path.read_text(encoding='ascii'))
+        match = _FORM.fullmatch(path.read_text(encoding='utf-8-sig'))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'data: {path} is not a readable .pts file ({error})') from error
     if match is None:
@@ -87,7 +87,8 @@ def read_points(path: Path) -> Array:
     try:
         points = np.array([row.split() for row in match[2].strip().splitlines()], float)
     except ValueError as error:
-        raise UserError(f'data: {path} has a line that is not two numbers') from error
+        raise UserError(f'data: {path} has a line that is not two numbers'
+                        + (', which need points instead of commas' * (',' in match[2]))) from error
     if int(match[1]) != COUNT or points.shape != (COUNT, 2) or not np.isfinite(points).all():
         raise UserError(f'data: {path} announces {match[1]} points and holds {len(points)}; '
                          f'{COUNT} finite ones in iBUG order are needed')

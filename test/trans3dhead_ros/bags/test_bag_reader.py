@@ -72,11 +72,13 @@ def test_the_write_ahead_log_of_a_killed_recorder_is_read(tmp_path):
     ('text.mcap', 'this is not a bag', 'is not an MCAP file'),
     ('text.db3', 'this is not a bag', 'cannot be read as a bag'),
     ('text.txt', 'this is not a bag', 'is not a ROS 2 bag'),
+    ('cut.mcap', '\x89MCAP0\r\n' + 100 * '\0', 'no topic can be read from this bag'),
 ])
 def test_what_is_not_a_bag_is_refused(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=message):
+    (tmp_path / name).write_bytes(text.encode('latin-1'))
+    with pytest.raises(ValueError, match=message) as refusal:
         BagReader(tmp_path / name)
+    assert str(refusal.value).count(name) == 1
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -218,11 +218,21 @@ def test_labels_that_are_not_finite_are_named(tmp_path):
     (['--limit', '0'], 'limit: expected at least 1'),
     (['--draws', '-1'], 'draws: expected at least 0'),
     (['--data', 'jpeg:there'], 'is not FORMAT:PATH'),
+    (['--data', 'jpeg:there'], 'pts, dad, shards, heads, masks, rooms, scenes'),
     (['--clip', 'nowhere.gif'], 'nowhere.gif does not exist'),
 ])
 def test_a_mistake_is_one_line(options, message, capsys):
     assert cli.main(['evaluate', *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_figures_replace_no_label(tmp_path, capsys):
+    labels = tmp_path / 'a.pts'
+    labels.write_text('version: 1')
+    for option in ('--json', '--html'):
+        assert cli.main(['evaluate', '--data', f'pts:{tmp_path}', option, str(labels)]) == 2
+        assert 'is one of the files of the source' in capsys.readouterr().err
+    assert labels.read_text() == 'version: 1'
 
 
 @pytest.mark.train

@@ -92,6 +92,17 @@ def test_an_unknown_split_is_named(tmp_path):
         read_samples(f'aflw:{tmp_path}', 'test')
 
 
+def test_a_pts_file_may_begin_with_the_mark_of_utf_8_and_decimal_commas_are_named(tmp_path):
+    write_pts(tmp_path / 'a.pts', POINTS)
+    text = (tmp_path / 'a.pts').read_text()
+    (tmp_path / 'b.pts').write_text(text, encoding='utf-8-sig')
+    np.testing.assert_array_equal(pts.read_points(tmp_path / 'b.pts'),
+                                  pts.read_points(tmp_path / 'a.pts'))
+    (tmp_path / 'b.pts').write_text(text.replace('.', ','))
+    with pytest.raises(ValueError, match='points instead of commas'):
+        pts.read_points(tmp_path / 'b.pts')
+
+
 @pytest.mark.parametrize('form', ['aflw', 'pts'])
 def test_a_set_without_faces_in_its_split_is_named(tmp_path, form):
     with pytest.raises(ValueError, match='has no labelled face'):
