@@ -34,7 +34,7 @@ TINY = ['--steps', '2', '--minutes', '0', '--threads', '1']
 
 @pytest.fixture(scope='module')
 def recordings(tmp_path_factory) -> list[str]:
-    return list(map(str, write_recordings(tmp_path_factory.mktemp('recordings'), 2, 24)))
+    return list(map(str, write_recordings(tmp_path_factory.mktemp('recordings'), 3, 24)))
 
 
 def refusal(capsys, *words: str) -> str:
