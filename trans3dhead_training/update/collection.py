@@ -65,8 +65,7 @@ def collect(
     :param config: the settings.
     :raises UserError: a recording cannot be read, or no recording shows a head.
     """
-    plans = _plans(sources, topic, config)
-    pieces = run.collected / 'pieces'
+    plans, pieces = _plans(sources, topic, config), pieces_of(run)
     total = sum(plan.frames for plan in plans)
     most = max(50, math.ceil(3 * config.heads / max(sum(plan.pieces for plan in plans), 1)))
     with tqdm(total=total, desc='collect', unit='frame', disable=None) as bar:
@@ -79,6 +78,11 @@ def collect(
                 else:
                     bar.update(count)
     _choose(run, pieces, config)
+
+
+def pieces_of(run: UpdateRun) -> Path:
+    """Return the folder of what `collect` has found so far; without use once it is complete."""
+    return run.collected / 'pieces'
 
 
 @dataclass(frozen=True)

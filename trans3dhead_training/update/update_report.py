@@ -93,8 +93,9 @@ def format_report(report: Mapping[str, Any]) -> str:
              f'({heads["by hand"]} by hand), of {heads["people"]} people or tracks; '
              f'{heads["held out"]} heads of {heads["people held out"]} are held out, split '
              f'{heads["split"]}.', '']
-    lines += [f'* left out, {reason}: {count}' for reason, count in heads['left out'].items()]
-    lines += ['', '| heads | figure | current | candidate |', '|---|---|---|---|']
+    left_out = [f'* left out, {reason}: {count}' for reason, count in heads['left out'].items()]
+    lines += [*left_out, ''] if left_out else []
+    lines += ['| heads | figure | current | candidate |', '|---|---|---|---|']
     for name, part in report['figures'].items():
         for figure, title in FIGURES.items():
             if figure in part:

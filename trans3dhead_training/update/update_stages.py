@@ -16,7 +16,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import ModelFiles, open_model
 from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_training.update.collected_heads import CollectedHeads
-from trans3dhead_training.update.collection import collect, track_pipeline
+from trans3dhead_training.update.collection import collect, pieces_of, track_pipeline
 from trans3dhead_training.update.fine_tuning import train
 from trans3dhead_training.update.label_fitting import fit
 from trans3dhead_training.update.labelling import label
@@ -71,6 +71,9 @@ def update(
     run, model = UpdateRun(task.output), open_model(task.model)
     run.start(task.sources, task.labels, model, config)
     results = _results(run)
+    if run.heads.exists():
+        # A run that was killed behind its last file may have left them.
+        shutil.rmtree(pieces_of(run), ignore_errors=True)
     with _full_disk_is_told(run.path):
         for number, stage in enumerate(STAGES):
             if stage not in stages:
