@@ -55,8 +55,8 @@ def judge(
     :param candidate: path of either file of the candidate.
     :param current: path of either file of the model in use, or the name of one that comes with the
         package; None is the bundled one.
-    :param held_out: folder of shards of the user's own heads, which nobody trained on; None judges
-        without a target.
+    :param held_out: folder of shards of the user's own heads; where some are marked as held out,
+        only these count. None judges without a target.
     :param frozen: folder of the frozen sets.
     :return: the verdict.
     :raises UserError: a model or a shard is missing or damaged, or `held_out` has no labels.
@@ -131,6 +131,7 @@ def _still(heads: Sequence[Sample]) -> list[Sample]:
 
 def _read_target(folder: Path) -> list[Sample]:
     samples = read_shards(folder)
+    samples = [sample for sample in samples if sample.is_validation] or samples
     if all(sample.points is None and sample.rotation is None for sample in samples):
         raise UserError(f'held-out: {folder} holds no head with points or a rotation')
     for sample in samples:

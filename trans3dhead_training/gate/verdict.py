@@ -15,6 +15,9 @@ from trans3dhead_training.evaluation import bootstrap
 DRAWS = 2000
 MARGIN_PERCENT = 1.0
 """A figure that is worse by no more than this is not worse."""
+MIN_GROUPS = 5
+"""From so many people on, whole people are drawn, else single heads: one person, drawn again and
+again, has no interval."""
 BETTER, SAME, WORSE = 'better', 'same', 'worse'
 
 TARGET = 'held out'
@@ -133,6 +136,8 @@ def compare(current: Measurements, candidate: Measurements) -> tuple[Comparison,
 def _compare(part: str, figure: str, before: Measurement, after: Measurement) -> Comparison:
     known = ~np.isnan(before.values).reshape(len(before.values), -1).all(axis=1)
     groups = [group for group, one in zip(before.groups, known, strict=True) if one]
+    if len(set(groups)) < MIN_GROUPS:
+        groups = [str(row) for row in range(len(groups))]
     estimates = bootstrap.estimate(
         {'before': bootstrap.mean(before.values[known]),
          'after': bootstrap.mean(after.values[known])}, groups, DRAWS)

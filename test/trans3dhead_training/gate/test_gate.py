@@ -97,6 +97,17 @@ def test_worse_is_what_is_beyond_its_interval_and_the_margin():
     assert verdict_of(current, noisy) == SAME
 
 
+def test_a_single_person_has_an_interval_too():
+    random = np.random.default_rng(0)
+    current = random.uniform(2.0, 4.0, 60)
+    groups = ['one person'] * 60
+    before, after = ({('set', 'figure'): Measurement(values, groups, '%')}
+                     for values in (current, current + random.permutation(
+                         np.repeat([-1.0, 0.9], 30))))
+    comparison, = compare(before, after)
+    assert comparison.difference < 0 and comparison.verdict == SAME
+
+
 def test_what_was_perfect_can_only_get_worse():
     assert verdict_of(np.zeros(50), np.zeros(50)) == SAME
     assert verdict_of(np.zeros(50), np.ones(50)) == WORSE
