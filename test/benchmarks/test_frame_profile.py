@@ -14,9 +14,9 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'benchmarks' / 'frame_profile.py'
 STAGES = (
-    'receive', 'decode the message', 'detect', 'crop', 'network', 'decode the network', 'pose',
-    'smoothing', 'heads', 'vertices', 'build Heads', 'build Transform', 'build Mesh',
-    'build Markers', 'send')
+    'receive', 'parameters', 'decode the message', 'track', 'detect', 'crop', 'network',
+    'decode the network', 'pose', 'smoothing', 'heads', 'vertices', 'build Heads',
+    'build Transform', 'build Mesh', 'build Markers', 'send')
 
 
 def test_no_stage_takes_no_time(model_pair):
