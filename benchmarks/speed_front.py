@@ -210,6 +210,7 @@ def draw(rows: Mapping[str, Mapping[str, Any]], column: str, path: Path) -> None
         axes.plot(row['time'][1], height, 'o', color='C3' if name in front else 'C0')
         axes.annotate(name, (row['time'][1], height), (4, 4), textcoords='offset points',
                       fontsize=8)
+    axes.margins(0.15, 0.05)
     axes.set(xlabel='time of one crop / MobileNet-v1 x1, ONNX Runtime, one thread',
              ylabel=column if errors else f'crops/s of training / those of {next(iter(rows))}')
     figure.savefig(path, dpi=110)
