@@ -94,7 +94,7 @@ class Camera:
         if points.size == 0:
             return np.zeros((*points.shape[:-1], 2))
         if self.is_pinhole:
-            pixels = safe[..., :2] / safe[..., 2:] * self.focal_lengths + self.K[:2, 2]
+            pixels = safe[..., :2] / safe[..., 2:] * self.focal_lengths + self.principal_point
             return np.where(in_front[..., None], pixels, np.nan)
         flat = safe.reshape(-1, 1, 3)
         zero = np.zeros(3)
@@ -115,7 +115,7 @@ class Camera:
         if pixels.size == 0:
             return np.zeros(pixels.shape)
         if self.is_pinhole:
-            return (pixels - self.K[:2, 2]) / self.focal_lengths
+            return (pixels - self.principal_point) / self.focal_lengths
         flat = pixels.reshape(-1, 1, 2)
         if self.model == 'equidistant':
             # OpenCV 4.5 takes no criteria here; its ten iterations suffice for a polynomial in one
@@ -141,12 +141,17 @@ class Camera:
 
     def undistort(self, pixels: ArrayLike) -> Array:
         """Return the pixels (..., 2) of a camera with the same K and no distortion."""
-        return self.rays(pixels) * self.focal_lengths + self.K[:2, 2]
+        return self.rays(pixels) * self.focal_lengths + self.principal_point
 
     @cached_property
     def focal_lengths(self) -> Array:
         """(2,) fx and fy, px."""
         return self.K[[0, 1], [0, 1]]
+
+    @cached_property
+    def principal_point(self) -> Array:
+        """(2,) cx and cy, px."""
+        return self.K[:2, 2]
 
     @cached_property
     def is_pinhole(self) -> bool:

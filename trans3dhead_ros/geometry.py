@@ -42,8 +42,8 @@ _IDENTITY = np.eye(3)
 # Of the axes x, y and z, each a (3, 3) matrix row by row.
 _CROSS_PRODUCTS = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0],
                             [0, -1, 0, 1, 0, 0, 0, 0, 0]], float)
-# The cross product of the optical axis with a row.
-_AXIS_CROSS_RAY = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+# The cross product of the optical axis (0, 0, 1) with a row (x, y, 1).
+_AXIS_CROSS_RAY = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
 
 def _quaternion_products() -> np.ndarray:
@@ -286,10 +286,20 @@ def viewing_ray_rotation(ray: np.ndarray) -> np.ndarray:
     ray = np.asarray(ray, dtype=float)
     if ray.shape[-1:] != (3,) or not np.isfinite(ray).all() or (ray[..., 2] <= 0).any():
         raise ValueError(f'ray: expected three finite numbers with z > 0, got {ray}')
-    length = np.sqrt((ray * ray).sum(axis=-1))
+    return rotation_to_ray(ray[..., :2] / ray[..., 2:])
+
+
+def rotation_to_ray(ray: np.ndarray) -> np.ndarray:
+    """
+    Return what `viewing_ray_rotation` does, for finite rays x / z and y / z.
+
+    :param ray: (..., 2).
+    :return: (..., 3, 3).
+    """
     # About the cross product of the optical axis and the ray.
-    return cayley_rotation(
-        2.0 / (length + ray[..., 2])[..., None] * (ray @ _AXIS_CROSS_RAY))
+    axis = ray @ _AXIS_CROSS_RAY
+    length = np.sqrt(1.0 + (ray * ray).sum(axis=-1))
+    return cayley_rotation((2.0 / (1.0 + length))[..., None] * axis)
 
 
 def angle_to_camera_deg(rotation: np.ndarray, position: np.ndarray) -> float:

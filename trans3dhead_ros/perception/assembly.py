@@ -72,25 +72,24 @@ def estimate_poses(
         assumed = Camera.from_fov((width, height), ASSUMED_FIELD_OF_VIEW)
         depth = size.scale * assumed.K[0, 0] / found.scale
         return weak_perspective_poses(found.rotation, assumed.rays(found.origin), depth)
-    rays, ray_per_pixel = rays_with_scale(
-        camera, np.concatenate([found.landmarks[..., :2], found.centre[:, None]], axis=1))
-    centre = rays[:, -1]
-    if not np.isfinite(centre).all():
+    rays, ray_per_pixel = rays_with_scale(camera, found.landmarks[..., :2])
+    centre = camera.rays(found.centre)
+    if not camera.is_pinhole:
         # Where the distortion cannot be inverted, the pinhole ray is the best available start.
-        pinhole = (found.centre - camera.K[:2, 2]) / camera.focal_lengths
+        pinhole = (found.centre - camera.principal_point) / camera.focal_lengths
         centre = np.where(np.isfinite(centre), centre, pinhole)
     return solve_poses(
         points=size.scale * found.points,
-        rays=rays[:, :-1],
+        rays=rays,
         # The standard deviation of a Laplace distribution is sqrt(2) times its scale.
-        sigma=math.sqrt(2.0) * ray_per_pixel[:, :-1] * found.landmark_scale,
+        sigma=math.sqrt(2.0) * ray_per_pixel * found.landmark_scale,
         rotation=found.rotation,
         centre=centre,
         depth=size.scale * 0.5 * sum(camera.focal_lengths) / found.scale,
         noise=PoseNoise(head_size=size.uncertainty))
 
 
-def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
+def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array | float]:
     """
     Return viewing rays and by how much they change from one pixel to the next.
 
@@ -99,11 +98,10 @@ def rays_with_scale(camera: Camera, pixels: Array) -> tuple[Array, Array]:
 
     :param camera: which saw the pixels.
     :param pixels: (..., 2).
-    :return: rays (..., 2), and their change per pixel (...).
+    :return: rays (..., 2), and their change per pixel: (...), or one number without distortion.
     """
     if camera.is_pinhole:
-        rays = camera.rays(pixels)
-        return rays, np.full(rays.shape[:-1], 1.0 / math.sqrt(math.prod(camera.focal_lengths)))
+        return camera.rays(pixels), 1.0 / math.sqrt(math.prod(camera.focal_lengths))
     steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     rays = camera.rays(pixels[..., None, :] + steps)
     along_x, along_y = (rays[..., i, :] - rays[..., 0, :] for i in (1, 2))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from trans3dhead_ros.geometry import cayley_rotation, viewing_ray_rotation
+from trans3dhead_ros.geometry import cayley_rotation, rotation_to_ray
 from trans3dhead_ros.types import Array, BoolArray, IndexArray
 
 _MIN_POINTS = 6
@@ -110,8 +110,7 @@ def solve_poses(
     :param noise: what else is uncertain.
     :return: B poses.
     """
-    start = viewing_ray_rotation(
-        np.concatenate([centre, np.ones((len(centre), 1))], axis=1)) @ rotation
+    start = rotation_to_ray(centre) @ rotation
     if len(points) == 0:
         return weak_perspective_poses(start, centre, depth)
     with np.errstate(all='ignore'):
