@@ -58,14 +58,14 @@ def read_camera_info(message: CameraInfo, size: tuple[int, int], rectified: bool
     :raises UserError: for values that describe no camera (NaN, wrong count, unknown distortion);
         the message names the field.
     """
-    if message.k[0] == 0.0:
-        return CameraReading(None, 'camera_info: K is zero, the camera is not calibrated')
     K = np.array(message.k, float).reshape(3, 3)
     D, model = (), 'plumb_bob'
+    if rectified and message.p[0] != 0.0:
+        K = np.array(message.p, float).reshape(3, 4)[:, :3].copy()
+    if K[0, 0] == 0.0:
+        return CameraReading(None, 'camera_info: K is zero, the camera is not calibrated')
     if not rectified:
         D, model = _distortion(message)
-    elif message.p[0] != 0.0:
-        K = np.array(message.p, float).reshape(3, 4)[:, :3].copy()
     # Checked first, because NaN would pass the steps below.
     K = np.array(Camera(K, D, None, model).K)
 

@@ -43,6 +43,11 @@ def test_rectified_image_gets_p_and_no_distortion():
     assert camera.D.size == 0
 
 
+def test_rectified_image_with_p_alone_is_calibrated():
+    camera = read_camera_info(info(k=[0.0] * 9), SIZE, rectified=True).camera
+    np.testing.assert_allclose(camera.K[0], [480.0, 0.0, 310.0])
+
+
 def test_zero_focal_length_means_uncalibrated():
     reading = read_camera_info(CameraInfo(width=640, height=480), SIZE, rectified=False)
     assert reading.camera is None
