@@ -40,8 +40,21 @@ ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / 'config'
 LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
 DOCUMENT = (ROOT / 'docs' / 'launch.md').read_text()
-# What the RViz files use of rviz_common and rviz_default_plugins.
-DISPLAYS = {'Image', 'MarkerArray', 'PointCloud2', 'Pose', 'TF'}
+# What the RViz files use of rviz_common and rviz_default_plugins: properties by display, which RViz
+# would ignore in silence if they were misspelt, and those of every display with a topic.
+DISPLAYS = {
+    'Image': {'Max Value', 'Median window', 'Min Value', 'Normalize Range'},
+    'MarkerArray': {'Namespaces'},
+    'PointCloud2': {'Alpha', 'Color', 'Color Transformer', 'Decay Time', 'Position Transformer',
+                    'Size (m)', 'Size (Pixels)', 'Style', 'Use Fixed Frame'},
+    'Pose': {'Alpha', 'Axes Length', 'Axes Radius', 'Color', 'Head Length', 'Head Radius',
+             'Shaft Length', 'Shaft Radius', 'Shape'},
+    'TF': {'Frame Timeout', 'Frames', 'Marker Scale', 'Show Arrows', 'Show Axes', 'Show Names',
+           'Update Interval'},
+}
+EVERY_DISPLAY = {'Class', 'Enabled', 'Name', 'Topic', 'Value'}
+TOPIC = {'Depth', 'Durability Policy', 'Filter size', 'History Policy', 'Reliability Policy',
+         'Value'}
 TOOLS = {'MoveCamera', 'Select', 'FocusCamera', 'Measure'}
 
 
@@ -130,7 +143,9 @@ def test_rviz_shows_what_the_node_publishes(name, prefixes):
     for prefix in prefixes:
         assert {f'{prefix}overlay', f'{prefix}head_markers'} <= shown
     for display in displays(name):
-        assert display['Class'].removeprefix('rviz_default_plugins/') in DISPLAYS
+        kind = display['Class'].removeprefix('rviz_default_plugins/')
+        assert {*display} <= EVERY_DISPLAY | DISPLAYS[kind]
+        assert {*display.get('Topic', {})} <= TOPIC
         assert set(display.get('Namespaces', NAMESPACES)) == set(NAMESPACES)
     tools = yaml.safe_load((CONFIG / name).read_text())['Visualization Manager']['Tools']
     assert {tool['Class'].removeprefix('rviz_default_plugins/') for tool in tools} <= TOOLS
