@@ -10,8 +10,9 @@ publishers, while another process subscribes to the topics. Each stage is the ti
 functions without that of the stages which they call, so that the column adds up. `--mesh`
 subscribes to `head_mesh` and `head_markers` too, for which the vertices are computed.
 
-Frames in which the detector runs stand apart from the others. `--flame` samples a run with py-spy
-(`pip install py-spy`) and writes a flame graph, an SVG picture for a browser.
+Frames in which the detector runs stand apart from the others. `--flame` samples a run without
+stages with py-spy (`pip install py-spy`) and writes a flame graph of its functions, an SVG picture
+for a browser.
 """
 
 from __future__ import annotations
@@ -199,8 +200,9 @@ def sample(arguments: list[str], path: str) -> int:
     command = shutil.which('py-spy')
     if command is None:
         sys.exit('--flame: py-spy is not installed; pip install py-spy')
-    return subprocess.call([command, 'record', '--rate', '100', '--nonblocking', '--output', path,
-                            '--', sys.executable, __file__, *arguments])
+    return subprocess.call([command, 'record', '--rate', '100', '--nonblocking', '--function',
+                            '--output', path, '--', sys.executable, __file__, '--sampled',
+                            *arguments])
 
 
 def main() -> int:
@@ -216,6 +218,7 @@ def main() -> int:
     parser.add_argument('--processor-time', action='store_true',
                         help='count what the thread computes instead of the time that elapses')
     parser.add_argument('--flame', metavar='FILE.svg')
+    parser.add_argument('--sampled', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.flame:
         rest = [word for word in sys.argv[1:] if word not in ('--flame', options.flame)]
@@ -242,10 +245,12 @@ def main() -> int:
         print(f'{engine.backend} {engine.version}, {options.threads} thread(s), '
               f'topics: {", ".join(topic.partition(":")[0] for topic in topics)}')
         stages = Stages(time.thread_time if options.processor_time else time.perf_counter)
-        instrument(stages, node)
+        if not options.sampled:
+            instrument(stages, node)
         for size in options.sizes:
             profile(stages, node, size, options.frames)
-            print(f'\n{size[0]} x {size[1]}\n{stages.table()}')
+            if not options.sampled:
+                print(f'\n{size[0]} x {size[1]}\n{stages.table()}')
         node.stop()
     finally:
         receiver.terminate()
