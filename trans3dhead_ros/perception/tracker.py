@@ -229,7 +229,8 @@ class Tracker:
         found, rows = yield from align_detections(
             image, detections[looks],
             np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
-            np.where(owned, SURE_TRACK_SCORE, SURE_SCORE))
+            # In a turned image, a new head is one whose landmarks can be located.
+            np.where(owned, SURE_TRACK_SCORE, np.inf if quarters else SURE_SCORE))
         rows = [looks[row] for row in rows]
         for k, row in enumerate(rows):
             if row in owner and not self._is_confirmed(owner[row], found[k:k + 1], visible):

@@ -57,6 +57,13 @@ def test_the_detector_searches_every_image_until_there_is_a_track(aligner, face)
     assert detector.searches == 7 + 3  # in images 8, 12 and 16
 
 
+def test_what_is_no_face_is_not_believed_for_a_head_in_a_turned_image(aligner):
+    wall = np.full((270, 480, 3), 90, np.uint8)
+    seen = ScriptedDetector(detections([[200.0, 90.0, 260.0, 150.0]]), only=np.rot90(wall, 1))
+    assert follow(HeadPipeline(aligner, seen), [wall] * 8) == [[]] * 8
+    assert seen.searches > 0
+
+
 def test_a_second_head_is_answered_within_two_images(aligner):
     frame = clip(PAIR)[0]
     detector = ScriptedDetector(*[detections([LEFT])] * 2, detections([LEFT, RIGHT]))
