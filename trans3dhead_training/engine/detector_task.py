@@ -189,11 +189,15 @@ class DetectorTask(Task):
 
 
 def _match(picture: LabelledPicture, found: HeadDetections) -> PictureMatches:
-    """Return how detections match the labels, in px of the search."""
+    """
+    Return how detections match the labels, in px of the search.
+
+    Heads that labellers missed are excused: the surest false detections are mostly such heads.
+    """
     scale = VALIDATION_SIDE / max(picture.image.shape[:2])
     found = found.mapped(np.full(2, scale), np.zeros(2))
     return match_heads(0.5 * (found.head_box[:, :2] + found.head_box[:, 2:]), found.score,
-                       scale * picture.heads.head_box)
+                       scale * picture.heads.head_box, scale * picture.missed.head_box)
 
 
 def _tile(picture: LabelledPicture, search: HeadSearch) -> Image:
