@@ -21,7 +21,7 @@ DEFAULT_SCORE = 0.5
 MAX_OVERLAP = 0.35
 """Two detections whose boxes overlap by more than this (IoU) are of one head."""
 
-EVIDENCE = ('1', 'logit of the best proposal', 'log height', 'log height squared', 'support')
+EVIDENCE = ('1', 'logit of the best proposal', 'log height', 'support')
 """What the score of a head is computed from, see `HeadProposalGroups`."""
 
 _MAX_PROPOSALS = 1000
@@ -94,14 +94,14 @@ class HeadProposalGroups:
     heads: HeadDetections
     """Score and face of the best proposal; boxes and roll are means over the group, by score."""
     evidence: Array
-    """(N, 5) `EVIDENCE`: heights in 32 px, support is the mean logit of the next four proposals
-    of the same head, -5 where there are none."""
+    """(N, 4) `EVIDENCE`: heights in 32 px, of at most 45 px; support is the mean logit of the next
+    four proposals of the same head, -5 where there are none."""
 
     def fused(self, weights: Sequence[float] | None, min_score: float) -> HeadDetections:
         """
         Return the heads.
 
-        :param weights: (5,) of the evidence, in the logit of the score; None: the score of a head
+        :param weights: (4,) of the evidence, in the logit of the score; None: the score of a head
             is that of its best proposal.
         :param min_score: smallest score of a head.
         :return: the heads, best first.
@@ -156,7 +156,7 @@ def _grouped(proposals: Mapping[str, Array], max_overlap: float) -> HeadProposal
     heads = HeadDetections(score[best], proposals['face'][best],
                            np.rad2deg(np.arctan2(up[:, 1], up[:, 0])), head_box, landmark_box)
     return HeadProposalGroups(heads, np.stack(
-        [np.ones(len(best)), logit[best], height, height ** 2, support], axis=1))
+        [np.ones(len(best)), logit[best], height, support], axis=1))
 
 
 def _overlaps(box: Array, others: Array) -> Array:

@@ -24,12 +24,17 @@ DETECTOR_OUTPUTS = {
 
 USUAL_HEIGHT = 32.0
 """Height of a head, px, at which its size does not change its score."""
-LOG_HEIGHT_RANGE = (-2.0, 3.0)
-"""Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more."""
+LOG_HEIGHT_RANGE = (-2.0, 0.35)
+"""
+Natural logarithm of heights in `USUAL_HEIGHT`; the scores of others are changed no more.
+
+Only small heads have scores that are too low. Large ones are rare in pictures of crowds, and a
+regression on their height there would distrust people near a robot.
+"""
 
 SCORE_FUSION = 'score_fusion'
 """Name of the weights of the evidence in the score of a head; absent where none were fitted."""
-_FUSION_COUNT = 5
+_FUSION_COUNT = 4
 
 DETECTOR_REMEDY = 'use a file of `trans3dhead train` with the key task=detector, or its export'
 _EXPECTED = {'network': dict, 'colour_order': str, 'sha256': str, 'training_data': object,

@@ -22,7 +22,7 @@ def fit_score(evidence: Array, is_true: BoolArray) -> Array | None:
     """
     Fit the weights of evidence in the logit of a score to detections.
 
-    :param evidence: (D, C) whose columns are the first of `head_detections.EVIDENCE`: all five for
+    :param evidence: (D, C) whose columns are the first of `head_detections.EVIDENCE`: all four for
         the score of a head, three for `HeadDetector.calibration`.
     :param is_true: (D,) whether a head was found.
     :return: (C,), or None where there are too few detections of either kind, or their scores do

@@ -45,7 +45,7 @@ from trans3dhead_training.losses.detector_criterion import DetectorCriterion
 
 VALIDATION_SIDE = 640
 """Longer side of the pictures of a validation, px."""
-_CALIBRATION_PICTURES = 150
+_CALIBRATION_PICTURES = 400
 """Pictures of the training that the scores are calibrated on, of heads and of rooms together."""
 
 _LOWEST_SCORE = 0.02

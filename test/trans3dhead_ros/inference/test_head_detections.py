@@ -105,7 +105,7 @@ def test_a_head_that_several_locations_find_is_surer_and_lies_between_them():
     scores = [0.8, 0.6, 0.6, 0.6]
     plain = heads(scores, [alone, *together])
     assert plain.score[0] == pytest.approx(0.8) and plain.head_box[0].tolist() == alone
-    fused = heads(scores, [alone, *together], weights=[2.0, 1.0, 0.0, 0.0, 1.0])
+    fused = heads(scores, [alone, *together], weights=[2.0, 1.0, 0.0, 1.0])
     assert len(fused) == 1  # the first has no support: 2 + logit(0.8) - 5 < 0
     np.testing.assert_allclose(fused.head_box, [[41, 0, 51, 10]], atol=1e-4)
     logit, support = np.log(0.6 / 0.4), (2 * np.log(0.6 / 0.4) - 2 * 5) / 4
@@ -113,14 +113,16 @@ def test_a_head_that_several_locations_find_is_surer_and_lies_between_them():
 
 
 def test_heights_change_the_score_of_heads():
-    boxes = [[0, 0, 32, 32], [100, 0, 164, 64]]
-    fused = heads([0.5, 0.5], boxes, min_score=0.0, weights=[0.0, 1.0, 1.0, 0.0, 0.0])
-    np.testing.assert_allclose(fused.score, [2 / 3, 0.5], atol=1e-4)
-    assert fused.head_box[0, 2] == 164
+    boxes = [[0, 0, 16, 16], [100, 0, 132, 32], [200, 0, 250, 50], [300, 0, 700, 400]]
+    fused = heads([0.5] * 4, boxes, min_score=0.0, weights=[0.0, 1.0, -1.0, 0.0])
+    # Above 45 px the height changes no more.
+    factor = np.exp([-0.35, -0.35])
+    np.testing.assert_allclose(fused.score, [2 / 3, 0.5, *(factor / (1 + factor))], atol=1e-4)
+    assert fused.head_box[:2, 0].tolist() == [0, 100]
 
 
 def test_an_image_without_proposals_has_no_heads():
-    assert len(heads([0.001], [[0, 0, 9, 9]], min_score=0.0, weights=[0.0, 1, 0, 0, 0])) == 0
+    assert len(heads([0.001], [[0, 0, 9, 9]], min_score=0.0, weights=[0.0, 1, 0, 0])) == 0
 
 
 @pytest.mark.parametrize('quarters', range(4))

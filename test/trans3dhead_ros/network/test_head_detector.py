@@ -105,8 +105,8 @@ def test_a_checkpoint_of_other_sizes_is_refused(tmp_path):
         load_detector(tmp_path / 'd.safetensors', CPU)
 
 
-@pytest.mark.parametrize('fusion', [[1.0, 2.0], [1.0, 1.0, 0.0, 0.0, 'much'], 3.0])
-def test_weights_of_evidence_that_are_no_five_numbers_are_refused(tmp_path, fusion):
+@pytest.mark.parametrize('fusion', [[1.0, 2.0], [1.0, 1.0, 0.0, 'much'], 3.0])
+def test_weights_of_evidence_that_are_no_four_numbers_are_refused(tmp_path, fusion):
     save_detector(tmp_path / 'detector.safetensors', small_detector(), {'score_fusion': fusion})
     with pytest.raises(UserError, match='score_fusion'):
         load_detector(tmp_path / 'detector.safetensors', torch.device('cpu'))
