@@ -13,9 +13,9 @@ from trans3dhead_ros.perception.detector import containment, iou
 from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.types import Array, BoolArray, Image
 
-NEW_HEAD_SCORE = 0.4
+NEW_HEAD_SCORE = 0.65
 """Smallest score of a detection for a new head, which the aligner then has to confirm."""
-SURE_SCORE, SURE_TRACK_SCORE = 0.94, 0.5
+SURE_SCORE, SURE_TRACK_SCORE = 0.96, 0.5
 """
 From these scores on the aligner need not confirm the detection of a new and of a tracked head.
 

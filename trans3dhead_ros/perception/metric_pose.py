@@ -26,7 +26,7 @@ _MIN_POINTS = 6
 _MIN_DEPTH = 1e-3
 _MAX_ITERATIONS = 25
 # Standard deviations of the pose: how far it may be from the minimum.
-_TOLERANCE = 3e-3
+_TOLERANCE = 1e-3
 _FIRST_DAMPING, _MAX_DAMPING = 1e-5, 1e6
 # Standard deviations; larger residuals count linearly.
 _HUBER_DELTA = 2.5
