@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import queue
 import re
@@ -33,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from budget_table import print_figures
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
@@ -221,14 +221,7 @@ def main() -> int:
     finally:
         publisher.kill()
         publisher.wait()
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
-        return 0
-    for name, value in figures.items():
-        budget = BUDGETS.get(name)
-        note = '' if budget is None else \
-            f'  budget {budget:g}: {"kept" if value <= budget else "MISSED"}'
-        print(f'{name:22s} {value:9.2f}{note}')
+    print_figures(figures, BUDGETS, options.json, 3, '{:22s} {:9.2f}')
     return 0
 
 

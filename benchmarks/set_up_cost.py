@@ -11,7 +11,6 @@ the last commit is set up twice from nothing, and the second time, with a warm c
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from budget_table import print_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = {'warm_s': 60.0, 'fetched_mb': 250.0}
@@ -69,14 +70,7 @@ def main() -> int:
     else:
         with tempfile.TemporaryDirectory() as folder:
             figures = measure(Path(folder))
-    if options.json:
-        print(json.dumps({name: round(value, 1) for name, value in figures.items()}))
-        return 0
-    for name, value in figures.items():
-        budget = BUDGETS.get(name)
-        note = '' if budget is None else \
-            f'  budget {budget:g}: {"kept" if value <= budget else "MISSED"}'
-        print(f'{name:14s} {value:8.1f}{note}')
+    print_figures(figures, BUDGETS, options.json, 1, '{:14s} {:8.1f}')
     return 0
 
 

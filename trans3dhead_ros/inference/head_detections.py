@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.model_files.detector_metadata import LOG_HEIGHT_RANGE, USUAL_HEIGHT
 from trans3dhead_ros.types import Array
 
@@ -67,7 +68,6 @@ class HeadDetections:
         scale, offset = np.tile(scale, 2), np.tile(offset, 2)
         return HeadDetections(self.score, self.face, self.roll_deg,
                               self.head_box * scale + offset, self.landmark_box * scale + offset)
-
 
     def turned_back(self, quarters: int, size: tuple[int, int]) -> HeadDetections:
         """
@@ -140,9 +140,9 @@ def _grouped(proposals: Mapping[str, Array], max_overlap: float) -> HeadProposal
     best = suppress_duplicates(boxes, max_overlap)
     logit = np.clip(np.log(score / np.maximum(1 - score, 1e-9)), -_MAX_LOGIT, _MAX_LOGIT)
     means, support = [], np.full(len(best), _NO_SUPPORT)
-    for number, proposal in enumerate(best):
+    for number, (proposal, overlaps) in enumerate(zip(best, iou(boxes[best], boxes), strict=True)):
         # Ascending, and the best proposals come first: the next best ones follow.
-        same = np.flatnonzero(_overlaps(boxes[proposal], boxes) > _SAME_HEAD)
+        same = np.flatnonzero(overlaps > _SAME_HEAD)
         weight = score[same] / score[same].sum()
         means.append([weight @ proposals[name][same]
                       for name in ('head_box', 'landmark_box', 'up')])
@@ -159,14 +159,6 @@ def _grouped(proposals: Mapping[str, Array], max_overlap: float) -> HeadProposal
         [np.ones(len(best)), logit[best], height, support], axis=1))
 
 
-def _overlaps(box: Array, others: Array) -> Array:
-    """Return the IoU (N,) of a box with others (N, 4)."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    overlap = np.prod(np.maximum(high - low, 0.0), axis=1)
-    area = np.prod(np.maximum(others[:, 2:] - others[:, :2], 0.0), axis=1)
-    return overlap / np.maximum(area + np.prod(box[2:] - box[:2]) - overlap, 1e-9)
-
-
 def suppress_duplicates(boxes: Array, max_overlap: float) -> Array:
     """
     Return which boxes remain when those that overlap a better one are dropped.
@@ -179,5 +171,5 @@ def suppress_duplicates(boxes: Array, max_overlap: float) -> Array:
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
         kept.append(best)
-        waiting = waiting[_overlaps(boxes[best], boxes[waiting]) <= max_overlap]
+        waiting = waiting[iou(boxes[[best]], boxes[waiting])[0] <= max_overlap]
     return np.array(kept, dtype=np.intp)

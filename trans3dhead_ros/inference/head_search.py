@@ -105,7 +105,7 @@ class HeadSearch:
     def groups(self, images: Sequence[Image]) -> list[HeadProposalGroups]:
         """Return what speaks for the heads of images, see `detect_all`."""
         inputs = [network_input(self._resized(image)) for image in images]
-        found: list[HeadProposalGroups | None] = [None] * len(images)
+        found: dict[int, HeadProposalGroups] = {}
         for shape in dict.fromkeys(single.shape for single in inputs):
             numbers = [number for number, single in enumerate(inputs) if single.shape == shape]
             outputs = self.engine.run(np.stack([inputs[number] for number in numbers]))
@@ -113,7 +113,7 @@ class HeadSearch:
                 height, width = images[number].shape[:2]
                 ratio = np.array([width, height]) / self._size(images[number])
                 found[number] = replace(group, heads=group.heads.mapped(ratio, 0.5 * ratio - 0.5))
-        return [group for group in found if group is not None]
+        return [found[number] for number in range(len(images))]
 
     def _size(self, image: Image) -> tuple[int, int]:
         """Return (width, height) at which an image is searched."""

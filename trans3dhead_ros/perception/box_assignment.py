@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trans3dhead_ros.perception.detector import iou
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.types import Array, IndexArray
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.boxes import containment, iou
 from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
 from trans3dhead_ros.perception.crop import crop_roll, roll_matrix, upright_box
-from trans3dhead_ros.perception.detector import containment, iou
 from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.types import Array, BoolArray, Image
 

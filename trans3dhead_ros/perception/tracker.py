@@ -19,12 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.batching import InferenceRequest, InferenceTask
 from trans3dhead_ros.perception.box_assignment import assign_boxes
 from trans3dhead_ros.perception.crop import crop_roll
-from trans3dhead_ros.perception.detector import QUARTER_TURNS, Detector, detect_turned, iou
+from trans3dhead_ros.perception.detector import QUARTER_TURNS, Detector, detect_turned
 from trans3dhead_ros.perception.head import LOCATED_SCORE
 from trans3dhead_ros.perception.head_finder import (
     MAX_BELIEVED_OFFSET,

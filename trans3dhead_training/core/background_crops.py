@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_training.core.data_root import data_root
 
 MAXIMUM_OVERLAP = 0.2

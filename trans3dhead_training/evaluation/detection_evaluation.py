@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.types import Array
 from trans3dhead_training.detection.detection_metrics import (
     HEIGHT_BINS,
     PictureMatches,
@@ -194,7 +194,8 @@ def _of_scenes(entries: Sequence[EvaluatedPicture], threshold: float) -> dict[st
                 if heads.up_weight[head] > 0.5:
                     true = np.rad2deg(np.arctan2(heads.up[head, 0], -heads.up[head, 1]))
                     rolls.append(abs((entry.found.roll_deg[number] - true + 180) % 360 - 180))
-                overlaps.append(_iou(entry.found.landmark_box[number], heads.landmark_box[head]))
+                overlaps.append(iou(entry.found.landmark_box[[number]],
+                                    heads.landmark_box[[head]])[0, 0])
     found, seen = np.concatenate(found_of), np.concatenate(face)
     result: dict[str, Any] = {
         f'recall_face_{name}': float(found[seen == value].mean())
@@ -203,13 +204,6 @@ def _of_scenes(entries: Sequence[EvaluatedPicture], threshold: float) -> dict[st
         result['roll_median_deg'] = float(np.median(rolls))
         result['landmark_box_iou'] = float(np.mean(overlaps))
     return result
-
-
-def _iou(box: Array, other: Array) -> float:
-    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-    overlap = np.prod(np.maximum(high - low, 0))
-    union = np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - overlap
-    return float(overlap / max(union, 1e-9))
 
 
 def _resized(picture: LabelledPicture) -> LabelledPicture:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP
 from trans3dhead_training.data.sample import Sample

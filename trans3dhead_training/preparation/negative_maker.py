@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.crop import crop_square, crop_window, landmark_box, to_crop_units
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP, read_backgrounds
 from trans3dhead_training.data.labels import FaceRecord, is_held_out, read_labels

@@ -7,9 +7,9 @@ from collections import defaultdict
 import cv2
 import numpy as np
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.geometry import euler_from_rotation, geodesic_distance_deg
 from trans3dhead_ros.landmarks import INNER
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.types import Array, Float32Array, Image, IndexArray
 from trans3dhead_training.update.collected_heads import CollectedHeads, TrackedHeads
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from clips import DATA, clip
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.model_files.detector_metadata import bundled_detector
-from trans3dhead_ros.perception.detector import MIN_SCORE, iou, make_detector
+from trans3dhead_ros.perception.detector import MIN_SCORE, make_detector
 from trans3dhead_ros.perception.head_finder import same_head
 
 YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'

@@ -7,10 +7,10 @@ import pytest
 from clips import clip
 
 from trans3dhead_ros import Camera, HeadPipeline
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.perception.box_assignment import assign_boxes
 from trans3dhead_ros.perception.crop import landmark_box
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_ros.perception.head_track import Track
 from trans3dhead_ros.perception.smoothing import Smoothing
 

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 from small_faces import write_small_faces
 from synthetic import small_head_model
 
+from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.inference.head_search import HeadSearch
-from trans3dhead_ros.perception.detector import iou
 from trans3dhead_training.core.augmentation import Augmentation
 from trans3dhead_training.core.background_crops import MAXIMUM_OVERLAP
 from trans3dhead_training.data.head_dataset import HeadDataset, SamplingConfig
