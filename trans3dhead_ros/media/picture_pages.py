@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.media.avif_crop import avif_crop
 from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.heif_properties import avif_crop, is_turned_by_container
 from trans3dhead_ros.media.picture_format import picture_format
 from trans3dhead_ros.media.picture_header import picture_size
 from trans3dhead_ros.media.tiff_pages import tiff_pages
@@ -157,6 +157,8 @@ class PicturePages:
             if self._format == 'AVIF' and (crop := avif_crop(self._data, picture.size)):
                 picture = picture.crop(crop)
                 picture.getexif()[_ORIENTATION] = self._pillow.getexif().get(_ORIENTATION, 1)
+            if self._format == 'HEIC' and not is_turned_by_container(self._data):
+                picture.getexif()[_ORIENTATION] = picture.info.get('original_orientation') or 1
             upright = ImageOps.exif_transpose(picture).convert('RGB')
             image = np.ascontiguousarray(np.asarray(upright)[..., ::-1])
         return image, milliseconds / 1000 if milliseconds else None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
+from trans3dhead_ros.media.heif_properties import is_turned_by_container
 from trans3dhead_ros.media.picture_format import picture_format
 from trans3dhead_ros.media.picture_pages import PicturePages
 from trans3dhead_ros.media.sources import decode_picture, open_source, read_pages, read_picture
@@ -181,6 +182,32 @@ def test_heic_without_its_plugin_says_what_it_needs(monkeypatch):
     data = struct.pack('>I4s4sI4s4s', 24, b'ftyp', b'heic', 0, b'mif1', b'heic') + bytes(99)
     with pytest.raises(UserError, match=r'photo is HEIC, which needs .* pillow-heif'):
         PicturePages(data, 'photo')
+
+
+@pytest.mark.parametrize(('orientation', 'bright'), [(3, (16, 36)), (6, (3, 16)), (8, (36, 3))])
+def test_heic_is_turned_by_its_container_or_else_by_exif(orientation, bright):
+    heif = pytest.importorskip('pillow_heif')
+
+    def heic(turn: int) -> bytes:
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[274] = turn
+        heif.from_pillow(corner_picture()).save(file, exif=exif.tobytes(), quality=90)
+        return file.getvalue()
+    by_container = heic(orientation)
+    by_exif = heic(1).replace(*(struct.pack('>HHIH', 274, 3, 1, turn) for turn in (1, orientation)))
+    assert [data.count(b'irot') for data in (by_container, by_exif)] == [1, 0]
+    for data in (by_container, by_exif):
+        image = decode_picture(data, 'turned')
+        assert image.shape == ((20, 40, 3) if orientation == 3 else (40, 20, 3))
+        assert image[bright][0] > 200 and image[::-1, ::-1][bright][0] < 50
+
+
+@pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (2, True), (6, True)])
+def test_a_turn_by_the_container_is_told(orientation, turned):
+    exif = Image.Exif()
+    exif[274] = orientation
+    assert is_turned_by_container(encoded(corner_picture(), 'AVIF', exif=exif)) is turned
+    assert not is_turned_by_container(encoded(corner_picture(), 'AVIF', exif=exif)[:60])
 
 
 def test_a_depth_image_in_a_file_is_told(tmp_path):

@@ -1,4 +1,9 @@
-"""The crop of an AVIF picture (box `clap` of ISO/IEC 14496-12), which Pillow does not apply."""
+"""
+Properties of HEIC and AVIF pictures (boxes of ISO/IEC 23008-12) that Pillow or its plugin ignores.
+
+Pillow does not apply the crop of an AVIF picture (`clap`), and pillow-heif no EXIF orientation, as
+the container has a turn of its own (`irot`, `imir`); some files have only that of EXIF.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,8 @@ def avif_crop(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] |
     :return: x0 y0 x1 y1 px; None where there is none, or an invalid one.
     """
     try:
-        box = _clean_aperture(data)
+        box = next((content for kind, content in _primary_properties(data) if kind == b'clap'),
+                   None)
         if box is None:
             return None
         numbers = [int.from_bytes(box[at:at + 4], 'big', signed=at >= 16)
@@ -31,17 +37,29 @@ def avif_crop(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] |
     return crop if inside else None
 
 
-def _clean_aperture(data: bytes) -> bytes | None:
-    """Return the content of the box that belongs to the primary picture."""
+def is_turned_by_container(data: bytes) -> bool:
+    """
+    Return whether the container itself turns or mirrors the picture of a file.
+
+    :param data: the whole file.
+    :return: False also for a damaged file.
+    """
+    try:
+        return any(kind in (b'irot', b'imir') for kind, _ in _primary_properties(data))
+    except IndexError:
+        return False
+
+
+def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield kind and content of the boxes that belong to the primary picture."""
     meta = _child(data, b'meta')[4:]
     primary = _child(meta, b'pitm')
     properties = _child(meta, b'iprp')
     boxes = list(_boxes(_child(properties, b'ipco')))
     item = int.from_bytes(primary[4:6] if primary[:1] == b'\0' else primary[4:8], 'big')
     for number in _properties_of(item, _child(properties, b'ipma')):
-        if 0 < number <= len(boxes) and boxes[number - 1][0] == b'clap':
-            return boxes[number - 1][1]
-    return None
+        if 0 < number <= len(boxes):
+            yield boxes[number - 1]
 
 
 def _properties_of(item: int, associations: bytes) -> Iterator[int]:
