@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class AlignerTask(Task):
         self._credit = dict(self.data.credit)
         self.network = self._initialized(Trans3DHead(config.network, head_model)).to(
             device, memory_format=torch.channels_last)
+        self._score_teacher = (
+            deepcopy(self.network).eval().requires_grad_(False) if config.keep_score else None)
         offsets = torch.tensor(self.data.manifest.offsets, device=device)
         self.criterion = Criterion(
             self.network.head_model, offsets, config.loss_weights, config.euler_loss,
@@ -74,7 +77,17 @@ class AlignerTask(Task):
         if self.config.freeze_batch_norm:
             self.network.backbone.eval()
         crops = batch.crops.contiguous(memory_format=torch.channels_last)
-        return self.criterion(self.network.forward_layers(crops), batch)
+        return self.criterion(self.network.forward_layers(crops), batch, self._kept_score(crops))
+
+    def _kept_score(self, crops: torch.Tensor) -> torch.Tensor | None:
+        """Return the logits (B,) of the network that the training started from, if they count."""
+        teacher = self._score_teacher
+        if teacher is None:
+            return None
+        # Rounded alike, so that equal weights have equal scores.
+        teacher.bfloat16_backbone = self.network.bfloat16_backbone
+        with torch.no_grad():
+            return teacher.head_score(teacher.pooled(crops))
 
     def validate(self, network: Trans3DHead) -> dict[str, float]:
         """Measure a network on every part, see `Task.validate`."""

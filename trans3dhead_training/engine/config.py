@@ -113,6 +113,9 @@ class TrainConfig(RunConfig):
     """Checkpoint whose weights the training starts from; '' starts from random weights."""
     init_backbone_only: bool = False
     """Take only the backbone of init_checkpoint; all else starts from random weights."""
+    keep_score: bool = False
+    """Learn the scores that init_checkpoint gives the crops, in place of whether they show a head:
+    a fine-tuning on a few heads would make scores more generous, also where there is no head."""
     freeze_batch_norm: bool = False
     """Leave the backbone's batch statistics as they are, as small batches of a fine-tuning may
     want."""
@@ -142,6 +145,12 @@ class TrainConfig(RunConfig):
     validation_parts: tuple[str, ...] = (
         'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
     """Parts whose held-out heads are validated, where they were prepared."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep_score and (not self.init_checkpoint or self.init_backbone_only):
+            raise UserError('keep_score: there is no score to keep without the whole of '
+                            'init_checkpoint')
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +16,17 @@ from trans3dhead_training.evaluation import bootstrap
 
 DRAWS = 2000
 MARGIN_PERCENT = 1.0
-"""A figure that is worse by no more than this is not worse."""
+"""A figure that differs by no more than this is neither worse nor better."""
 MIN_GROUPS = 5
-"""From so many people on, whole people are drawn, else single heads: one person, drawn again and
-again, has no interval."""
+"""From so many people on, whole people are drawn, else blocks of time: one person, drawn again and
+again, has no interval. Fewer blocks than this decide nothing."""
 BETTER, SAME, WORSE = 'better', 'same', 'worse'
 
 TARGET = 'held out'
 """Name of the set of the user's own heads."""
+
+# Neighbouring frames err alike: a block has several, and ten of them are about independent.
+_BLOCKS, _BLOCK_HEADS = 10, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,7 @@ class Measurement:
     values: Array
     """(N,) or (N, K) with K repeats; nan where there is nothing to measure."""
     groups: Sequence[str]
-    """(N,) the person, place or clip of each row."""
+    """(N,) the person, place or clip of each row; rows of one are in order of time."""
     unit: str
     """% or ° or ms."""
 
@@ -52,6 +57,8 @@ class Comparison:
     """Of the figure."""
     samples: int
     """Number of heads, pictures or clips."""
+    groups: int
+    """Number of people, places, clips or blocks of time that the interval was drawn from."""
     current: float
     """The figure of the model in use."""
     candidate: float
@@ -74,9 +81,16 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """`BETTER` or `WORSE`, or `SAME` where neither was shown."""
-        if self.interval[0] > 0.0 and self.relative_percent > MARGIN_PERCENT:
+        if not self.is_decided or abs(self.relative_percent) <= MARGIN_PERCENT:
+            return SAME
+        if self.interval[0] > 0.0:
             return WORSE
         return BETTER if self.interval[1] < 0.0 else SAME
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the samples are enough for a verdict."""
+        return self.groups >= MIN_GROUPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +115,13 @@ class Verdict:
                  f'{row.unit} ({row.relative_percent:+.1f} %)'
                  for row in self.comparisons if row.verdict == WORSE]
         target = [row for row in self.comparisons if row.part == TARGET]
-        if target and not any(row.verdict == BETTER for row in target):
-            worse.append(f'{TARGET}: no figure is better beyond its interval')
+        if target and not any(row.is_decided for row in target):
+            worse.append(f'{TARGET}: {max(row.samples for row in target)} heads are too few to '
+                         f'tell; {MIN_GROUPS} people are needed, or {MIN_GROUPS * _BLOCK_HEADS} '
+                         'heads of fewer')
+        elif target and not any(row.verdict == BETTER for row in target):
+            worse.append(f'{TARGET}: no figure is better beyond its interval and '
+                         f'{MARGIN_PERCENT:g} %')
         return tuple(worse)
 
     @property
@@ -137,12 +156,23 @@ def _compare(part: str, figure: str, before: Measurement, after: Measurement) ->
     known = ~np.isnan(before.values).reshape(len(before.values), -1).all(axis=1)
     groups = [group for group, one in zip(before.groups, known, strict=True) if one]
     if len(set(groups)) < MIN_GROUPS:
-        groups = [str(row) for row in range(len(groups))]
+        groups = _blocks_of_time(groups)
     estimates = bootstrap.estimate(
         {'before': bootstrap.mean(before.values[known]),
          'after': bootstrap.mean(after.values[known])}, groups, DRAWS)
     interval = bootstrap.percentile_interval(
         estimates['after'].draws - estimates['before'].draws)
     assert interval is not None  # the values are finite
-    return Comparison(part, figure, before.unit, len(groups), estimates['before'].value,
-                      estimates['after'].value, interval)
+    return Comparison(part, figure, before.unit, len(groups), len(set(groups)),
+                      estimates['before'].value, estimates['after'].value, interval)
+
+
+def _blocks_of_time(groups: Sequence[str]) -> list[str]:
+    """Return a name for each row: neighbouring rows of a person share one."""
+    most = math.ceil(_BLOCKS / len(set(groups)))
+    total, seen, blocks = Counter(groups), Counter(), []
+    for group in groups:
+        count = min(most, max(1, total[group] // _BLOCK_HEADS))
+        blocks.append(f'{group}, block {seen[group] * count // total[group]}')
+        seen[group] += 1
+    return blocks

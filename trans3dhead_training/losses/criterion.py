@@ -61,7 +61,7 @@ class LossWeights:
     consistency: float = 1.0
     """Smooth L1 distance between the projected head and the landmarks of the network itself."""
     score: float = 0.5
-    """Binary cross-entropy of the head score."""
+    """Binary cross-entropy of the head score, or its distance from that of a teacher."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class _Truth:
     """(H, 85) whether a point is known."""
     is_head: torch.Tensor
     """(B,) 1 or 0."""
+    teacher_score: torch.Tensor | None
+    """(B,) logits that are learnt in place of `is_head`."""
     crop_count: torch.Tensor
     """Number of crops, a scalar, as those below."""
     head_count: torch.Tensor
@@ -168,17 +170,18 @@ class Criterion:
             head_model.identity[:, chosen].flatten(1), head_model.expression[:, chosen].flatten(1)])
 
     def __call__(
-        self, outputs: LayerOutputs, batch: Batch,
+        self, outputs: LayerOutputs, batch: Batch, teacher_score: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """
         Compute the loss.
 
         :param outputs: of the network, for B crops.
         :param batch: the truth of the B crops.
+        :param teacher_score: (B,) logits that the score is to match; None: what the batch says.
         :return: the total, a scalar, and the weighted value of each term that has a weight.
         """
         estimates = self._estimates(outputs, batch.is_head > 0.5)
-        truth = self._truth(batch)
+        truth = self._truth(batch, teacher_score)
         terms = {name: weight * getattr(self, f'loss_{name}')(estimates, truth)
                  for name, weight in self.weights.items() if weight > 0}
         values = torch.stack(list(terms.values()))
@@ -268,7 +271,11 @@ class Criterion:
         return total / truth.head_count / len(estimates.points)
 
     def loss_score(self, estimates: _Estimates, truth: _Truth) -> torch.Tensor:
-        """Compare the head score with whether the crop shows a head."""
+        """Compare the head score with whether the crop shows a head, or with a teacher's logits."""
+        if truth.teacher_score is not None:
+            # Logits, because most probabilities are so near to 0 or 1 that they hardly differ.
+            return functional.smooth_l1_loss(
+                estimates.score, truth.teacher_score, reduction='sum') / truth.crop_count
         return functional.binary_cross_entropy_with_logits(
             estimates.score, truth.is_head, reduction='sum') / truth.crop_count
 
@@ -296,7 +303,7 @@ class Criterion:
         return weak_perspective(head, rotation.flatten(0, 1), log_scale.squeeze(-1),
                                 translation).unflatten(0, rotation.shape[:2])
 
-    def _truth(self, batch: Batch) -> _Truth:
+    def _truth(self, batch: Batch, teacher_score: torch.Tensor | None) -> _Truth:
         is_head = (batch.is_head > 0.5).float()
         labels_known = (batch.points.isfinite().all(-1) & (batch.point_weight > 0)[:, None]).sum(1)
         counts = torch.stack([
@@ -308,7 +315,7 @@ class Criterion:
         points = torch.cat([heads.jaw, heads.points[:, JAW_COUNT:], heads.points[:, :JAW_COUNT]], 1)
         known = points.isfinite().all(-1)
         # A mask could not remove nan from gradients. Avoid 0 / 0 where nothing is known.
-        return _Truth(heads, points.nan_to_num(), known, batch.is_head,
+        return _Truth(heads, points.nan_to_num(), known, batch.is_head, teacher_score,
                       *self.reduce_counts(counts).clamp(min=1e-6))
 
 

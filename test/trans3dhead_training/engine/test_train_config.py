@@ -30,6 +30,11 @@ def test_a_wrong_value_is_refused(override):
         load_config(None, [override])
 
 
+def test_a_score_is_kept_only_where_there_is_one():
+    with pytest.raises(UserError, match='keep_score'):
+        load_config(None, ['keep_score=true'])
+
+
 def test_nothing_behind_the_equals_sign_is_an_empty_text():
     assert load_config(None, ['backgrounds=']).backgrounds == ''
     with pytest.raises(UserError, match='batch_size: expected int'):

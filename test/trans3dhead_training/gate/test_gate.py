@@ -91,21 +91,38 @@ def test_worse_is_what_is_beyond_its_interval_and_the_margin():
     # The same for every sample, so that the interval is narrow.
     assert verdict_of(current, current * (1 + 0.5 * MARGIN_PERCENT / 100)) == SAME
     assert verdict_of(current, current * (1 + 2.0 * MARGIN_PERCENT / 100)) == WORSE
-    assert verdict_of(current, current * 0.99) == BETTER
+    assert verdict_of(current, current * (1 - 2.0 * MARGIN_PERCENT / 100)) == BETTER
+    # Beyond the interval, but nobody would notice.
+    assert verdict_of(current, current * (1 - 0.5 * MARGIN_PERCENT / 100)) == SAME
     # By five percent, but as much by chance.
     noisy = 1.05 * current + random.permutation(np.repeat([-4.0, 4.0], 100))
     assert verdict_of(current, noisy) == SAME
 
 
-def test_a_single_person_has_an_interval_too():
-    random = np.random.default_rng(0)
-    current = random.uniform(2.0, 4.0, 60)
-    groups = ['one person'] * 60
-    before, after = ({('set', 'figure'): Measurement(values, groups, '%')}
-                     for values in (current, current + random.permutation(
-                         np.repeat([-1.0, 0.9], 30))))
-    comparison, = compare(before, after)
-    assert comparison.difference < 0 and comparison.verdict == SAME
+def compared(before, after, groups):
+    comparison, = compare(*({('set', 'figure'): Measurement(values, groups, '%')}
+                            for values in (before, after)))
+    return comparison
+
+
+def test_frames_of_a_single_person_are_drawn_in_blocks_of_time():
+    current = np.random.default_rng(0).uniform(2.0, 4.0, 120)
+    one = ['one person'] * 120
+    # Better for some seconds and worse for others: that may be chance, however many frames it is.
+    stretches = np.repeat([-1.0, 0.6, -1.0, 0.6, -1.0, 0.6], 20)
+    mixed = compared(current, current + stretches, one)
+    assert mixed.groups == 10 and mixed.difference < 0 and mixed.verdict == SAME
+    assert compared(current, current + stretches, list(map(str, range(120)))).verdict == BETTER
+    assert compared(current, 0.9 * current, one).verdict == BETTER
+
+
+def test_a_few_heads_of_a_single_person_decide_nothing():
+    current = np.random.default_rng(0).uniform(2.0, 4.0, 12)
+    before, after = ({(TARGET, 'pose'): Measurement(values, ['one person'] * 12, '°')}
+                     for values in (current, 0.5 * current))
+    verdict = Verdict(Path('a.onnx'), HASH, Path('b.onnx'), HASH, compare(before, after))
+    assert not verdict.passed and {row.verdict for row in verdict.comparisons} == {SAME}
+    assert '12 heads are too few to tell' in verdict.reasons[0]
 
 
 def test_what_was_perfect_can_only_get_worse():
@@ -117,7 +134,7 @@ def test_what_was_perfect_can_only_get_worse():
 def test_an_equal_candidate_is_no_worse_and_misses_a_target(sets):
     verdict = judge(bundled_model(), None, sets.parent / 'held_out', frozen=sets)
     assert {row.difference for row in verdict.comparisons} == {0.0}
-    assert verdict.reasons == (f'{TARGET}: no figure is better beyond its interval',)
+    assert verdict.reasons == (f'{TARGET}: no figure is better beyond its interval and 1 %',)
     assert not verdict.passed
     rest = [row for row in verdict.comparisons if row.part != TARGET]
     assert {row.verdict for row in rest} == {SAME}

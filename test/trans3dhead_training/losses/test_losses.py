@@ -204,6 +204,17 @@ def test_negatives_count_in_the_score_alone():
     assert terms['score'] > 1.0  # two of four are called heads wrongly
 
 
+def test_a_score_follows_its_teacher_whatever_the_batch_says():
+    outputs, batch = perfect(4)
+    batch = replace(batch, is_head=torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    teacher = torch.tensor([3.0, -1.0, 0.5, -6.0])
+    of = criterion('score')
+    assert float(of(replace(outputs, score=teacher), batch, teacher)[0]) == 0.0
+    apart = [float(of(replace(outputs, score=teacher + by), batch, teacher)[0])
+             for by in (0.1, 0.5, -0.5)]
+    assert 0.0 < apart[0] < apart[1] == pytest.approx(apart[2])
+
+
 def test_a_batch_without_any_head_is_finite():
     outputs, batch = perfect()
     total, terms = Criterion(small_head_model(), torch.zeros(51, 3))(
