@@ -62,97 +62,97 @@ ARGUMENTS = [
         'cameras', default_value='',
         description='Names of cameras that share one node and one model, such as front,rear; '
         'empty: one camera whose topics have no prefix. With names, `image`, `camera_info` and '
-        '`source` may be lists, one entry per camera.'),
+        '`source` may be lists with one entry per camera.'),
     DeclareLaunchArgument(
         'image', default_value='image_raw',
         description='Image topic, without /compressed; relative to the name of the camera.'),
     DeclareLaunchArgument(
         'camera_info', default_value='',
         description='Calibration topic of the same camera; relative to the name of the camera; '
-        'empty: camera_info beside its images.'),
+        'empty: camera_info in the namespace of its images.'),
     DeclareLaunchArgument(
         'image_transport', default_value='', choices=['', 'raw', 'compressed'],
-        description='Transport of the images; empty: that of params_file, else raw.'),
+        description='Transport of the images; empty: as in params_file, otherwise raw.'),
     DeclareLaunchArgument(
         'device', default_value='',
-        description='Device of the networks: auto, cpu, cuda or cuda:N; empty: that of '
-        'params_file, else auto.'),
+        description='Device of the networks: auto, cpu, cuda or cuda:N; empty: as in '
+        'params_file, otherwise auto.'),
     DeclareLaunchArgument(
         'backend', default_value='',
-        description='Engine of the networks: auto, onnxruntime, openvino, opencv or torch; empty: '
-        'that of params_file, else auto.'),
+        description='Inference engine: auto, onnxruntime, openvino, opencv or torch; empty: '
+        'as in params_file, otherwise auto.'),
     DeclareLaunchArgument(
         'model', default_value='',
-        description='Either file of a model, .onnx or .safetensors, or open; empty: that of '
-        'params_file, else the bundled default.'),
+        description='Either file of a model, .onnx or .safetensors, or open; empty: as in '
+        'params_file, otherwise the bundled default.'),
     DeclareLaunchArgument(
         'model_folder', default_value='',
-        description='Folder from which the service load_model may load; empty: that of '
-        'params_file, else that of the model.'),
+        description='Folder from which the service load_model may load; empty: as in '
+        'params_file, otherwise that of the model.'),
     DeclareLaunchArgument(
         'detector', default_value='',
-        description='Either file of a head detector, or a YuNet .onnx file; empty: that of '
-        'params_file, else the bundled detector.'),
+        description='Either file of a head detector, or a YuNet .onnx file; empty: as in '
+        'params_file, otherwise the bundled detector.'),
     DeclareLaunchArgument(
         'rep155', default_value='', choices=['', *BOOLEAN],
         description='Also publish faces according to REP-155 (ROS4HRI), which needs hri_msgs; '
-        'empty: as in params_file, else false.'),
+        'empty: as in params_file, otherwise false.'),
     DeclareLaunchArgument(
         'camera', default_value='none', choices=['none', *DRIVERS],
         description='Camera driver to start; file plays `source`.'),
     DeclareLaunchArgument(
         'source', default_value='',
         description='Input of the driver: with camera:=file a picture, folder, GIF, video, URL or '
-        'camera index; otherwise a device such as /dev/video2, empty: that of '
+        'camera index; otherwise a device such as /dev/video2. Empty: that of '
         'camera_params_file.'),
     DeclareLaunchArgument(
         'repeat', default_value='false', choices=BOOLEAN,
         description='With camera:=file: repeat `source`.'),
     DeclareLaunchArgument(
         'camera_params_file', default_value='',
-        description='Parameters of the driver; empty: config/camera_usb_cam.yaml of this package, '
-        'or the file of the chosen driver.'),
+        description='Parameter file of the driver; empty: config/camera_<driver>.yaml of this '
+        'package.'),
     DeclareLaunchArgument(
         'frame_id', default_value='camera_optical_frame',
-        description='Frame of the camera that is started here; with several, prefixed with the '
-        'name of the camera and _.'),
+        description='Frame of the camera that is started here; with several cameras, prefixed with '
+        'the name of the camera and _.'),
     DeclareLaunchArgument(
         'rviz', default_value='false', choices=BOOLEAN,
         description='Show overlay, mesh, landmarks and TF in RViz.'),
     DeclareLaunchArgument(
         'rviz_config', default_value=str(CONFIG / 'head_tracking.rviz'),
-        description='Configuration of RViz.'),
+        description='Configuration file of RViz.'),
     DeclareLaunchArgument(
         'fixed_frame', default_value='',
-        description='Fixed frame of RViz; empty: frame_id, or that of the first camera.'),
+        description='Fixed frame of RViz; empty: that of the (first) camera.'),
     DeclareLaunchArgument(
         'diagnostics', default_value='false', choices=BOOLEAN,
         description='Start a diagnostic_aggregator with config/diagnostics.yaml; not needed if one '
         'is already running.'),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=BOOLEAN,
-        description='Use the time of /clock, as when a bag is played.'),
+        description='Use the time of /clock, for example when a bag is played.'),
     DeclareLaunchArgument(
         'autostart', default_value='true', choices=BOOLEAN,
         description='Configure and activate at start; otherwise use `ros2 lifecycle`.'),
     DeclareLaunchArgument(
         'respawn', default_value='true', choices=BOOLEAN,
-        description='Start the tracker again when it crashes, and the driver when it ends; '
-        'otherwise the end of the tracker ends the launch.'),
+        description='Restart the tracker if it crashes, and the driver if it exits; '
+        'otherwise the exit of the tracker ends the launch.'),
     DeclareLaunchArgument(
         'respawn_delay', default_value='2.0',
-        description='Seconds between a crash and the new start.'),
+        description='Seconds between a crash and the restart.'),
     DeclareLaunchArgument(
         'respawn_limit', default_value='5',
-        description='The launch ends with an error when the tracker crashes more often than this '
+        description='The launch ends with an error if the tracker crashes more often than this '
         'within five minutes.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
         description='Minimum severity of the log of head_tracker.'),
     DeclareLaunchArgument(
         'large_data', default_value='false', choices=BOOLEAN,
-        description='Set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for all processes of the launch: no '
-        'loss of large best-effort images; other processes need the same setting.'),
+        description='Set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for all processes of the launch, so '
+        'that no large best-effort images are lost; other processes need the same setting.'),
 ]
 
 
@@ -315,23 +315,23 @@ def topics(given: dict[str, str], argument: str, cameras: list[str]) -> list[str
         names = [beside(image) for image in topics(given, 'image', cameras)]
     if len(set(names)) < len(names):
         raise RuntimeError(f'{argument}:={given[argument]} is the same for several cameras: give '
-                           'one each, separated by commas, or a relative name')
+                           'one for each, separated by commas, or a relative name')
     return names
 
 
 def beside(image: str) -> str:
-    """Return the name of the calibration's topic beside that of the images."""
+    """Return the name of the calibration topic in the namespace of the images."""
     return f'{image.rpartition("/")[0]}/camera_info' if '/' in image else 'camera_info'
 
 
 def number(given: dict[str, str], argument: str) -> float:
-    """Return the value of an argument that is a number, or raise if it is none."""
+    """Return the value of a numeric argument, or raise if it is not a number."""
     try:
         value = float(given[argument])
     except ValueError:
         value = -1.0
     if not 0.0 <= value < float('inf'):
-        raise RuntimeError(f'{argument}:={given[argument]} is not a number from 0 on')
+        raise RuntimeError(f'{argument}:={given[argument]} is not a number of at least 0')
     return value
 
 

@@ -14,11 +14,11 @@ TOPICS = {
     'image_raw': 'images of the camera, with `image_transport: raw`',
     'image_raw/compressed': 'compressed images, with `image_transport: compressed`. Remap '
                             '`image_raw`; `/compressed` is appended',
-    'camera_info': 'calibration, by default beside the images; the latest one is used. Without it, '
-                   'depth is based on a default field of view and `metric` is false',
+    'camera_info': 'calibration, by default in the namespace of the images; the latest one is '
+                   'used. Without it, depth assumes a default field of view and `metric` is false',
     '/clock': 'with `use_sim_time: true`',
-    'heads': 'all heads of one image, also when there are none',
-    'head_pose': 'pose of the principal head: the largest, kept while it is tracked',
+    'heads': 'all heads of one image, published even if there are none',
+    'head_pose': 'pose of the principal head: the largest, with hysteresis',
     'head_landmarks': 'landmarks of all heads',
     'head_markers': 'mesh, landmarks, axes and id of every head, for RViz',
     'head_mesh': 'vertices of all meshes: the fields `x`, `y` and `z` in m in the frame of the '
@@ -28,15 +28,14 @@ TOPICS = {
                            'model',
     'overlay': 'the image with the heads drawn into it, bgr8',
     '/tf': 'image frame → `<head_frame_prefix><id>`; published before the topics of the image',
-    '/diagnostics': 'once per second, also while the node is inactive',
+    '/diagnostics': 'once per second, even while the node is inactive',
 }
 SERVICES = {
     '~/load_model': 'loads and warms up another model and swaps it in between two images; '
                     'on any error the running one stays in use, and a model that failed its '
                     '[gate](update.md#the-gate) is refused unless forced',
-    '~/rollback': 'goes back to the model before the running one, see '
-                  '[roll-out](update.md#roll-out)',
-    '~/enable': 'false: ignore images until it is called with true',
+    '~/rollback': 'returns to the previous model, see [roll-out](update.md#roll-out)',
+    '~/enable': 'with false, images are ignored until it is called with true',
     '~/reset': 'drops all tracks; heads get new ids',
 }
 DIAGNOSTICS = {
@@ -44,46 +43,46 @@ DIAGNOSTICS = {
     'images received': 'since the start',
     'images processed': 'images whose results were published',
     'images replaced by newer ones': 'dropped for a newer image while the network was busy',
-    'images above max_rate': 'dropped because of that parameter',
-    'images that failed': 'not processed because of a defect of this package, which is in the log',
-    'bad images': 'could not be decoded, see the log',
-    'bad camera_info': 'invalid, see the log',
-    'implausible stamps': 'images with a stamp of zero, of or before that of the image before, or '
-                          'from the future; they are processed',
-    'frame age (ms)': 'age of the last processed image when its heads were published, by the clock '
-                      'of the node',
+    'images above max_rate': 'dropped because of `max_rate`',
+    'images that failed': 'not processed because of a defect in this package; see the log',
+    'bad images': 'could not be decoded; see the log',
+    'bad camera_info': 'invalid; see the log',
+    'implausible stamps': 'images whose stamp is zero, not later than that of the previous image, '
+                          'or in the future; they are processed',
+    'frame age (ms)': 'age of the last processed image when its heads were published, according to '
+                      'the clock of the node',
     'heads': 'number of heads in the last processed image',
     'inference p50 (ms)': 'processing time of an image, median of the last 300',
     'inference p95 (ms)': 'the same, 95th percentile',
     'image topic': 'its resolved name',
-    'camera_info topic': 'that of the calibration: the remapped name of `camera_info`, else the '
-                         'one beside the images',
-    'publishers': 'number of publishers of the right type on that topic',
+    'camera_info topic': 'the remapped name of `camera_info`, or the topic in the namespace of the '
+                         'images',
+    'publishers': 'number of publishers of the right type on the image topic',
     'publisher QoS': 'their reliability',
     'subscription QoS': 'reliability of the node; `none yet` until a publisher appears (`auto`)',
-    'subscribed anew': 'how often the node has done so, because no image was received for '
-                       '`no_image_warning` seconds',
+    'resubscriptions': 'how often the node has renewed its subscription, because no image was '
+                       'received for `no_image_warning` seconds',
     'device': 'device of the network',
-    'backend': 'engine of the network',
+    'backend': 'inference engine of the network',
     'model': 'name and version of the model',
-    'parent model': 'what the model was trained from: name and hash, or `none` where it is not '
-                    'known',
-    'previous model': 'what `~/rollback` would go back to, or `none`',
+    'parent model': 'the model from which it was trained: name and hash, or `none` if unknown',
+    'previous model': 'the model to which `~/rollback` would return, or `none`',
     'peak memory (MB)': 'peak resident memory of the process',
     'memory (MB)': 'resident memory of the process',
-    'device memory (MB)': 'reserved memory on a GPU; absent otherwise',
-    'unused GPU': 'what would let the network use an NVIDIA GPU; absent where nothing is amiss',
-    'restarts': 'how often the launch file has started the process again, see `respawn`',
+    'device memory (MB)': 'reserved memory on a GPU; absent on the CPU',
+    'unused GPU': 'what to install so that the network can use an NVIDIA GPU; absent if there is '
+                  'nothing to do',
+    'restarts': 'how often the launch file has restarted the process, see `respawn`',
     'calibration': 'the distortion model in use, `rectified`, or what is wrong with camera_info',
 }
 # Both written by hand: the messages that the node needs for them are not always installed.
 _REP155 = (
     '### REP-155', '',
     'With `rep155: true`, which needs hri_msgs, faces are also published according to REP-155. '
-    '`<id>` are five letters, which differ between processes; all cameras share the list.', '',
+    '`<id>` is five letters, which differ between processes; all cameras share the list.', '',
     '| topic | type | QoS | what |', '|---|---|---|---|',
     '| `/humans/faces/tracked` | hri_msgs/IdsList | reliable, depth 1, latched | the '
-    'present faces, with every image |',
+    'current faces, with every image |',
     '| `/humans/faces/<id>/roi` | hri_msgs/NormalizedRegionOfInterest2D | reliable, depth 1 | the '
     'box, 0 to 1 over the image |',
     '| `/humans/faces/<id>/cropped` | sensor_msgs/Image | reliable, depth 1 | crop of the face, '
@@ -91,15 +90,15 @@ _REP155 = (
     '| `/humans/faces/<id>/landmarks` | hri_msgs/FacialLandmarks | reliable, depth 1 | 70 points, '
     '0 to 1 over the image |',
     '| `/tf` | tf2_msgs/TFMessage | reliable, depth 100 | image frame → `face_<id>` → `gaze_<id>`, '
-    'in place of `<head_frame_prefix><id>` |', '')
+    'instead of `<head_frame_prefix><id>` |', '')
 _DETECTIONS = (
     '### Detections', '',
-    'With `detections: true`, which needs vision_msgs, heads are also published as consumers of '
-    'any detector read them: each with its box, the id as text, and one hypothesis of the class '
+    'With `detections: true`, which needs vision_msgs, heads are also published in the common '
+    'format of detectors: each with its box, the id as text, and one hypothesis of the class '
     '`head` with the score and the pose with its covariance.', '',
     '| topic | type | QoS | what |', '|---|---|---|---|',
     '| `detections` | vision_msgs/Detection2DArray | reliable, depth 10 | all heads of one image, '
-    'also when there are none |', '')
+    'published even if there are none |', '')
 _UNKNOWN = '**not described yet**'
 _TYPES = {
     ParameterType.PARAMETER_BOOL: 'bool', ParameterType.PARAMETER_INTEGER: 'integer',

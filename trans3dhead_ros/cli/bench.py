@@ -1,9 +1,9 @@
 """
-Measure speed and memory of the pipeline on this machine, beside networks of the same task.
+Measure speed and memory of the pipeline on this machine, compared with a MobileNet.
 
-Every number of threads is measured in a process of its own, in which all libraries are limited to
-it. Within a process actions take turns, so that whatever else the machine does affects them alike:
-the ratios are the figures to compare. `ratio_to_peer` is the time of one head, from the image to
+Each number of threads is measured in a separate process, in which all libraries are limited to
+it. Within a process the measurements alternate, so that other load on the machine affects them
+equally: compare the ratios. `ratio_to_peer` is the time of one head, from the image to
 pose, 68 points and vertices, over that of a MobileNet-v1 (120 x 120, 62 outputs, random weights) in
 the same engine plus a dense reconstruction of 38,365 vertices from 50 coefficients, as 3DDFA_V2
 computes them.
@@ -38,17 +38,17 @@ def add_arguments(parser: ArgumentParser) -> None:
                              'rendered people)')
     add_pipeline_arguments(parser)
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2], metavar='N',
-                        help='of the engine, of OpenCV and of NumPy; stages and ratios take the '
-                             'first (default: 1 2)')
+                        help='threads of the engine, of OpenCV and of NumPy; stages and ratios use '
+                             'the first number (default: 1 2)')
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 2, 5, 10, 20], metavar='N',
-                        help='heads in one call (default: 1 2 5 10 20)')
+                        help='numbers of heads in one call (default: 1 2 5 10 20)')
     parser.add_argument('--rounds', type=int, default=60,
                         help='measurements of each stage (default: %(default)s)')
     parser.add_argument('--processor-time', action='store_true',
-                        help='count what the process computes instead of the time that elapses: '
-                             'for one thread on a machine that is busy')
+                        help='measure CPU time instead of elapsed time, on a machine with other '
+                             'load; needs --threads 1')
     parser.add_argument('--yunet', type=Path, metavar='FILE',
-                        help='time this YuNet file as well, which is not used otherwise')
+                        help='also time this YuNet file')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--plot', type=Path, metavar='FILE',
                         help='draw stages, heads per second and ratios; needs matplotlib')
@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
         if least < 1:
             raise UserError(f'--{name}: expected at least 1, got {least}')
     if options.processor_time and options.threads != [1]:
-        raise UserError('--processor-time: sums up threads; add --threads 1')
+        raise UserError('--processor-time: adds up the time of all threads; add --threads 1')
     check_outputs({'plot': options.plot}, [options.source, str(options.model or '')], force=True)
     from trans3dhead_ros.bench.bench_plot import check_plot, draw
     from trans3dhead_ros.bench.child_process import measure_in_child

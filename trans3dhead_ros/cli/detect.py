@@ -1,5 +1,5 @@
 """
-Find and align the heads in pictures, each on its own: no identities, no smoothing.
+Find and align the heads in pictures, independently of one another: no ids, no smoothing.
 
 For a video, a camera, a bag or an ordered folder of frames use `trans3dhead track`.
 """
@@ -34,9 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('sources', nargs='+', metavar='SOURCE',
                         help="picture, folder of pictures, or a pattern such as 'photos/**/*.jpg'")
     parser.add_argument('--json', metavar='FILE',
-                        help="one JSON object a picture, in order; '-' is the standard output")
+                        help="write one JSON object per picture, in order; '-' is standard output")
     parser.add_argument('--output', type=Path, metavar='DIR',
-                        help='folder for the pictures with the heads drawn')
+                        help='write the pictures with the heads drawn to this folder')
     add_pipeline_arguments(parser)
     parser.add_argument('--fov', type=float, metavar='DEGREES',
                         help="the camera's horizontal field of view, for metric poses")
@@ -101,7 +101,7 @@ def _pages(
     from trans3dhead_ros.media.bit_depth import BitDepth
     from trans3dhead_ros.media.sources import read_pages
     for file in files:
-        # Each picture by itself: another may be of another camera.
+        # A new depth for each picture: another may be from another camera.
         depth = BitDepth(bits)
         try:
             count = len(losses)
@@ -116,10 +116,10 @@ def _pages(
 
 def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """
-    Return the pictures that are meant, in order, told by their content.
+    Return the pictures that the sources name, in order, recognised by their content.
 
-    :param sources: pictures, folders and patterns; a folder holds its pictures in natural order
-        (2 before 10), a pattern too, and neither anything else.
+    :param sources: pictures, folders and patterns; those of a folder or a pattern are in natural
+        order (2 before 10), and other files in it are ignored.
     :return: paths that begin as the source was given; and a line for each file that is named like a
         picture and is not one.
     :raises UserError: nothing is there, or it is not a picture.
@@ -138,6 +138,8 @@ def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         if os.path.isfile(source):
             raise UserError(f'source: {source} is not a picture; `trans3dhead track` takes '
                             'videos and bags')
+        if glob.has_magic(source) and not inside and not is_folder:
+            raise UserError(f'source: no file matches {source}')
         raise UserError(f'source: {source} ' + (
             'does not exist' if not inside and not is_folder else
             f'holds no picture ({" ".join(sorted(PICTURE_SUFFIXES))})'))

@@ -19,13 +19,13 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of a subcommand.
     """
-    parser.add_argument('--force', action='store_true', help='replace an output that exists')
+    parser.add_argument('--force', action='store_true', help='replace existing outputs')
     parser.add_argument('--strict', action='store_true',
-                        help=f'end with code {EXIT_LOSS} where something could not be read; '
-                             'otherwise that is a warning')
+                        help=f'exit with code {EXIT_LOSS} if something could not be read, instead '
+                             'of only warning')
     parser.add_argument('--bits', type=int, default=0, metavar='N',
-                        help='significant bits of samples of 16 bits, 8 to 16 (default: as the '
-                             'file states, or told by the brightest sample)')
+                        help='significant bits of 16-bit samples, 8 to 16 (default: as stated in '
+                             'the file, or inferred from the brightest sample)')
 
 
 def check_bits(options: Namespace) -> None:

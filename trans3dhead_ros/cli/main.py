@@ -24,19 +24,19 @@ RUNTIME = {
     'detect': 'find and align the heads in pictures',
     'track': 'follow the heads through a video, camera, bag or folder of frames',
     'view': 'show heads in the Rerun viewer, from a bag or from live topics',
-    'node': 'run the ROS 2 node, where `ros2 run` is absent',
-    'info': 'describe a checkpoint or an exported file',
-    'bench': 'measure speed and memory on this machine, beside a MobileNet',
+    'node': 'run the ROS 2 node, where `ros2 run` is not available',
+    'info': 'describe a model or a head detector',
+    'bench': 'measure speed and memory on this machine, compared with a MobileNet',
 }
 """Subcommand of `trans3dhead_ros/cli` → its line in the help."""
 TRAINING = {
     'train': 'train a network',
-    'evaluate': 'measure a network, or a peer, on labelled faces',
+    'evaluate': 'measure the accuracy of a network, or of a peer, on labelled data',
     'ablate': 'train with parts of the method left out, and compare',
     'average': 'write the weighted mean of two checkpoints',
     'export': 'write a checkpoint as an ONNX file',
-    'update': "make a model better by a robot's own recordings",
-    'gate': 'judge a candidate against the model in use',
+    'update': "improve a model with a robot's own recordings",
+    'gate': 'compare a candidate with the model in use, and pass or fail it',
 }
 """Subcommand of `trans3dhead_training/cli` → its line in the help."""
 PREPARE = {
@@ -115,8 +115,8 @@ def build_parser() -> CommandParser:
     _add_commands(commands, RUNTIME, 'trans3dhead_ros.cli.')
     _add_commands(commands, TRAINING, 'trans3dhead_training.cli.')
     prepare = commands.add_parser(
-        'prepare', help=f'make what a training needs: {", ".join(PREPARE)}',
-        description='Make what a training needs.',
+        'prepare', help=f'prepare data for training: {", ".join(PREPARE)}',
+        description='Prepare data for training.',
         epilog='Run trans3dhead prepare COMMAND --help for details.')
     _add_commands(_add_group(prepare), PREPARE, 'trans3dhead_training.cli.prepare_')
     return parser

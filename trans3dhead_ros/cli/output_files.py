@@ -1,9 +1,9 @@
 """
 The files that `detect` and `track` write: lines of JSON, pictures, a video.
 
-A file is written beside its name and moved there in one step when the run ends, also where Ctrl-C
-or a full disk ends it: what has been answered so far stays readable. Only a file that --force would
-replace is then left alone, and the answers stay beside it.
+A file is written under a temporary name and renamed when the run ends, even if Ctrl-C or a full
+disk ends it, so that the results so far stay readable. Only a file that --force would replace is
+then left alone, and the results keep their temporary name.
 """
 
 from __future__ import annotations
@@ -145,14 +145,15 @@ def overlay_writer(
 
 def check_overlay(path: Path | None) -> None:
     """
-    Refuse an overlay whose ending is not that of a video.
+    Refuse an overlay whose extension is not that of a video.
 
-    :param path: a video, a folder, which has no ending, or None.
-    :raises UserError: for another ending.
+    :param path: a video, a folder, which has no extension, or None.
+    :raises UserError: for another extension.
     """
     if path is not None and path.suffix and path.suffix.lower() not in VIDEO_CODECS:
-        raise UserError(f'output: {path} does not end in one of {" ".join(sorted(VIDEO_CODECS))}; '
-                        'a folder for numbered pictures has no ending')
+        raise UserError(f'output: {path} is neither a video ({" ".join(sorted(VIDEO_CODECS))}) nor '
+                        'a folder for numbered pictures, whose name has no extension; a bag is '
+                        'written only if the source is a bag')
 
 
 class _Video:

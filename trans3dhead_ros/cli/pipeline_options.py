@@ -23,7 +23,7 @@ def add_pipeline_arguments(parser: ArgumentParser) -> None:
                              'the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--backend', default='auto',
-                        help='engine of the networks: onnxruntime, openvino, opencv or torch '
+                        help='inference engine: onnxruntime, openvino, opencv or torch '
                              '(default: the first that is installed and can run the model)')
     parser.add_argument('--detector', default='',
                         help='either file of a head detector, or a YuNet .onnx file (default: the '

@@ -1,9 +1,9 @@
 """
-Follow the heads through a video, with identities and smoothing over time.
+Follow the heads through a video, with ids and smoothing over time.
 
-For pictures that have nothing to do with one another use `trans3dhead detect`. A folder of frames
-has them in order: their names are numbered, or --frames says so. Where a picture does not continue
-the one before, heads get new identities.
+For unrelated pictures use `trans3dhead detect`. The frames of a folder must be ordered: their names
+are numbered, or --frames says that they are frames of a video. If a picture does not continue the
+previous one, its heads get new ids.
 """
 
 from __future__ import annotations
@@ -37,40 +37,42 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help='video, GIF, stream URL, camera index, ordered folder of frames, or a '
                              'ROS 2 bag (.mcap, .db3, or the folder of one)')
     parser.add_argument('--output', type=Path, metavar='FILE',
-                        help='overlay: a video (.mp4, .mov, .mkv, .avi) or a folder for numbered '
-                             'pictures; for a bag: a bag (.mcap, .db3, or a folder) with the '
-                             'messages of the node')
+                        help='write an overlay: a video (.mp4, .mov, .mkv, .avi) or a folder of '
+                             'numbered pictures; if SOURCE is a bag, write a bag (.mcap, .db3, or '
+                             'a folder) with the messages of the node')
     parser.add_argument('--json', metavar='FILE',
-                        help="one JSON object per frame, in order; '-' is the standard output")
+                        help="write one JSON object per frame, in order; '-' is standard output")
     add_pipeline_arguments(parser)
     parser.add_argument('--fov', type=float, metavar='DEGREES',
-                        help="the camera's horizontal field of view, for metric poses where the "
+                        help="the camera's horizontal field of view, for metric poses if the "
                              'source has no calibration')
     parser.add_argument('--frames', action='store_true',
-                        help='the pictures of the folder are frames of one film, in the order of '
-                             'their names')
+                        help='treat the pictures of the folder as frames of one video, in the '
+                             'order of their names')
     add_reading_arguments(parser)
     _add_bag_arguments(parser)
 
 
 def _add_bag_arguments(parser: ArgumentParser) -> None:
-    bag = parser.add_argument_group('for a bag', 'A run that was stopped resumes after its last '
-                                    'image when the same command is given again.')
+    bag = parser.add_argument_group('bags', 'A run that was stopped resumes after its last image '
+                                    'when the same command is given again.')
     actions = [
-        bag.add_argument('--topic', help='of the images, where there are several'),
+        bag.add_argument('--topic', help='image topic, if the bag has several'),
         bag.add_argument('--camera-info', metavar='TOPIC',
-                         help='of the calibration (default: camera_info beside the images)'),
-        bag.add_argument('--namespace', default='', help='of the output topics, such as front'),
+                         help='calibration topic (default: camera_info in the namespace of the '
+                              'images)'),
+        bag.add_argument('--namespace', default='',
+                         help='namespace of the output topics, such as front'),
         bag.add_argument('--copy', nargs='?', const='inputs', choices=('inputs', 'all'),
                          help='copy the images and the calibration, or everything'),
-        bag.add_argument('--markers', action='store_true', help='write head_markers too'),
+        bag.add_argument('--markers', action='store_true', help='also write head_markers'),
         bag.add_argument('--mesh', action='store_true',
-                         help='write head_mesh and its triangles too'),
-        bag.add_argument('--overlay', action='store_true', help='write overlay too'),
+                         help='also write head_mesh and its triangles'),
+        bag.add_argument('--overlay', action='store_true', help='also write overlay'),
         bag.add_argument('--storage', default='mcap', choices=('mcap', 'sqlite3'),
-                         help='of an output folder (default: %(default)s)'),
+                         help='storage format if the output is a folder (default: %(default)s)'),
         bag.add_argument('-p', '--parameter', action='append', metavar='NAME:=VALUE',
-                         help='a parameter of the node, such as head_scale:=0.9'),
+                         help='set a parameter of the node, such as head_scale:=0.9'),
     ]
     parser.set_defaults(bag_defaults={action.dest: action.default for action in actions})
 
@@ -84,14 +86,14 @@ def run(options: Namespace) -> int:
     :raises UserError: for a user's mistake.
     """
     bag = is_bag(options.source)
-    # A run that goes on wrote the rows before, if its disk was full behind them.
-    goes_on = bag and options.output is not None and options.output.with_name(
+    # A run that resumes may have written the rows before its disk was full.
+    resumes = bag and options.output is not None and options.output.with_name(
         f'{options.output.name}.partial').exists()
     check_outputs({'json': options.json, 'output': None if bag else options.output},
-                  [options.source], options.force or goes_on)
+                  [options.source], options.force or resumes)
     if bag:
         if options.frames:
-            raise UserError(f'frames: is for a folder of pictures, which {options.source} is not')
+            raise UserError(f'frames: {options.source} is not a folder of pictures; omit --frames')
         if options.bits:
             options.parameter = [*(options.parameter or ()), f'significant_bits:={options.bits}']
         return _track_bag(options)
@@ -112,7 +114,7 @@ def run(options: Namespace) -> int:
             if not options.frames:
                 check_order(source.name, source.paths)
         elif options.frames:
-            raise UserError(f'frames: is for a folder of pictures, which {options.source} is not')
+            raise UserError(f'frames: {options.source} is not a folder of pictures; omit --frames')
         _camera(source, source.size, options.fov)
         from tqdm import tqdm
 
@@ -139,7 +141,7 @@ def run(options: Namespace) -> int:
                 if write_overlay is not None:
                     write_overlay(draw_heads(frame.image, heads, pipeline.triangles))
         except KeyboardInterrupt:
-            # The usual end of a camera: what it has seen so far is kept and summarised.
+            # How a user stops a camera: the frames so far are kept and summarised.
             frames.close()
         seconds = time.perf_counter() - began
     print(summary.text(seconds), file=sys.stderr if options.json == '-' else sys.stdout)
@@ -164,5 +166,5 @@ def _track_bag(options: Namespace) -> int:
 def _refuse_bag_options(options: Namespace) -> None:
     for name, default in options.bag_defaults.items():
         if getattr(options, name) != default:
-            raise UserError(f'{name.replace("_", "-")}: is for bags only, and {options.source} is '
-                            'not a bag')
+            raise UserError(f'{name.replace("_", "-")}: applies to bags only, and '
+                            f'{options.source} is not a bag')

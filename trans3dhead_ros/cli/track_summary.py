@@ -1,4 +1,4 @@
-"""What `track` prints at its end, gathered frame by frame: a film may have any length."""
+"""The summary that `track` prints, accumulated frame by frame: a video may have any length."""
 
 from __future__ import annotations
 

@@ -18,21 +18,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('source', nargs='?', metavar='BAG',
-                        help='a bag with heads (.mcap, .db3, or the folder of one); live topics '
-                             'where none is given')
-    parser.add_argument('--namespace', default='', help='of the tracker, such as front')
+                        help='a bag with heads (.mcap, .db3, or the folder of one); if omitted, '
+                             'live topics')
+    parser.add_argument('--namespace', default='',
+                        help='namespace of the tracker, such as front')
     parser.add_argument('--image', metavar='TOPIC',
-                        help='of the images, with /compressed where they are (default: image_raw '
-                             'in the namespace; of a bag, the only one)')
+                        help='image topic, with /compressed if they are compressed (default: '
+                             'image_raw in the namespace, or the only image topic of the bag)')
     target = parser.add_mutually_exclusive_group()
     target.add_argument('--save', type=Path, metavar='FILE.rrd',
                         help='write a recording for later, instead of opening a viewer')
     target.add_argument('--web', action='store_true', help='serve a viewer for browsers')
     parser.add_argument('--port', type=int, default=9090,
-                        help='of --web; its data use the next one (default: %(default)s)')
+                        help='port of --web; its data use the next port (default: %(default)s)')
     parser.add_argument('--duration', type=float, metavar='SECONDS',
-                        help='end after this time; otherwise at Ctrl-C')
-    parser.add_argument('--force', action='store_true', help='replace a recording that exists')
+                        help='stop after this time instead of at Ctrl-C')
+    parser.add_argument('--force', action='store_true', help='replace an existing recording')
 
 
 def run(options: Namespace) -> int:

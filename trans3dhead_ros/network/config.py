@@ -26,14 +26,14 @@ class NetworkConfig:
     input_size: int = 128
     """Side of the square crop, px; a multiple of `stride`."""
     crop_scale: float = 1.5
-    """Side of the crop / longer side of the landmark box."""
+    """Side of the crop divided by the longer side of the landmark box."""
     widths: tuple[int, ...] = (16, 32, 72, 160)
     """Channels of the stem and of each stage of the backbone; each of them halves the resolution,
-    so stride 16 takes four entries and stride 32 five."""
+    so stride 16 needs four entries and stride 32 five."""
     blocks: tuple[int, ...] = (1, 1, 2)
     """Residual blocks of each stage of the backbone."""
     stride: int = 16
-    """Pixels of the crop per token along each side, 16 or 32."""
+    """Pixels of the crop per token, along each side: 16 or 32."""
     dim: int = 96
     """Size of tokens and queries; a multiple of `num_heads`."""
     num_heads: int = 6
@@ -45,34 +45,35 @@ class NetworkConfig:
     decoder_layers: int = 2
     """Layers of each decoder."""
     two_branches: bool = True
-    """Separate decoders for landmark and parameter queries, as in the paper; else they share
+    """Separate decoders for landmark and parameter queries, as in the paper; otherwise they share
     one."""
     parameter_queries: str = 'single'
-    """'single': a query per parameter, as in the paper; 'grouped': one for the rotation, one for
-    the placement, one for every few coefficients of shape and of expression."""
+    """'single': one query per parameter, as in the paper; 'grouped': one for the rotation, one for
+    the placement, and one for every few coefficients of shape and of expression."""
     contour_queries: bool = True
-    """A query per jaw point on the visible contour; else the jaw queries estimate both points."""
+    """A query per jaw point on the visible contour; otherwise the jaw queries estimate both
+    points."""
     content_rank: int = 0
     """Rank of the map from the image to the initial content of all queries, which is added to a
-    learned content; 0 is a full matrix without learned content."""
+    learned content; 0: a full-rank map without learned content."""
     embed_estimates: bool = False
-    """Embed the landmark estimates of the previous layer in the queries of every layer; else only
-    the reference is embedded, before the first layer."""
+    """Embed the landmark estimates of the previous layer in the queries of every layer; otherwise
+    only the reference is embedded, before the first layer."""
     qamem: str = 'per_head'
     """Query-aware memory: 'none'; 'per_head' (block-diagonal, exact); 'full' (a dim x dim map per
     query after the output projection); 'family' (like 'full', shared by queries of one kind)."""
     marr: bool = True
-    """Add the residual of every layer to the estimate of the layer before; else each layer
+    """Add the residual of every layer to the estimate of the previous layer; otherwise each layer
     regresses from the reference."""
     reference: str = 'posed_mean'
-    """Where landmarks start: the 'mean' of the training set, or the mean head posed by the
-    parameter branch ('posed_mean')."""
+    """Initial landmarks: the 'mean' of the training set, or the mean head posed by the parameter
+    branch ('posed_mean')."""
     pool: str = 'spatial'
-    """What the initial content of the queries is computed from: the 'mean' of the features, or a
-    'spatial' summary that keeps where things are."""
+    """Source of the initial content of the queries: the 'mean' of the features, or a 'spatial'
+    summary that preserves positions."""
     value_position: bool = True
-    """Let the values of the attention carry the positions of the tokens, as the keys do. In the
-    paper they do not, and queries learn slowly where their content comes from."""
+    """Add the token positions to the attention values as well as to the keys. The paper does not,
+    and the queries then learn slowly where their content comes from."""
 
     def __post_init__(self) -> None:
         for name, allowed in (('qamem', QAMEM_FORMS), ('reference', REFERENCES),

@@ -71,14 +71,14 @@ class TrackerParameters:
     """
     model: str = parameter('', read_only=True)
     """
-    Either file of the model that is loaded on configuring (.onnx or .safetensors, the other one is
-    found beside it), or open, the bundled model of that name; empty: the one that this node has
-    used last, where model_folder is given, else the bundled default. The service ~/load_model loads
+    Either file of the model that is loaded on configuring (.onnx or .safetensors; the other one is
+    found next to it), or open, the bundled model of that name. Empty: the model that this node used
+    last if model_folder is set, otherwise the bundled default. The service ~/load_model loads
     another one at run time.
     """
     model_folder: str = parameter('', read_only=True)
     """
-    Folder from which ~/load_model may load, by name or path; its index, models.json, keeps which
+    Folder from which ~/load_model may load, by name or path; its index, models.json, records which
     models the node has used. Empty: the folder of the parameter model, without an index. Bundled
     models may always be loaded by name.
     """
@@ -89,34 +89,34 @@ class TrackerParameters:
     image_transport: str = parameter(
         'raw', choices=('raw', 'compressed'), read_only=True, inherit='')
     """
-    raw subscribes to image_raw, compressed to the remapped name of image_raw with /compressed
-    appended.
+    raw subscribes to image_raw, compressed to the remapped name of image_raw followed by
+    /compressed.
     """
     image_reliability: str = parameter(
         AUTO, choices=(AUTO, 'reliable', 'best_effort'), inherit='')
     """Reliability of the image subscription; auto: that of the publisher."""
     image_rectified: str | bool = parameter(AUTO, choices=(AUTO, True, False), inherit='')
     """
-    Whether images are rectified, so that P of camera_info describes them, without distortion; auto:
-    when the topic name contains rect.
+    Whether images are rectified and therefore described by P of camera_info, without distortion;
+    auto: if the topic name contains rect.
     """
     max_image_pixels: int = parameter(MAX_PIXELS, bounds=(1, 2 ** 30))
     """Larger images are rejected, compressed ones before they are decoded; pixels."""
     significant_bits: int = parameter(0, bounds=(0, 16), check=_check_bits, inherit=-1)
     """
-    Significant bits of samples of 16 bits (mono16, rgb16, Bayer, PNG), the lower ones, 8 to 16; 0:
-    as the encoding states (mono12), or the least of 8, 10, 12, 14 and 16 that holds every sample so
-    far. Where it is given, 16UC1 is a grey image, not a depth image.
+    Number of significant bits of 16-bit samples (mono16, rgb16, Bayer, PNG), which are the lower
+    ones: 8 to 16. 0: as stated by the encoding (mono12), or the smallest of 8, 10, 12, 14 and 16
+    that holds every sample so far. If it is set, 16UC1 is a grey image, not a depth image.
     """
     device: str = parameter(AUTO, check=_check_device)
     """Device of the networks: auto, cpu, cuda or cuda:N."""
     backend: str = parameter(AUTO, choices=(AUTO, *BACKENDS), read_only=True)
     """
-    Engine that runs the networks; auto: the GPU's where one can be used, else the first of
-    onnxruntime, openvino, opencv and torch that is installed and can run the model.
+    Inference engine; auto: one on the GPU if available, otherwise the first of onnxruntime,
+    openvino, opencv and torch that is installed and can run the model.
     """
     threads: int = parameter(0, bounds=(0, 64), read_only=True)
-    """Threads of the CPU for each network; 0: two, fewer if `OMP_NUM_THREADS` says so."""
+    """CPU threads of each network; 0: two, or fewer if `OMP_NUM_THREADS` says so."""
     detector: str = parameter('', read_only=True)
     """
     Either file of the head detector that is loaded on configuring, or a YuNet .onnx file; empty:
@@ -144,35 +144,33 @@ class TrackerParameters:
     rep155: bool = parameter(False, read_only=True)
     """
     Also publish faces according to REP-155, /humans/faces/..., with the TF frames face_<id> and
-    gaze_<id> in place of that of the head; needs hri_msgs.
+    gaze_<id> instead of that of the head; needs hri_msgs.
     """
     detections: bool = parameter(False, read_only=True)
     """
-    Also publish the boxes of all heads as detections, which is what consumers of any detector read;
-    needs vision_msgs.
+    Also publish the boxes of all heads as vision_msgs/Detection2DArray, for consumers of generic
+    detections; needs vision_msgs.
     """
     publish_tf: bool = parameter(True)
     """Publish the pose of every head to TF."""
     publish_markers: bool = parameter(True)
-    """Publish head_markers while somebody subscribes."""
+    """Publish head_markers while there are subscribers."""
     publish_mesh: bool = parameter(True)
-    """Publish head_mesh while somebody subscribes."""
+    """Publish head_mesh while there are subscribers."""
     publish_overlay: bool = parameter(True)
-    """Publish overlay while somebody subscribes."""
+    """Publish overlay while there are subscribers."""
     no_image_warning: float = parameter(5.0, bounds=(0.0, 3600.0))
     """
-    Time without an image after which the node warns, and subscribes anew where there is or was a
-    publisher, seconds; 0: never.
+    Time without an image after which the node warns, and renews its subscription if there is or was
+    a publisher, seconds; 0: never.
     """
     watchdog_timeout: float = parameter(10.0, bounds=(0.0, 3600.0))
     """
-    Time without a turn of the executor after which the process ends with code 1, so that it can be
-    started again, seconds, at least 2; 0: never. Transitions may take longer.
+    Time without an iteration of the executor after which the process exits with code 1, so that it
+    can be restarted, seconds, at least 2; 0: never. Transitions may take longer.
     """
     restarts: int = parameter(0, bounds=(0, 2 ** 31 - 1), read_only=True)
-    """
-    How often the process was started again, for the diagnostics; the launch file sets it.
-    """
+    """How often the process was restarted, for the diagnostics; set by the launch file."""
 
     def pipeline_config(self) -> PipelineConfig:
         """Return the configuration of the pipeline."""

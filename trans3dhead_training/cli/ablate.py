@@ -1,9 +1,9 @@
 """
 Train the network with parts of the method left out or replaced, and compare.
 
-Every variant runs for equally many steps with the same seeds, and starts from the same backbone.
-Give the same command again to continue: finished runs are kept, interrupted ones go on. The folder
-of the runs then holds report.md and ablation.png.
+All variants run for the same number of steps with the same seeds, and start from the same backbone.
+Repeat the command to continue: finished runs are kept, interrupted ones resume. The output folder
+then contains report.md and ablation.png.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help='YAML file of the base configuration, as for `train`')
     parser.add_argument('--output', type=Path, default=Path('runs/ablation'),
                         help='folder of the runs (default: %(default)s)')
-    parser.add_argument('--seeds', type=int, default=3, help='of every variant (default: 3)')
-    parser.add_argument('--jobs', type=int, default=1, help='runs at once (default: 1)')
+    parser.add_argument('--seeds', type=int, default=3,
+                        help='number of seeds for each variant (default: 3)')
+    parser.add_argument('--jobs', type=int, default=1, help='parallel runs (default: 1)')
     parser.add_argument('--variants', default='', metavar='NAMES',
                         help='variants or families, separated by commas (default: all)')
     parser.add_argument('--backbone', default='bundled',
-                        help='checkpoint whose backbone all runs start from, `bundled` or `none`')
+                        help='checkpoint from whose backbone all runs start, `bundled` or `none` '
+                             '(default: %(default)s)')
     parser.add_argument('--report-only', action='store_true',
-                        help='train nothing; report what is finished')
+                        help='do not train; report on the finished runs')
     parser.add_argument('overrides', nargs='*', default=[], metavar='key=value',
                         help='change the base configuration, for example steps=500')
 

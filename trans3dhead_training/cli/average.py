@@ -23,9 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('first', type=Path, help='checkpoint')
     parser.add_argument('second', type=Path, help='checkpoint; its head model is kept')
     parser.add_argument('--share', type=float, default=0.5,
-                        help='weight of the second, 0 to 1 (default: %(default)s)')
+                        help='weight of the second checkpoint, 0 to 1 (default: %(default)s)')
     parser.add_argument('--output', type=Path, required=True,
-                        help='checkpoint to write; its ONNX file is written beside it')
+                        help='checkpoint to write, with its ONNX file next to it')
 
 
 def run(options: Namespace) -> int:

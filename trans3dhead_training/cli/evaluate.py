@@ -1,4 +1,4 @@
-"""Evaluate our networks, or other ones, on labelled faces and on clips, or on whole heads."""
+"""Measure the accuracy of our networks, or of others, on labelled faces, clips or whole heads."""
 
 from __future__ import annotations
 
@@ -58,33 +58,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--data', metavar='FORMAT:PATH',
                         help=f'formats: {", ".join(READERS)} (see docs/evaluation.md); for '
                              f'detectors: {", ".join(DETECTION_SETS)} (see docs/detector.md); '
-                             'default: crops: of the folder faces/ in TRANS3DHEAD_DATA, or '
-                             'nothing with --clip')
+                             'default: crops: with the folder faces/ in TRANS3DHEAD_DATA, or '
+                             'none if --clip is given')
     parser.add_argument('--clip', nargs='+', default=[], metavar='SOURCE',
                         help='videos, GIFs or folders of frames, to measure jitter over time')
     parser.add_argument('--predictor', nargs='+', choices=(*PREDICTORS, *HEAD_DETECTORS),
                         default=[OURS], metavar='NAME',
-                        help=f'one or more of {", ".join(PREDICTORS)}; of detectors: '
-                             f'{", ".join(HEAD_DETECTORS)}')
+                        help=f'one or more of {", ".join(PREDICTORS)}; for detectors: '
+                             f'{", ".join(HEAD_DETECTORS)} (default: {OURS})')
     parser.add_argument('--model', type=Path, nargs='+', metavar='FILE',
-                        help='checkpoints of ours (default: the bundled one)')
+                        help='models to evaluate as `ours` (default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--baselines', type=Path, metavar='DIR',
                         help='folder with 3ddfa_v2/, mediapipe/ and yunet/')
     parser.add_argument('--flame', type=Path, metavar='FILE',
-                        help='vertices of FLAME that are landmarks, face and head (.npz), for the '
-                             'metrics of DAD-3DHeads')
-    parser.add_argument('--split', choices=SPLITS, default='validation')
-    parser.add_argument('--limit', type=int, metavar='N', help='only N faces, evenly spread')
+                        help='FLAME vertices of landmarks, face and head (.npz), for the '
+                             'metrics of DAD-3DHeads; see docs/evaluation.md')
+    parser.add_argument('--split', choices=SPLITS, default='validation',
+                        help='part of the data set (default: %(default)s)')
+    parser.add_argument('--limit', type=int, metavar='N',
+                        help='evaluate only N faces, evenly spread')
     parser.add_argument('--labels-only', action='store_true',
                         help='skip the metrics that need no labels, which take most of the time')
     parser.add_argument('--draws', type=int, default=1000, metavar='N',
-                        help='bootstrap draws for the intervals, 0: none; default: %(default)s')
+                        help='bootstrap draws for the intervals; 0: no intervals (default: '
+                             '%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all metrics here')
-    parser.add_argument('--plots', type=Path, metavar='DIR', help='write the plots here')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all metrics to this file')
+    parser.add_argument('--plots', type=Path, metavar='DIR', help='write plots to this folder')
     parser.add_argument('--html', type=Path, metavar='FILE',
-                        help='write everything here, as one page')
+                        help='write metrics and plots as one page')
 
 
 def run(options: Namespace) -> int:

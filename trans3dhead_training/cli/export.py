@@ -1,7 +1,7 @@
 """
 Write a checkpoint as an ONNX file, which runs without torch.
 
-The file is read back and compared with torch on 100 crops; it is kept only if both agree.
+The file is read back and compared with torch on 100 crops; it is kept only if they agree.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('checkpoint', nargs='?', type=Path, default=bundled_model(),
-                        help='default: the bundled one')
+                        help='checkpoint of a model or a head detector (default: the bundled '
+                             'model)')
     parser.add_argument('--output', type=Path, metavar='FILE.onnx',
-                        help='default: beside the checkpoint, under its name')
+                        help='file to write (default: that of the checkpoint, with the extension '
+                             '.onnx)')
     parser.add_argument('--vertices', action='store_true',
-                        help="make the head's vertices (head frame, metres) an output too")
+                        help='add an output with the vertices (head frame, metres)')
     parser.add_argument('--batch', type=_batch, default=None, metavar='dynamic|N',
-                        help='crops at once (default: dynamic, any number)')
+                        help='batch size (default: dynamic, any number of crops)')
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """
-Judge a candidate against the model in use; it passes where nothing gets worse.
+Compare a candidate with the model in use; it passes if nothing gets worse.
 
-Both are asked for the same heads: sets that come with the package and that no training draws from,
-and with --held-out your own, which must get better. The verdict is written beside the candidate, as
+Both run on the same heads: bundled sets that are never used for training, and with --held-out your
+own, on which the candidate must be better. The verdict is written next to the candidate, as
 NAME.gate.json; `~/load_model` refuses a model that failed. Exit code 0: passed, 1: failed.
 """
 
@@ -26,10 +26,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--against', metavar='CURRENT',
                         help='either file of the model in use (default: the bundled one)')
     parser.add_argument('--held-out', type=Path, metavar='FOLDER',
-                        help='shards of your own heads, which nobody trained on: the target')
+                        help='shards of your own heads, not used for training: the target set')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--output', type=Path, metavar='FOLDER',
-                        help='also write gate.json, gate.txt and gate.png there')
+                        help='also write gate.json, gate.txt and gate.png to this folder')
 
 
 def run(options: Namespace) -> int:

@@ -17,11 +17,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('folder', nargs='?', type=Path, default=Path('out/clip'),
                         help='output folder (default: %(default)s)')
     parser.add_argument('--data', type=Path,
-                        help='folder of the data (default: TRANS3DHEAD_DATA)')
+                        help='folder of the raw data (default: TRANS3DHEAD_DATA)')
     parser.add_argument('--people', type=Path, default=Path('runs/people'),
-                        help='cache of the registered assets (default: %(default)s)')
+                        help='cache of the registered assets of people (default: %(default)s)')
     parser.add_argument('--model', type=Path,
-                        help='checkpoint whose head model carries the glasses '
+                        help='checkpoint whose head model the glasses are fitted to '
                              '(default: the bundled one)')
 
 

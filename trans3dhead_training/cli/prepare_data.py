@@ -1,10 +1,10 @@
 """
 Make shards of labelled heads to train on, from raw folders.
 
-Photographs as they are, photographs turned in depth, portraits with a teacher's points, synthetic
-people, and on request profiles of which one half is labelled, these turned in depth, Labeled Faces
-in the Wild with a teacher's points, and hard negatives (false positives of a detector). An
-interrupted run is continued; the same seed gives the same bytes.
+By default: photographs as they are, photographs turned in depth, portraits with points from a
+teacher network, and synthetic people. On request: half-labelled profiles, these turned in depth,
+Labeled Faces in the Wild with points from a teacher network, and hard negatives (false positives of
+a detector). Repeat the command to continue an interrupted run; the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -83,36 +83,46 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
-    parser.add_argument('--output', type=Path, default=Path('runs/data'))
+    parser.add_argument('--data', type=Path,
+                        help='folder of the raw data (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--output', type=Path, default=Path('runs/data'),
+                        help='folder of the shards (default: %(default)s)')
     parser.add_argument('--parts', nargs='+', choices=MAKERS, default=list(DEFAULT_PARTS),
                         help=f'one or more of {", ".join(MAKERS)} (default: '
                              f'{", ".join(DEFAULT_PARTS)})')
     parser.add_argument('--open', action='store_true',
                         help='only parts that are free for any use')
     parser.add_argument('--people', type=int, default=4000,
-                        help='synthetic people, eight pictures each (default: %(default)s)')
+                        help='number of synthetic people, eight pictures each (default: '
+                             '%(default)s)')
     parser.add_argument('--preset', choices=SCENE_PRESETS, default='standard',
-                        help='synthetic people: standard is uniform in yaw, wide in pitch and roll '
-                             'too, and darker (default: %(default)s)')
+                        help='distribution of synthetic people: standard is uniform in yaw, wide '
+                             'also in pitch and roll, and darker (default: %(default)s)')
     parser.add_argument('--minutes', type=float, default=math.inf,
-                        help='begin no shard later than that; the same command continues')
+                        help='start no new shard after this time; repeat the command to continue')
     parser.add_argument('--turns', type=float, default=4.0,
-                        help='turned pictures of a photograph, on average (default: %(default)s)')
+                        help='average number of turned pictures per photograph (default: '
+                             '%(default)s)')
     parser.add_argument('--views', type=int, default=300,
-                        help='negatives: views of each panorama (default: %(default)s)')
+                        help='for negatives: views of each panorama (default: %(default)s)')
     parser.add_argument('--negative-photographs', type=int, default=2000, metavar='N',
-                        help='negatives: labelled photographs, at most (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'))
-    parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'))
-    parser.add_argument('--profile-fits', type=Path, default=Path('runs/profile_fits.npz'))
-    parser.add_argument('--unlabelled-fits', type=Path, default=Path('runs/unlabelled_fits.npz'))
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+                        help='for negatives: maximum number of labelled photographs (default: '
+                             '%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed (default: %(default)s)')
+    parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'),
+                        help='output of `prepare fits` (default: %(default)s)')
+    parser.add_argument('--portrait-fits', type=Path, default=Path('runs/portrait_fits.npz'),
+                        help='output of `prepare fits --portraits` (default: %(default)s)')
+    parser.add_argument('--profile-fits', type=Path, default=Path('runs/profile_fits.npz'),
+                        help='output of `prepare profile-fits` (default: %(default)s)')
+    parser.add_argument('--unlabelled-fits', type=Path, default=Path('runs/unlabelled_fits.npz'),
+                        help='output of `prepare unlabelled-fits` (default: %(default)s)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'),
+                        help='output of `prepare head-model` (default: %(default)s)')
     parser.add_argument('--cache', type=Path, default=Path('runs/people'),
-                        help='where the registered assets of people are kept')
+                        help='cache of the registered assets of people (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='processes (default: one a core)')
+                        help='number of processes (default: one per core)')
 
 
 def run(options: Namespace) -> int:

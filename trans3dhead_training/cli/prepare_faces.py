@@ -1,7 +1,7 @@
 """
-`trans3dhead prepare faces`: your own pictures as a folder that the other commands read.
+Convert your own pictures to a folder that the other `prepare` commands read.
 
-Every labelled face is cut out (twice its landmark box, at most 320 px) and written beside a
+Every labelled face is cropped (twice its landmark box, at most 320 px) and written next to a
 `labels.csv`; a share of the photographs is held out for validation.
 """
 
@@ -34,16 +34,18 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help=f'{", ".join(LABELLED)} (docs/evaluation.md), or pictures:FOLDER for '
                              'pictures without labels')
     parser.add_argument('--output', type=Path, required=True,
-                        help='folder to be made; for `prepare data` it must be called faces')
+                        help='folder to create; `prepare data` expects it to be called faces')
     parser.add_argument('--source', default=About.source,
-                        help='what the pictures are, for the credits of what is trained on them')
-    parser.add_argument('--licence', default=About.licence, help='of the pictures, likewise')
-    parser.add_argument('--open', action='store_true', help='they are free for any use')
+                        help='origin of the pictures, for the credits in models trained on them')
+    parser.add_argument('--licence', default=About.licence,
+                        help='licence of the pictures, also for the credits')
+    parser.add_argument('--open', action='store_true',
+                        help='declare the pictures free for any use')
     parser.add_argument('--held-out', type=float, default=VALIDATION_SHARE, metavar='SHARE',
-                        help='of the photographs, for validation, where the sets do not say which '
-                             '(default: %(default)s)')
+                        help='share of the photographs for validation, if the data sets do not '
+                             'define a split (default: %(default)s)')
     parser.add_argument('--by-folder', action='store_true',
-                        help='hold out whole folders: for frames of videos, or pictures by person')
+                        help='hold out whole folders: for video frames, or one folder per person')
 
 
 def run(options: Namespace) -> int:

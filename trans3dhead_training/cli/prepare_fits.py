@@ -33,16 +33,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('--data', type=Path, help='folder with labels.csv (default: data folder)')
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'))
+    parser.add_argument('--data', type=Path,
+                        help='folder with labels.csv (default: faces/ in TRANS3DHEAD_DATA)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'),
+                        help='output of `prepare head-model` (default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=Path('runs/fits.npz'),
+                        help='file to write (default: %(default)s)')
     parser.add_argument('--baselines', type=Path,
-                        help='folder with mediapipe/, 3ddfa_v2/ and yunet/: ask these teachers too')
+                        help='folder with the teacher networks mediapipe/, 3ddfa_v2/ and yunet/, '
+                             'to check the fits against')
     parser.add_argument('--portraits', type=Path, metavar='FILE.npz',
-                        help='fit the pictures without labels too, into this file')
-    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
+                        help='also fit the pictures without labels, and write them to this file')
+    parser.add_argument('--report', type=Path, metavar='FILE.json',
+                        help='write the figures to this file')
     parser.add_argument('--sheet', type=Path, metavar='FILE.png',
-                        help='draw best, median, worst; with --portraits also FILE_portraits.png')
+                        help='draw the best, median and worst fits; with --portraits also '
+                             'FILE_portraits.png')
 
 
 def run(options: Namespace) -> int:

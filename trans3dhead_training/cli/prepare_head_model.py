@@ -1,4 +1,4 @@
-"""Make the head model on the project's own vertices and triangles, from a parametric head."""
+"""Build the head model, with fewer vertices and triangles, from a parametric head."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('--source', type=Path, help='ict_facekit.npz (default: in the data folder)')
-    parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--skin-vertices', type=int, default=3200)
+    parser.add_argument('--source', type=Path,
+                        help='the parametric head (default: head_model/ict_facekit.npz in '
+                             'TRANS3DHEAD_DATA)')
+    parser.add_argument('--output', type=Path, default=Path('runs/head_model.npz'),
+                        help='file to write (default: %(default)s)')
+    parser.add_argument('--skin-vertices', type=int, default=3200,
+                        help='number of vertices of the skin (default: %(default)s)')
     parser.add_argument('--checkpoint', type=Path, nargs='?', const=bundled_model(),
-                        help='take the head out of a checkpoint instead (default: the bundled '
-                             'one), as a training that starts from its weights needs it')
+                        help='take the head model of a checkpoint instead (without a value: of the '
+                             'bundled one); training that starts from its weights needs the same '
+                             'head model')
 
 
 def run(options: Namespace) -> int:

@@ -31,15 +31,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('--data', type=Path,
-                        help='folder with labels.csv (default: profiles/ of the data folder)')
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+                        help='folder with labels.csv (default: profiles/ in TRANS3DHEAD_DATA)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'),
+                        help='output of `prepare head-model` (default: %(default)s)')
     parser.add_argument('--fits', type=Path, default=Path('runs/fits.npz'),
-                        help='fits of fully labelled faces, whose convention the hidden half has')
-    parser.add_argument('--output', type=Path, default=Path('runs/profile_fits.npz'))
+                        help='fits of fully labelled faces, whose label convention the hidden half '
+                             'follows (default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=Path('runs/profile_fits.npz'),
+                        help='file to write (default: %(default)s)')
     parser.add_argument('--baselines', type=Path, required=True,
-                        help='folder with mediapipe/ and 3ddfa_v2/, the teachers')
-    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
-    parser.add_argument('--sheet', type=Path, metavar='FILE.png', help='draw best, median, worst')
+                        help='folder with the teacher networks mediapipe/ and 3ddfa_v2/')
+    parser.add_argument('--report', type=Path, metavar='FILE.json',
+                        help='write the figures to this file')
+    parser.add_argument('--sheet', type=Path, metavar='FILE.png',
+                        help='draw the best, median and worst fits')
 
 
 def run(options: Namespace) -> int:

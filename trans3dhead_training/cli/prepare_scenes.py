@@ -16,19 +16,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('--data', type=Path, help='raw data (default: the data folder)')
-    parser.add_argument('--output', type=Path, default=Path('runs/scenes'))
-    parser.add_argument('--count', type=int, default=1000, help='frames (default: %(default)s)')
+    parser.add_argument('--data', type=Path,
+                        help='folder of the raw data (default: TRANS3DHEAD_DATA)')
+    parser.add_argument('--output', type=Path, default=Path('runs/scenes'),
+                        help='folder of the frames (default: %(default)s)')
+    parser.add_argument('--count', type=int, default=1000,
+                        help='number of frames (default: %(default)s)')
     parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
-                        metavar=('WIDTH', 'HEIGHT'))
+                        metavar=('WIDTH', 'HEIGHT'), help='size of a frame, px (default: 640 480)')
     parser.add_argument('--preset', choices=('standard', 'wide'), default='standard',
-                        help='wide: any roll, heads of 8 to 400 px (default: %(default)s)')
+                        help='distribution of people; wide: any roll, heads of 8 to 400 px '
+                             '(default: %(default)s)')
     parser.add_argument('--minutes', type=float, default=math.inf,
-                        help='begin no frame later than that; the same command continues')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
+                        help='start no new frame after this time; repeat the command to continue')
+    parser.add_argument('--seed', type=int, default=0, help='seed (default: %(default)s)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'),
+                        help='output of `prepare head-model` (default: %(default)s)')
     parser.add_argument('--cache', type=Path, default=Path('runs/people'),
-                        help='where the registered assets of people are kept')
+                        help='cache of the registered assets of people (default: %(default)s)')
 
 
 def run(options: Namespace) -> int:

@@ -1,8 +1,8 @@
 """
 Fit the head model to pictures without labels, where two teachers agree.
 
-The points are those of MediaPipe in the face that YuNet finds; 3DDFA_V2 gives the second opinion. A
-tenth of the pictures is held out by their names.
+The points are MediaPipe's in the face that YuNet finds, checked against 3DDFA_V2. A tenth of the
+pictures is held out, chosen by a hash of their names.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     :param parser: of the subcommand.
     """
-    parser.add_argument('folder', type=Path, help='pictures, also in folders below')
+    parser.add_argument('folder', type=Path, help='folder of pictures, including subfolders')
     parser.add_argument('--labelled', type=Path,
-                        help='folder of labelled faces, on which the convention of the teacher is '
-                             'measured (default: faces/ of the data folder)')
-    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'))
-    parser.add_argument('--output', type=Path, default=Path('runs/unlabelled_fits.npz'))
+                        help='folder of labelled faces, on which the label convention of the '
+                             'teacher is measured (default: faces/ in TRANS3DHEAD_DATA)')
+    parser.add_argument('--head-model', type=Path, default=Path('runs/head_model.npz'),
+                        help='output of `prepare head-model` (default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=Path('runs/unlabelled_fits.npz'),
+                        help='file to write (default: %(default)s)')
     parser.add_argument('--baselines', type=Path, required=True,
-                        help='folder with mediapipe/, 3ddfa_v2/ and yunet/')
-    parser.add_argument('--report', type=Path, metavar='FILE.json', help='write the figures')
-    parser.add_argument('--sheet', type=Path, metavar='FILE.png', help='draw best, median, worst')
+                        help='folder with the teacher networks mediapipe/, 3ddfa_v2/ and yunet/')
+    parser.add_argument('--report', type=Path, metavar='FILE.json',
+                        help='write the figures to this file')
+    parser.add_argument('--sheet', type=Path, metavar='FILE.png',
+                        help='draw the best, median and worst fits')
 
 
 def run(options: Namespace) -> int:

@@ -1,9 +1,9 @@
 """
-Train the network on labelled faces and the head models fitted to them, or a head detector.
+Train the aligner on labelled faces and fitted head models, or train a head detector.
 
-A configuration with `task: detector` trains a detector, on pictures with boxes of heads.
+A configuration with `task: detector` trains a detector on pictures with boxes of heads.
 
-Several processes, each with a device of its own, share every batch:
+Several processes, each with its own device, can share every batch:
 `torchrun --nproc_per_node N -m trans3dhead_ros.cli.main train …`.
 """
 
@@ -35,14 +35,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     :param parser: of the subcommand.
     """
     parser.add_argument('--config', type=Path,
-                        help='YAML file; keys that it leaves out have their defaults')
+                        help='YAML file; keys that it omits have their defaults')
     parser.add_argument('--resume', action='store_true', help=(
-        'continue the run in its folder; without --config, with the configuration found there'))
+        'continue the run in the output folder; without --config, with the configuration found '
+        'there'))
     parser.add_argument('--minutes', type=float, metavar='N', default=math.inf, help=(
-        'stop in order after N minutes, to be resumed; the length of the whole run, and of its '
-        'learning rate, is the key minutes= or steps='))
+        'save and stop after N minutes, to be resumed later; the length of the whole run, and of '
+        'its learning rate schedule, is the key minutes= or steps='))
     parser.add_argument('overrides', nargs='*', default=[], metavar='key=value',
-                        help='for example minutes=30 network.dim=128')
+                        help='override configuration keys, for example minutes=30 network.dim=128')
 
 
 def epilog() -> str:

@@ -1,10 +1,10 @@
 """
-Make a model better by a robot's own recordings.
+Improve a model with a robot's own recordings.
 
-Heads are collected from bags, videos and folders of frames, labelled by the averaged answers of the
-present model (and by your own labels), fitted, and learnt together with a replay set; the result is
-a candidate, which the gate compares with the present model. A run that was stopped, even killed,
-goes on with the same command. Exit code 1: the candidate did not pass the gate. See docs/update.md.
+Heads are collected from bags, videos and folders of frames, labelled with averaged predictions of
+the current model (and with your own labels), fitted, and trained on together with a replay set. The
+result is a candidate, which the gate compares with the current model. Repeat the command to resume
+a run that was stopped or killed. Exit code 1: the candidate failed the gate. See docs/update.md.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--output', type=Path, required=True, metavar='RUN',
                         help='folder of the run')
     parser.add_argument('--labels', type=Path, metavar='FOLDER',
-                        help='your own labels: labels.csv with pictures, or with names of crops of '
-                             'the run')
+                        help='your own labels: labels.csv with pictures, or with the names of '
+                             'crops of the run')
     parser.add_argument('--model', type=Path,
                         help='either file of the current model (default: the bundled one)')
-    parser.add_argument('--topic', help='of the images of a bag that has several')
+    parser.add_argument('--topic', help='image topic, if a bag has several')
     parser.add_argument('--stages', nargs='+', choices=STAGES, default=list(STAGES),
-                        help='only these, in their order (default: all)')
+                        help='run only these stages, in their fixed order (default: all)')
     parser.add_argument('--forget', action='store_true',
-                        help='delete the crops of the run and all else that shows people, and say '
-                             'what was derived from them')
+                        help='delete the crops of the run and everything else that shows people, '
+                             'and list what was derived from them')
     parser.add_argument('--expired', action='store_true',
-                        help='with --forget: only if they have outlived their time')
+                        help='with --forget: delete only if --keep-days have passed')
     settings = parser.add_argument_group('settings')
     texts = field_docs(UpdateConfig)
     for field in fields(UpdateConfig):

@@ -19,30 +19,31 @@ class Augmentation:
     """Strength of the changes to crops, and sampling frequency of faces."""
 
     turn_sigma_deg: float = 15.0
-    """Standard deviation of the in-plane turn of most crops."""
+    """Standard deviation of the in-plane rotation of most crops."""
     wide_turn_share: float = 0.3
-    """Share of the crops that is turned uniformly up to wide_turn_deg instead."""
+    """Share of the crops that are rotated uniformly by up to wide_turn_deg instead."""
     wide_turn_deg: float = 80.0
-    """Largest turn of that share."""
+    """Maximum rotation of that share."""
     shift_sigma: float = 0.06
-    """Standard deviation of the crop's centre, as a fraction of the longer side of the box."""
+    """Standard deviation of the shift of the crop, as a fraction of the longer side of the box."""
     off_share: float = 0.0
-    """Share of the crops that are off the head, uniformly by up to off_shift along each axis."""
+    """Share of the crops that are shifted off the head, uniformly by up to off_shift along each
+    axis."""
     off_shift: float = 0.4
-    """Most that such a crop is off, as a fraction of the longer side of the box."""
+    """Maximum shift of such a crop, as a fraction of the longer side of the box."""
     cut_share: float = 0.0
-    """Share of the crops of heads that the border of the picture cuts, by up to cut_most."""
+    """Share of the heads that are cut by an artificial picture border, by up to cut_most."""
     cut_most: float = 0.4
-    """Largest part of the landmark box that lies beyond the border."""
+    """Largest part of the landmark box beyond that border."""
     zoom_sigma: float = 0.11
     """Standard deviation of the logarithm of the crop's size."""
     photometric: float = 1.0
-    """Factor on the probabilities and strengths of changes of light and sharpness, 0..1."""
+    """Factor on the probabilities and strengths of photometric changes, 0..1."""
     automatic_share: float = 0.25
-    """How often a face with automatic labels is drawn, relative to one labelled by hand."""
+    """Sampling weight of a face with automatic labels, relative to a hand-labelled one."""
     yaw_boost_deg: float = 22.0
-    """A photograph at this yaw is drawn twice as often as a frontal one, at twice this yaw five
-    times as often; large values draw all of them alike."""
+    """A photograph at this yaw is drawn twice as often as a frontal one, and at twice this yaw five
+    times as often; large values draw all of them equally."""
 
 
 @dataclass(frozen=True)

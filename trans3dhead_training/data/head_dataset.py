@@ -51,9 +51,9 @@ class PartShares:
     turned_profiles: float = 0.05
     """The half-labelled photographs turned in depth."""
     portraits: float = 0.05
-    """Portraits with a teacher's points."""
+    """Portraits with points from a teacher network."""
     lfw: float = 0.05
-    """Labeled Faces in the Wild, with a teacher's points."""
+    """Labeled Faces in the Wild, with points from a teacher network."""
     synthetic: float = 0.25
     """Rendered people."""
     recordings: float = 0.25
@@ -70,21 +70,21 @@ class SamplingConfig:
     """Which heads make a batch."""
 
     negative_share: float = 0.2
-    """Share of a batch that shows no head."""
+    """Share of a batch without a head."""
     mined_share: float = 0.25
-    """Share of the crops without a head that the part `negatives` gives, where it was prepared."""
+    """Share of the crops without a head that come from the part `negatives`, if it was prepared."""
     label_offset: float = 0.005
-    """How far labels lie to the right of and below what they mark, as a fraction of the longer
-    side of the landmark box."""
+    """Systematic offset of labels to the right and below, as a fraction of the longer side of the
+    landmark box."""
     use_fits: bool = True
-    """Learn from the fits of photographs; false: from their landmarks alone."""
+    """Learn from the fits of photographs; false: only from their landmarks."""
     open_only: bool = False
     """Use only parts that are free for any use."""
     shares: PartShares = field(default_factory=PartShares)
     """Shares of the parts among the heads of a batch."""
     source_shares: Mapping[str, float] = field(default_factory=dict)
     """Relative shares of the sources among the labelled photographs, such as {helen: 3, ytf: 1}; a
-    source that is not named is left out. Empty: the augmentation's automatic_share decides."""
+    source that is not listed is not used. Empty: the augmentation's automatic_share decides."""
 
     def __post_init__(self) -> None:
         for name, share in self.source_shares.items():

@@ -49,11 +49,11 @@ class DetectionSampling:
     size: int = 320
     """Side of the square views, px; a multiple of 32."""
     shares: SourceShares = field(default_factory=SourceShares)
-    """How often each source is seen."""
+    """Sampling share of each source."""
     mosaic_share: float = 0.2
-    """Share of the views that are put together of four smaller ones."""
+    """Share of the views that are composed of four smaller ones."""
     views: ViewConfig = field(default_factory=ViewConfig)
-    """Scale, turn and place of the views."""
+    """Scale, rotation and position of the views."""
     light: LightConfig = field(default_factory=LightConfig)
     """Light and sharpness of the views."""
 

@@ -19,34 +19,34 @@ class ViewConfig:
     """Distribution of the views of pictures."""
 
     natural_share: float = 0.6
-    """Share of the views near the scale of the picture; the others choose the size of a head."""
+    """Share of the views near the scale of the picture; for the others, the size of a head is
+    drawn."""
     zoom_sigma: float = 0.45
     """Standard deviation of the logarithm of the scale near that of the picture."""
     empty_zoom: tuple[float, float] = (0.5, 2.5)
-    """Range of the scale of pictures without heads, log-uniform: furniture is no head at any
-    size."""
+    """Range of the scale of pictures without heads, log-uniform."""
     head_px: tuple[float, float] = (8.0, 400.0)
-    """Range of the height of the chosen head, log-uniform."""
+    """Range of the height of the selected head, log-uniform."""
     max_zoom: float = 3.0
-    """Most that a picture is enlarged."""
+    """Maximum enlargement of a picture."""
     min_filled: float = 0.75
-    """Least length of a picture in its view, as a share of the side of the view."""
+    """Minimum length of a picture in its view, as a share of the side of the view."""
     turn_sigma_deg: float = 10.0
-    """Standard deviation of the in-plane turn of most views."""
+    """Standard deviation of the in-plane rotation of most views."""
     cut_share: float = 0.2
-    """Share of the views whose border cuts the chosen head, of which half to all is shown."""
+    """Share of the views whose border cuts the selected head, half to all of which is visible."""
     wide_turn_share: float = 0.12
-    """Share of the views that is turned uniformly up to wide_turn_deg instead."""
+    """Share of the views that are rotated uniformly by up to wide_turn_deg instead."""
     wide_turn_deg: float = 45.0
-    """Largest turn of that share."""
+    """Maximum rotation of that share."""
     any_turn_share: float = 0.35
-    """Share of the views that is turned by any angle; half of these near a quarter or a half turn,
+    """Share of the views that are rotated by any angle, half of them near a quarter or a half turn,
     as cameras are mounted."""
     min_head_px: float = 7.0
-    """Smaller heads are neither taught nor punished."""
+    """Smaller heads are ignored by the loss."""
     min_shown: float = 0.5
-    """Heads of which less is shown, for the border of the view, are neither taught nor
-    punished; those of which less than a third of this is shown count as absent."""
+    """Heads of which the border of the view leaves less than this share are ignored by the loss;
+    those of which less than a third of this is visible count as absent."""
 
 
 def view_matrix(

@@ -31,49 +31,50 @@ class RunConfig:
     """What every training depends on, whatever it trains."""
 
     output: str = 'runs/train'
-    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
+    """Folder of the run: checkpoints, tables, curves and the state for `--resume`."""
     seed: int = 0
-    """Seed of the weights, of the batches and of their augmentation."""
+    """Seed of the initial weights, the batches and their augmentation."""
     device: str = 'auto'
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
-    """Threads of the network; 0 leaves PyTorch's default."""
+    """Threads of the network; 0: PyTorch's default."""
     minutes: float = 60.0
-    """Length of the run; the learning rate follows the share of it that has passed, so a slow
-    machine ends on the same curve as a fast one. 0: no limit."""
+    """Length of the run. The learning rate is a function of the elapsed share of the run, so the
+    schedule is the same on slow and fast machines. 0: no limit."""
     steps: int = 0
-    """Length of the run in steps, 0: no limit; whichever of minutes and steps comes first."""
+    """Length of the run in steps, 0: no limit; the run ends at whichever of minutes and steps comes
+    first."""
     batch_size: int = 64
-    """Pictures in a batch, of all processes together."""
+    """Crops in a batch, summed over all processes."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
+    """Peak learning rate of AdamW; a cosine schedule lowers it to 1 % of this."""
     weight_decay: float = 0.02
-    """Of weight matrices and kernels; biases and norms are not decayed."""
+    """Weight decay of matrices and convolution kernels; biases and norms are not decayed."""
     warmup_steps: int = 200
     """Steps over which the learning rate rises linearly from 0."""
     max_gradient_norm: float = 5.0
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.998
-    """Decay per step of the exponential moving average of the weights, which is what is
-    validated and saved."""
+    """Decay per step of the exponential moving average of the weights, which is validated and
+    saved."""
     precision: str = 'auto'
-    """float32, or bfloat16_backbone: convolutions in bfloat16, which gain most from it; weights,
-    losses and the average stay in float32. auto: bfloat16_backbone where the device computes in
-    bfloat16; elsewhere it would be many times slower."""
+    """float32, or bfloat16_backbone: convolutions in bfloat16, which benefit most from it, while
+    weights, losses and the average stay in float32. auto: bfloat16_backbone if the device supports
+    bfloat16 natively; elsewhere it would be many times slower."""
     validate_minutes: float = 4.0
     """Minutes between validations, each of which writes a checkpoint."""
     validate_steps: int = 0
-    """Likewise in steps, 0: never; whichever comes first."""
+    """The same interval in steps, 0: never; whichever comes first."""
     state_minutes: float = 5.0
-    """Minutes between the states that `--resume` continues from; a validation writes one too."""
+    """Minutes between saved states from which `--resume` continues; a validation saves one too."""
     state_steps: int = 0
-    """Likewise in steps, 0: never; whichever comes first."""
+    """The same interval in steps, 0: never; whichever comes first."""
     log_steps: int = 20
-    """Steps over which a row of losses.csv is averaged."""
+    """Steps averaged in each row of losses.csv."""
     loader_threads: int = 1
-    """Threads that make batches; a fast GPU needs more than one."""
+    """Threads that prepare batches; a fast GPU needs more than one."""
     export: bool = True
-    """Write best.onnx, the graph of the best checkpoint, once the training is complete."""
+    """Write best.onnx, the graph of the best checkpoint, once training is complete."""
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:
@@ -103,48 +104,47 @@ class TrainConfig(RunConfig):
     """
 
     data: str = 'runs/data'
-    """Folder that `trans3dhead prepare data` filled."""
+    """Output folder of `trans3dhead prepare data`."""
     backgrounds: str = ''
-    """Folder of panoramas (.hdr) for crops without a head; '' takes appearance/hdri of the data
-    folder, and none where that is absent."""
+    """Folder of panoramas (.hdr) for crops without a head; '' uses appearance/hdri in the data
+    folder, or none if that is missing."""
     head_model: str = 'runs/head_model.npz'
-    """File of the head model that the prepared data was made with."""
+    """File of the head model with which the data was prepared."""
     init_checkpoint: str = ''
-    """Checkpoint whose weights the training starts from; '' starts from random weights."""
+    """Checkpoint that provides the initial weights; '' starts from random weights."""
     init_backbone_only: bool = False
-    """Take only the backbone of init_checkpoint; all else starts from random weights."""
+    """Take only the backbone of init_checkpoint; everything else starts from random weights."""
     keep_score: bool = False
     """Learn the scores that init_checkpoint gives the crops, in place of whether they show a head:
     a fine-tuning on a few heads would make scores more generous, also where there is no head."""
     freeze_batch_norm: bool = False
-    """Leave the backbone's batch statistics as they are, as small batches of a fine-tuning may
-    want."""
+    """Keep the batch statistics of the backbone fixed, for fine-tuning with small batches."""
     euler_loss: str = 'safe'
-    """How Euler angles are compared: none, plain, safe or geodesic (see `euler_loss`)."""
+    """Loss on Euler angles: none, plain, safe or geodesic (see `euler_loss`)."""
     landmark_loss: str = 'l1'
-    """How landmarks are compared: l1; l1_log, which adds a logarithm, and wing give small errors
-    more weight."""
+    """Loss on landmarks: l1; or l1_log, which adds a logarithm, or wing, which both give small
+    errors more weight."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    """Architecture of the network; keys that are not given are those of init_checkpoint, where that
-    gives more than the backbone."""
+    """Architecture of the network; omitted keys are those of init_checkpoint, unless only its
+    backbone is used."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Augmentation of the crops."""
     late_augmentation: Augmentation = field(default_factory=lambda: Augmentation(
         turn_sigma_deg=12.0, wide_turn_share=0.2, shift_sigma=0.045, zoom_sigma=0.08,
         photometric=0.6, automatic_share=0.15))
     """Replaces augmentation towards the end of the run: the last steps, with small learning rates,
-    see pictures more like those that cameras take."""
+    see pictures that are closer to those of real cameras."""
     late_augmentation_from: float = 0.55
-    """Share of the run, 0..1, from which late_augmentation applies."""
+    """Share of the run, 0..1, after which late_augmentation applies."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """Weight of each term of the loss."""
     region_weights: RegionWeights = field(default_factory=RegionWeights)
-    """Weight of each region of the head in the term of the vertices."""
+    """Weight of each region of the head in the vertex loss."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """Which heads make a batch."""
+    """Composition of the batches."""
     validation_parts: tuple[str, ...] = (
         'photographs', 'profiles', 'turned', 'portraits', 'synthetic')
-    """Parts whose held-out heads are validated, where they were prepared."""
+    """Parts whose held-out heads are validated, if they were prepared."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,31 +165,30 @@ class DetectorTrainConfig(RunConfig):
     """
 
     task: str = DETECTOR
-    """What is trained; with this key, a configuration is one of a detector."""
+    """What is trained: this key marks a configuration as that of a detector."""
     output: str = 'runs/detector'
-    """Folder of the run: checkpoints, tables, curves and what `--resume` needs."""
+    """Folder of the run: checkpoints, tables, curves and the state for `--resume`."""
     batch_size: int = 16
-    """Views in a batch, of all processes together."""
+    """Views in a batch, summed over all processes."""
     learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; a cosine takes it down to 1 % of this."""
+    """Peak learning rate of AdamW; a cosine schedule lowers it to 1 % of this."""
     data: str = ''
-    """Folder with heads/, masks/, rooms/ and faces/, each with its labels; '' takes the data
-    folder. Those that are absent are left out, but heads/ and rooms/ are needed."""
+    """Folder with heads/, masks/, rooms/ and faces/, each with its labels; '' uses the data folder.
+    heads/ and rooms/ are required; the others are optional."""
     scenes: str = 'runs/scenes'
-    """Folder of `trans3dhead prepare scenes`; '' trains without synthetic people."""
+    """Output folder of `trans3dhead prepare scenes`; '' trains without synthetic people."""
     init_checkpoint: str = ''
-    """Checkpoint of a detector whose weights the training starts from; '' starts from random
-    weights."""
+    """Detector checkpoint that provides the initial weights; '' starts from random weights."""
     faces_per_source: int = 700
-    """Most faces of each source in faces/ that are kept in memory."""
+    """Maximum number of faces of each source in faces/ that are kept in memory."""
     validate_every: int = 2
-    """Every how manyth of the held-out pictures is validated during the training."""
+    """Validate only every n-th held-out picture during training."""
     network: DetectorConfig = field(default_factory=DetectorConfig)
     """Architecture of the network."""
     loss_weights: DetectorLossWeights = field(default_factory=DetectorLossWeights)
     """Weight of each term of the loss."""
     sampling: DetectionSampling = field(default_factory=DetectionSampling)
-    """What the views of a batch show."""
+    """Composition of the batches."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

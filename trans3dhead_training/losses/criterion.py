@@ -36,14 +36,14 @@ class LossWeights:
     landmarks: float = 12.0
     """L1 or wing distance of the inner landmarks and of the jaw on the visible contour."""
     jaw_3d: float = 4.0
-    """The same of the jaw points of the 3D definition."""
+    """L1 or wing distance of the jaw points of the 3D definition."""
     likelihood: float = 0.05
     """Negative log-likelihood of the landmarks under a Laplace distribution with the predicted
     scales."""
     rotation: float = 1.0
     """Frobenius distance of the rotation matrices."""
     euler: float = 1.0
-    """Distance of the Euler angles, in the form that `euler_loss` names."""
+    """Distance of the Euler angles, in the form selected by `euler_loss`."""
     placement: float = 4.0
     """L1 distance of the translation and of the logarithm of the scale."""
     shape: float = 0.05
@@ -59,7 +59,7 @@ class LossWeights:
     reprojection: float = 4.0
     """Smooth L1 distance between the projected head and the inner landmark labels."""
     consistency: float = 1.0
-    """Smooth L1 distance between the projected head and the landmarks of the network itself."""
+    """Smooth L1 distance between the projected head and the network's own landmarks."""
     score: float = 0.5
     """Binary cross-entropy of the head score, or its distance from that of a teacher."""
 
@@ -69,11 +69,11 @@ class RegionWeights:
     """Relative weight of a vertex of each region of the head in the term of the vertices."""
 
     face: float = 1.0
-    """Of a vertex of the face."""
+    """Weight of a vertex of the face."""
     ears: float = 0.5
-    """Of a vertex of the ears."""
+    """Weight of a vertex of the ears."""
     skull: float = 0.25
-    """Of a vertex of the skull and neck."""
+    """Weight of a vertex of the skull and neck."""
 
 
 @dataclass(frozen=True)

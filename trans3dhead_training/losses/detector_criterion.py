@@ -29,11 +29,11 @@ class DetectorLossWeights:
     head_box: float = 1.5
     """Generalised intersection over union of the boxes of whole heads."""
     landmark_box: float = 1.5
-    """The same of the boxes of landmarks."""
+    """Generalised intersection over union of the landmark boxes."""
     roll: float = 0.25
     """Squared distance of the cosine and the sine of the roll."""
     face: float = 0.6
-    """Binary cross-entropy of whether the face is seen."""
+    """Binary cross-entropy of the visibility of the face."""
 
 
 class DetectorCriterion:

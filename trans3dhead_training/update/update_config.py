@@ -20,29 +20,30 @@ class UpdateConfig:
     """
 
     rate_hz: float = 10.0
-    """Frames a second of a recording that are looked at, at most."""
+    """Maximum number of frames per second of a recording that are processed."""
     frames: int = 18_000
-    """Frames of all recordings together that are looked at, at most, evenly spread."""
+    """Maximum number of frames of all recordings together, evenly spread."""
     heads: int = 3000
-    """Heads that are kept, at most."""
+    """Maximum number of heads that are kept."""
     held_out: float = 0.2
-    """Share of the people that no training draws from."""
+    """Share of the people that are held out from training."""
     keep_days: float = 30.0
-    """Days after which the crops are to be deleted."""
+    """Days after which the crops must be deleted."""
     minutes: float = 25.0
-    """Length of the training."""
+    """Length of the training run."""
     steps: int = 0
-    """Length of the training in steps, 0: no limit; whichever of minutes and steps comes first."""
+    """Length of the training run in steps, 0: no limit; whichever of minutes and steps comes
+    first."""
     learning_rate: float = 2e-4
-    """Peak learning rate of the training."""
+    """Peak learning rate."""
     replay: float = 0.5
-    """Share of the heads of a batch that the replay set gives."""
+    """Share of the heads of a batch that come from the replay set."""
     share: float = 0.7
     """Weight of the trained network in the candidate; the current model has the rest."""
     threads: int = 0
-    """Threads of the networks; 0: one a core."""
+    """Threads of the networks; 0: one per core."""
     seed: int = 0
-    """Of the choice of heads and of the training."""
+    """Seed of the selection of heads and of the training run."""
 
     def __post_init__(self) -> None:
         for name in ('rate_hz', 'frames', 'heads', 'keep_days', 'learning_rate'):

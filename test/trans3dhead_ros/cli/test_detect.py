@@ -64,7 +64,7 @@ def test_a_field_of_view_makes_the_pose_metric(folder, capsys):
 @pytest.mark.parametrize(('arguments', 'message'), [
     ([], 'the following arguments are required: SOURCE'),
     (['nowhere.png'], 'nowhere.png does not exist'),
-    (['{folder}/*.jpeg'], '*.jpeg does not exist'),
+    (['{folder}/*.jpeg'], 'source: no file matches'),
     (['{folder}'], 'holds no picture'),
     (['{folder}/pictures/notes.txt'], 'notes.txt is not a picture; `trans3dhead track` takes'),
     (['{folder}/pictures', '--fov', '200'], 'between 0 and 180'),

@@ -39,7 +39,7 @@ class ImageInput:
     :param transport: raw or compressed.
     :param callback: called with each message in the executor's thread.
     :ivar topic: resolved name of the topic.
-    :ivar renewals: how often `renew` has subscribed anew.
+    :ivar renewals: how often `renew` has renewed the subscription.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ImageInput:
 
     def renew(self) -> bool:
         """
-        Subscribe anew if there is or was a publisher, and return whether that was done.
+        Renew the subscription if there is or was a publisher, and return whether that was done.
 
         After a crash DDS sometimes knows both sides and yet delivers nothing until one of them is
         new. The old subscription stays for a moment, so that an image meanwhile is not lost.
@@ -108,7 +108,7 @@ class ImageInput:
         return {'image topic': self.topic, 'publishers': str(len(offered)),
                 'publisher QoS': _names(offered) or 'none',
                 'subscription QoS': self._own(),
-                'subscribed anew': str(self.renewals)}
+                'resubscriptions': str(self.renewals)}
 
     def no_image_reason(self) -> str:
         """Return the likely reason why no image is received."""

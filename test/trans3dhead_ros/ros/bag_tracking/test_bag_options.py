@@ -28,7 +28,7 @@ pytestmark = pytest.mark.ros
     (['{tmp}/text.mcap', '--output', '{tmp}/a'], 'is not an MCAP file'),
     (['{tmp}/text.db3', '--output', '{tmp}/a'], 'cannot be read as a bag'),
     (['{tmp}/old.bag', '--output', '{tmp}/a'], 'rosbags-convert'),
-    (['{tmp}/picture.png', '--topic', '/a'], 'topic: is for bags only'),
+    (['{tmp}/picture.png', '--topic', '/a'], 'topic: applies to bags only'),
 ])
 def test_a_mistake_is_one_line_and_code_two(short_bag, tmp_path, capsys, arguments, message):
     for name in ('text.mcap', 'text.db3', 'old.bag', 'picture.png'):

@@ -160,8 +160,8 @@ def test_a_silent_publisher_is_subscribed_to_anew_and_its_next_image_is_processe
     before = eye.diagnostics()
     eye.set_tracker_parameters(no_image_warning=1.0)
     try:
-        status = eye.status(lambda status: values_of(status)['subscribed anew']
-                            > before['subscribed anew'])
+        status = eye.status(lambda status: values_of(status)['resubscriptions']
+                            > before['resubscriptions'])
         assert status.level == DiagnosticStatus.WARN and status.message.startswith('no image')
         assert eye.ask(picture).heads
         after = eye.diagnostics(lambda v: v['images processed'] > before['images processed'])
