@@ -17,7 +17,7 @@ def is_bag(source: str) -> bool:
     Tell whether a source is a ROS 2 bag.
 
     :param source: as the user gives it.
-    :return: whether it is one, by its ending or by what its folder holds.
+    :return: whether it is one, by its extension or the content of its folder.
     :raises UserError: for a bag of ROS 1.
     """
     path = Path(source)

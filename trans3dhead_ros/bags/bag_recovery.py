@@ -149,7 +149,7 @@ def mcap_records(stream: BinaryIO, cut_chunk: bool = False) -> Iterator[McapReco
 
     Only channels, chunks, messages, metadata and schemas are yielded.
 
-    :param stream: positioned behind the magic bytes; after each record, behind that record.
+    :param stream: positioned after the magic bytes; after each record, it is positioned after it.
     :param cut_chunk: yield a last chunk that is cut off, too, with the data that are there.
     """
     while len(head := stream.read(9)) == 9:

@@ -60,7 +60,7 @@ def choose_camera_info_topic(
     :param topics: topics of the bag by name.
     :param images: topic of the images.
     :param wanted: name of the topic; None for camera_info beside the images.
-    :return: its name; None if none was asked for and there is none beside the images.
+    :return: its name; None if `wanted` is None and there is none in the namespace of the images.
     :raises UserError: if `wanted` is not a topic with calibrations.
     """
     found = [name for name, topic in topics.items() if topic.type == CAMERA_INFO_TYPE]

@@ -17,13 +17,14 @@ def check_plot(path: Path) -> None:
     Check that a picture can be drawn.
 
     :param path: of the picture.
-    :raises UserError: for an ending that matplotlib does not know.
+    :raises UserError: for an extension that matplotlib does not know.
     :raises ModuleNotFoundError: when matplotlib is not installed.
     """
     from matplotlib.backend_bases import FigureCanvasBase
-    endings = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.lstrip('.') not in endings:
-        raise UserError(f'--plot: {path} has no ending of a picture: {", ".join(sorted(endings))}')
+    extensions = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lstrip('.') not in extensions:
+        raise UserError(f'--plot: {path} does not have the extension of a picture: '
+                        f'{", ".join(sorted(extensions))}')
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:

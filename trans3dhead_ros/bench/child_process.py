@@ -1,5 +1,5 @@
 """
-Measure in a process of its own.
+Measure in a separate process.
 
 NumPy's and OpenMP's libraries read their number of threads when they are loaded, so that only the
 environment of a new process limits all of them; and only a new process starts up.

@@ -123,7 +123,7 @@ def overlay_writer(
     :param path: a video, a folder for numbered pictures, or None.
     :param source: the video.
     :yield: the function that writes the overlay of the next frame; None where no path is given.
-    :raises UserError: the path has another ending, or cannot be written.
+    :raises UserError: the path has another extension, or cannot be written.
     """
     if path is None:
         yield None
@@ -204,7 +204,7 @@ def write_picture(path: Path, image: Image) -> None:
     """
     Write a picture, whole or not at all.
 
-    :param path: its ending chooses the format.
+    :param path: its extension determines the format.
     :param image: (H, W, 3) BGR.
     :raises UserError: it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What every engine is: a loaded graph that answers batches."""
+"""The interface of an engine: a loaded graph that runs inference on batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Engine(ABC):
         Run inference on a batch.
 
         :param batch: (B, 3, H, W) RGB in 0..1, B > 0.
-        :return: of the network of heads at least landmarks, contour, landmark_scale, rotation,
+        :return: for an aligner at least landmarks, contour, landmark_scale, rotation,
             translation, log_scale, shape, expression and score, as `network.model.Prediction`
-            describes them; of a head detector `detector_metadata.DETECTOR_OUTPUTS`.
+            describes them; for a head detector `detector_metadata.DETECTOR_OUTPUTS`.
         """

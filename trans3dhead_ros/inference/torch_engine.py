@@ -24,7 +24,7 @@ class TorchEngine(Engine):
     """
     A network in single precision.
 
-    :param network: in evaluation mode; it is moved to the device. It answers a batch with a
+    :param network: in evaluation mode; it is moved to the device. It maps a batch to a
         dataclass of tensors.
     :param device: 'cpu' or 'cuda:N'.
     """

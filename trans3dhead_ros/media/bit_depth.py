@@ -21,15 +21,16 @@ class BitDepth:
     Converts the images of one source, whose number of significant bits does not change.
 
     :param bits: significant bits of a sample; 0 takes what the source states, or else the least of
-        `BIT_DEPTHS` that holds every sample so far, so that a film does not flicker.
+        `BIT_DEPTHS` that holds every sample so far, so that a video does not flicker.
     :raises UserError: for a number that is neither 0 nor in 8…16.
     """
 
     def __init__(self, bits: int = 0) -> None:
         if bits != 0 and not 8 <= bits <= 16:
-            raise UserError(f'bits: expected 8 to 16, or 0 to tell them by the image, got {bits}')
+            raise UserError('bits: expected 8 to 16, or 0 to infer them from the image, got '
+                            f'{bits}')
         self.fixed = bits
-        """Significant bits that were given; 0 where they are told by the image."""
+        """Significant bits that were given; 0 if they are inferred from the image."""
         self.assumed = 0
         """Significant bits that the last image was taken to have; 0 before the first of 16."""
 

@@ -30,7 +30,7 @@ class ClipTruth:
 
 
 def bundled_clip() -> Path:
-    """Return the path of the clip that comes with the package: two synthetic people."""
+    """Return the path of the bundled clip of two synthetic people."""
     return Path(__file__).resolve().parents[1] / 'clips' / 'two_people.mp4'
 
 

@@ -1,4 +1,4 @@
-"""Whether pictures are the frames of a film: their names have an order, and each continues one."""
+"""Whether pictures are frames of a video: their names are ordered, and each continues another."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def check_order(name: str, paths: Sequence[str]) -> None:
     if len({re.sub(r'\d+', '#', stem) for stem in stems}) == 1 and (
             len(stems) == 1 or re.search(r'\d', stems[0])):
         return
-    raise UserError(f'source: the names of the pictures in {name} are not numbered, so that they '
-                    f'have no order; `trans3dhead detect {name}` answers each by itself, and '
-                    '--frames says that they are frames of one film, in the order of their names')
+    raise UserError(f'source: the names of the pictures in {name} are not numbered, so their order '
+                    f'is unknown; use `trans3dhead detect {name}` for unrelated pictures, or '
+                    '--frames if they are frames of one video, in the order of their names')
 
 
 class CutDetector:

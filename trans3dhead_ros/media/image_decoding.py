@@ -67,8 +67,8 @@ def decode_image(
 
     :param message: the raw image.
     :param max_pixels: limit of its size.
-    :param depth: of samples of 16 bits, the same for all images of a camera; None tells it by the
-        encoding, such as mono12, or by the image.
+    :param depth: of 16-bit samples, the same for all images of a camera; None infers it from the
+        encoding, such as mono12, or from the image.
     :return: (H, W, 3) BGR.
     :raises UserError: for an unknown encoding, a depth image, an image that is empty or has more
         than `max_pixels`, a `step` shorter than a row, or `data` of a length other than height x

@@ -1,4 +1,4 @@
-"""The format of a picture file, told by its first bytes: endings lie."""
+"""The format of a picture file, recognised by its first bytes: extensions can be wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 PICTURE_SUFFIXES = frozenset([
     '.avif', '.bmp', '.gif', '.heic', '.heif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pgm',
     '.png', '.ppm', '.tif', '.tiff', '.webp'])
-"""A file with one of these endings claims to be a picture."""
+"""A file with one of these extensions claims to be a picture."""
 
 _HEAD_BYTES = 64
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)

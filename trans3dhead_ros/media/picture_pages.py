@@ -49,7 +49,7 @@ class PicturePages:
 
     :param data: the whole file.
     :param name: of the picture, for error messages.
-    :param depth: of its samples; None tells it by the picture.
+    :param depth: of its samples; None infers it from the picture.
     :raises UserError: for data that are not a picture, are truncated, or have more than
         `MAX_PICTURE_PIXELS`.
 

@@ -29,7 +29,7 @@ class PictureSource(FrameSource):
     :param name: the source as it was given.
     :param paths: of the files.
     :param losses: what was passed over before, one line each.
-    :param bits: significant bits of samples of 16 bits; 0 tells them by the pictures.
+    :param bits: significant bits of 16-bit samples; 0 infers them from the pictures.
     :raises UserError: none of them can be read.
     """
 
@@ -72,10 +72,10 @@ def open_source(source: str | Path, bits: int = 0) -> FrameSource:
     """
     Open a picture, a folder of pictures, a GIF, a video, a stream (``rtsp://…``) or a camera.
 
-    Files are told by their content, whatever their ending.
+    Formats are recognised by the content of a file, not by its extension.
 
     :param source: a path, a URL, or the index or the device file of a camera.
-    :param bits: significant bits of pictures with samples of 16 bits; 0 tells them by the pictures.
+    :param bits: significant bits of 16-bit samples; 0 infers them from the pictures.
     :return: the source; close it after use, or use it as a context manager.
     :raises UserError: for a source that does not exist or cannot be read.
 
@@ -158,7 +158,7 @@ def read_pages(
     :param path: of the file.
     :param depth: of samples of 16 bits.
     :param losses: where given, a JPEG that is cut off or lost data is read as far as it goes, grey
-        behind that, and a line for it is added before it is yielded.
+        after that, and a line for it is added before it is yielded.
     :yield: the image (H, W, 3) BGR; its duration in s, or None; its number from 0, or None in a
         file of one frame.
     :raises UserError: for a file, or a frame, that cannot be read.
@@ -178,7 +178,7 @@ def read_pages(
             if losses is None or grey > _MOST_FILLED:
                 raise UserError(f'picture: {path} is damaged ({line})')
             losses.append(f'picture: {path} is damaged ({line}): {grey:.0%} of it is lost, the '
-                          'rest is answered')
+                          'rest is processed')
         yield image, seconds, number if pages.count > 1 else None
 
 

@@ -11,7 +11,7 @@ from trans3dhead_ros.errors import UserError
 _WIDTH, _HEIGHT, _BITS, _MAXIMUM = 256, 257, 258, 281
 _SUBFILE_TYPE, _SAMPLE_FORMAT, _DNG_VERSION = 254, 339, 50706
 _FLOAT = 3
-# More would take minutes to list; films are stored otherwise.
+# More would take minutes to list; videos are stored in other formats.
 _MAX_PAGES = 10_000
 
 

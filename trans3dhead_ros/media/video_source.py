@@ -12,7 +12,7 @@ from trans3dhead_ros.media.clip_truth import read_truth
 from trans3dhead_ros.media.frame_source import Frame, FrameSource
 from trans3dhead_ros.media.picture_pages import MAX_PICTURE_PIXELS
 
-# Behind its end a video fails to be read for ever; a damaged one goes on after some failures.
+# After its end, every read of a video fails; a damaged one continues after some failures.
 _LEAST_TRIES, _MOST_TRIES = 8, 1000
 _IRREGULAR_SHARE = 0.1
 

@@ -42,7 +42,7 @@ _EXPECTED = {'network': dict, 'colour_order': str, 'sha256': str, 'training_data
 
 
 def bundled_detector() -> Path:
-    """Return the path of the detector that comes with the package, where one is installed."""
+    """Return the path of the bundled detector, which may not be installed."""
     return bundled_file(('head_detector', 'open_detector'))
 
 

@@ -43,7 +43,7 @@ def read_head_model(text: str, expression_names: Sequence[str]) -> HeadModel:
     :param text: from an untrusted file.
     :param expression_names: of the E expressions.
     :return: the head model.
-    :raises ValueError: when the text is damaged, or the arrays are no head model.
+    :raises ValueError: when the text is damaged, or the arrays are not those of a head model.
     """
     try:
         values = json.loads(text)

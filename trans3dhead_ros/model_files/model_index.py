@@ -77,7 +77,7 @@ class ModelIndex:
         """
         Bring the entries up to date with the files of the folder, and return them.
 
-        :return: as `models`; files that are no model are left out.
+        :return: as `models`; files that are not models are skipped.
         :raises UserError: the index is damaged or cannot be written.
         """
         with self._changing() as content:
@@ -140,7 +140,7 @@ class ModelIndex:
             if (content['format'], content['version']) != (FORMAT, VERSION):
                 raise ValueError(f'its format is {content["format"]!r} {content["version"]!r}')
             if not all(isinstance(content[name], dict) for name in ('models', 'history')):
-                raise ValueError('models and history are no objects')
+                raise ValueError('models or history is not an object')
         except (OSError, KeyError, TypeError, RecursionError, ValueError) as error:
             raise self._damaged(error) from None
         return content

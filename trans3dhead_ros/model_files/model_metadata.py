@@ -39,7 +39,7 @@ _EXPECTED = {
 
 def bundled_model(name: str = 'default') -> Path:
     """
-    Return the path of a model that comes with the package.
+    Return the path of a bundled model.
 
     :param name: 'default', or 'open', the one whose weights may be used for any purpose.
     :return: the path of its checkpoint, which may not be installed; the graph lies beside it.
@@ -49,7 +49,7 @@ def bundled_model(name: str = 'default') -> Path:
 
 def bundled_file(names: Sequence[str]) -> Path:
     """
-    Return the path of a checkpoint that comes with the package.
+    Return the path of a bundled checkpoint.
 
     :param names: of files, without suffix.
     :return: the first that is installed, else the path of the first.
@@ -63,8 +63,8 @@ def model_path(model: str | os.PathLike[str] | None) -> Path:
     """
     Return the path of a model.
 
-    :param model: path of either file of a model, or the name of one that comes with the package,
-        'default' or 'open'; None or '' is 'default'.
+    :param model: path of either file of a model, or the name of a bundled one, 'default' or 'open';
+        None or '' is 'default'.
     :return: the path of one of its files.
     :raises UserError: this build comes without the model of that name.
     """
@@ -78,7 +78,7 @@ def model_path(model: str | os.PathLike[str] | None) -> Path:
 
 
 def is_bundled_name(model: str | os.PathLike[str] | None) -> bool:
-    """Return whether a model is named as one that comes with the package: not by a path."""
+    """Return whether this is the name of a bundled model rather than a path."""
     return not model or str(model) in _BUNDLED
 
 

@@ -44,7 +44,7 @@ class TensorInfo:
     shape: tuple[int, ...]
     """Possibly empty, for a number."""
     start: int
-    """Where its bytes begin behind the header."""
+    """Offset of its first byte from the end of the header."""
 
 
 class TensorFile:

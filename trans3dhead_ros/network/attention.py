@@ -17,7 +17,7 @@ class QueryLinear(nn.Module):
     :param in_features: size of each query before the layer.
     :param out_features: size of each query after the layer.
     :param groups: index of the group of each query; queries of a group share their weights. None
-        gives every query weights of its own.
+        gives every query separate weights.
     """
 
     def __init__(self, num_queries: int, in_features: int, out_features: int,

@@ -165,7 +165,7 @@ class HeadDetector(nn.Module):
 
 class HeadProposals(nn.Module):
     """
-    A detector whose answers need no more decoding: what an exported file computes.
+    A detector with decoded outputs: what an exported file computes.
 
     :param detector: in evaluation mode.
     """

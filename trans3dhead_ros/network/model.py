@@ -97,7 +97,7 @@ class Trans3DHead(nn.Module):
     mean_points: torch.Tensor
     """(85, 2) mean over the training set, crop units; set by training, saved with the weights."""
     mean_parameters: torch.Tensor
-    """(P,) likewise."""
+    """(P,) the same for the parameters."""
 
     def __init__(self, config: NetworkConfig, head_model: HeadModule) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ def spin_node(
     :param usage: printed for --help.
     :param on_start: called with the node once it is spinning; may raise `UserError` as well.
     :param on_stop: called with the node when it is no longer spinning, before it is destroyed.
-    :param keep_running: whether the process goes on after a failed callback.
+    :param keep_running: whether the process continues after a failed callback.
     :return: exit code; 2 for a user's mistake.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)

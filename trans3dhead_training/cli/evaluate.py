@@ -180,7 +180,7 @@ def _predictors(options: Namespace) -> dict[str, Predictor]:
 
 
 def _made(options: Namespace, make: Callable[..., Made]) -> dict[str, Made]:
-    """Return what was asked for by its name in the report."""
+    """Return the requested predictors by their names in the report."""
     result = {}
     for name in dict.fromkeys(options.predictor):
         models = options.model if name == OURS and options.model else [None]

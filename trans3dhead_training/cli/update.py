@@ -80,7 +80,7 @@ def run(options: Namespace) -> int:
         tuple(options.sources), options.output, options.model, options.labels, options.topic),
         config, options.stages)
     if stopped_by:
-        print(f'{made.path}: stopped; the same command goes on')
+        print(f'{made.path}: stopped; repeat the command to resume')
         return EXIT_SIGNAL + stopped_by
     print(f'{made.path}: what it keeps of people is deleted by '
           f'`trans3dhead update --forget --output {made.path}`')

@@ -26,7 +26,7 @@ from trans3dhead_training.losses.criterion import Criterion
 
 class AlignerTask(Task):
     """
-    The network of heads, its crops and its loss.
+    The aligner's network, its crops and its loss.
 
     :param config: of the training.
     :param device: of the network.

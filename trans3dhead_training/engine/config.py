@@ -28,7 +28,7 @@ PRECISIONS = ('auto', 'float32', 'bfloat16_backbone')
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What every training depends on, whatever it trains."""
+    """Configuration that all trainings have in common."""
 
     output: str = 'runs/train'
     """Folder of the run: checkpoints, tables, curves and the state for `--resume`."""
@@ -95,7 +95,7 @@ class RunConfig:
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
     """
-    Everything that a training of the network of heads depends on.
+    Configuration of the training of an aligner.
 
     Example::
 
@@ -156,7 +156,7 @@ class TrainConfig(RunConfig):
 @dataclass(frozen=True)
 class DetectorTrainConfig(RunConfig):
     """
-    Everything that a training of a head detector depends on.
+    Configuration of the training of a head detector.
 
     Example::
 
@@ -193,8 +193,8 @@ class DetectorTrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.task != DETECTOR:
-            raise UserError(f'task: expected {DETECTOR!r}, or no such key for the network of '
-                            f'heads, got {self.task!r}')
+            raise UserError(f'task: expected {DETECTOR!r}, or no such key to train an aligner, '
+                            f'got {self.task!r}')
 
 
 def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:

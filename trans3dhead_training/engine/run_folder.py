@@ -59,7 +59,7 @@ class RunFolder:
         Start the folder, or continue it behind a step and drop the rows beyond that step.
 
         :param config: of the training.
-        :param step: from which the training continues; 0 starts anew.
+        :param step: from which the training continues; 0 starts from the beginning.
         :param facts: to record about this session, beside those known here.
         """
         self.path.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ class Task(ABC):
     @abstractmethod
     def write_samples(self, path: Path, network: nn.Module) -> None:
         """
-        Draw some answers on held-out pictures.
+        Draw some predictions for held-out pictures.
 
         :param path: PNG to write.
         :param network: as for `validate`.

@@ -1,4 +1,4 @@
-"""Figures of a training: its curves, and its answers on held-out heads."""
+"""Figures of a training: its curves, and its predictions for held-out heads."""
 
 from __future__ import annotations
 

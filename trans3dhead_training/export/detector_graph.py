@@ -80,7 +80,7 @@ class DetectorGraph(nn.Module):
 
 def without_batch_norm(detector: HeadDetector) -> HeadDetector:
     """
-    Return a detector whose convolutions include the batch normalisation behind them.
+    Return a detector whose convolutions include the batch normalisation that follows them.
 
     Runtimes fold it by themselves only where a convolution is used once; the tower is used by every
     level.

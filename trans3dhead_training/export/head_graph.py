@@ -46,7 +46,7 @@ class HeadGraph(nn.Module):
     descriptions = OUTPUTS
     """What each output means."""
     outputs: tuple[str, ...]
-    """Names of the outputs; 'vertices' is the last one where it was asked for."""
+    """Names of the outputs; 'vertices' is the last one if it was requested."""
 
     def __init__(self, network: Trans3DHead, vertices: bool = False) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ IDENTITY_COUNT = 50
 UNDOCUMENTED_EXPRESSIONS = frozenset(
     {'PupilDilate_L', 'PupilDilate_R', 'cheekRaiser_L', 'cheekRaiser_R'})
 SKIN_VERTICES = 11248
-"""The source's vertices below this index are skin; behind it lie sockets, teeth, lashes."""
+"""The source's vertices below this index are skin; the others are sockets, teeth and lashes."""
 EYEBALL_GROUPS = (('M_ScleraLeft', 'M_IrisLeft'), ('M_ScleraRight', 'M_IrisRight'))
 NECK_CUT_CM = -12.5
 """Skin below this height of the source's mean is shoulder, not head."""

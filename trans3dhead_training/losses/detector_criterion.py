@@ -60,7 +60,7 @@ class DetectorCriterion:
         self, found: Detection, batch: DetectionBatch,
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """
-        Compare the answers of a network with the truth.
+        Compare the predictions of a network with the truth.
 
         :param found: at all locations of the views.
         :param batch: the truth.

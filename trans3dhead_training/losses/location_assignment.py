@@ -50,7 +50,7 @@ def assign_locations(
     """
     Assign locations to heads.
 
-    :param found: by the network, whose answers decide among the locations near a head.
+    :param found: predictions of the network, which decide among the locations near a head.
     :param batch: the true heads.
     :param cells: (L, 2) px, centres of the locations.
     :param strides: (L,) px, of their levels.

@@ -136,7 +136,7 @@ def _lines(report: Report) -> Iterator[str]:
     slopes = [name for name in ('yaw', 'pitch', 'roll') if f'angle_slope.{name}' in estimates]
     if slopes:
         values = ', '.join(f'{name} {show(f"angle_slope.{name}", 3)}' for name in slopes)
-        yield f'answered over true angle, up to {SLOPE_YAW_DEG:.0f}° of yaw: slope of {values}'
+        yield f'estimated over true angle, up to {SLOPE_YAW_DEG:.0f}° of yaw: slope of {values}'
     if 'dense_percent' in estimates:
         yield (f'mesh of {counts["mesh_faces"]} faces: face {show("dense_percent", 2, " %")}, '
                f'whole head {show("dense_head_percent", 2, " %")} of the box; reconstruction '

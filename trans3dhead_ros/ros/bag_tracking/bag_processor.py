@@ -68,7 +68,7 @@ class BagProcessor:
 
     def resume(self, last_id: int, notes: dict[str, int]) -> None:
         """
-        Go on behind the images of an earlier run, with new ids.
+        Continue after the images of an earlier run, with new ids.
 
         :param last_id: the highest id of a head in that run.
         :param notes: its notes.

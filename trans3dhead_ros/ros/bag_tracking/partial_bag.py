@@ -81,7 +81,7 @@ class PartialBag:
 
     def commit(self, progress: Mapping[str, Any]) -> None:
         """
-        Complete the current image: a later run goes on after it.
+        Complete the current image: a later run resumes after it.
 
         :param progress: JSON values; `images` is the number of images so far.
         """

@@ -2,7 +2,7 @@
 Track the heads of a bag and write them to a new bag.
 
 Every image gets the messages that the node would publish live, with the stamps of the recording.
-The run can be stopped at any time, even killed: the same command goes on behind the last image.
+The run can be stopped or killed at any time: the same command resumes after the last image.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class _Run:
                 bar.update()
                 if stopping.is_set():
                     bar.close()
-                    print(f'stopped after {progress.images} of {count} images; the same command '
-                          'goes on from there', file=sys.stderr)
+                    print(f'stopped after {progress.images} of {count} images; repeat the command '
+                          'to resume there', file=sys.stderr)
                     raise KeyboardInterrupt
         if earliest <= latest:
             recorded, taken = 1e-9 * (latest - earliest), time.perf_counter() - began
@@ -226,8 +226,8 @@ def _report_full_disk(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        raise UserError(f'output: {folder} cannot be written ({error.strerror}); once that is '
-                        'mended, the same command goes on') from None
+        raise UserError(f'output: {folder} cannot be written ({error.strerror}); correct that and '
+                        'repeat the command to resume') from None
 
 
 def _written_bag(

@@ -143,13 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     parser = ArgumentParser(prog='demo', description='image publisher → head_tracker → recorder')
     parser.add_argument('--source', default='', help='picture, folder, GIF, video, stream URL or '
-                        'camera index (default: the clip that comes with the package)')
-    parser.add_argument('--pace', default='', help='lockstep: publish the next frame when the '
-                        'heads of the last one arrive; realtime: at the rate of the source '
+                        'camera index (default: the bundled clip)')
+    parser.add_argument('--pace', default='', help='lockstep: publish each frame when the heads of '
+                        'the previous one have arrived; realtime: at the rate of the source '
                         '(default: lockstep)')
     parser.add_argument('--output', type=Path, default=Path('out/demo'),
-                        help='folder of the results')
-    parser.add_argument('--model', default='', help='checkpoint (default: the bundled one)')
+                        help='folder of the results (default: %(default)s)')
+    parser.add_argument('--model', default='', help='either file of a model (default: the bundled '
+                        'one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     try:
         options = parser.parse_args(arguments)

@@ -105,7 +105,7 @@ class FrameProcessor:
             tracker.clear()
 
     def _log_failure(self, error: Exception, trackers: Sequence[CameraTracker]) -> None:
-        """Log a defect of this package with its traceback; the stream goes on."""
+        """Log a defect of this package with its traceback; the stream continues."""
         for tracker in trackers:
             tracker.statistics.failed()
         lines = ''.join(traceback.format_exception(error))

@@ -209,7 +209,7 @@ def allowed_model(path: str, parameters: TrackerParameters) -> Path:
     Clients are not the operator, so paths are confined to one folder, after following links.
 
     :param path: absolute, or relative to the folder, with or without the suffix; empty, 'default'
-        or 'open' for a model that comes with the package.
+        or 'open' for a bundled model.
     :param parameters: `model_folder`, `model` and `allow_any_model_path` tell what is allowed.
     :return: the resolved path.
     :raises UserError: for a path outside the folder.

@@ -1,4 +1,4 @@
-"""A run that was stopped or killed goes on behind the last image, and loses nothing before it."""
+"""A run that was stopped or killed resumes after the last image, and loses nothing before it."""
 
 import os
 import resource
@@ -90,7 +90,7 @@ def test_ids_of_a_resumed_run_are_new_and_older_markers_are_removed(
     bag, output = bags.write_bag(tmp_path / 'bag', images[3:10]), tmp_path / 'out.mcap'
     with StopAfter(output, 2):
         assert track(bag, output, '--markers') == 130
-    assert 'the same command goes on from there' in capsys.readouterr().err
+    assert 'repeat the command to resume there' in capsys.readouterr().err
     count = len(partial_heads(output))
     assert 2 <= count < 7
     assert track(bag, output, '--markers') == 0
