@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,11 @@ class OnnxGraph:
     """Sizes of the first input; None where any size is taken."""
     metadata: dict[str, str]
     """Texts by name, as `metadata_props` has them."""
-    batch_places: tuple[tuple[int, int], ...]
-    """Start and end of the bytes of each named dimension that inputs and outputs begin with."""
+    free_places: tuple[tuple[int, int, int], ...]
+    """
+    Index of each dimension that has a name for its size, and start and end of its bytes: all of the
+    first input, and the batch of the outputs.
+    """
     sha256: str
     """Of the graph, weights included and metadata not."""
     opset: int
@@ -50,19 +53,19 @@ class OnnxGraph:
     @property
     def fixed_batch(self) -> bool:
         """Whether the file takes only one size of batch."""
-        return not self.batch_places
+        return all(index for index, *_ in self.free_places)
 
-    def with_batch(self, size: int) -> bytes:
+    def with_input_shape(self, shape: Sequence[int]) -> bytes:
         """
-        Return the file with a fixed size of the batch in place of a free one.
+        Return the file with fixed sizes in place of free ones.
 
-        :param size: number of rows, at least 1.
+        :param shape: of the first input, each at least 1; where the file has a size, it stays.
         :return: a file of the same length.
-        :raises ValueError: when the name of the dimension leaves no room for the number.
+        :raises ValueError: when the name of a dimension leaves no room for the number.
         """
         data = bytearray(self.data)
-        for start, end in self.batch_places:
-            data[start:end] = _dimension(size, end - start)
+        for index, start, end in self.free_places:
+            data[start:end] = _dimension(shape[index], end - start)
         return bytes(data)
 
 
@@ -101,7 +104,7 @@ def parse_onnx(data: bytes) -> OnnxGraph:
     """
     metadata: dict[str, str] = {}
     names: dict[int, list[str]] = {_INPUT: [], _OUTPUT: []}
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, int]] = []
     shapes: list[tuple[int | None, ...]] = []
     digest, opset, constants = None, 0, 0
     for number, start, end in _fields(data, 0, len(data)):
@@ -114,9 +117,12 @@ def parse_onnx(data: bytes) -> OnnxGraph:
                 if part in names:
                     names[part].append(_name(data, a, b))
                     spans = _dimensions(data, a, b)
-                    places += [span for span in spans[:1] if _size(data, *span) is None]
+                    sizes = tuple(_size(data, *span) for span in spans)
+                    first = part == _INPUT and not shapes
+                    places += [(index, *span) for index, (size, span) in enumerate(
+                        zip(sizes, spans, strict=True)) if size is None and (first or index == 0)]
                     if part == _INPUT:
-                        shapes.append(tuple(_size(data, *span) for span in spans))
+                        shapes.append(sizes)
                 elif part == _INITIALIZER:
                     constants += _element_count(data, a, b)
         elif number == _OPSET:
@@ -190,8 +196,10 @@ def _size(data: bytes, start: int, end: int) -> int | None:
 
 def _dimension(size: int, length: int) -> bytes:
     """Return `dim_value: size` in exactly so many bytes, which a padded varint can have."""
-    room = length - 1
-    if not 1 <= room <= _MAX_VARINT_BYTES or not 0 < size < 1 << (7 * room):
-        raise ValueError(f'batch: {size} does not fit into the file')
+    # Of a field that is given several times, the last value counts.
+    before = b'\x08\x01' * max(-(-(length - 1 - _MAX_VARINT_BYTES) // 2), 0)
+    room = length - len(before) - 1
+    if room < 1 or not 0 < size < 1 << (7 * room):
+        raise ValueError(f'shape: {size} does not fit into the file')
     digits = [(size >> (7 * i)) & 0x7F for i in range(room)]
-    return bytes([0x08, *(digit | 0x80 for digit in digits[:-1]), digits[-1]])
+    return before + bytes([0x08, *(digit | 0x80 for digit in digits[:-1]), digits[-1]])

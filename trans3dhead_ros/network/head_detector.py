@@ -154,11 +154,10 @@ class HeadDetector(nn.Module):
 
     @staticmethod
     def _at_level(output: torch.Tensor, stride: int) -> tuple[torch.Tensor, ...]:
-        height, width = output.shape[2:]
-        # (B, H W, 12)
-        values = output.flatten(2).transpose(1, 2)
-        score, face, up, head, landmarks = values.split(CHANNELS, dim=2)
-        cells = cell_centres(height, width, stride, output.device)
+        grids = torch.cat([output, cell_centres(output, stride)], dim=1)
+        # (B, H W, 14)
+        values = grids.flatten(2).transpose(1, 2)
+        score, face, up, head, landmarks, cells = values.split((*CHANNELS, 2), dim=2)
         return (score, face, up, decode_boxes(head, cells, stride),
                 decode_boxes(landmarks, cells, stride))
 
@@ -205,19 +204,19 @@ def centred(images: torch.Tensor) -> torch.Tensor:
     return (images * (2.0 * gain)).clamp_max(2.0) - 1.0
 
 
-def cell_centres(height: int, width: int, stride: int, device: torch.device) -> torch.Tensor:
+def cell_centres(grid: torch.Tensor, stride: int) -> torch.Tensor:
     """
-    Return the centres of the cells of a grid, row by row.
+    Return the centres of the cells of a grid.
 
-    :param height: of the grid, cells.
-    :param width: of the grid, cells.
+    They are counted up rather than computed from the size of the grid: an exported graph then needs
+    no operators on sizes, which not every runtime imports.
+
+    :param grid: (B, C, H, W) finite, of which only the size matters.
     :param stride: side of a cell, px.
-    :param device: of the result.
-    :return: (height width, 2) px, x and y.
+    :return: (B, 2, H, W) px, x and y.
     """
-    x = torch.arange(width, device=device, dtype=torch.float32).expand(height, width)
-    y = torch.arange(height, device=device, dtype=torch.float32)[:, None].expand(height, width)
-    return (torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride - 0.5
+    ones = grid[:, :1].detach().clamp(1.0, 1.0)
+    return (torch.cat([ones.cumsum(dim=3), ones.cumsum(dim=2)], dim=1) - 0.5) * stride - 0.5
 
 
 def decode_boxes(values: torch.Tensor, cells: torch.Tensor, stride: int) -> torch.Tensor:
@@ -226,7 +225,7 @@ def decode_boxes(values: torch.Tensor, cells: torch.Tensor, stride: int) -> torc
 
     :param values: (..., L, 4) offset of the centre from that of the cell, and logarithm of the
         sides, in strides.
-    :param cells: (L, 2) px, centres of the cells.
+    :param cells: (..., L, 2) px, centres of the cells.
     :param stride: side of a cell, px.
     :return: (..., L, 4) px, x0 y0 x1 y1.
     """

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from trans3dhead_ros.model_files.onnx_graph import parse_onnx
 from trans3dhead_training.export.detector_graph import DetectorGraph
 from trans3dhead_training.export.head_graph import HeadGraph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Graph = HeadGraph | DetectorGraph
 
@@ -45,6 +49,7 @@ def write_onnx(
             input_names=[graph.input_name],
             output_names=list(graph.outputs), opset_version=OPSET,
             dynamic_shapes=None if sizes is None else (sizes,))
+    _fix_reshapes(program.model)
     model = program.model_proto
     model.graph.name = 'trans3dhead'
     # The exporter notes on every node the source files that it came from.
@@ -57,6 +62,35 @@ def write_onnx(
     digest = parse_onnx(model.SerializeToString()).sha256
     onnx.helper.set_model_props(model, {**metadata, 'graph_sha256': digest})
     path.write_bytes(model.SerializeToString())
+
+
+def _fix_reshapes(model: ir.Model) -> None:
+    """
+    Replace the shapes that a graph computes for its `Reshape` operators by constants.
+
+    The exporter computes the free sizes from those of tensors, with operators that older runtimes
+    do not import; 0 (as the input has it) and -1 (what is left) say the same.
+
+    :param model: changed in place.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    for node in model.graph:
+        if node.op_type != 'Reshape' or node.inputs[1].const_value is not None:
+            continue
+        source, found = node.inputs[0].shape, node.outputs[0].shape
+        if source is None or found is None or found.has_unknown_dim():
+            continue
+        sizes = [size if isinstance(size, int) else 0 if source[place:place + 1] == (size,) else -1
+                 for place, size in enumerate(found)]
+        if sizes.count(-1) > 1:
+            continue
+        shape = ir.Value(name=f'{node.outputs[0].name}_shape', const_value=ir.tensor(sizes))
+        model.graph.register_initializer(shape)
+        node.replace_input_with(1, shape)
+        node.attributes['allowzero'] = ir.AttrInt64('allowzero', 0)
+    RemoveUnusedNodesPass()(model)
 
 
 def open_onnx(path: Path, outputs: tuple[str, ...], threads: int = 1) -> Model:

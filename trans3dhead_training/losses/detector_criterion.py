@@ -143,8 +143,8 @@ def locations(size: tuple[int, int], device: torch.device) -> tuple[torch.Tensor
     :param device: of the result.
     :return: (L, 2) px, their centres, and (L,) px, the stride of their level.
     """
-    cells = [cell_centres(size[0] // stride, size[1] // stride, stride, device)
-             for stride in STRIDES]
+    cells = [cell_centres(torch.ones(1, 1, size[0] // stride, size[1] // stride, device=device),
+                          stride)[0].flatten(1).T for stride in STRIDES]
     strides = [torch.full((len(level),), float(stride), device=device)
                for level, stride in zip(cells, STRIDES, strict=True)]
     return torch.cat(cells), torch.cat(strides)

@@ -11,11 +11,11 @@ onnx = pytest.importorskip('onnx')
 helper = onnx.helper
 
 
-def model(batch='batch'):
+def model(batch='batch', width=3):
     weight = onnx.numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(3, 4), 'weight')
     graph = helper.make_graph(
         [helper.make_node('MatMul', ['x', 'weight'], ['y'])], 'small',
-        [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [batch, 3])],
+        [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [batch, width])],
         [helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, [batch, 4])], [weight])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)])
     helper.set_model_props(made, {'licence': 'Apache-2.0', 'note': 'größer'})
@@ -40,24 +40,28 @@ def test_the_hash_is_of_the_weights_and_not_of_the_metadata():
         parse_onnx(second.SerializeToString()).sha256
 
 
+@pytest.mark.parametrize('width', [3, 'w', 'columns', 'a * very + long ** name'])
 @pytest.mark.parametrize('size', [1, 3, 200, 70000])
-def test_a_free_batch_can_be_fixed(size):
-    fixed = onnx.load_from_string(parse_onnx(model().SerializeToString()).with_batch(size))
-    for value in (*fixed.graph.input, *fixed.graph.output):
-        assert value.type.tensor_type.shape.dim[0].dim_value == size
+def test_free_sizes_can_be_fixed(size, width):
+    graph = parse_onnx(model(width=width).SerializeToString())
+    assert graph.input_shape == (None, 3 if width == 3 else None) and not graph.fixed_batch
+    fixed = onnx.load_from_string(graph.with_input_shape((size, 3)))
+    for value, second in ((fixed.graph.input[0], 3), (fixed.graph.output[0], 4)):
+        assert [place.dim_value for place in value.type.tensor_type.shape.dim] == [size, second]
     onnx.checker.check_model(fixed)
     onnx.shape_inference.infer_shapes(fixed, strict_mode=True)
 
 
 def test_a_fixed_batch_stays():
     data = model(batch=2).SerializeToString()
-    assert parse_onnx(data).batch_places == ()
-    assert parse_onnx(data).with_batch(5) == data
+    assert parse_onnx(data).free_places == () and parse_onnx(data).fixed_batch
+    assert parse_onnx(data).with_input_shape((5, 3)) == data
+    assert parse_onnx(model(batch=2, width='w').SerializeToString()).fixed_batch
 
 
 def test_a_name_too_short_for_the_number_is_refused():
-    with pytest.raises(ValueError, match='batch'):
-        parse_onnx(model(batch='b').SerializeToString()).with_batch(10 ** 8)
+    with pytest.raises(ValueError, match='shape'):
+        parse_onnx(model(batch='b').SerializeToString()).with_input_shape((10 ** 8, 3))
 
 
 def test_every_truncation_is_an_error_or_harmless(tmp_path):

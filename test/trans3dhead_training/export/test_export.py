@@ -8,18 +8,28 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detector_set import small_detector
 from synthetic import small_network
 
 from trans3dhead_ros.cli import main as cli
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.open_engine import open_graph
+from trans3dhead_ros.model_files.onnx_graph import read_onnx
 from trans3dhead_ros.network.checkpoint import save_checkpoint
+from trans3dhead_ros.network.detector_checkpoint import save_detector
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_training.export import export_checkpoint as export_module
 from trans3dhead_training.export.export_checkpoint import export_checkpoint
 from trans3dhead_training.export.head_graph import HeadGraph
-from trans3dhead_training.export.onnx_check import check_crops, deviations
+from trans3dhead_training.export.onnx_check import (
+    MAX_DEVIATION,
+    MAX_DEVIATION_PX,
+    check_crops,
+    deviations,
+)
 from trans3dhead_training.export.onnx_file import torch_model
 
+onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 pytestmark = pytest.mark.train
@@ -94,6 +104,25 @@ def test_a_fixed_batch_is_fixed(checkpoint, tmp_path):
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     assert session.get_inputs()[0].shape == [3, 3, 32, 32]
     assert max(row.largest for row in rows) <= 1e-4
+
+
+def test_a_detector_runs_at_every_size_without_operators_on_shapes(tmp_path):
+    """What OpenCV 4.10 can import: it reads neither computed shapes nor ranges."""
+    path = tmp_path / 'detector.onnx'
+    save_detector(path.with_suffix('.safetensors'), small_detector(), {})
+    export_checkpoint(path.with_suffix('.safetensors'), path, crop_count=4)
+    assert not {'Shape', 'Range', 'Expand', 'ConstantOfShape'} & {
+        node.op_type for node in onnx.load(path).graph.node}
+    engines = [open_graph(read_onnx(path), name, 'cpu', 1) for name in ('opencv', 'onnxruntime')]
+    generator = np.random.default_rng(0)
+    for shape in ((1, 3, 32, 32), (2, 3, 96, 160), (3, 3, 64, 352), (1, 3, 32, 32)):
+        images = generator.random(shape, dtype=np.float32)
+        found, expected = (engine.run(images) for engine in engines)
+        assert {*found} == {*expected}
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                found[name], value, err_msg=name,
+                atol=MAX_DEVIATION_PX if name.endswith('box') else 5 * MAX_DEVIATION)
 
 
 def test_info_describes_onnx(onnx_file, capsys):
