@@ -1,4 +1,4 @@
-"""Figures beside their budgets, as the commands of this folder print them."""
+"""Figures and their budgets, as the benchmarks print them."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--busy', type=int, default=2, help='number of busy processes')
-    parser.add_argument('--seconds', type=float, default=15.0, help='of each measurement')
-    parser.add_argument('--threads', type=int, default=0, help='as the parameter of the node')
+    parser.add_argument('--seconds', type=float, default=15.0, help='length of a measurement, s')
+    parser.add_argument('--threads', type=int, default=0, help='as `threads` of the node')
     parser.add_argument('--model', default='default')
     options = parser.parse_args()
     set_environment()

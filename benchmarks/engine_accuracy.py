@@ -1,10 +1,10 @@
 r"""
-What an engine, or its precision, costs in accuracy and brings in time.
+What an engine, or a lower precision, costs in accuracy and gains in speed.
 
     python benchmarks/engine_accuracy.py --data runs/data [--model FILE] [--parts photographs …]
 
-Every installed engine answers the held-out heads of the prepared data, in single precision, and
-OpenVINO in bfloat16 as well. The errors stand beside those of ONNX Runtime in percent of them; the
+Every installed engine runs on the held-out heads of the prepared data, in single precision, and
+OpenVINO in bfloat16 as well. Errors are also given as differences from ONNX Runtime in percent; the
 largest difference of a landmark is in pixels of the crop. Times are of one crop on one thread, in
 turns, as ratios to ONNX Runtime. A reduced precision is worth offering where no error changes by
 more than 1 %.
@@ -77,12 +77,12 @@ def engines(files: ModelFiles) -> dict[str, Engine]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', type=Path, help='default: the bundled one')
+    parser.add_argument('--model', type=Path, help='model (default: the bundled one)')
     parser.add_argument('--data', type=Path, default=Path('runs/data'))
-    parser.add_argument('--parts', nargs='+', help='default: all with held-out heads')
-    parser.add_argument('--rounds', type=int, default=100, help='of the times')
+    parser.add_argument('--parts', nargs='+', help='parts (default: all with held-out heads)')
+    parser.add_argument('--rounds', type=int, default=100, help='measurements of each time')
     parser.add_argument('--processor-time', action='store_true',
-                        help='count what the process computes instead of the time that elapses')
+                        help='measure CPU time instead of elapsed time')
     options = parser.parse_args()
     torch.set_num_threads(1)
     files = open_model(options.model)

@@ -216,7 +216,7 @@ def main() -> int:
     parser.add_argument('--backend', default='auto')
     parser.add_argument('--mesh', action='store_true')
     parser.add_argument('--processor-time', action='store_true',
-                        help='count what the thread computes instead of the time that elapses')
+                        help='measure CPU time instead of elapsed time')
     parser.add_argument('--flame', metavar='FILE.svg')
     parser.add_argument('--sampled', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()

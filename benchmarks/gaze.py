@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True,
-                        help='written by `trans3dhead prepare data`')
+                        help='output of `trans3dhead prepare data`')
     parser.add_argument('--model', help='checkpoint (default: the bundled one)')
     options = parser.parse_args()
 

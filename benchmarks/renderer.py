@@ -138,7 +138,7 @@ def rates(batch: list[Scene], oversampling: int, device: torch.device, rounds: i
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, help='data folder (default: as TRANS3DHEAD_DATA says)')
+    parser.add_argument('--data', type=Path, help='data folder (default: TRANS3DHEAD_DATA)')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--heads', type=int, default=24)

@@ -62,7 +62,7 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--keep', type=Path, metavar='DIR',
-                        help='a new folder for the clone and the wheels, which then stay')
+                        help='keep the clone and the wheels in this new folder')
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True)

@@ -1,5 +1,5 @@
 r"""
-What a network costs against what it reaches: the front of speed and error.
+The trade-off between the speed and the accuracy of networks: their Pareto front.
 
     python benchmarks/speed_front.py --output runs/speed_front [--variants joint narrow …]
         [--rounds 40] [--runs RUN …]
@@ -77,13 +77,13 @@ def main() -> None:
     parser.add_argument('--output', type=Path, required=True, metavar='DIR')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS),
                         metavar='NAME', help=', '.join(VARIANTS))
-    parser.add_argument('--rounds', type=int, default=40, help='of one crop')
+    parser.add_argument('--rounds', type=int, default=40, help='measurements of one crop')
     parser.add_argument('--processor-time', action='store_true',
-                        help='count what the process computes instead of the time that elapses')
+                        help='measure CPU time instead of elapsed time')
     parser.add_argument('--training-rounds', type=int, default=4)
     parser.add_argument('--runs', type=Path, nargs='*', default=[], metavar='RUN')
     parser.add_argument('--minutes', type=float, default=float('inf'),
-                        help='of training, after which errors are compared')
+                        help='training time after which errors are compared')
     parser.add_argument('--error', default='inner51_percent',
                         help='column of metrics.csv (default: %(default)s)')
     options = parser.parse_args()

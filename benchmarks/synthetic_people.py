@@ -45,7 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data', type=Path)
     parser.add_argument('--processes', type=int, default=2)
-    parser.add_argument('--people', type=int, default=6, help='of eight pictures, a process')
+    parser.add_argument('--people', type=int, default=6,
+                        help='people per process, eight pictures each')
     options = parser.parse_args()
     with multiprocessing.get_context('spawn').Pool(options.processes) as pool:
         found = pool.starmap(rates, [(options.data or data_root(), seed, options.people)

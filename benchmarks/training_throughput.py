@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('runs/data'))
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--steps', type=int, default=6, help='of either in a round')
+    parser.add_argument('--steps', type=int, default=6, help='steps of each in a round')
     parser.add_argument('overrides', nargs='*', metavar='key=value')
     arguments = parser.parse_args()
     cv2.setNumThreads(1)

@@ -105,9 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True)
-    parser.add_argument('--count', type=int, default=40, help='photographs (40)')
-    parser.add_argument('--face', type=float, default=110.0, help='longer side of a face, px (110)')
-    parser.add_argument('--align', action='store_true', help='give the box, without the detector')
+    parser.add_argument('--count', type=int, default=40, help='photographs (default: 40)')
+    parser.add_argument('--face', type=float, default=110.0,
+                        help='longer side of a face, px (default: 110)')
+    parser.add_argument('--align', action='store_true',
+                        help='give the true box instead of detecting heads')
     options = parser.parse_args()
 
     pipeline = HeadPipeline.load(device='cpu', threads=1)

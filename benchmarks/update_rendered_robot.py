@@ -163,8 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--output', type=Path, default=Path('out/robot'))
     parser.add_argument('--cache', type=Path, default=Path('runs/people'))
-    parser.add_argument('--pairs', type=int, default=4, help='of people, to learn from and to test')
-    parser.add_argument('--seconds', type=float, default=20.0, help='of each clip')
+    parser.add_argument('--pairs', type=int, default=4,
+                        help='pairs of people to learn from, and to test on')
+    parser.add_argument('--seconds', type=float, default=20.0, help='length of a clip, s')
     parser.add_argument('--minutes', type=float, default=20.0)
     parser.add_argument('--steps', type=int, default=0)
     parser.add_argument('--share', type=float, default=UpdateConfig.share)

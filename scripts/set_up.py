@@ -181,7 +181,8 @@ def install_beside_distribution(lines: list[str]) -> None:
         if importlib.util.find_spec(module) is None
     ]
     if missing:
-        raise SetUpError(f'missing beside ROS 2: sudo apt install {" ".join(missing)}')
+        raise SetUpError('packages beside ROS 2 are missing: sudo apt install '
+                         f'{" ".join(missing)}')
     # Binary compatible with the one that the distribution's messages were compiled against.
     numpy = f'numpy~={importlib.metadata.version("numpy")}'
     wheels = [line for line in lines if names[line] not in APT]

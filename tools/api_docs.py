@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=f'Start the node, read what it offers, and write {PAGE} and {POLICY}. '
         'It needs ROS 2: an environment of `make setup`, or a sourced one.')
     parser.add_argument('--root', type=Path, default=Path(),
-                        help='the checkout, where msg/ and srv/ lie (default: this folder)')
+                        help='the checkout, with msg/ and srv/ (default: this folder)')
     parser.add_argument('--output', type=Path,
                         help='folder to write below (default: the checkout)')
     options = parser.parse_args(argv)

@@ -28,7 +28,7 @@ def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(prog='python -m tools.draw_structure', description=__doc__)
     parser.add_argument('output', nargs='?', type=Path, default=Path('docs/structure.png'),
-                        help='default: %(default)s')
+                        help='picture to write (default: %(default)s)')
     output = parser.parse_args().output
     draw(folder_graph(), output)
     print(output)

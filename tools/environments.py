@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('names', nargs='*', metavar='NAME',
                         help=f'which: {", ".join(ENVIRONMENTS)} (default: all)')
     parser.add_argument('--folder', type=Path, default=Path('out/environments'),
-                        help='where the environments lie, which are kept (default: %(default)s)')
+                        help='folder of the environments, which are kept (default: %(default)s)')
     parser.add_argument('--tests', default='test/trans3dhead_ros',
                         help='a folder or a file of tests (default: %(default)s)')
     options = parser.parse_args(argv)

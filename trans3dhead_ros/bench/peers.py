@@ -1,4 +1,4 @@
-"""What others compute for one head, timed in the same engine and the same turns."""
+"""What other methods compute for one head, timed in the same engine, alternating with ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trans3dhead_ros.inference.open_engine import open_graph
 from trans3dhead_ros.model_files.onnx_graph import parse_onnx
 
 FULL, HALF, DENSE = 'MobileNet-v1 x1', 'MobileNet-v1 x0.5', 'dense reconstruction'
-"""Names of the peers; the first and the last together answer as one head of 3DDFA_V2 does."""
+"""Names of the peers; the first and the last together do what 3DDFA_V2 does for one head."""
 
 VERTEX_COUNT, COEFFICIENT_COUNT = 38365, 50
 """Of the dense face of 3DDFA_V2, which comes from 40 coefficients of shape and 10 of expression."""

@@ -1,4 +1,4 @@
-"""Timing in turns: what is compared is measured in the same minute, so that drift cancels."""
+"""Interleaved timing: what is compared is measured in the same minute, so that drift cancels."""
 
 from __future__ import annotations
 

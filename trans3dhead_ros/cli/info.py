@@ -71,9 +71,8 @@ def describe(path: Path, device: str = 'cpu') -> dict[str, Any]:
         other = path.with_suffix(GRAPH_SUFFIX) if files.graph is not None else None
         about |= {'kind': 'checkpoint, its tensors match their sha256'}
         if is_installed('torch'):
-            from trans3dhead_ros.inference.torch_engine import detector_cost, network_cost
-            cost = detector_cost if detects else network_cost
-            about |= cost(path, choose_backend('torch', device)[1])
+            from trans3dhead_ros.inference.torch_engine import network_cost
+            about |= network_cost(path, choose_backend('torch', device)[1])
         elif not detects:
             read_verified(path)
     if other is not None:

@@ -1,4 +1,4 @@
-"""The one line for a Python package that a subcommand needs and that is not installed."""
+"""The message for a Python package that a subcommand needs and that is not installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTRAS = {
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
     """
-    Say what brings the package that an import did not find.
+    Say how to install the package that an import did not find.
 
     :param error: what the import raised.
     :return: one line; None where a module of our own is missing, which is a defect.

@@ -1,5 +1,5 @@
 """
-What runs only beside an NVIDIA GPU. No machine with one has run it yet.
+Code specific to NVIDIA GPUs, which has not been run on one yet.
 
 The rest of `inference` asks here; the engine of torch moves tensors to its device in any case.
 """

@@ -104,33 +104,32 @@ class HeadSearch:
 
     def groups(self, images: Sequence[Image]) -> list[HeadProposalGroups]:
         """Return what speaks for the heads of images, see `detect_all`."""
-        inputs = [network_input(self._resized(image)) for image in images]
+        searched = [image if not self.longer_side else resized(image, self.longer_side)
+                    for image in images]
+        inputs = list(map(network_input, searched))
         found: dict[int, HeadProposalGroups] = {}
         for shape in dict.fromkeys(single.shape for single in inputs):
             numbers = [number for number, single in enumerate(inputs) if single.shape == shape]
             outputs = self.engine.run(np.stack([inputs[number] for number in numbers]))
             for number, group in zip(numbers, group_proposals(outputs), strict=True):
-                height, width = images[number].shape[:2]
-                ratio = np.array([width, height]) / self._size(images[number])
+                ratio = np.divide(images[number].shape[1::-1], searched[number].shape[1::-1])
                 found[number] = replace(group, heads=group.heads.mapped(ratio, 0.5 * ratio - 0.5))
         return [found[number] for number in range(len(images))]
-
-    def _size(self, image: Image) -> tuple[int, int]:
-        """Return (width, height) at which an image is searched."""
-        height, width = image.shape[:2]
-        scale = self.longer_side / max(height, width) if self.longer_side else 1.0
-        return max(round(width * scale), 1), max(round(height * scale), 1)
-
-    def _resized(self, image: Image) -> Image:
-        size, width = self._size(image), image.shape[1]
-        if size == image.shape[1::-1]:
-            return image
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA if size[0] < width
-                          else cv2.INTER_LINEAR)
 
 
 def _detector_backend(backend: str) -> str:
     return 'auto' if backend == 'opencv' else backend
+
+
+def resized(image: Image, longer_side: int) -> Image:
+    """Return an image (H, W, 3) scaled to a longer side, px; itself if it has that size."""
+    height, width = image.shape[:2]
+    scale = longer_side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    if size == (width, height):
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1
+                      else cv2.INTER_LINEAR)
 
 
 def network_input(image: Image) -> Float32Array:

@@ -45,6 +45,6 @@ class OnnxRuntimeEngine(Engine):
         self._input, self._outputs = graph.inputs[0], list(graph.outputs)
 
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
-        """Answer a batch, see `Engine.run`."""
+        """Run inference on a batch, see `Engine.run`."""
         return dict(zip(self._outputs, self._session.run(self._outputs, {self._input: batch}),
                         strict=True))

@@ -35,7 +35,7 @@ class OpenCVEngine(Engine):
         self._net((batch or 1, *(size or _EXAMPLE_SIDE for size in sizes)))
 
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
-        """Answer a batch, see `Engine.run`."""
+        """Run inference on a batch, see `Engine.run`."""
         net = self._net(batch.shape)
         net.setInput(np.ascontiguousarray(batch))
         answers = net.forward(list(self._graph.outputs))

@@ -41,6 +41,6 @@ class OpenVINOEngine(Engine):
         self._outputs = [(name, self._compiled.output(name)) for name in graph.outputs]
 
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
-        """Answer a batch, see `Engine.run`."""
+        """Run inference on a batch, see `Engine.run`."""
         self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
         return {name: self._request.get_tensor(port).data.copy() for name, port in self._outputs}

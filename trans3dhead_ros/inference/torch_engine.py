@@ -10,6 +10,7 @@ from torch import nn
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.engine import Engine
+from trans3dhead_ros.model_files.detector_files import is_detector
 from trans3dhead_ros.model_files.detector_metadata import DETECTOR_FORMAT
 from trans3dhead_ros.model_files.model_pair import NetworkFiles
 from trans3dhead_ros.network.checkpoint import load_checkpoint
@@ -61,7 +62,7 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def run(self, batch: Float32Array) -> dict[str, Float32Array]:
-        """Answer a batch, see `Engine.run`."""
+        """Run inference on a batch, see `Engine.run`."""
         device = torch.device(self.device)
         crops = torch.from_numpy(np.ascontiguousarray(batch)).to(
             device, memory_format=torch.channels_last)
@@ -72,28 +73,18 @@ class TorchEngine(Engine):
 
 def network_cost(checkpoint: Path, device: str = 'cpu') -> dict[str, int]:
     """
-    Load a checkpoint and count what its network takes.
+    Load the checkpoint of an aligner or of a head detector, and count weights and operations.
 
     :param checkpoint: path of the file.
     :param device: 'cpu' or 'cuda:N', where it is loaded.
-    :return: `weights`, and `multiply_adds` for one crop.
+    :return: `weights`, and `multiply_adds` for one crop, or for an image of 640 x 480.
     :raises ValueError: when the file is missing or wrong.
     """
-    network, _ = load_checkpoint(checkpoint, torch.device(device))
-    size = network.config.input_size
+    where = torch.device(device)
+    if is_detector(checkpoint):
+        network, height, width = load_detector(checkpoint, where)[0], 480, 640
+    else:
+        network = load_checkpoint(checkpoint, where)[0]
+        height = width = network.config.input_size
     return {'weights': weight_count(network), 'multiply_adds': multiply_adds(
-        network, torch.zeros(1, 3, size, size, device=device))}
-
-
-def detector_cost(checkpoint: Path, device: str = 'cpu') -> dict[str, int]:
-    """
-    Load a head detector and count what it takes.
-
-    :param checkpoint: path of the file.
-    :param device: 'cpu' or 'cuda:N', where it is loaded.
-    :return: `weights`, and `multiply_adds` for an image of 640 x 480.
-    :raises ValueError: when the file is missing or wrong.
-    """
-    detector, _ = load_detector(checkpoint, torch.device(device))
-    return {'weights': weight_count(detector), 'multiply_adds': multiply_adds(
-        detector, torch.zeros(1, 3, 480, 640, device=device))}
+        network, torch.zeros(1, 3, height, width, device=where))}

@@ -1,5 +1,5 @@
 """
-What decoders print about a damaged picture: libjpeg says there, and only there, what it made up.
+What decoders print about a damaged picture, which is the only report of what libjpeg filled in.
 
 A JPEG that lost a part of its data decodes to a picture that is half grey, and OpenCV returns it as
 if it were whole.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 
 FORMAT, VERSION = 'trans3dhead gate', 1
@@ -42,20 +43,14 @@ def verdict_path(model: str | os.PathLike[str]) -> Path:
 
 def write_verdict(model: Path, content: Mapping[str, Any]) -> Path:
     """
-    Write a verdict beside a model, in one step.
+    Write a verdict next to a model, atomically.
 
     :param model: path of either of its files.
     :param content: JSON values, among them those of `GateVerdict`.
     :return: the path of the verdict.
     """
     path = verdict_path(model)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        partial.write_text(json.dumps({'format': FORMAT, 'version': VERSION, **content}, indent=1,
-                                      ensure_ascii=False, allow_nan=False) + '\n', encoding='utf-8')
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_json(path, {'format': FORMAT, 'version': VERSION, **content}, allow_nan=False)
     return path
 
 

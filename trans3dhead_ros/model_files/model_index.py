@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.gate_verdict import read_verdict, verdict_path
 from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX, GRAPH_SUFFIX, open_model
@@ -153,7 +153,6 @@ class ModelIndex:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """Yield the content while nobody else changes it, and write it at the end."""
         path = self.folder / INDEX
-        partial = self.folder / f'.{INDEX}.{os.getpid()}'
         try:
             with _locked(self.folder / LOCK):
                 content = self._read()
@@ -161,13 +160,8 @@ class ModelIndex:
                 yield content
                 if json.dumps(content) == before and path.is_file():
                     return
-                with partial.open('w', encoding='utf-8') as file:
-                    json.dump(content, file, indent=1, ensure_ascii=False)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
+                write_json(path, content)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise UserError(f'{path}: cannot be written ({error.strerror or error})') from None
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from trans3dhead_ros.atomic_files import write_bytes
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_metadata import CHECKPOINT_REMEDY as _REMEDY
 from trans3dhead_ros.model_files.model_metadata import (
@@ -91,14 +92,7 @@ def write_tensors(
     :param tensors: by name.
     :param metadata: texts by name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name and renamed, so that no reader sees an incomplete file.
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        partial.write_bytes(save(dict(tensors), metadata=dict(metadata)))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, save(dict(tensors), metadata=dict(metadata)))
 
 
 def load_checkpoint(

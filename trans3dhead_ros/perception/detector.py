@@ -21,7 +21,7 @@ from trans3dhead_ros.inference.head_detections import (
     HeadDetections,
     suppress_duplicates,
 )
-from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.inference.head_search import HeadSearch, resized
 from trans3dhead_ros.model_files.detector_files import is_detector
 from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX
 from trans3dhead_ros.types import Array, Image
@@ -135,10 +135,8 @@ class YuNetDetector:
     def detect(self, image: Image) -> HeadDetections:
         """Find faces, see `Detector.detect`; their head box is YuNet's own, of the face."""
         height, width = image.shape[:2]
-        scale = min(self.LONGER_SIDE / max(height, width), 1.0)
-        size = max(round(width * scale), 1), max(round(height * scale), 1)
-        if size != (width, height):
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = resized(image, min(self.LONGER_SIDE, max(height, width)))
+        size = image.shape[1::-1]
         self._network.setInputSize(size)
         _, found = self._network.detect(image)
         found = np.zeros((0, 15)) if found is None else found.astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-# Exit codes of head_tracker: it was asked to end; a mistake of the user, which a new start repeats.
+# Exit codes of head_tracker: a requested shutdown; a mistake of the user, which a restart repeats.
 _ENDED, _USER_ERROR = 0, 2
 _WINDOW = 300.0  # s
 
@@ -27,7 +27,7 @@ class RestartPolicy:
         Decide what follows the end of the process.
 
         :param code: its exit code; negative for a signal.
-        :return: one line that says why it is started again; empty where it was asked to end.
+        :return: one line that says why it is restarted; empty after a requested shutdown.
         :raises RuntimeError: when it has failed and is not started again.
         """
         if code == _ENDED:

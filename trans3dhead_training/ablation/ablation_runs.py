@@ -1,4 +1,4 @@
-"""The runs of an ablation: each variant with each seed, in a `trans3dhead train` of its own."""
+"""The runs of an ablation: each variant with each seed, in a separate `trans3dhead train`."""
 
 from __future__ import annotations
 

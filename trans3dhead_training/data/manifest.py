@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 
 NAME = 'manifest.json'
@@ -51,10 +52,9 @@ class Manifest:
     """The samples."""
 
     def save(self, folder: Path) -> Path:
-        """Write the manifest into its folder, in one step; return the path."""
-        path, partial = folder / NAME, folder / f'.{NAME}.partial'
-        partial.write_text(json.dumps({'version': VERSION, **asdict(self)}, indent=1) + '\n')
-        partial.replace(path)
+        """Write the manifest to its folder atomically; return the path."""
+        path = folder / NAME
+        write_json(path, {'version': VERSION, **asdict(self)})
         return path
 
     @classmethod
@@ -71,7 +71,7 @@ class Manifest:
             raise UserError(f'data: no {NAME} in {folder}; make it with `trans3dhead prepare '
                              'data`')
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding='utf-8'))
             if content.pop('version') != VERSION:
                 raise ValueError(f'its version is not {VERSION}')
             parts = tuple(Part(**part) for part in content.pop('parts'))

@@ -48,7 +48,7 @@ class DetectionBatch:
     ignored_view: torch.Tensor
     """(M,) number of the view that an ignored box is in."""
     ignored_box: torch.Tensor
-    """(M, 4) where nothing is punished."""
+    """(M, 4) boxes in which the score has no loss."""
 
     def to(self, device: torch.device) -> DetectionBatch:
         """Return the batch on a device."""

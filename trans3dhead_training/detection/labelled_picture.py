@@ -127,7 +127,7 @@ class LabelledPicture:
     complete: bool = True
     """Whether there are no other heads than the labelled ones."""
     missed: HeadLabels = field(default_factory=HeadLabels.none)
-    """Heads that labellers missed: nobody is punished for finding or for missing them."""
+    """Heads that labellers missed, which neither losses nor metrics count."""
 
     @cached_property
     def extent_box(self) -> Array:

@@ -29,13 +29,13 @@ from trans3dhead_training.detection.labelled_picture import (
 )
 
 MISSED_LABELS = Path(__file__).with_name('missed_labels.csv')
-"""`file, x0, y0, x1, y1`: heads that their labellers missed. Those in held-out pictures were seen
-by eye; those in pictures of the training are what a detector finds at a high score, without what
-is no head to the eye."""
+"""`file, x0, y0, x1, y1`: heads that their labellers missed. Those in held-out pictures were found
+by visual inspection; those in training pictures are confident detections, without those that are
+not heads on visual inspection."""
 
 _SUFFIXES = ('.webp', '.jpg', '.jpeg', '.png')
 _UPRIGHT_WEIGHT = 0.25
-"""Trust in that a head of a photograph is upright."""
+"""Weight of the assumption that a head in a photograph is upright."""
 _MIN_SIDE_PX = 2.0
 _FACE_SEEN, _FACE_UNSEEN = 0.35, 0.12
 """Shares of visible landmarks from which, and up to which, a face counts as seen or not."""

@@ -1,5 +1,5 @@
 """
-Make the scores of a detector probabilities, alike for small heads and large ones.
+Turn the scores of a detector into probabilities, for small and large heads alike.
 
 The focal loss leaves the scores of hard heads low, above all those of small ones: at equal scores,
 a small head is far more often a head than a large one. And a head is found by several locations,

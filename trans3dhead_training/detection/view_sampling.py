@@ -1,4 +1,4 @@
-"""Which part of a picture a view shows, at which scale and turn, and what it then says of heads."""
+"""Which part of a picture a view shows, at which scale and rotation, and the labels of the view."""
 
 from __future__ import annotations
 
@@ -136,10 +136,10 @@ def render_view(image: Image, matrix: Array, size: tuple[int, int], colour: Arra
 
 @dataclass(frozen=True, eq=False)
 class ViewLabels:
-    """What a view teaches: heads, and boxes (M, 4) px in which nothing is punished."""
+    """Labels of a view: heads, and boxes (M, 4) px that the score loss ignores."""
 
     heads: HeadLabels
-    """Heads that are taught."""
+    """Heads that are supervised."""
     ignored: Array
     """(M, 4) px."""
 

@@ -15,7 +15,12 @@ from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.data.batch import Batch
 from trans3dhead_training.engine.config import TrainConfig
-from trans3dhead_training.engine.initialization import load_backbone, load_weights, set_means
+from trans3dhead_training.engine.initialization import (
+    credit_initial_weights,
+    load_backbone,
+    load_weights,
+    set_means,
+)
 from trans3dhead_training.engine.task import Task
 from trans3dhead_training.engine.training_data import TrainingData
 from trans3dhead_training.engine.training_figures import write_samples
@@ -56,9 +61,8 @@ class AlignerTask(Task):
         if config.init_checkpoint:
             load = load_backbone if config.init_backbone_only else load_weights
             before = load(network, Path(config.init_checkpoint))
-            self._credit = {name: f'{value}; initial weights: {before[name]}'
-                            for name, value in self._credit.items()}
-            self._credit['parent'] = before['sha256']
+            self._credit = {**credit_initial_weights(self._credit, before),
+                            'parent': before['sha256']}
         if not config.init_checkpoint or config.init_backbone_only:
             set_means(network, self.data.training)
         return network

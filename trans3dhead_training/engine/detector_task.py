@@ -39,7 +39,10 @@ from trans3dhead_training.detection.picture_sources import (
 )
 from trans3dhead_training.detection.score_calibration import fit_score
 from trans3dhead_training.engine.config import DetectorTrainConfig
-from trans3dhead_training.engine.initialization import load_detector_weights
+from trans3dhead_training.engine.initialization import (
+    credit_initial_weights,
+    load_detector_weights,
+)
 from trans3dhead_training.engine.task import Task
 from trans3dhead_training.losses.detector_criterion import DetectorCriterion
 
@@ -168,13 +171,10 @@ class DetectorTask(Task):
         """Write a checkpoint, see `Task.save_checkpoint`."""
         used = [_CREDITS[name] for name in self.training.names]
         licences = ', '.join(dict.fromkeys(licence for _, licence in used))
-        credit: dict[str, Any] = {
+        credit: dict[str, Any] = credit_initial_weights({
             'training_data': '; '.join(text for text, _ in used),
-            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}'}
-        if self._before:
-            credit = {name: value if value == self._before[name]
-                      else f'{value}; initial weights: {self._before[name]}'
-                      for name, value in credit.items()}
+            'licence': f'Apache-2.0 for the tensors; what they were trained on: {licences}',
+        }, self._before)
         if self._fusion is not None:
             credit[SCORE_FUSION] = self._fusion.tolist()
         save_detector(path, network, {**credit, **metadata})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,15 @@ def load_detector_weights(network: HeadDetector, path: Path) -> dict[str, Any]:
                         f'network: it is {other.config.to_dict()}')
     network.load_state_dict({**own, **state})
     return metadata
+
+
+def credit_initial_weights(credit: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Return the credits of a training, with those of its initial weights if they differ.
+
+    :param credit: texts of the training by name, such as `training_data` and `licence`.
+    :param before: metadata of the checkpoint with the initial weights; empty for random ones.
+    :return: texts by the same names.
+    """
+    return {name: text if text == before.get(name, text)
+            else f'{text}; initial weights: {before[name]}' for name, text in credit.items()}

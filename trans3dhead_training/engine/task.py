@@ -1,4 +1,4 @@
-"""What the training loop asks of that which it trains."""
+"""The interface between the training loop and what it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The datasets of one training: what it learns from, and what it is validated on."""
+"""The training and validation sets of one run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrainingData:
     @classmethod
     def read(cls, config: TrainConfig, model: HeadModule) -> TrainingData:
         """
-        Read what a configuration asks for.
+        Read the data that a configuration selects.
 
         :param config: of the training.
         :param model: on the CPU.

@@ -1,4 +1,4 @@
-"""Detectors on pictures with labelled heads: what they find, and what they find that is none."""
+"""Detectors on pictures with labelled heads: which heads they find, and what else they report."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.head_search import resized
 from trans3dhead_training.detection.detection_metrics import (
     HEIGHT_BINS,
     PictureMatches,
@@ -207,12 +207,8 @@ def _of_scenes(entries: Sequence[EvaluatedPicture], threshold: float) -> dict[st
 
 
 def _resized(picture: LabelledPicture) -> LabelledPicture:
-    height, width = picture.image.shape[:2]
-    scale = SIDE / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    image = cv2.resize(picture.image, size, interpolation=cv2.INTER_LINEAR if scale > 1
-                       else cv2.INTER_AREA)
-    linear = np.diag([size[0] / width, size[1] / height])
+    image = resized(picture.image, SIDE)
+    linear = np.diag(np.divide(image.shape[1::-1], picture.image.shape[1::-1]))
     matrix = np.column_stack([linear, 0.5 * np.diag(linear) - 0.5])
     return replace(picture, image=image, heads=picture.heads.moved(matrix),
                    missed=picture.missed.moved(matrix))

@@ -1,4 +1,4 @@
-"""Write a checkpoint as an ONNX file, and keep the file only if it computes what torch does."""
+"""Write a checkpoint as an ONNX file, and keep the file only if it agrees with torch."""
 
 from __future__ import annotations
 

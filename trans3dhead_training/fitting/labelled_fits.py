@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.atomic_files import replacing
 from trans3dhead_ros.landmarks import MIRROR_68
 from trans3dhead_ros.network.head_module import HeadModule
 from trans3dhead_ros.perception.crop import landmark_box
@@ -135,9 +135,6 @@ def write_portraits(
 
 
 def save_fits(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays as .npz, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Another process may be reading the file that this one replaces.
-    unfinished = path.with_name(f'{path.stem}.unfinished.npz')
-    np.savez_compressed(unfinished, **arrays)
-    os.replace(unfinished, path)
+    """Write arrays as .npz atomically: another process may be reading the file."""
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)

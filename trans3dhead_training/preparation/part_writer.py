@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import COUNT, JAW_COUNT
 from trans3dhead_training.data.manifest import NAME as MANIFEST
@@ -165,15 +166,13 @@ def _record_settings(output: Path, settings: dict[str, Any]) -> None:
     if changed:
         raise UserError(f'--output: {output} was started with other settings of '
                         f'{", ".join(changed)}; name another folder or remove it')
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_text(json.dumps(before | settings, indent=1, sort_keys=True))
-    partial.replace(path)
+    write_json(path, before | settings, sort_keys=True)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
     """Return the settings that a folder was started with; empty where there are none yet."""
     try:
-        settings = json.loads(path.read_text()) if path.is_file() else {}
+        settings = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
         if not isinstance(settings, dict):
             raise ValueError('not an object')
         return settings

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from trans3dhead_ros.atomic_files import write_bytes
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import JAW
 from trans3dhead_ros.media.frame_order import CutDetector
@@ -33,7 +34,7 @@ from trans3dhead_training.update.head_views import FEW_VIEWS, average_views
 from trans3dhead_training.update.recordings import Recording
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
-from trans3dhead_training.update.whole_files import read_arrays, write_arrays, write_bytes
+from trans3dhead_training.update.whole_files import read_arrays, write_arrays
 
 CROP_SCALE = 2.4
 """Side of a crop / longer side of the landmark box: room for crops that are off the head."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from trans3dhead_ros.atomic_files import write_bytes
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.crop import (
@@ -24,7 +25,6 @@ from trans3dhead_training.update.collected_heads import CollectedHeads, Table, T
 from trans3dhead_training.update.collection import CROP_SCALE, MAX_CROP_PX
 from trans3dhead_training.update.head_views import MANY_VIEWS, ViewAverage, average_views
 from trans3dhead_training.update.update_run import UpdateRun
-from trans3dhead_training.update.whole_files import write_bytes
 
 MAX_SPREAD, MAX_TURN_DEG, MIN_SCORE = 0.045, 12.0, 0.3
 """Beyond which the views of a head disagree, and below which there may be no head."""

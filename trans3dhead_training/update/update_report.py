@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trans3dhead_ros.atomic_files import write_bytes, write_json
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.gate_verdict import write_verdict
 from trans3dhead_ros.perception.crop import to_crop_units
@@ -30,7 +31,7 @@ from trans3dhead_training.update.labelling import LabelledHeads
 from trans3dhead_training.update.recording_maker import held_out_heads, usable
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
-from trans3dhead_training.update.whole_files import read_json, write_bytes, write_json
+from trans3dhead_training.update.whole_files import read_json
 
 FIGURES = {'geodesic_deg': 'pose, degrees', 'inner_51_percent': 'inner 51 points, % of the box',
            'nme_68_contour_percent': '68 points, % of the box',

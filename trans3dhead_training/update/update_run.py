@@ -26,10 +26,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import ModelFiles
 from trans3dhead_training.update.update_config import UpdateConfig
-from trans3dhead_training.update.whole_files import read_json, write_json
+from trans3dhead_training.update.whole_files import read_json
 
 MANIFEST = 'manifest.json'
 PERSONAL = ('collected', 'labels.npz', 'fits.npz', 'data', 'held_out', 'train', 'heads.jpg')

@@ -1,9 +1,8 @@
-"""Files that are complete or absent, so that a process can be killed at any time."""
+"""JSON and arrays of a run; each file is written atomically, so the run can be killed any time."""
 
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,23 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trans3dhead_ros.atomic_files import replacing
 from trans3dhead_ros.errors import UserError
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file in one step; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.partial')
-    with partial.open('wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON in one step."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + '\n').encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -50,14 +34,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as .npz in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.partial')
-    with partial.open('wb') as file:
+    """Write arrays as .npz atomically."""
+    with replacing(path) as file:
         np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

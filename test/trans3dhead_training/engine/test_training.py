@@ -45,14 +45,25 @@ def test_a_run_learns_and_leaves_a_model_that_loads(prepared, tmp_path, capsys):
 
 
 def test_a_checkpoint_states_the_origin_of_its_initial_weights(prepared, tmp_path):
-    first, second = tmp_path / 'first', tmp_path / 'second'
-    main(overrides(prepared, first, 1))
-    main([*overrides(prepared, second, 1), f'init_checkpoint={first / "last.safetensors"}'])
-    _, before = load_checkpoint(first / 'last.safetensors', torch.device('cpu'))
-    _, after = load_checkpoint(second / 'last.safetensors', torch.device('cpu'))
+    shutil.copytree(prepared / 'data', tmp_path / 'data')
+    manifest = Manifest.load(prepared / 'data')
+    replace(manifest, parts=tuple(
+        replace(part, source='our visitors', licence='internal use') for part in manifest.parts
+    )).save(tmp_path / 'data')
+    runs = [tmp_path / name for name in ('first', 'second', 'third')]
+    files = [run / 'last.safetensors' for run in runs]
+    main(overrides(prepared, runs[0], 1))
+    main([*overrides(prepared, runs[1], 1), f'data={tmp_path / "data"}',
+          f'init_checkpoint={files[0]}'])
+    main([*overrides(prepared, runs[2], 1), f'init_checkpoint={files[0]}'])
+    before, other, same = (load_checkpoint(file, torch.device('cpu'))[1] for file in files)
     assert 'research use' in before['licence']
-    for name in ('training_data', 'licence'):
-        assert after[name].endswith(f'initial weights: {before[name]}')
+    for name, own in (('training_data', 'our visitors'), ('licence', 'internal use')):
+        assert own in other[name]
+        assert other[name].endswith(f'; initial weights: {before[name]}')
+        # What is said already is not said again.
+        assert same[name] == before[name]
+    assert other['parent'] == same['parent'] == before['sha256']
 
 
 def test_the_best_checkpoint_of_an_open_run_is_selected_by_open_data(prepared, tmp_path):

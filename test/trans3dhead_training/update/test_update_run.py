@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trans3dhead_ros.atomic_files import write_json
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_training.update.label_fitting import HeadFits
 from trans3dhead_training.update.recording_maker import REPLAY
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import PERSONAL, UpdateRun
-from trans3dhead_training.update.whole_files import read_json, write_json
+from trans3dhead_training.update.whole_files import read_json
 
 CONFIG = UpdateConfig()
 

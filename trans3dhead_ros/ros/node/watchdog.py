@@ -1,9 +1,9 @@
 """
-End a process whose executor no longer turns, even where no Python code can run.
+End a process whose executor is stuck, even if no Python code can run.
 
-Fast DDS 3.2 can get into an endless loop while a message is taken, with the interpreter's lock
-held: no signal handler runs, and no other thread. The timer of `faulthandler` is a thread of C that
-needs no lock.
+Fast DDS 3.2 can get into an endless loop while a message is taken, with the GIL held: no signal
+handler and no other thread can run. The timer of `faulthandler` is a C thread, which does not need
+the GIL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PERIOD = 1.0  # s
 
 class Watchdog:
     """
-    Ends the process with code 1 and the traceback of every thread when the executor stands still.
+    Ends the process with code 1 and the traceback of every thread when the executor is stuck.
 
     There is one for a whole process, because `faulthandler` has one timer.
 
@@ -64,7 +64,7 @@ class Watchdog:
             return
         seconds = self._seconds()
         if seconds > 0.0:
-            # At least two turns of the timer, which the machine may delay.
+            # At least two ticks of the timer, which the machine may delay.
             faulthandler.dump_traceback_later(max(seconds, 2.0 * _PERIOD), exit=True)
         else:
             faulthandler.cancel_dump_traceback_later()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trans3dhead_ros.atomic_files import replacing
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.mesh import vertex_normals
 from trans3dhead_ros.types import Array, Float32Array, IndexArray
@@ -136,11 +136,9 @@ class PersonAssets:
             except (KeyError, OSError, ValueError, zipfile.BadZipFile):
                 pass  # a damaged cache is built again
         assets = build_assets(Path(data_root), portrait_fits)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may build at once, so each moves a complete file into place.
-        part = file.with_name(f'{file.stem}.{os.getpid()}.npz')
-        np.savez(part, stamp=np.array(stamp), **_flatten(assets))
-        os.replace(part, file)
+        # Several processes may build at once.
+        with replacing(file) as cache:
+            np.savez(cache, stamp=np.array(stamp), **_flatten(assets))
         return assets
 
 
