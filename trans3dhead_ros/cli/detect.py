@@ -6,6 +6,7 @@ For a video, a camera, a bag or an ordered folder of frames use `trans3dhead tra
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import sys
@@ -23,6 +24,8 @@ from trans3dhead_ros.output_paths import check_outputs
 
 if TYPE_CHECKING:
     from trans3dhead_ros.types import Image
+
+_MAX_STEM_BYTES = 200
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -65,6 +68,8 @@ def run(options: Namespace) -> int:
     from trans3dhead_ros.media.overlay import draw_heads
     from trans3dhead_ros.media.records import frame_record, record_line
     check_bits(options)
+    if options.fov is not None:
+        Camera.from_fov((1, 1), options.fov)
     pipeline = load_pipeline(options)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -82,7 +87,9 @@ def run(options: Namespace) -> int:
             write_line(record_line({**record, 'damaged': True} if damaged else record))
             if options.output:
                 number = '' if page is None else f'_{page}'
-                write_picture(options.output / f'{index:06d}_{Path(file).stem}{number}.png',
+                # Names have at most 255 bytes, and are not always UTF-8.
+                stem = os.fsencode(Path(file).stem)[:_MAX_STEM_BYTES].decode(errors='ignore')
+                write_picture(options.output / f'{index:06d}_{stem}{number}.png',
                               draw_heads(image, heads, pipeline.triangles))
             index += 1
     if not index:
@@ -129,7 +136,7 @@ def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     files, losses = [], []
     for source in sources:
         is_folder = os.path.isdir(source)
-        inside = [source] if os.path.isfile(source) else glob.glob(source, recursive=True)
+        inside = [source] if os.path.isfile(source) else _matches(source)
         pictures, refused = pictures_in(source) if is_folder else choose_pictures(
             sorted(inside, key=natural_order))
         files, losses = files + pictures, losses + refused
@@ -144,3 +151,15 @@ def picture_files(sources: Sequence[str]) -> tuple[list[str], list[str]]:
             'does not exist' if not inside and not is_folder else
             f'holds no picture ({" ".join(sorted(PICTURE_SUFFIXES))})'))
     return files, losses
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return the paths that match a pattern, without those through a circle of linked folders."""
+    first = len(Path(pattern.partition('**')[0]).parts)
+    real = functools.cache(os.path.realpath)
+
+    def in_circle(path: str) -> bool:
+        folders = [real(folder) for folder in Path(path).parents if len(folder.parts) >= first]
+        return len(set(folders)) < len(folders)
+    paths = glob.glob(pattern, recursive=True)
+    return [path for path in paths if not in_circle(path)] if '**' in pattern else paths

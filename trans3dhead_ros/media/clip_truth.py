@@ -86,6 +86,6 @@ def read_truth(clip: str | Path) -> ClipTruth | None:
             size=(int(width), int(height)),
             fps=float(data['fps']),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise UserError(
             f'{path}: not a ground truth file ({error}); render the clip again') from error

@@ -10,6 +10,10 @@ PICTURE_SUFFIXES = frozenset([
 """A file with one of these extensions claims to be a picture."""
 
 _HEAD_BYTES = 64
+# Where the second picture of a film of JPEG pictures begins, at the latest; some photographs are
+# followed by others too, and say so.
+_FIRST_PICTURE_BYTES = 2 ** 22
+_NEXT_PICTURE, _MULTI_PICTURE = b'\xff\xd9\xff\xd8\xff', b'MPF\0'
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
 
@@ -43,10 +47,21 @@ def picture_format(head: bytes) -> str | None:
 
 
 def file_format(path: Path) -> str | None:
-    """Return the format of a picture file; None for another one, or one that cannot be read."""
+    """
+    Return the format of a picture file.
+
+    :param path: a file.
+    :return: as `picture_format`; None also for a film of JPEG pictures (Motion JPEG), and for a
+        file that cannot be read.
+    """
     try:
         with path.open('rb') as file:
-            return picture_format(file.read(_HEAD_BYTES))
+            name = picture_format(file.read(_HEAD_BYTES))
+            if name == 'JPEG':
+                begin = file.read(_FIRST_PICTURE_BYTES)
+                if _NEXT_PICTURE in begin and _MULTI_PICTURE not in begin:
+                    return None
+            return name
     except OSError:
         return None
 
@@ -69,4 +84,6 @@ def refusal(path: Path) -> str | None:
         return 'is empty'
     if head.startswith(b'\0\x05\x16\x07') or path.name.startswith('._'):
         return 'holds what macOS keeps beside a file, not a picture'
-    return None if picture_format(head) else 'is not a picture'
+    if not picture_format(head):
+        return 'is not a picture'
+    return None if file_format(path) else 'is a film of JPEG pictures, not a picture'

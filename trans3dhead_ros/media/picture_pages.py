@@ -171,9 +171,12 @@ class PicturePages:
         except (UserError, KeyboardInterrupt):
             raise
         except Exception as error:
+            from PIL import UnidentifiedImageError
             from PIL.Image import DecompressionBombError
             if isinstance(error, DecompressionBombError):
                 raise self._too_large('more pixels') from None
+            if isinstance(error, UnidentifiedImageError):
+                error = 'its header is invalid'
             raise UserError(f'picture: {self._name} is damaged, or of a kind that Pillow cannot '
                             f'decode ({" ".join(str(error).split())[:100]})') from None
 

@@ -102,11 +102,13 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
         text = Path(path).read_text()
     except OSError as error:
         raise UserError(f'records: {path} cannot be read ({error.strerror})') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'records: {path} is not text ({error})') from error
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             record = json.loads(line)
             record['frame'], record['stamp'], record['heads']
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise UserError(
                 f'records: {path} line {number} is not the record of a frame') from error
         records.append(record)

@@ -18,6 +18,9 @@ from trans3dhead_ros.types import Image
 FOLDER_FPS = 10.0
 """Pictures per second of a folder, which has no stamps."""
 
+# More than the largest picture that is decoded has without compression.
+_MAX_FILE_BYTES = 2 ** 30
+
 # What decoders put where the data of a JPEG are lost, and how much of it is too much.
 _FILLED, _MOST_FILLED = 128, 0.9
 
@@ -98,7 +101,7 @@ def open_source(source: str | Path, bits: int = 0) -> FrameSource:
         if file_format(path):
             return PictureSource(name, [name], bits=bits)
         return VideoSource(name, str(path), live=False)
-    if camera := re.fullmatch(r'(?:/dev/video)?(\d+)', name):
+    if camera := re.fullmatch(r'(?:/dev/video)?(\d{1,9})', name):
         return CameraSource(int(camera[1]))
     if '://' in name:
         return VideoSource(name, name, live=True)
@@ -183,8 +186,14 @@ def read_pages(
 
 
 def _opened(path: str | Path, depth: BitDepth, mended: bool = False) -> PicturePages:
+    file = Path(path)
     try:
-        data = Path(path).read_bytes()
+        # A pipe or a device may have no end.
+        if file.exists() and not file.is_file():
+            raise UserError(f'picture: {path} is not a file')
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            raise UserError(f'picture: {path} has more than {_MAX_FILE_BYTES >> 30} GB')
+        data = file.read_bytes()
     except OSError as error:
         raise UserError(f'picture: {path} cannot be read ({error.strerror})') from error
     if mended and file_format(Path(path)) == 'JPEG':

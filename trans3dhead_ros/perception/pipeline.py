@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.backends import unused_gpu
+from trans3dhead_ros.inference.head_detections import HeadDetections
 from trans3dhead_ros.perception.aligner import Alignments, HeadAligner
 from trans3dhead_ros.perception.assembly import HeadSize, build_heads, estimate_poses
 from trans3dhead_ros.perception.batching import InferenceTask, run_single
@@ -22,12 +23,13 @@ from trans3dhead_ros.perception.detector import (
     detect_turned,
     make_detector,
 )
-from trans3dhead_ros.perception.head import LOCATED_SCORE, Head
+from trans3dhead_ros.perception.head import Head
 from trans3dhead_ros.perception.head_finder import (
     DOUBTFUL_UNCERTAINTY,
     NEW_HEAD_SCORE,
     align_boxes,
     align_detections,
+    shown_in_turned_image,
     suppress_duplicates,
 )
 from trans3dhead_ros.perception.smoothing import Smoothing, smooth_heads
@@ -168,14 +170,15 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found, faces = self._search(image, 0)
+        found, detections = self._search(image, 0)
+        faces = detections.face
         for quarters in QUARTER_TURNS:
             if (found.uncertainty < DOUBTFUL_UNCERTAINTY).any():
                 break
-            others, their_faces = self._search(image, quarters)
-            located = others.score >= LOCATED_SCORE
-            found = Alignments.join([found, others[located]])
-            faces = np.concatenate([faces, their_faces[located]])
+            others, detections = self._search(image, quarters)
+            shown = shown_in_turned_image(detections, others)
+            found = Alignments.join([found, others[shown]])
+            faces = np.concatenate([faces, detections.face[shown]])
         kept = suppress_duplicates(found)
         return self._heads(found[kept], image, camera, faces[kept])
 
@@ -215,13 +218,13 @@ class HeadPipeline:
         """Remove all tracks; their ids are not used again."""
         self._tracker.reset()
 
-    def _search(self, image: Image, quarters: int) -> tuple[Alignments, Array]:
-        """Return the heads of an image that is turned, and the probabilities of their faces."""
+    def _search(self, image: Image, quarters: int) -> tuple[Alignments, HeadDetections]:
+        """Return the heads of an image that is turned, and their detections."""
         detections = detect_turned(self.detector, image, quarters)
         detections = detections[detections.score >= NEW_HEAD_SCORE]
         found, rows = run_single(self.aligner, align_detections(
             image, detections, self.config.detect_score))
-        return found, detections.face[rows]
+        return found, detections[rows]
 
     def _heads(
         self, found: Alignments, image: Image, camera: Camera | None,

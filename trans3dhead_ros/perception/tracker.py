@@ -38,6 +38,7 @@ from trans3dhead_ros.perception.head_finder import (
     crop_offset,
     plausible,
     same_head,
+    shown_in_turned_image,
     suppress_duplicates,
 )
 from trans3dhead_ros.perception.head_track import Track
@@ -230,7 +231,7 @@ class Tracker:
         found, rows = yield from align_detections(
             image, detections[looks],
             np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
-            # In a turned image, a new head is one whose landmarks can be located.
+            # In a turned image, no detection is believed without its landmarks.
             np.where(owned, SURE_TRACK_SCORE, np.inf if quarters else SURE_SCORE))
         rows = [looks[row] for row in rows]
         for k, row in enumerate(rows):
@@ -238,6 +239,9 @@ class Tracker:
                 visible[owner[row]] = found[k:k + 1]
                 self.tracks[owner[row]].restart(self._frame)
         fresh = np.array([k for k, row in enumerate(rows) if row not in owner], np.intp)
+        if quarters:
+            fresh = fresh[shown_in_turned_image(
+                detections[[rows[k] for k in fresh]], found[fresh])]
         for k in fresh[suppress_duplicates(found[fresh])]:
             visible[len(self.tracks)] = found[k:k + 1]
             row = rows[k]

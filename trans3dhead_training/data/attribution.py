@@ -40,7 +40,7 @@ def read_about(folder: Path) -> About | None:
         return None
     try:
         about = About(**json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise UserError(f'data: {path} is damaged ({error}); make the folder again with '
                         '`trans3dhead prepare faces`') from None
     return about

@@ -76,7 +76,7 @@ class Manifest:
                 raise ValueError(f'its version is not {VERSION}')
             parts = tuple(Part(**part) for part in content.pop('parts'))
             return cls(parts=parts, **content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise UserError(f'data: {path} is not a manifest ({error}); run `trans3dhead prepare '
                              'data` again') from None
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -131,35 +132,43 @@ def read_scenes(folder: Path, validation: bool | None = None) -> list[LabelledPi
     :param folder: with `labels.jsonl`.
     :param validation: as for `read_head_boxes`.
     :return: the pictures; all that can be known about their heads is known.
-    :raises UserError: the folder or a picture is missing.
+    :raises UserError: the folder or a picture is missing, or the labels are damaged.
     """
     path = _checked(folder) / 'labels.jsonl'
     if not path.is_file():
         raise UserError(f'scenes: no {path}; make it with `trans3dhead prepare scenes`')
     pictures = []
-    for line in path.read_text().splitlines():
-        entry = json.loads(line)
-        if not _chosen(entry['file'], validation):
-            continue
-        heads = entry['heads']
-        if heads:
-            apparent = np.array([head['apparent'] for head in heads])
-            up, toward = apparent[:, :2, 2], -apparent[:, 2, 0]
-            length = np.linalg.norm(up, axis=1)
-            visible = np.array([head['face'] for head in heads])
-            labels = HeadLabels(
-                outline=ellipse_points(np.array([head['head_box'] for head in heads]),
-                                       len(heads), OUTLINE_COUNT),
-                landmarks=np.ascontiguousarray(np.array(
-                    [head['landmarks'] for head in heads])[..., :2].transpose(0, 2, 1)),
-                up=up / np.maximum(length, 1e-6)[:, None], up_weight=length,
-                face=np.where(visible >= _FACE_SEEN, 1.0, np.where(
-                    (visible <= _FACE_UNSEEN) & (toward < 0.2), 0.0, np.nan)),
-                shown=np.array([head['seen'] for head in heads]))
-        else:
-            labels = HeadLabels.none()
-        pictures.append(LabelledPicture(_read(folder / entry['file']), labels).shrunk())
+    try:
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        for entry in entries:
+            if _chosen(entry['file'], validation):
+                labels = _scene_labels(entry['heads'])
+                pictures.append(LabelledPicture(_read(folder / entry['file']), labels).shrunk())
+    except UserError:
+        raise
+    except (IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f'scenes: {path} is damaged ({error!r}); make it again with `trans3dhead '
+                        'prepare scenes`') from None
     return pictures
+
+
+def _scene_labels(heads: list[dict[str, Any]]) -> HeadLabels:
+    """Return the labels of the heads of one frame."""
+    if not heads:
+        return HeadLabels.none()
+    apparent = np.array([head['apparent'] for head in heads])
+    up, toward = apparent[:, :2, 2], -apparent[:, 2, 0]
+    length = np.linalg.norm(up, axis=1)
+    visible = np.array([head['face'] for head in heads])
+    return HeadLabels(
+        outline=ellipse_points(np.array([head['head_box'] for head in heads]), len(heads),
+                               OUTLINE_COUNT),
+        landmarks=np.ascontiguousarray(np.array(
+            [head['landmarks'] for head in heads])[..., :2].transpose(0, 2, 1)),
+        up=up / np.maximum(length, 1e-6)[:, None], up_weight=length,
+        face=np.where(visible >= _FACE_SEEN, 1.0, np.where(
+            (visible <= _FACE_UNSEEN) & (toward < 0.2), 0.0, np.nan)),
+        shown=np.array([head['seen'] for head in heads]))
 
 
 def _boxed(folder: Path, validation: bool | None) -> Iterator[tuple[str, Image, Array]]:

@@ -238,7 +238,7 @@ def _read_values(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
     if path is not None:
         if not path.is_file():
             raise UserError(f'--config: no such file: {path}')
-        values = yaml.safe_load(path.read_text()) or {}
+        values = _yaml(path.read_bytes(), str(path)) or {}
         if not isinstance(values, dict):
             raise UserError(f'--config: {path} is not a table of keys')
     for override in overrides:
@@ -252,8 +252,15 @@ def _read_values(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
             if not isinstance(table, dict):
                 raise UserError(f'{override}: {part} has no keys below it')
         # YAML reads nothing as null, which no key takes.
-        table[last] = yaml.safe_load(text) if text else ''
+        table[last] = _yaml(text, override) if text else ''
     return values
+
+
+def _yaml(text: str | bytes, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f'{name}: is not YAML ({" ".join(str(error).split())[:200]})') from None
 
 
 def _updated(config: Any, values: dict[str, Any], prefix: str) -> Any:

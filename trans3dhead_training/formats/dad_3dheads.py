@@ -156,7 +156,7 @@ def _height(picture: Path) -> int:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise UserError(f'data: {path} is missing or not complete JSON ({error}); fetch it again'
                          ) from error
 

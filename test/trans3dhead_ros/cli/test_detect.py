@@ -1,6 +1,8 @@
 """`trans3dhead detect`: pictures, each on its own, in rows that name their file."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -55,6 +57,29 @@ def test_overlays_are_one_a_picture(folder, tmp_path, capsys):
     assert 'pictures: 3, with heads: ' in capsys.readouterr().out
 
 
+def test_overlays_have_names_that_fit_whatever_the_picture_is_called(tmp_path):
+    picture = cv2.imencode('.png', np.full((60, 80, 3), 99, np.uint8))[1].tobytes()
+    (tmp_path / 'in').mkdir()
+    for name in (b'a' * 250 + b'.png', b'caf\xe9.png'):
+        Path(os.fsdecode(os.fsencode(tmp_path / 'in') + b'/' + name)).write_bytes(picture)
+    assert main(['detect', str(tmp_path / 'in'), '--output', str(tmp_path / 'out')]) == 0
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        f'000000_{"a" * 200}.png', '000001_caf.png']
+
+
+def test_folders_that_are_linked_in_a_circle_are_searched_once(folder, tmp_path, monkeypatch,
+                                                               capsys):
+    for name in ('one', 'two'):
+        (tmp_path / name).mkdir()
+        shutil.copy(folder / 'pictures' / 'p10.png', tmp_path / name)
+    (tmp_path / 'one' / 'link').symlink_to('../two')
+    (tmp_path / 'two' / 'link').symlink_to('../one')
+    monkeypatch.chdir(tmp_path)
+    for start in ('', f'../{tmp_path.name}/'):
+        assert [row['file'] for row in rows(capsys, f'{start}one/**/*.png')] == [
+            f'{start}one/link/p10.png', f'{start}one/p10.png']
+
+
 def test_a_field_of_view_makes_the_pose_metric(folder, capsys):
     near, far = (rows(capsys, str(folder / 'pictures' / 'p2.png'), '--fov', fov)[0]['heads'][0]
                  for fov in ('90', '30'))
@@ -67,7 +92,7 @@ def test_a_field_of_view_makes_the_pose_metric(folder, capsys):
     (['{folder}/*.jpeg'], 'source: no file matches'),
     (['{folder}'], 'holds no picture'),
     (['{folder}/pictures/notes.txt'], 'notes.txt is not a picture; `trans3dhead track` takes'),
-    (['{folder}/pictures', '--fov', '200'], 'between 0 and 180'),
+    (['{folder}/pictures', '--fov', '200', '--json', '{folder}/out.jsonl'], 'between 0 and 180'),
     (['{folder}/pictures', '--model', '{folder}/nothing'], 'no such checkpoint'),
 ])
 def test_a_mistake_is_one_line_and_code_2(folder, arguments, message, capsys):
@@ -75,3 +100,4 @@ def test_a_mistake_is_one_line_and_code_2(folder, arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith('trans3dhead: error: ') and message in error
     assert error.count('\n') == 1
+    assert [path.name for path in folder.iterdir()] == ['pictures']

@@ -163,6 +163,12 @@ def test_a_jpeg_that_lost_data_is_not_answered_half_grey(tmp_path):
     assert next(read_pages(tmp_path / 'padded.jpg', BitDepth()))[0].shape == (240, 320, 3)
 
 
+def test_a_header_that_makes_no_sense_is_one_line_without_addresses():
+    with pytest.raises(UserError) as refused:
+        PicturePages(b'P6 -5 5 255 ' + bytes(99), 'negative.ppm')
+    assert 'negative.ppm is damaged' in str(refused.value) and ' at 0x' not in str(refused.value)
+
+
 def test_what_is_cut_off_of_an_animation_leaves_the_frames_before(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (4, 60, 80, 3), np.uint8)
     first, *others = map(Image.fromarray, noise)

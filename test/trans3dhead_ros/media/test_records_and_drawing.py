@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.geometry import (
     FACING_CAMERA,
     axis_points,
@@ -88,9 +89,13 @@ def test_records_survive_their_file(tmp_path):
     assert read_records(tmp_path / 'heads.jsonl') == records
 
 
-def test_an_invalid_record_is_named(tmp_path):
-    (tmp_path / 'heads.jsonl').write_text('{"frame": 0, "stamp": 0, "heads": []}\n{"frame": 1}\n')
-    with pytest.raises(ValueError, match='line 2 is not the record'):
+@pytest.mark.parametrize(('second', 'message'), [
+    (b'{"frame": 1}', 'line 2 is not the record'), (b'[' * 100_000, 'line 2 is not the record'),
+    (b'caf\xe9', 'is not text')])
+def test_an_invalid_record_is_named(tmp_path, second, message):
+    (tmp_path / 'heads.jsonl').write_bytes(
+        b'{"frame": 0, "stamp": 0, "heads": []}\n' + second + b'\n')
+    with pytest.raises(UserError, match=message):
         read_records(tmp_path / 'heads.jsonl')
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from clips import DATA
 
+from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.clip_truth import ClipTruth, truth_path, write_truth
-from trans3dhead_ros.media.sources import decode_picture, open_source, read_picture
+from trans3dhead_ros.media.sources import decode_picture, open_source, pictures_in, read_picture
 
 VIDEO = DATA / 'video'
 
@@ -67,9 +69,10 @@ def test_a_rendered_clip_has_its_truth_and_camera(tmp_path):
     assert source.truth.rotation.shape == (2, 3, 3, 3)
 
 
-def test_a_broken_truth_file_is_named(tmp_path):
+@pytest.mark.parametrize('text', ['{"version": 1}', '[' * 100_000])
+def test_a_broken_truth_file_is_named(tmp_path, text):
     write_clip(tmp_path / 'clip.mp4', 2)
-    truth_path(tmp_path / 'clip.mp4').write_text('{"version": 1}')
+    truth_path(tmp_path / 'clip.mp4').write_text(text)
     with pytest.raises(ValueError, match=r'clip\.mp4\.truth\.json: not a ground truth file'):
         open_source(tmp_path / 'clip.mp4')
 
@@ -153,3 +156,38 @@ def test_invalid_pictures_in_a_folder_are_left_out_by_name(tmp_path):
 def test_a_grey_picture_comes_as_three_channels(tmp_path):
     cv2.imwrite(str(tmp_path / 'grey.png'), gradient(0)[..., 0])
     assert read_picture(tmp_path / 'grey.png').shape == (48, 64, 3)
+
+
+def test_a_film_of_jpeg_pictures_is_a_film_under_any_name(tmp_path):
+    pictures = [np.full((48, 64, 3), shade, np.uint8) for shade in (40, 120, 200)]
+    data = b''.join(cv2.imencode('.jpg', picture)[1].tobytes() for picture in pictures)
+    for name in ('film.mjpg', 'film.bin'):
+        (tmp_path / name).write_bytes(data)
+        with open_source(tmp_path / name) as source:
+            assert [round(frame.image.mean() / 40) for frame in source] == [1, 3, 5]
+    (tmp_path / 'film.jpg').write_bytes(data)
+    (tmp_path / 'one.jpg').write_bytes(data[:data.find(b'\xff\xd9') + 2])
+    pictures, losses = pictures_in(str(tmp_path))
+    assert [Path(path).name for path in pictures] == ['one.jpg']
+    assert losses == [f'picture: {tmp_path}/film.jpg is a film of JPEG pictures, not a picture']
+
+
+def test_a_photograph_with_others_behind_it_is_a_picture(tmp_path):
+    photograph = PIL.Image.new('RGB', (64, 48), 'red')
+    photograph.save(tmp_path / 'phone.jpg', 'MPO', save_all=True, append_images=[photograph])
+    assert open_source(tmp_path / 'phone.jpg').count == 1
+
+
+def test_what_has_no_end_is_not_read_as_a_picture(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    with (tmp_path / 'huge.png').open('wb') as file:
+        file.truncate(2 ** 40)
+    for path, reason in (('/dev/zero', 'is not a file'), (tmp_path / 'pipe.png', 'is not a file'),
+                         (tmp_path / 'huge.png', 'has more than 1 GB')):
+        with pytest.raises(UserError, match=f'{path} {reason}'):
+            read_picture(path)
+
+
+def test_a_number_that_no_camera_has_is_a_name_that_does_not_exist():
+    with pytest.raises(UserError, match='9999999999 does not exist; .* or a camera index'):
+        open_source('9' * 30)

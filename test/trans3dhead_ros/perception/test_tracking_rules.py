@@ -1,5 +1,6 @@
 """How detections start, confirm, move and end tracks, on real frames with the bundled network."""
 
+import cv2
 import numpy as np
 import pytest
 from clips import clip
@@ -62,6 +63,17 @@ def test_what_is_no_face_is_not_believed_for_a_head_in_a_turned_image(aligner):
     seen = ScriptedDetector(detections([[200.0, 90.0, 260.0, 150.0]]), only=np.rot90(wall, 1))
     assert follow(HeadPipeline(aligner, seen), [wall] * 8) == [[]] * 8
     assert seen.searches > 0
+
+
+@pytest.mark.parametrize(('blur', 'score', 'quarters', 'believed'), [
+    (5.0, 0.7, 0, True), (5.0, 0.7, 2, False), (5.0, 0.9, 2, True), (1.0, 0.7, 2, True)])
+def test_a_head_that_only_a_turned_image_shows_needs_a_sure_detection_or_certain_landmarks(
+        aligner, face, blur, score, quarters, believed):
+    upright = cv2.GaussianBlur(clip(MALE)[0], (0, 0), blur)
+    seen = ScriptedDetector(detections([face], score=score), only=upright)
+    pipeline = HeadPipeline(aligner, seen)
+    image = np.ascontiguousarray(np.rot90(upright, quarters))
+    assert any(follow(pipeline, [image] * 4)) is bool(pipeline.detect(image)) is believed
 
 
 def test_a_second_head_is_answered_within_two_images(aligner):

@@ -22,6 +22,7 @@ from trans3dhead_training.detection.picture_sources import (
     read_face_boxes,
     read_head_boxes,
     read_rooms,
+    read_scenes,
 )
 from trans3dhead_training.detection.view_sampling import (
     ViewConfig,
@@ -158,3 +159,11 @@ def test_views_become_as_dark_as_a_twentieth():
                          jpeg_share=0.0, side_light_share=0.0)
     assert 6 < change_light(view, np.random.default_rng(0), config).mean() < 14
     assert (view == 200).all()
+
+
+@pytest.mark.parametrize('line', [b'{"file": "a.png", "heads": [{}]}', b'[1]', b'[' * 100_000,
+                                  b'not JSON', b'caf\xe9', b'{}'])
+def test_damaged_labels_of_scenes_are_named(tmp_path, line):
+    (tmp_path / 'labels.jsonl').write_bytes(line + b'\n')
+    with pytest.raises(UserError, match=r'labels\.jsonl is damaged .* make it again'):
+        read_scenes(tmp_path)

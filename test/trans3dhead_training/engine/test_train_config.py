@@ -35,6 +35,16 @@ def test_a_score_is_kept_only_where_there_is_one():
         load_config(None, ['keep_score=true'])
 
 
+@pytest.mark.parametrize('content', [
+    b'batch_size: [1, 2', b'\xff\xfe\x80', b'[' * 100_000, b'when: 2024-99-99'])
+def test_a_configuration_that_is_not_yaml_is_named(tmp_path, content):
+    (tmp_path / 'mine.yaml').write_bytes(content)
+    with pytest.raises(UserError, match=r'mine\.yaml: is not YAML'):
+        load_config(tmp_path / 'mine.yaml', [])
+    with pytest.raises(UserError, match=r'batch_size=\[1, 2: is not YAML'):
+        load_config(None, ['batch_size=[1, 2'])
+
+
 def test_nothing_behind_the_equals_sign_is_an_empty_text():
     assert load_config(None, ['backgrounds=']).backgrounds == ''
     with pytest.raises(UserError, match='batch_size: expected int'):
