@@ -29,6 +29,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(get_package_share_directory('trans3dhead')) / 'config'
 BOOLEAN = ['true', 'false']
+# Models that are named, not found by a path.
+BUNDLED = ['default', 'open']
 # The tracker finishes its frame; on a busy machine that takes longer than the 5 s of launch.
 SIGTERM_TIMEOUT = '20'  # s
 
@@ -196,8 +198,7 @@ def tracker(
                               if given[name]}
     for name in ('model', 'model_folder', 'detector'):
         if given[name]:
-            # Resolved here, because the node may have another working directory.
-            chosen[name] = text(str(Path(given[name]).expanduser().absolute()))
+            chosen[name] = text(path_or_name(given[name]))
     if any(cameras):
         chosen['cameras'] = cameras
     if given['rep155']:
@@ -355,6 +356,11 @@ def readable(source: str) -> str:
     if not path.exists():
         raise RuntimeError(f'source:={source} does not exist')
     return str(path)
+
+
+def path_or_name(model: str) -> str:
+    """Return the path of a model, as the node may have another working directory, or its name."""
+    return model if model in BUNDLED else str(Path(model).expanduser().absolute())
 
 
 def existing(given: dict[str, str], argument: str) -> str:

@@ -41,8 +41,9 @@ def bag_files(path: Path) -> list[Path]:
     if path.is_file() and path.suffix in BAG_SUFFIXES:
         return [path]
     if path.is_dir():
+        # Nobody may write to a pipe of that name.
         files = [file for file in path.iterdir() if {*file.suffixes} & {*BAG_SUFFIXES}
-                 and file.suffix in (*BAG_SUFFIXES, COMPRESSED_FILE_SUFFIX)]
+                 and file.suffix in (*BAG_SUFFIXES, COMPRESSED_FILE_SUFFIX) and file.is_file()]
         if files:
             return sorted(files, key=lambda file: [
                 int(part) if part.isdigit() else part for part in re.split(r'(\d+)', file.name)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,11 +81,13 @@ class BagReader:
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:
         """Yield the messages of the topics in order of time, up to the first damage."""
+        found = Counter[str]()
         for source in self._sources:
             try:
                 for message in source.messages(names):
                     # Only the metadata of a bag say that its messages are compressed one by one.
                     compressed = message.data.startswith(ZSTD_MAGIC)
+                    found[message.topic] += 1
                     yield message._replace(data=decompressed(message.data)) if compressed \
                         else message
             except GeneratorExit:
@@ -92,6 +95,10 @@ class BagReader:
             except Exception as error:
                 self.damage = self.damage or _damage(self._path, error)
                 return
+        for topic in self.topics.values():
+            if topic.name in names and found[topic.name] < topic.count and not self.damage:
+                self.damage = (f'{self._path}: {found[topic.name]} of the {topic.count} messages '
+                               f'of {topic.name} were found')
 
     def close(self) -> None:
         """Close all files."""

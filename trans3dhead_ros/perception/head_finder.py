@@ -25,8 +25,9 @@ DOUBTFUL_UNCERTAINTY = 0.038
 """
 Landmarks that are less certain may be those of a head that is turned otherwise in the image.
 
-Upright heads have an uncertainty of 0.014 to 0.037 in photographs, and those that are answered
-upright although they are upside down, with a score above 0.5, one of 0.04 to 0.07.
+Upright heads have an uncertainty of at most 0.030 in 200 photographs, small and blurred ones of
+more. Of 1800 turned heads in upright crops, 86 are answered wrong with a score above 0.5; all but
+four of these have more than 0.038.
 """
 TURNED_HEAD_SCORE, TURNED_HEAD_UNCERTAINTY = 0.8, 0.03
 """

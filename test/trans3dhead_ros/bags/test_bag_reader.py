@@ -1,5 +1,6 @@
 """Bags are read whole, compressed in every way, and without what a recorder writes last."""
 
+import os
 import sqlite3
 
 import numpy as np
@@ -8,6 +9,7 @@ from bags import IMAGES, file_of, messages_of, recompress, recorded_at, stamp_of
 from rosbags.rosbag2 import CompressionMode
 
 from trans3dhead_ros.bags.bag_reader import BagReader
+from trans3dhead_ros.errors import UserError
 
 TOPICS = {IMAGES: 'sensor_msgs/msg/Image', '/cam/camera_info': 'sensor_msgs/msg/CameraInfo'}
 NOISE = np.random.default_rng(3).integers(0, 256, (4, 24, 32, 3), np.uint8)
@@ -30,6 +32,27 @@ def test_a_whole_bag_is_read_in_order(tmp_path, storage, as_file):
         assert [topic.count for topic in reader.topics.values()] == [4, 4]
         assert [message.stamp for message in reader.messages([IMAGES])] \
             == [recorded_at(index) for index in range(4)]
+
+
+@pytest.mark.parametrize(('change', 'left'), [
+    ('delete from messages where id = 3', 3),
+    ("update topics set serialization_format = 'json' where name like '%raw'", 0)])
+def test_messages_that_the_metadata_announce_and_the_file_lacks_are_told(tmp_path, change, left):
+    bag = write_bag(tmp_path / 'bag', NOISE, 'sqlite3')
+    with sqlite3.connect(file_of(bag)) as database:
+        database.execute(change)
+    messages, damage = read(bag)
+    assert len(messages) == 4 + left
+    assert damage == f'{bag}: {left} of the 4 messages of {IMAGES} were found'
+
+
+def test_a_pipe_that_is_named_like_a_bag_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'a.mcap')
+    with pytest.raises(UserError, match='is not a ROS 2 bag'):
+        BagReader(tmp_path)
+    write_bag(tmp_path / 'bag', NOISE)
+    os.mkfifo(tmp_path / 'bag' / 'z.mcap')
+    assert read(tmp_path / 'bag') == (messages_of(tmp_path / 'bag'), '')
 
 
 @pytest.mark.parametrize('mode', list(CompressionMode)[1:])

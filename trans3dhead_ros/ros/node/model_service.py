@@ -227,7 +227,7 @@ def allowed_model(path: str, parameters: TrackerParameters) -> Path:
     # Either file of a pair. What the operator has named is allowed, wherever it lies.
     own = {file.resolve().with_suffix('')
            for file in (bundled_model(), model_path(parameters.model))}
-    if resolved.with_suffix('') not in own and not parameters.allow_any_model_path \
+    if resolved.parent / resolved.stem not in own and not parameters.allow_any_model_path \
             and folder not in resolved.parents:
         raise UserError(f'path: {resolved} is not inside {folder}, to which model_folder restricts '
                         'clients; allow_any_model_path lifts the restriction')

@@ -26,7 +26,7 @@ from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.model_files.model_metadata import bundled_model, is_bundled_name
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.ros.markers import NAMESPACES
 from trans3dhead_ros.ros.tracker_parameters import (
@@ -243,6 +243,14 @@ def test_topics_of_cameras_lie_under_their_names_unless_they_are_absolute(prefix
     assert module.topics(beside, 'camera_info', cameras) == ['/a/camera_info', 'rear/camera_info']
     beside['camera_info'] = '/b/info, info'
     assert module.topics(beside, 'camera_info', cameras) == ['/b/info', 'rear/info']
+
+
+def test_models_are_paths_from_here_or_names_of_bundled_ones(prefix, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = module_of('head_tracking.launch.py')
+    assert [module.path_or_name(model) for model in ('open', 'default', 'own.onnx', '/a/b')] == [
+        'open', 'default', f'{tmp_path}/own.onnx', '/a/b']
+    assert all(map(is_bundled_name, module.BUNDLED))
 
 
 # -- started for real ------------------------------------------------------------------------------
