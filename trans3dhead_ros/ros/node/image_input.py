@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from builtin_interfaces.msg import Time
+from rclpy.context import Context
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -24,6 +27,13 @@ _RELIABILITIES = {
     'reliable': ReliabilityPolicy.RELIABLE,
     'best_effort': ReliabilityPolicy.BEST_EFFORT,
 }
+
+
+class _Endpoint(NamedTuple):
+    """A subscription, and the node that it belongs to."""
+
+    node: Node
+    subscription: Subscription
 
 
 class ImageInput:
@@ -52,9 +62,10 @@ class ImageInput:
         self.topic = resolved_image_topic(node, prefix, transport)
         self.renewals = 0
         self._seen_publisher = False
-        self._subscription: Subscription | None = None
-        self._replaced: Subscription | None = None
+        self._endpoint: _Endpoint | None = None
+        self._replaced: _Endpoint | None = None
         self._replaced_until = 0.0
+        self._renewals_since_image = 0
         self._last_stamp: Time | None = None
         self._reliability: ReliabilityPolicy | None = None
 
@@ -78,21 +89,25 @@ class ImageInput:
             return
         self.destroy()
         self._reliability = reliability
-        self._subscription = self._create()
+        self._endpoint = self._create(self._node)
 
     def renew(self) -> bool:
         """
         Renew the subscription if there is or was a publisher, and return whether that was done.
 
         After a crash DDS sometimes knows both sides and yet delivers nothing until one of them is
-        new. The old subscription stays for a moment, so that an image meanwhile is not lost.
+        new. A new subscription of the same participant is not always enough: from the second
+        renewal on it gets a participant of its own, which has always helped. The old subscription
+        stays for a moment, so that an image meanwhile is not lost.
         """
-        if self._subscription is None or not self._seen_publisher:
+        if self._endpoint is None or not self._seen_publisher:
             return False
         self._destroy_replaced()
-        self._replaced, self._subscription = self._subscription, self._create()
+        node = self._new_participant() if self._renewals_since_image else self._node
+        self._replaced, self._endpoint = self._endpoint, self._create(node)
         self._replaced_until = time.monotonic() + _OVERLAP
         self.renewals += 1
+        self._renewals_since_image += 1
         return True
 
     def offered(self) -> list[ReliabilityPolicy]:
@@ -126,7 +141,8 @@ class ImageInput:
             return (f'{where}; large best-effort images need '
                     'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
         # Humble and Jazzy cannot tell.
-        connected = getattr(self._subscription, 'get_publisher_count', lambda: 1)
+        subscription = self._endpoint.subscription if self._endpoint else None
+        connected = getattr(subscription, 'get_publisher_count', lambda: 1)
         if not connected():
             return f'{where}: discovered but not connected by DDS'
         return f'{where}: it publishes nothing'
@@ -134,17 +150,44 @@ class ImageInput:
     def destroy(self) -> None:
         """Destroy the subscription."""
         self._destroy_replaced()
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = self._reliability = None
+        if self._endpoint is not None:
+            self._destroy(self._endpoint)
+        self._endpoint = self._reliability = None
 
-    def _create(self) -> Subscription:
-        return self._node.create_subscription(
+    def _create(self, node: Node) -> _Endpoint:
+        return _Endpoint(node, node.create_subscription(
             self._kind, self.topic, self._receive, QoSProfile(
                 history=HistoryPolicy.KEEP_LAST, depth=1, reliability=self._reliability,
-                durability=DurabilityPolicy.VOLATILE))
+                durability=DurabilityPolicy.VOLATILE)))
+
+    def _new_participant(self) -> Node:
+        """Return a node with a DDS participant of its own, in the same executor."""
+        context = Context()
+        try:
+            context.init(domain_id=self._node.context.get_domain_id())
+            node = Node(
+                f'_{self._node.get_name()}_images', namespace=self._node.get_namespace(),
+                context=context, use_global_arguments=False, start_parameter_services=False,
+                enable_rosout=False)
+        except rclpy_implementation.RCLError:
+            # For example without the enclave of SROS 2.
+            context.try_shutdown()
+            return self._node
+        self._node.executor.add_node(node)
+        return node
+
+    def _destroy(self, endpoint: _Endpoint) -> None:
+        node, subscription = endpoint
+        node.destroy_subscription(subscription)
+        if node is self._node:
+            return
+        if node.executor is not None:
+            node.executor.remove_node(node)
+        node.destroy_node()
+        node.context.try_shutdown()
 
     def _receive(self, message: Image | CompressedImage) -> None:
+        self._renewals_since_image = 0
         if self._replaced is not None:
             # Both subscriptions may receive it.
             if message.header.stamp == self._last_stamp:
@@ -154,7 +197,7 @@ class ImageInput:
 
     def _destroy_replaced(self) -> None:
         if self._replaced is not None:
-            self._node.destroy_subscription(self._replaced)
+            self._destroy(self._replaced)
         self._replaced = self._last_stamp = None
 
     def _publishers(self) -> list[TopicEndpointInfo]:

@@ -169,3 +169,21 @@ def test_a_silent_publisher_is_subscribed_to_anew_and_its_next_image_is_processe
         assert int(after['images received']) == int(before['images received']) + 1
     finally:
         eye.set_tracker_parameters(no_image_warning=5.0)
+
+
+def test_a_publisher_that_stays_silent_is_subscribed_to_by_another_participant(eye, picture):
+    """Where DDS delivers nothing after a crash, another subscription of the same one is in vain."""
+    eye.ask(picture)
+    before = eye.diagnostics()
+    eye.set_tracker_parameters(no_image_warning=1.0)
+    try:
+        eye.status(lambda status: int(values_of(status)['resubscriptions'])
+                   >= int(before['resubscriptions']) + 3)
+        assert '_head_tracker_images' in eye.get_node_names()
+        for count in (1, 2):
+            assert eye.ask(picture).heads
+            after = eye.diagnostics(lambda values, count=count: int(
+                values['images processed']) >= int(before['images processed']) + count)
+            assert int(after['images received']) == int(before['images received']) + count
+    finally:
+        eye.set_tracker_parameters(no_image_warning=5.0)
