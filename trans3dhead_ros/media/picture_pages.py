@@ -146,7 +146,6 @@ class PicturePages:
         return image
 
     def _decode_by_pillow(self, index: int) -> tuple[Image, float | None]:
-        from PIL import ImageOps
         with self._one_kind_of_error(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             self._pillow.seek(self._first + index)
@@ -156,12 +155,22 @@ class PicturePages:
             picture = self._pillow
             if self._format == 'AVIF' and (crop := avif_crop(self._data, picture.size)):
                 picture = picture.crop(crop)
-                picture.getexif()[_ORIENTATION] = self._pillow.getexif().get(_ORIENTATION, 1)
+            picture = self._upright(picture).convert('RGB')
+            image = np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+        return image, milliseconds / 1000 if milliseconds else None
+
+    def _upright(self, picture: PillowImage) -> PillowImage:
+        """Return a frame of the file, perhaps cropped, as its EXIF turns it."""
+        from PIL import ImageOps
+        try:
             if self._format == 'HEIC' and not is_turned_by_container(self._data):
                 picture.getexif()[_ORIENTATION] = picture.info.get('original_orientation') or 1
-            upright = ImageOps.exif_transpose(picture).convert('RGB')
-            image = np.ascontiguousarray(np.asarray(upright)[..., ::-1])
-        return image, milliseconds / 1000 if milliseconds else None
+            elif picture is not self._pillow:
+                picture.getexif()[_ORIENTATION] = self._pillow.getexif().get(_ORIENTATION, 1)
+            return ImageOps.exif_transpose(picture)
+        except Exception:
+            # Damaged EXIF, for which Pillow raises many things, turns nothing.
+            return picture
 
     @contextmanager
     def _one_kind_of_error(self) -> Iterator[None]:

@@ -157,7 +157,10 @@ def check_face(points: Array, where: str) -> None:
         raise UserError(f'data: {where} has a point at {np.abs(points).max():.3g} px, far away '
                         'from any picture')
     low, high = points.min(axis=0), points.max(axis=0)
-    if (high - low).min() < _LEAST_SIZE_PX:
+    # Also on a line that leans; two points are always on one.
+    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
+    across = points @ axes.T if len(points) > 2 else points
+    if np.ptp(across, axis=0).min() < _LEAST_SIZE_PX:
         raise UserError(f'data: {where} has all its points in one place or on one line, between '
                         f'{low[0]:g} {low[1]:g} and {high[0]:g} {high[1]:g}')
 

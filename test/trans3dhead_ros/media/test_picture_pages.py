@@ -58,6 +58,13 @@ def test_every_format_is_turned_upright(form, orientation, bright):
     assert image[bright][0] > 200 and image[::-1, ::-1][bright][0] < 50
 
 
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP'])
+def test_a_picture_with_damaged_exif_is_read_as_it_is_stored(form):
+    data = encoded(corner_picture(), form, exif=b'Exif\0\0nonsense')
+    image = decode_picture(data, 'stored')
+    assert image.shape == (20, 40, 3) and image[3, 3, 0] > 240 and image[16, 30, 0] < 15
+
+
 def cropped_avif(crop: tuple[int, int, int, int], orientation: int) -> bytes:
     """Return the corner picture with a crop (width, height, offsets of its centre in halves)."""
     exif = Image.Exif()
@@ -206,6 +213,7 @@ def test_heic_is_turned_by_its_container_or_else_by_exif(orientation, bright):
         image = decode_picture(data, 'turned')
         assert image.shape == ((20, 40, 3) if orientation == 3 else (40, 20, 3))
         assert image[bright][0] > 200 and image[::-1, ::-1][bright][0] < 50
+    assert decode_picture(by_exif.replace(b'MM\0*', b'nons'), 'stored').shape == (20, 40, 3)
 
 
 @pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (2, True), (6, True)])

@@ -123,7 +123,8 @@ def test_what_another_spreadsheet_writes_is_told_by_name(tmp_path, change, messa
 
 
 @pytest.mark.parametrize('points', [
-    np.zeros((68, 2)), np.full((68, 2), 33.3), np.column_stack([np.arange(68), np.full(68, 5)])])
+    np.zeros((68, 2)), np.full((68, 2), 33.3), np.column_stack([np.arange(68), np.full(68, 5)]),
+    np.column_stack([np.arange(68), 2 * np.arange(68)])])
 def test_a_face_without_extent_is_refused(points):
     with pytest.raises(UserError, match='a.pts has all its points in one place or on one line'):
         check_face(points, 'a.pts')
