@@ -136,31 +136,32 @@ def api_page(tracker: TrackerInterface, files: Sequence[InterfaceFile]) -> str:
         '## Subscribed topics', '',
         *_table(('topic', 'type', 'QoS', 'what'),
                 [_topic(end) for end in (*own.subscribes, *more)]), '',
-        'Where only `image_raw` is remapped, as to `/camera/image_raw`, the calibration is taken '
-        'from the topic beside it, `/camera/camera_info`.', '',
+        'If only `image_raw` is remapped, for example to `/camera/image_raw`, the calibration is '
+        'taken from the topic in the same namespace, `/camera/camera_info`.', '',
         'The subscription to images adopts the reliability of their publisher '
         '(`image_reliability`), because a reliable subscription receives nothing from a '
         'best-effort publisher.', '',
         '## Published topics', '',
-        'Messages are built and published only while somebody subscribes.', '',
+        'Messages are built and published only while there are subscribers.', '',
         *_table(('topic', 'type', 'QoS', 'what'), [_topic(end) for end in own.publishes]), '',
         'Latched means transient local: late subscribers get the last message.', '',
         '## Services', '',
         *_table(('service', 'type', 'what'),
                 [(f'`{end.name}`', _type(end.type), SERVICES.get(end.name, _UNKNOWN))
                  for end in own.serves]), '',
-        'In addition, those of every lifecycle node (`~/change_state`, `~/get_state`, …) and of '
-        'every node with parameters (`~/set_parameters`, …).', '',
+        'In addition, the node has the services of every lifecycle node (`~/change_state`, '
+        '`~/get_state`, …) and of every node with parameters (`~/set_parameters`, …).', '',
         '## Parameters', '',
         '*live* parameters can be changed while the node runs and apply from the next image on; '
         'the others are read at the start.', '',
         *_table(('parameter', 'type', 'default', 'allowed', 'set', 'what'),
                 [_parameter(name, facts) for name, facts in own.parameters.items()]), '',
-        'A parameter that is not in this table is ignored; one warning at the start names it.', '',
+        'A parameter that is not in this table is ignored, and named in a warning at the start.',
+        '',
         '### QoS', '',
         'Each published topic has the read-only parameters `qos_overrides.<topic>.publisher.` '
-        'followed by `reliability`, `durability`, `history` or `depth`, with the full name of the '
-        'topic, in a file:', '',
+        'followed by `reliability`, `durability`, `history` or `depth`. `<topic>` is the full name '
+        'of the topic. In a file:', '',
         '```yaml', '/**:', '  ros__parameters:', '    qos_overrides:', '      /heads:',
         '        publisher: {reliability: best_effort, depth: 1}', '```', '',
         '### Several cameras', '',

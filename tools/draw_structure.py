@@ -105,8 +105,9 @@ def draw(graph: Mapping[Folder, set[Folder]], output: Path) -> None:
         axes.add_patch(FancyBboxPatch(
             (x - width / 2, y - height / 2), width, height, boxstyle='round,pad=0.02',
             facecolor=_FILLS[package], edgecolor=_COLOURS[package], zorder=2))
-        axes.text(x, y, name.replace('.', '/\n') or 'top-level\nfiles', ha='center',
-                  va='center', fontsize=9, zorder=3, linespacing=0.95)
+        # Left of the middle, clear of the count.
+        axes.text(x - 0.04, y, name.replace('.', '/\n') or 'top-level\nfiles', ha='center',
+                  va='center', fontsize=8.5, zorder=3, linespacing=0.95)
         axes.text(x + width / 2, y - height / 2, counts[folder], ha='right', va='bottom',
                   fontsize=7, color='#666666', zorder=3)
     top = max(y for _, y in places.values()) + 0.75

@@ -96,7 +96,7 @@ def run(options: Namespace) -> int:
         raise UserError(losses[0] if len(losses) == 1 else
                         f'none of {len(losses)} pictures can be read; the first: {losses[0]}')
     print(f'pictures: {index}, with heads: {with_heads}, heads: {found}'
-          + (f', damaged or left out: {len(losses)}' if losses else ''),
+          + (f', damaged or skipped: {len(losses)}' if losses else ''),
           file=sys.stderr if options.json == '-' else sys.stdout)
     return report_losses(options, losses, notes[:1])
 

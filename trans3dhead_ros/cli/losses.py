@@ -44,7 +44,7 @@ def report_losses(options: Namespace, losses: Sequence[str], notes: Sequence[str
     :return: the exit code of the subcommand.
     """
     for note in notes:
-        print(f'note: {note}; --bits fixes it', file=sys.stderr)
+        print(f'note: {note}; --bits sets the number', file=sys.stderr)
     for line in losses[:_MOST_NAMED]:
         print(f'not read: {line}', file=sys.stderr)
     if len(losses) > _MOST_NAMED:

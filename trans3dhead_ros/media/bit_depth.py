@@ -59,7 +59,7 @@ class BitDepth:
         """What is assumed, for one message to the user; empty where nothing had to be."""
         if self.assumed in (0, 16) or self.fixed:
             return ''
-        return f'samples of 16 bits are taken to have {self.assumed} significant ones'
+        return f'16-bit samples are assumed to have {self.assumed} significant bits'
 
 
 def significant_bits(samples: NDArray[np.uint16]) -> int:

@@ -79,9 +79,9 @@ def decode_image(
         encoding, bits = f'{match[1]}16', int(match[2])
     if encoding in _DEPTHS:
         if encoding != '16uc1' or depth is None or not depth.fixed:
-            mend = '; for a grey one set the parameter significant_bits'
-            raise UserError(f'encoding: {message.encoding} is that of depth images, a colour or '
-                            f'grey image is needed{mend if encoding == "16uc1" else ""}')
+            mend = '; for a grey image set the parameter significant_bits'
+            raise UserError(f'encoding: {message.encoding} is a depth image, but a colour or grey '
+                            f'image is needed{mend if encoding == "16uc1" else ""}')
         encoding = 'mono16'
     if message.width == 0 or message.height == 0:
         raise UserError(f'width, height: the image is empty ({message.width} x {message.height})')

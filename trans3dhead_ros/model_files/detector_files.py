@@ -39,7 +39,7 @@ def open_detector(model: str | os.PathLike[str] | None = None) -> NetworkFiles:
     bundled = model is None or str(model) == 'default'
     path = bundled_detector() if bundled else Path(model)
     if bundled and not path.is_file():
-        raise UserError('detector: this build comes without a head detector; name a file')
+        raise UserError('detector: this build does not include a head detector; give a file')
     checkpoint, graph = path.with_suffix(CHECKPOINT_SUFFIX), path.with_suffix(GRAPH_SUFFIX)
     if path not in (checkpoint, graph) or not path.is_file():
         raise UserError(f'{path}: no such detector; {DETECTOR_REMEDY}')

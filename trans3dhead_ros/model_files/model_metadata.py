@@ -66,14 +66,14 @@ def model_path(model: str | os.PathLike[str] | None) -> Path:
     :param model: path of either file of a model, or the name of a bundled one, 'default' or 'open';
         None or '' is 'default'.
     :return: the path of one of its files.
-    :raises UserError: this build comes without the model of that name.
+    :raises UserError: this build does not include the model of that name.
     """
     if not is_bundled_name(model):
         return Path(model)
     name = str(model or 'default')
     path = bundled_model(name)
     if not path.is_file():
-        raise UserError(f'model: this build comes without the model {name!r}; name a file')
+        raise UserError(f'model: this build does not include the model {name!r}; give a file')
     return path
 
 

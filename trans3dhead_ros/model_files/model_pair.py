@@ -85,8 +85,8 @@ def open_model(model: str | os.PathLike[str] | None = None) -> ModelFiles:
     path = model_path(model)
     other = {GRAPH_SUFFIX: CHECKPOINT_SUFFIX, CHECKPOINT_SUFFIX: GRAPH_SUFFIX}.get(path.suffix)
     if other and not os.path.exists(path) and os.path.isfile(path.with_suffix(other)):
-        raise UserError(f'{path}: no such file, but {path.with_suffix(other).name} lies there; '
-                        'name that one')
+        raise UserError(f'{path}: no such file, but {path.with_suffix(other).name} exists; '
+                        'give that one')
     if path.suffix == GRAPH_SUFFIX:
         graph, metadata = read_graph(path)
         checkpoint = path.with_suffix(CHECKPOINT_SUFFIX)
@@ -198,7 +198,7 @@ def check_pair(
     """
     if graph_metadata['sha256'] != metadata['sha256']:
         raise UserError(
-            f'{graph} and {checkpoint.name} are not of one network: their weights have the sha256 '
+            f'{graph} and {checkpoint.name} have different weights, of sha256 '
             f'{str(graph_metadata["sha256"])[:12]}… and {str(metadata["sha256"])[:12]}…; write the '
             'first one again with `trans3dhead export`, or move one of them away')
     for name in names:

@@ -1,4 +1,4 @@
-"""Trans3DHead: a landmark branch and a parameter branch over the tokens of a head crop."""
+"""Trans3DHead: landmark queries and parameter queries over the tokens of a head crop."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LayerOutputs:
 
 class Trans3DHead(nn.Module):
     """
-    Backbone -> tokens -> two transformer decoders with query-aware memory and additive residuals.
+    Backbone -> tokens -> one or two decoders with query-aware memory and additive residuals.
 
     :param config: sizes and switches.
     :param head_model: what the parameters are coefficients of; saved with the weights.

@@ -48,7 +48,7 @@ def view_bag(options: argparse.Namespace) -> int:
                 print('the viewer is served until Ctrl-C', file=sys.stderr)
                 _wait(options.duration)
         if reader.damage:
-            print(f'the bag is damaged, what could be read of it is shown: {reader.damage}',
+            print(f'the bag is damaged, the readable part is shown: {reader.damage}',
                   file=sys.stderr)
             return 1
     return 0

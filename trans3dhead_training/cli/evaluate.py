@@ -215,7 +215,7 @@ def _remarks(baselines: Path | None, evaluation: DatasetEvaluation) -> list[str]
         where = f'in {baselines}' if baselines else 'named'
         remarks.append(f'sign of yaw not checked: no 3ddfa_v2/ {where} (--baselines)')
     if evaluation.unreadable:
-        remarks.append(f'images that could not be read and are left out: '
+        remarks.append(f'images that could not be read and are skipped: '
                        f'{len(evaluation.unreadable)}: ' + ', '.join(evaluation.unreadable))
     return [*remarks, *evaluation.remarks]
 

@@ -82,13 +82,13 @@ def run(options: Namespace) -> int:
     if stopped_by:
         print(f'{made.path}: stopped; repeat the command to resume')
         return EXIT_SIGNAL + stopped_by
-    print(f'{made.path}: what it keeps of people is deleted by '
+    print(f'{made.path}: to delete everything in it that shows people, run '
           f'`trans3dhead update --forget --output {made.path}`')
     if not made.report.is_file():
         return 0
     verdict = read_json(made.report)['gate']
     print('\n'.join([f'{made.candidate} passed the gate'] if verdict['passed'] else [
-        f'{made.candidate} did not pass the gate:', *verdict['reasons']]))
+        f'{made.candidate} failed the gate:', *verdict['reasons']]))
     return 0 if verdict['passed'] else EXIT_FAILED
 
 
@@ -97,7 +97,7 @@ def _forget(options: Namespace) -> int:
         raise UserError('expired: is for --forget')
     kept = UpdateRun(options.output)
     if options.expired and kept.manifest.is_file() and not kept.is_expired():
-        print(f'{kept.path}: its time is not over, nothing was deleted')
+        print(f'{kept.path}: not expired, nothing was deleted')
         return 0
     print('\n'.join(kept.forget()))
     return 0

@@ -92,7 +92,7 @@ def _pictures(folder: Path) -> list[Face]:
         raise UserError(f'data: no folder {folder}')
     pictures, losses = choose_pictures(map(str, sorted(folder.rglob('*'))))
     for line in losses:
-        print(f'left out: {line}', file=sys.stderr)
+        print(f'skipped: {line}', file=sys.stderr)
     paths = [Path(picture) for picture in pictures]
     if not paths:
         raise UserError(f'data: no picture in {folder}')

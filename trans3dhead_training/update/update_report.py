@@ -82,7 +82,7 @@ def describe_heads(run: UpdateRun, config: UpdateConfig) -> dict[str, Any]:
             'people': len(set(people.tolist())), 'held out': int(held_out.sum()),
             'people held out': len(set(people[held_out].tolist())),
             'split': 'by person' if len(set(people.tolist())) > 1 else
-            'in time: all heads are of one person, or of one track',
+            'in time, because all heads belong to one person or one track',
             'left out': dict(Counter(str(reason) for reason in fits.reason[~kept]))}
 
 
@@ -91,10 +91,10 @@ def format_report(report: Mapping[str, Any]) -> str:
     heads = report['heads']
     lines = [f'# Update {report["run"]}', '',
              f'{heads["labelled"]} of {heads["collected"]} collected heads are labelled '
-             f'({heads["by hand"]} by hand), of {heads["people"]} people or tracks; '
-             f'{heads["held out"]} heads of {heads["people held out"]} are held out, split '
+             f'({heads["by hand"]} by hand), from {heads["people"]} people or tracks; '
+             f'{heads["held out"]} heads of {heads["people held out"]} of them are held out, split '
              f'{heads["split"]}.', '']
-    left_out = [f'* left out, {reason}: {count}' for reason, count in heads['left out'].items()]
+    left_out = [f'* rejected, {reason}: {count}' for reason, count in heads['left out'].items()]
     lines += [*left_out, ''] if left_out else []
     lines += ['| heads | figure | current | candidate |', '|---|---|---|---|']
     for name, part in report['figures'].items():
@@ -104,9 +104,9 @@ def format_report(report: Mapping[str, Any]) -> str:
                 cells = [f'{row[model]["value"]:.2f} ({row[model]["low"]:.2f}–'
                          f'{row[model]["high"]:.2f})' for model in ('current', 'candidate')]
                 lines.append(f'| {name}, {part["heads"]} | {title} | {cells[0]} | {cells[1]} |')
-    lines += ['', 'In parentheses the 95 % interval. The labels of held-out heads that nobody '
-              'labelled by hand are averaged answers of the current model: their figures say that '
-              'the candidate agrees with the average, not that this is right.']
+    lines += ['', '95 % intervals in parentheses. Held-out heads without hand labels are labelled '
+              'with averaged predictions of the current model: their figures show that the '
+              'candidate agrees with that average, not that the average is right.']
     return '\n'.join(lines) + '\n'
 
 

@@ -21,7 +21,7 @@ def test_bits_are_told_by_the_brightest_sample(bits):
     depth = BitDepth()
     np.testing.assert_allclose(depth.to_8_bits(samples(bits)), RAMP, atol=1)
     assert depth.assumed == bits
-    assert (f'taken to have {bits} significant' in depth.note) == (bits != 16)
+    assert (f'assumed to have {bits} significant' in depth.note) == (bits != 16)
 
 
 def test_a_number_that_is_given_holds_and_is_not_remarked():

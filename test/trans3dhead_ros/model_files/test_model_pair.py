@@ -49,7 +49,7 @@ def test_a_lone_file_has_the_metadata_and_the_head_model_of_the_pair(pair, tmp_p
 def test_files_of_different_weights_are_refused_by_name(pair):
     save_checkpoint(pair, confident_network(seed=5), {})
     for path in (pair, pair.with_suffix('.onnx')):
-        with pytest.raises(UserError, match='small.onnx and small.safetensors are not of one'):
+        with pytest.raises(UserError, match='small.onnx and .* have different weights'):
             open_model(path)
 
 
@@ -131,11 +131,11 @@ def test_the_other_file_of_a_missing_one_is_named(pair):
     graph = pair.with_suffix('.onnx')
     text = graph.read_bytes()
     graph.unlink()
-    with pytest.raises(UserError, match='small.onnx: no such file, but small.safetensors lies'):
+    with pytest.raises(UserError, match='small.onnx: no such file, but small.safetensors exists'):
         open_model(graph)
     pair.unlink()
     graph.write_bytes(text)
-    with pytest.raises(UserError, match='small.safetensors: no such file, but small.onnx lies'):
+    with pytest.raises(UserError, match='small.safetensors: no such file, but small.onnx exists'):
         open_model(pair)
 
 
@@ -148,10 +148,10 @@ def test_a_build_without_weights_asks_for_a_file(monkeypatch):
     monkeypatch.setattr(Path, 'is_file', lambda path: False)
     for load in (open_model, HeadPipeline.load):
         for name in ('default', 'open'):
-            with pytest.raises(UserError, match='^model: this build comes without the model '
-                                                f"'{name}'; name a file$"):
+            with pytest.raises(UserError, match='^model: this build does not include the model '
+                                                f"'{name}'; give a file$"):
                 load(name)
-    with pytest.raises(UserError, match='^detector: this build comes without a head detector'):
+    with pytest.raises(UserError, match='^detector: this build does not include a head detector'):
         open_detector()
 
 

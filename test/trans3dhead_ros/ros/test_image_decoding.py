@@ -121,8 +121,7 @@ def test_cameras_of_fewer_bits_give_the_same_brightness(bits):
 def test_a_depth_image_is_told_as_such_unless_the_bits_are_given():
     samples = GREY.astype(np.uint16) << 4
     for encoding in ('16UC1', '32FC1'):
-        with pytest.raises(ValueError, match=f'encoding: {encoding} is that of depth images') \
-                as refusal:
+        with pytest.raises(ValueError, match=f'encoding: {encoding} is a depth image') as refusal:
             decode_image(message(encoding, samples))
         # No number of bits makes grey levels of floating point.
         assert ('significant_bits' in str(refusal.value)) is (encoding == '16UC1')

@@ -142,7 +142,7 @@ def test_a_damaged_bag_is_shown_up_to_the_damage(bag, tmp_path, capsys):
     data = bag.read_bytes()
     cut.write_bytes(data[:len(data) * 2 // 3])
     assert main(['view', str(cut), '--save', str(tmp_path / 'a.rrd')]) == 1
-    assert 'the bag is damaged, what could be read of it is shown' in capsys.readouterr().err
+    assert 'the bag is damaged, the readable part is shown' in capsys.readouterr().err
     stamps = stamps_of(read(tmp_path / 'a.rrd')['/camera/image']['EncodedImage:blob'])
     assert stamps and stamps == STAMPS[:len(stamps)]
 

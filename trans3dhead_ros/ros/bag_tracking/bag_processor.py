@@ -108,7 +108,7 @@ class BagProcessor:
         image = decode(message, self._parameters.max_image_pixels, self._depth)
         if self._depth.note and self._depth.note != self._depth_note:
             self._depth_note = self._depth.note
-            self.warning(f'{self._depth.note}; -p significant_bits:=N fixes it')
+            self.warning(f'{self._depth.note}; -p significant_bits:=N sets the number')
         camera = self._camera((image.shape[1], image.shape[0]))
         heads = [self._with_new_id(head) for head in self._pipeline.track(image, stamp, camera)]
         result = FrameResult(message.header, self._principal.sort(heads), image, camera,

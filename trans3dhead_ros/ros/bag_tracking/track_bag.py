@@ -144,7 +144,7 @@ class _Run:
         count, done = self._reader.topics[self._images].count, progress.read
         if self._partial.progress is not None:
             processor.resume(progress.last_id, progress.notes)
-            print(f'going on after {progress.images} images', file=sys.stderr)
+            print(f'resuming after {progress.images} images', file=sys.stderr)
         # Recorders often write the first image before the calibration that belongs to it.
         first = next(self._reader.messages([self._info]), None) if self._info else None
         if first is not None:
@@ -180,12 +180,12 @@ class _Run:
         print(f'{output}: {progress.images - progress.bad_images} images of {self._images} '
               f'processed, heads in {progress.with_heads} of them{self._speed}', file=stream)
         if self._info is None:
-            print('no camera_info beside the images; if it has another name, give '
-                  '--camera-info, or --fov instead', file=stream)
+            print('no camera_info in the namespace of the images; name another topic with '
+                  '--camera-info, or give --fov', file=stream)
         for note, count in self._processor.notes.items():
             print(f'{note} ({count} times)' if count > 1 else note, file=sys.stderr)
         if damage:
-            print(f'the bag is damaged, what could be read of it is processed: {damage}',
+            print(f'the bag is damaged, the readable part was processed: {damage}',
                   file=sys.stderr)
         return EXIT_LOSS if damage or progress.bad_images else 0
 

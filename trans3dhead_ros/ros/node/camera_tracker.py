@@ -103,7 +103,7 @@ class CameraTracker:
             return None
         if self._depth.note:
             self._throttled_log.warn(self._depth.note, f'{self._depth.note}; the parameter '
-                                     'significant_bits fixes it', ONCE)
+                                     'significant_bits sets the number', ONCE)
         camera = self.calibration.camera(
             (image.shape[1], image.shape[0]), parameters.rectified(self._topic))
         return Frame(message.header, image, camera, parameters)

@@ -205,8 +205,8 @@ class HeadTracker(LifecycleNode):
                 cleared.result(_STOP_TIMEOUT)
             except futures.TimeoutError:
                 self.get_logger().warning(
-                    f'a frame takes more than {_STOP_TIMEOUT:.0f} s; its tracks are dropped when '
-                    'it is done')
+                    f'a frame takes more than {_STOP_TIMEOUT:.0f} s; tracks are dropped when it is '
+                    'done')
             except Exception:
                 self.get_logger().error(f'markers may stay visible\n{traceback.format_exc()}')
 

@@ -53,5 +53,5 @@ class ModelHistory:
                 names = {str(entry['sha256']): name
                          for name, entry in self._index.refresh().items()}
             except UserError as error:
-                self._warn(f'the history of models is not kept: {error}')
+                self._warn(f'the model history is not saved: {error}')
         self._names = {model.sha256: model.path for model in self.used} | names

@@ -124,7 +124,7 @@ class ModelService:
         """Return the model before the running one, and the history that ends with it."""
         earlier = self._history.used[:-1]
         if not earlier:
-            raise UserError('there is no model before this one')
+            raise UserError('there is no previous model')
         if self._before is not None and _sha256(self._before) == earlier[-1].sha256:
             return self._before, earlier
         found = self._latest(earlier, read_tracker_parameters(self._node), by_itself=False)
@@ -151,7 +151,7 @@ class ModelService:
                     raise UserError('its files hold other weights now')
                 return aligner, used[:count]
             except UserError as error:
-                self._node.get_logger().warning(f'{model.path} is left out: {error}')
+                self._node.get_logger().warning(f'{model.path} is skipped: {error}')
         return None
 
     async def _swap(
@@ -246,7 +246,7 @@ def check_gate(path: Path, sha256: str) -> None:
     if verdict is not None and not verdict.passed:
         reasons = '; '.join(verdict.reasons) or 'no reason is given'
         raise UserError(f'{path.stem} failed its gate: {reasons}; '
-                        'set force to load it all the same')
+                        'set force to load it anyway')
 
 
 def _load(path: Path | str | None, parameters: TrackerParameters) -> HeadAligner:

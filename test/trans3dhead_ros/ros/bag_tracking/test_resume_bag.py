@@ -73,7 +73,7 @@ def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
     kept = partial_heads(output)
     assert 4 <= len(kept) < 14
     assert track(bag, output, '--markers', '--mesh') == 0
-    assert 'going on after' in capsys.readouterr().err
+    assert 'resuming after' in capsys.readouterr().err
     written = bags.messages_of(output)
     assert [data for topic, _, data in written if topic == '/heads'][:len(kept)] == kept
     assert [stamp for topic, stamp, _ in written if topic == '/heads'] \
@@ -141,5 +141,5 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_once_it_is_mended(
     printed = capsys.readouterr().err
     assert 'cannot be written' in printed and printed.count('\n') == 1
     assert track(bag, tmp_path / 'out.mcap') == 0
-    assert 'going on after' in capsys.readouterr().err
+    assert 'resuming after' in capsys.readouterr().err
     assert len(bags.heads_of(tmp_path / 'out.mcap')) == 14

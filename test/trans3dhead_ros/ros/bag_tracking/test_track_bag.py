@@ -97,7 +97,7 @@ def test_a_damaged_bag_is_processed_up_to_the_damage(images, tmp_path, track, ca
     assert track(bag, tmp_path / 'out.mcap') == 1
     assert [stamp_ns(message) for message in heads_of(tmp_path / 'out.mcap')] \
         == [stamp_of(0), stamp_of(1)]
-    assert f'the bag is damaged, what could be read of it is processed: {bag}' \
+    assert f'the bag is damaged, the readable part was processed: {bag}' \
         in capsys.readouterr().err
 
 
@@ -129,7 +129,7 @@ def test_one_of_several_cameras_is_chosen(images, tmp_path, track, capsys):
     printed = capsys.readouterr().err
     assert '/left/image_raw (1 images)' in printed and '/right/image_raw' in printed
     assert track(bag, out, '--topic', '/right/image_raw') == 0
-    assert 'no camera_info beside the images' in capsys.readouterr().out
+    assert 'no camera_info in the namespace of the images' in capsys.readouterr().out
     assert not heads_of(out)[0].heads[0].metric
     assert track(bag, out, '--topic', '/left/image_raw', '--fov', '60', '--force') == 0
     assert heads_of(out)[0].heads[0].metric

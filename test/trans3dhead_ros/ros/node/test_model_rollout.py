@@ -78,7 +78,7 @@ def short(sha256: str) -> str:
 def test_rollback_needs_a_model_to_go_back_to(client):
     assert load(client, 'default').success
     response = roll_back(client)
-    assert not response.success and response.message == 'there is no model before this one'
+    assert not response.success and response.message == 'there is no previous model'
 
 
 def test_a_name_is_enough_and_the_diagnostics_name_the_parent(client, folder):
@@ -178,5 +178,5 @@ def test_nodes_that_share_a_folder_keep_histories_of_their_own_over_a_restart(
     assert process.stop() == 0
     process = start_rear()
     path.unlink()
-    assert 'first.onnx is left out: first failed its gate' in process.text()
+    assert 'first.onnx is skipped: first failed its gate' in process.text()
     assert [model.path for model in ModelIndex(folder).history(rear)] == ['default']
