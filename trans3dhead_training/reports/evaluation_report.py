@@ -142,7 +142,7 @@ def make_statistics(errors: FaceErrors) -> dict[str, Statistic]:
 
 
 def _shrinkage(columns: Mapping[str, Array]) -> dict[str, Statistic]:
-    """Return the error of heads that nod, and by how much angles are answered too small."""
+    """Return the error of heads at large pitch, and by how much angles are underestimated."""
     true, answered = columns['true_euler_deg'], columns['answered_euler_deg']
     nods = np.abs(true[:, 1]) > NOD_DEG
     statistics = {}

@@ -131,7 +131,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield (f'rotation in a box off by {100 * OFF_SHIFT:.0f} %: geodesic '
                f'{show("off_geodesic_deg", 2, "°")}')
     if 'nods_geodesic_deg' in estimates:
-        yield (f'heads that nod by more than {NOD_DEG:.0f}°: geodesic '
+        yield (f'heads with a pitch beyond ±{NOD_DEG:.0f}°: geodesic '
                f'{show("nods_geodesic_deg", 2, "°")}')
     slopes = [name for name in ('yaw', 'pitch', 'roll') if f'angle_slope.{name}' in estimates]
     if slopes:

@@ -50,7 +50,7 @@ def test_heads_that_nod_are_reported_and_whether_their_pitch_is_shrunk():
     assert row['nods_geodesic_deg'] == pytest.approx(10)
     assert row['angle_slope'] == {'pitch': pytest.approx(0.75)}
     text = format_report(found)
-    assert 'nod by more than 25°: geodesic 10.00°' in text and 'slope of pitch 0.750' in text
+    assert 'pitch beyond ±25°: geodesic 10.00°' in text and 'slope of pitch 0.750' in text
     upright = make_report([face_result((0, 5, 0), (0, 5, 0), 0.0)]).rows()['all']
     assert 'nods_geodesic_deg' not in upright and 'angle_slope' not in upright
 
