@@ -45,6 +45,6 @@ def read_samples(data: str, split: str = 'validation') -> list[Sample]:
     samples = [sample for sample in READERS[form](Path(path), split)
                if in_split(split, sample.is_validation)]
     if not samples:
-        raise UserError(f'data: {data} has no labelled face in the split {split!r}; try --split '
-                         'all')
+        raise UserError(f'data: {data} has no labelled face' + (
+            '' if split == 'all' else f' in the split {split!r}; try --split all'))
     return samples

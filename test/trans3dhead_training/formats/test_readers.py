@@ -105,8 +105,10 @@ def test_a_pts_file_may_begin_with_the_mark_of_utf_8_and_decimal_commas_are_name
 
 @pytest.mark.parametrize('form', ['aflw', 'pts'])
 def test_a_set_without_faces_in_its_split_is_named(tmp_path, form):
-    with pytest.raises(ValueError, match='has no labelled face'):
+    with pytest.raises(ValueError, match="has no .* split 'validation'; try --split all$"):
         read_samples(f'{form}:{tmp_path}')
+    with pytest.raises(ValueError, match='has no labelled face$'):
+        read_samples(f'{form}:{tmp_path}', 'all')
 
 
 def test_every_format_has_its_reader():
