@@ -10,7 +10,7 @@ PICTURE_SUFFIXES = frozenset([
 """A file with one of these extensions claims to be a picture."""
 
 _HEAD_BYTES = 64
-# Where the second picture of a film of JPEG pictures begins, at the latest; some photographs are
+# Where the second picture of a Motion JPEG video begins, at the latest; some photographs are
 # followed by others too, and say so.
 _FIRST_PICTURE_BYTES = 2 ** 22
 _NEXT_PICTURE, _MULTI_PICTURE = b'\xff\xd9\xff\xd8\xff', b'MPF\0'
@@ -51,8 +51,8 @@ def file_format(path: Path) -> str | None:
     Return the format of a picture file.
 
     :param path: a file.
-    :return: as `picture_format`; None also for a film of JPEG pictures (Motion JPEG), and for a
-        file that cannot be read.
+    :return: as `picture_format`; None also for a Motion JPEG video, and for a file that cannot be
+        read.
     """
     try:
         with path.open('rb') as file:
@@ -86,4 +86,4 @@ def refusal(path: Path) -> str | None:
         return 'holds what macOS keeps beside a file, not a picture'
     if not picture_format(head):
         return 'is not a picture'
-    return None if file_format(path) else 'is a film of JPEG pictures, not a picture'
+    return None if file_format(path) else 'is a Motion JPEG video, not a picture'

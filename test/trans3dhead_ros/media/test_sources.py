@@ -169,7 +169,7 @@ def test_a_film_of_jpeg_pictures_is_a_film_under_any_name(tmp_path):
     (tmp_path / 'one.jpg').write_bytes(data[:data.find(b'\xff\xd9') + 2])
     pictures, losses = pictures_in(str(tmp_path))
     assert [Path(path).name for path in pictures] == ['one.jpg']
-    assert losses == [f'picture: {tmp_path}/film.jpg is a film of JPEG pictures, not a picture']
+    assert losses == [f'picture: {tmp_path}/film.jpg is a Motion JPEG video, not a picture']
 
 
 def test_a_photograph_with_others_behind_it_is_a_picture(tmp_path):
