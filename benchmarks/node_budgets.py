@@ -12,7 +12,7 @@ result is the time of its arrival here less that stamp.
   arrive; and the processor time of the node up to then, which other load hardly changes.
 * Pipeline time: mean age while images arrive so slowly that none waits.
 * Sustainable rate: results per second while images arrive faster than that.
-* Twice the sustainable rate: ages, and those of the last third over those of the first.
+* Twice the sustainable rate: mean age, and the median of the last third over that of the first.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def measure(observer: Observer, rates: object, options: argparse.Namespace) -> d
         'age_mean_ms': 1e3 * statistics.fmean(ages),
         **{f'age_p{percent}_ms': 1e3 * np.percentile(ages, percent) for percent in (50, 95)},
         'age_to_pipeline': statistics.fmean(ages) / pipeline,
-        'age_growth': statistics.fmean(ages[-third:]) / statistics.fmean(ages[:third])}
+        'age_growth': statistics.median(ages[-third:]) / statistics.median(ages[:third])}
 
 
 def main() -> int:

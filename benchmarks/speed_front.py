@@ -40,6 +40,7 @@ from trans3dhead_ros.network.checkpoint import load_head_model
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_ros.network.cost import multiply_adds, weight_count
 from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_training.engine.trainer import computes_in_bfloat16
 from trans3dhead_training.export.head_graph import HeadGraph
 from trans3dhead_training.export.onnx_file import write_onnx
 
@@ -141,8 +142,9 @@ def quartiles(taken: Mapping[str, np.ndarray]) -> list[float]:
 
 
 def training_step(network: Trans3DHead):
-    """Return a step of the optimizer on one batch, without losses and loading."""
+    """Return a step of the optimizer on one batch, in a training's precision, without losses."""
     size = network.config.input_size
+    network.bfloat16_backbone = computes_in_bfloat16(torch.device('cpu'))
     crops = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-6)
 
