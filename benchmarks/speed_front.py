@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument('--runs', type=Path, nargs='*', default=[], metavar='RUN')
     parser.add_argument('--minutes', type=float, default=float('inf'),
                         help='training time after which errors are compared')
-    parser.add_argument('--error', default='inner51_percent',
+    parser.add_argument('--error', default='val_inner51_percent',
                         help='column of metrics.csv (default: %(default)s)')
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -212,6 +212,9 @@ def draw(rows: Mapping[str, Mapping[str, Any]], column: str, path: Path) -> None
         axes.plot(row['time'][1], height, 'o', color='C3' if name in front else 'C0')
         axes.annotate(name, (row['time'][1], height), (4, 4), textcoords='offset points',
                       fontsize=8)
+    best = sorted((rows[name]['time'][1], rows[name]['error']) for name in front)
+    axes.plot([taken for taken, _ in best], [error for _, error in best], color='C3',
+              linewidth=0.8, zorder=0)
     axes.margins(0.15, 0.05)
     axes.set(xlabel='time of one crop / MobileNet-v1 x1, ONNX Runtime, one thread',
              ylabel=column if errors else f'crops/s of training / those of {next(iter(rows))}')
