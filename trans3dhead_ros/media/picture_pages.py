@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from trans3dhead_ros.media.tiff_pages import tiff_pages
 from trans3dhead_ros.types import Image
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image as PillowImage
 
 MAX_PICTURE_PIXELS = 100_000_000
@@ -35,6 +37,8 @@ _PILLOW_NAMES = {'GIF': 'GIF', 'WEBP': 'WEBP', 'BMP': 'BMP', 'PNM': 'PPM', 'AVIF
                  'JPEG2000': 'JPEG2000', 'PNG': 'PNG'}
 _ORIENTATION = 274  # tag of EXIF
 _BY_OPENCV = ('JPEG', 'PNG', 'BMP', 'PNM', 'JPEG2000', 'TIFF')
+# Older ones ignore the EXIF orientation of a PNG; Pillow, which then reads it, keeps 8 bits only.
+_OPENCV_TURNS_PNG = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 6)
 # The control chunk of an animation comes before the first pixels.
 _PNG_HEAD_BYTES = 2 ** 16
 _PNM_MAXIMUM = re.compile(rb'P[2356]\s+(?:#[^\n]*\s+)*\d+\s+\d+\s+(\d{1,5})\s')
@@ -65,6 +69,7 @@ class PicturePages:
         self._depth = depth or BitDepth()
         self._format = picture_format(data[:64])
         self._stated_bits = 0
+        self._by_opencv = self._format in _BY_OPENCV
         self._pillow: PillowImage | None = None
         self._first = 0
         self.count = 1
@@ -83,7 +88,7 @@ class PicturePages:
 
     def __iter__(self) -> Iterator[tuple[Image, float | None]]:
         for index in range(self.count):
-            if self._format in _BY_OPENCV and (self._format == 'TIFF' or self.count == 1):
+            if self._by_opencv and (self._format == 'TIFF' or self.count == 1):
                 yield self._decode_by_opencv(index), None
             else:
                 yield self._decode_by_pillow(index)
@@ -98,7 +103,9 @@ class PicturePages:
             chunk = self._data.find(b'sBIT', 0, _PNG_HEAD_BYTES)
             if chunk > 0:
                 self._stated_bits = self._data[chunk + 4]
-            if b'acTL' in self._data[:_PNG_HEAD_BYTES]:
+            head = self._data[:_PNG_HEAD_BYTES]
+            self._by_opencv = _OPENCV_TURNS_PNG or b'eXIf' not in head
+            if b'acTL' in head or not self._by_opencv:
                 self._open_by_pillow()
 
     def _read_tiff(self) -> None:
@@ -131,11 +138,8 @@ class PicturePages:
         flags = cv2.IMREAD_COLOR if self._format == 'JPEG' else (
             cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         try:
-            if self._format == 'TIFF':
-                pages = cv2.imdecodemulti(data, flags, range=(index, index + 1))[1]
-                image = pages[0] if pages else None
-            else:
-                image = cv2.imdecode(data, flags)
+            image = (_tiff_page(data, index, flags) if self._format == 'TIFF'
+                     else cv2.imdecode(data, flags))
         except cv2.error:
             image = None
         if image is None:
@@ -199,6 +203,17 @@ class PicturePages:
         return UserError(f'picture: {self._name} has {what} than the '
                          f'{MAX_PICTURE_PIXELS // 1_000_000} million that are decoded; scale it '
                          'down, or cut the heads out')
+
+
+def _tiff_page(data: NDArray[np.uint8], index: int, flags: int) -> Image | None:
+    if hasattr(cv2, 'imdecodemulti'):
+        pages = cv2.imdecodemulti(data, flags, range=(index, index + 1))[1]
+    else:  # before OpenCV 4.7, which reads pages from files only
+        with tempfile.NamedTemporaryFile(suffix='.tif') as file:
+            file.write(data)
+            file.flush()
+            pages = cv2.imreadmulti(file.name, index, 1, flags=flags)[1]
+    return pages[0] if pages else None
 
 
 def _open_heic(data: bytes, name: str) -> PillowImage:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -30,6 +31,9 @@ def corner_picture(shade: int = 255) -> Image.Image:
 
 
 def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f'Pillow {PIL.__version__} has no {form}')
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
@@ -107,7 +111,9 @@ def test_the_crop_of_an_avif_is_applied_before_it_is_turned(orientation, shape):
     ('WEBP', {'duration': 70, 'lossless': True}, 0.07), ('PNG', {'duration': 70}, 0.07),
     ('GIF', {'duration': 70}, 0.07), ('AVIF', {'duration': 70}, 0.07), ('TIFF', {}, 0.1)])
 def test_animations_and_pages_are_read_frame_by_frame(tmp_path, form, options, seconds):
-    first, *others = (corner_picture(shade) for shade in SHADES)
+    pictures = [corner_picture(shade) for shade in SHADES]
+    # Older Pillow would take the nearest colours of a palette of its own.
+    first, *others = (picture.quantize() for picture in pictures) if form == 'GIF' else pictures
     path = tmp_path / 'moving.img'
     path.write_bytes(encoded(first, form, save_all=True, append_images=others, **options))
     source = open_source(path)
