@@ -128,6 +128,8 @@ def resized(image: Image, longer_side: int) -> Image:
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     if size == (width, height):
         return image
+    if height == width == 1:
+        image = np.repeat(image, 2, axis=0)  # OpenCV 4.5 takes no image of one pixel
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1
                       else cv2.INTER_LINEAR)
 
