@@ -79,7 +79,9 @@ def run_tests(name: str, folder: Path, tests: str) -> str:
         return f'not run: python{environment.python} is not installed'
     python = folder / 'bin' / 'python'
     if not python.exists():
-        subprocess.run([interpreter, '-m', 'venv', folder], check=True)
+        made = subprocess.run([interpreter, '-m', 'venv', folder], check=False)
+        if made.returncode:
+            return f'not run: {interpreter} cannot make an environment'
     # All at once, so that pip chooses the others to go with the versions that are given.
     done = subprocess.run(
         [python, '-m', 'pip', 'install', '--quiet', *environment.packages, *environment.beside,

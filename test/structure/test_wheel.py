@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,12 @@ def test_a_wheel_made_of_the_source_distribution_finds_heads(tmp_path):
     run(*pip, 'install', *alone, '--target', site, wheel, folder=tmp_path)
     with open_source(bundled_clip()) as opened:
         cv2.imwrite(str(tmp_path / 'people.png'), next(iter(opened)).image)
-    run(site / 'bin' / 'trans3dhead', 'detect', 'people.png', '--json', 'heads.jsonl',
-        folder=tmp_path, PYTHONPATH=str(site))
+    command = site / 'bin' / 'trans3dhead'
+    run(command, 'detect', 'people.png', '--json', 'heads.jsonl', folder=tmp_path,
+        PYTHONPATH=str(site))
+    declared = re.search(r'<version>(.*)</version>', (ROOT / 'package.xml').read_text())[1]
+    assert run(command, '--version', folder=tmp_path,
+               PYTHONPATH=str(site)) == f'trans3dhead {declared}\n'
     assert len(json.loads((tmp_path / 'heads.jsonl').read_text())['heads']) == 2
     imported = run(sys.executable, '-c', 'import trans3dhead_ros as t; print(t.__file__)',
                    folder=tmp_path, PYTHONPATH=str(site))

@@ -95,6 +95,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     try:
         options = build_parser().parse_args(argv)
+        if options.version:
+            from trans3dhead_ros.model_files.model_metadata import package_version
+            print(f'trans3dhead {package_version()}')
+            return 0
         if options.run is None:
             options.parser.print_help(sys.stderr)
             return EXIT_USER_MISTAKE
@@ -111,6 +115,7 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog='trans3dhead', description='3D head alignment: pose, landmarks and mesh of each head.',
         epilog='Run trans3dhead COMMAND --help for details.')
+    parser.add_argument('--version', action='store_true', help='print the version and exit')
     commands = _add_group(parser)
     _add_commands(commands, RUNTIME, 'trans3dhead_ros.cli.')
     _add_commands(commands, TRAINING, 'trans3dhead_training.cli.')

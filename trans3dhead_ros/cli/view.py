@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
     check_outputs({'save': options.save}, [options.source or ''], force=True)
     if find_spec('rerun') is None:
         raise UserError('view needs Rerun, which needs NumPy 2: in an environment that has it, '
-                        "python3 -m pip install '.[viewer]'; docs/viewer.md says more")
+                        'python3 -m pip install rerun-sdk; docs/viewer.md says more')
     if options.source is None:
         from trans3dhead_ros.ros.live_viewer.viewer_node import view_live
         return view_live(options)

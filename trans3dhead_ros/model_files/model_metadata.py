@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ _EXPECTED = {
     'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
     'colour_order': str, 'sha256': str, 'training_data': object, 'licence': object,
     'metrics': dict}
+
+
+def package_version() -> str:
+    """Return the version of this package; 'not installed' for a checkout that is not."""
+    try:
+        return version('trans3dhead_ros')
+    except PackageNotFoundError:
+        return 'not installed'
 
 
 def bundled_model(name: str = 'default') -> Path:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from torch import nn
 
 from trans3dhead_ros.model_files.head_model_text import write_head_model
-from trans3dhead_ros.model_files.model_metadata import COLOUR_ORDER, FORMAT, PREPROCESSING
+from trans3dhead_ros.model_files.model_metadata import (
+    COLOUR_ORDER,
+    FORMAT,
+    PREPROCESSING,
+    package_version,
+)
 from trans3dhead_ros.network.model import Trans3DHead
 
 INPUT = 'crops'
@@ -106,11 +110,4 @@ class HeadGraph(nn.Module):
 
 def exporter_name() -> str:
     """Return the name and the version of this program."""
-    return f'{FORMAT} {_version()}'
-
-
-def _version() -> str:
-    try:
-        return version('trans3dhead_ros')
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return 'not installed'
+    return f'{FORMAT} {package_version()}'

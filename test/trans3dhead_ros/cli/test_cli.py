@@ -57,6 +57,12 @@ def test_help_lists_the_subcommands(capsys):
         assert f'  {name} ' in shown
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(['--version']) == 0
+    declared = re.search(r'<version>(.*)</version>', (ROOT / 'package.xml').read_text())[1]
+    assert capsys.readouterr().out in (f'trans3dhead {declared}\n', 'trans3dhead not installed\n')
+
+
 def test_help_is_quick():
     script = ('import sys\nfrom trans3dhead_ros.cli.main import main\n'
               'try: main(sys.argv[1:])\nexcept SystemExit: pass\n'

@@ -10,4 +10,4 @@ def test_without_rerun_it_is_said_how_to_install_it(tmp_path):
               f'sys.exit(main(["view", {str(tmp_path)!r}]))')
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count('\n') == 1
-    assert "python3 -m pip install '.[viewer]'" in done.stderr
+    assert 'python3 -m pip install rerun-sdk;' in done.stderr
