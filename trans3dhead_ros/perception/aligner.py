@@ -63,7 +63,7 @@ class Alignments:
     landmark_scale: Array
     """(B, 68) px, Laplace scale of `landmarks`."""
     cut_factor: Array
-    """(B,) by which the scales are larger than the network's, because a border cuts the head."""
+    """(B,) factor from the network's scales to these: above 1 if a border cuts the head."""
     rotation: Array
     """(B, 3, 3) head -> camera optical frame of the crop."""
     origin: Array
@@ -125,8 +125,8 @@ class HeadAligner:
     A network in its engine, without state between images, so that trackers can share it.
 
     :param engine: runs the network.
-    :param head_model: what shape and expression are coefficients of.
-    :param files: of the model.
+    :param head_model: whose shapes and expressions the network estimates.
+    :param files: the files of the model.
 
     Example::
 

@@ -19,7 +19,7 @@ Result = TypeVar('Result')
 
 
 class InferenceRequest(NamedTuple):
-    """Heads of one image that shall be aligned."""
+    """Heads of one image to be aligned."""
 
     image: Image
     """(H, W, 3) uint8 BGR."""

@@ -2,8 +2,8 @@
 Prediction of where a tracked head is in the next image.
 
 The centre of the landmark box moves, and its side grows, at a constant rate. The prediction is
-damped, because a head that stops would be overshot otherwise; what it leaves, a second crop in the
-same image takes (`tracker.py`).
+damped, so that it does not overshoot a head that stops; a second crop in the same image makes up
+for what is left (`tracker.py`).
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class BoxMotion:
     """(3,) of the centre, px/s, and of the logarithm of the longer side, 1/s."""
 
     def reset(self) -> None:
-        """Forget the motion, as of a head that is lost or was found elsewhere."""
+        """Forget the motion, because the head is lost or was found elsewhere."""
         self.box, self.velocity = None, np.zeros(3)
 
     def observe(self, box: Array, elapsed: float) -> None:
         """
-        Take over where the head is.
+        Update the motion with where the head is.
 
-        :param box: (4,) px.
+        :param box: its landmark box (4,) px.
         :param elapsed: seconds since the last image.
         """
         if self.box is None or not 0.0 < elapsed <= _MAX_GAP:
@@ -54,11 +54,11 @@ class BoxMotion:
 
     def predict(self, elapsed: float, min_shift: float) -> Array | None:
         """
-        Return where the box (4,) is after `elapsed` seconds, None where it is at rest.
+        Return where the box is after `elapsed` seconds.
 
         :param elapsed: seconds since the last image.
-        :param min_shift: of a box that moves, in its sides.
-        :return: the box (4,) px, or None.
+        :param min_shift: smallest shift that counts as motion, in sides of the box.
+        :return: the box (4,) px; None if it is at rest.
         """
         if self.box is None or not 0.0 < elapsed <= _MAX_GAP:
             return None

@@ -60,7 +60,7 @@ QUARTER_TURNS = (2, 1, 3)
 
 def detect_turned(detector: Detector, image: Image, quarters: int) -> HeadDetections:
     """
-    Find the heads of an image in that image turned, as detectors know upright heads best.
+    Find the heads of an image after turning it, because detectors find upright heads best.
 
     :param detector: finds them.
     :param image: (H, W, 3) BGR.

@@ -150,9 +150,9 @@ def _turned_where_doubtful(
     image: Image, boxes: Array, pivots: Array, found: Alignments,
 ) -> InferenceTask[Alignments]:
     """
-    Align anew, in crops turned by quarters, the heads whose landmarks are uncertain.
+    Align the heads with uncertain landmarks again, in crops turned by quarters.
 
-    The network answers a head that is upside down in its crop as an upright one, and is sure of
+    The network takes a head that is upside down in its crop for an upright one, and is sure of
     some of them. In the crop in which a head is upright, its landmarks are the most certain.
 
     :param image: (H, W, 3) uint8 BGR.

@@ -83,15 +83,15 @@ class Track:
             self.box, self.roll = box, roll
 
     def confirm(self, score: float, face: float) -> None:
-        """Take over what a detection of this head says."""
+        """Note that the detector has found this head, and how sure it is."""
         self.unconfirmed, self.face = 0.0, face
         self.sure = score >= SURE_TRACK_SCORE
 
     def shows(self, score: float, threshold: float) -> bool:
         """
-        Return whether an alignment shows the head: by its score, or as the detector said.
+        Return whether an alignment shows the head: by its score, or because the detector is sure.
 
-        A head whose landmarks were located until now may be gone: the detector has to say again.
+        A head whose landmarks were located until now may be gone: the detector must find it again.
         """
         return score >= threshold or (
             self.sure and not self.located and self.missed_frames == 0)

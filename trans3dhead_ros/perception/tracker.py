@@ -2,13 +2,13 @@
 Tracking: crops follow the landmarks, the detector finds new and lost heads.
 
 The crop of a head is where its motion takes it. While the landmarks are off their crop, another one
-is made from them; a track whose landmarks stay off, or cannot be located any more, is detected anew
+is made from them; a head whose landmarks stay off, or can no longer be located, is detected again
 in the same image.
 
 The detector searches every few images, and whenever nothing is tracked or a track is lost. What it
 finds is assigned to the tracks (Hungarian algorithm on overlap and distance): a detection confirms
 its track, moves it when the two disagree, or starts a new one. A track that is not confirmed for
-a while ends, whatever the aligner says of it.
+a while ends, whatever its score.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ class Tracker:
         """
         Align the heads of the tracks at or near where they should be.
 
-        Return them, and the tracks to be detected anew, because a crop showed the head far from
-        where it should be, turned suddenly, or without landmarks that can be located. Those whose
+        Return them, and the tracks to be detected again, because a crop showed the head far from
+        where it should be, suddenly turned, or without landmarks that can be located. Those whose
         landmarks stay off their crop are not among the former.
         """
         boxes = np.stack([track.next_box(elapsed) for track in self.tracks])
@@ -282,7 +282,7 @@ class Tracker:
         return bool(iou(self._box(i, visible)[None], box[None])[0, 0] < _MIN_AGREEMENT)
 
     def _is_confirmed(self, i: int, found: Alignments, visible: dict[int, Alignments]) -> bool:
-        """Return whether what was found from a detection does not tell against a track."""
+        """Return whether a track is located and a detection does not contradict it."""
         return self._is_located(i, visible) and bool(
             found.score[0] < LOCATED_SCORE
             or iou(visible[i].boxes, found.boxes)[0, 0] >= _SAME_BOX_IOU)

@@ -90,12 +90,12 @@ def format_report(report: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     heads = report['heads']
     lines = [f'# Update {report["run"]}', '',
-             f'{heads["labelled"]} of {heads["collected"]} collected heads are labelled '
-             f'({heads["by hand"]} by hand), from {heads["people"]} people or tracks; '
-             f'{heads["held out"]} heads of {heads["people held out"]} of them are held out, split '
-             f'{heads["split"]}.', '']
-    left_out = [f'* rejected, {reason}: {count}' for reason, count in heads['left out'].items()]
-    lines += [*left_out, ''] if left_out else []
+             f'* heads collected: {heads["collected"]}',
+             *(f'* rejected, {reason}: {count}' for reason, count in heads['left out'].items()),
+             f'* labelled: {heads["labelled"]}, of which {heads["by hand"]} by hand; people or '
+             f'tracks: {heads["people"]}',
+             f'* held out: {heads["held out"]}; people or tracks: {heads["people held out"]}; '
+             f'split {heads["split"]}', '']
     lines += ['| heads | figure | current | candidate |', '|---|---|---|---|']
     for name, part in report['figures'].items():
         for figure, title in FIGURES.items():
