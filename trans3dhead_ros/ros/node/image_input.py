@@ -65,7 +65,6 @@ class ImageInput:
         self._endpoint: _Endpoint | None = None
         self._replaced: _Endpoint | None = None
         self._replaced_until = 0.0
-        self._renewals_since_image = 0
         self._last_stamp: Time | None = None
         self._reliability: ReliabilityPolicy | None = None
 
@@ -96,18 +95,15 @@ class ImageInput:
         Renew the subscription if there is or was a publisher, and return whether that was done.
 
         After a crash DDS sometimes knows both sides and yet delivers nothing until one of them is
-        new. A new subscription of the same participant is not always enough: from the second
-        renewal on it gets a participant of its own, which has always helped. The old subscription
-        stays for a moment, so that an image meanwhile is not lost.
+        new. Another subscription of the same participant is in vain, so that the new one has a
+        participant of its own. The old one stays for a moment, so that no image is lost meanwhile.
         """
         if self._endpoint is None or not self._seen_publisher:
             return False
         self._destroy_replaced()
-        node = self._new_participant() if self._renewals_since_image else self._node
-        self._replaced, self._endpoint = self._endpoint, self._create(node)
+        self._replaced, self._endpoint = self._endpoint, self._create(self._new_participant())
         self._replaced_until = time.monotonic() + _OVERLAP
         self.renewals += 1
-        self._renewals_since_image += 1
         return True
 
     def offered(self) -> list[ReliabilityPolicy]:
@@ -187,7 +183,6 @@ class ImageInput:
         node.context.try_shutdown()
 
     def _receive(self, message: Image | CompressedImage) -> None:
-        self._renewals_since_image = 0
         if self._replaced is not None:
             # Both subscriptions may receive it.
             if message.header.stamp == self._last_stamp:
