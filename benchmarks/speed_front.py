@@ -217,7 +217,8 @@ def draw(rows: Mapping[str, Mapping[str, Any]], column: str, path: Path) -> None
               linewidth=0.8, zorder=0)
     axes.margins(0.15, 0.05)
     axes.set(xlabel='time of one crop / MobileNet-v1 x1, ONNX Runtime, one thread',
-             ylabel=f'{column}, after equal training time' if errors else f'crops/s of training / those of {next(iter(rows))}')
+             ylabel=f'{column}, after equal training time' if errors else
+             f'crops/s of training / those of {next(iter(rows))}')
     figure.savefig(path, dpi=110)
 
 
