@@ -23,11 +23,11 @@ Of heads from behind it cannot.
 """
 DOUBTFUL_UNCERTAINTY = 0.038
 """
-Landmarks that are less certain may be those of a head that is turned otherwise in the image.
+Landmarks with a higher uncertainty may be of a head that is turned another way in the image.
 
-Upright heads have an uncertainty of at most 0.030 in 200 photographs, small and blurred ones of
-more. Of 1800 turned heads in upright crops, 86 are answered wrong with a score above 0.5; all but
-four of these have more than 0.038.
+In 200 photographs, upright heads have an uncertainty of at most 0.030, small and blurred ones more.
+Of 1800 turned heads in upright crops, 86 get wrong landmarks with a score above 0.5; all but four
+of these have an uncertainty above 0.038.
 """
 TURNED_HEAD_SCORE, TURNED_HEAD_UNCERTAINTY = 0.8, 0.03
 """
@@ -38,14 +38,14 @@ photographs that would be believed upright, 155 have either; of five false heads
 images of rooms none has.
 """
 MAX_LOOKS = 4
-"""Crops of one head in one image at most."""
+"""Largest number of crops of one head in one image."""
 MAX_CROP_OFFSET, MAX_BELIEVED_OFFSET = 0.06, 0.12
 """
-From these offsets of a landmark box from that of its crop on, another crop is made, and the last
-one is not believed; see `crop_offset`.
+Offsets of a landmark box from that of its crop; see `crop_offset`.
 
-The network answers a head that is off-centre in its crop with landmarks and a rotation that are off
-too, yet with a high score.
+Beyond the first, another crop is made; beyond the second, the landmarks of the last crop are
+rejected. For a head that is off-centre in its crop, the network's landmarks and rotation are off
+too, yet its score is high.
 """
 
 # Another turn of the crop is taken where it brings the uncertainty below this part of what it was.
@@ -73,11 +73,11 @@ def align_detections(
     """
     Align the heads that a detector has found, and drop those that show none.
 
-    Every one is aligned twice, in a crop that is turned otherwise too where the first answer is
-    doubtful: the second crop is made from the landmarks of the first, as in
-    tracking, so that every reported head can be tracked; more follow while the landmarks are off
-    their crop. Where the landmarks cannot be located, as from behind, a sure
-    detection is believed, and both crops are its own.
+    Each is aligned twice: the second crop is made from the landmarks of the first, as in tracking,
+    so that every reported head can be tracked; more follow while the landmarks are off their crop.
+    If the first landmarks are doubtful, crops that are turned another way are tried too. If the
+    landmarks cannot be located, as from behind, a sure detection is accepted without them, and both
+    crops are its own.
 
     :param image: (H, W, 3) uint8 BGR.
     :param detections: in the image.

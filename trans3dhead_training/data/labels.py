@@ -154,8 +154,8 @@ def check_face(points: Array, where: str) -> None:
     if len(points) < 2:
         return
     if np.abs(points).max() > _FARTHEST_PX:
-        raise UserError(f'data: {where} has a point at {np.abs(points).max():.3g} px, far away '
-                        'from any picture')
+        raise UserError(f'data: {where} has a point at {np.abs(points).max():.3g} px, far outside '
+                        'any picture')
     low, high = points.min(axis=0), points.max(axis=0)
     # Also on a line that leans; two points are always on one.
     axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
@@ -197,7 +197,7 @@ def _points(row: list[str], where: str, partial: bool) -> Array | None:
     if np.isnan(points).all():
         return None
     if np.isinf(points).any() or (not partial and not np.isfinite(points).all()):
-        raise UserError(f'data: {where} has only some of its points')
+        raise UserError(f'data: {where} has only some of its points; label all of them or none')
     check_face(points, where)
     return points
 

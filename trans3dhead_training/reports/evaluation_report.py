@@ -20,7 +20,7 @@ CONFIDENT_YAW_DEG = 20.0
 """Beyond this yaw by 3DDFA_V2 its sign is taken as true."""
 
 NOD_DEG = 25.0
-"""Beyond this true pitch, up or down, a head nods."""
+"""Beyond this true pitch, up or down, a head counts towards `nods_geodesic_deg`."""
 SLOPE_YAW_DEG = 60.0
 """Up to this true yaw angles are compared by their slopes; nearer to profile, roll and pitch
 mix."""

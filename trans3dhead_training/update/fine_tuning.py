@@ -39,8 +39,8 @@ def train(run: UpdateRun, model: ModelFiles, config: UpdateConfig) -> int:
     :raises UserError: the model has no checkpoint, or the training fails.
     """
     if model.checkpoint is None:
-        raise UserError(f'model: {model.path} has no checkpoint beside it, which a training '
-                        'starts from')
+        raise UserError(f'model: {model.path} has no checkpoint ({model.path.stem}.safetensors) '
+                        'next to it, from which training starts')
     if not run.head_model.is_file():
         network, _ = load_checkpoint(model.checkpoint, _CPU)
         partial = run.head_model.with_name(f'.partial_{run.head_model.name}')

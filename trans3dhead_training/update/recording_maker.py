@@ -72,7 +72,7 @@ class RecordingMaker:
     held_out: bool
     """Whether these are the held-out heads."""
     name: str = RECORDINGS
-    source: str = "the user's own recordings, the answers of the model before averaged"
+    source: str = "the user's own recordings, labelled with averaged predictions of the model"
     licence: str = "the user's own"
     open: bool = False
     bytes_each: int = 16_000

@@ -13,7 +13,7 @@ The folder of an update.
     candidate.onnx, candidate.safetensors
     report.json, report.md, heads.jpg
 
-Every file is complete or absent, so that a run that was killed goes on with the same command.
+Every file is complete or absent, so that the same command continues a run that was killed.
 """
 
 from __future__ import annotations

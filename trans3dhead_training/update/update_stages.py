@@ -147,8 +147,8 @@ def _full_disk_is_told(folder: Path) -> Iterator[None]:
         told = isinstance(error, OSError) and error.errno in _NO_ROOM
         if not told and shutil.disk_usage(folder).free > _FULL_BYTES:
             raise
-        raise UserError(f'output: the disk of {folder} is full ({_one_line(error)}); once there '
-                        'is room, the same command goes on') from None
+        raise UserError(f'output: the disk of {folder} is full ({_one_line(error)}); free some '
+                        'space, then run the same command again, which continues') from None
 
 
 def _one_line(error: Exception) -> str:

@@ -30,7 +30,7 @@ def noise(seed: int) -> np.ndarray:
 
 def write_table(folder: Path, rows: list[tuple[str, str, str, int]]) -> Path:
     """Rows of (file, source, split, seed of the picture)."""
-    points = ','.join(f'{10 + i}.5,{20 + i}' for i in range(68))
+    points = ','.join(f'{10 + i}.5,{20 + i % 7}' for i in range(68))
     lines = [HEADER]
     for file, source, split, seed in rows:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def test_tables_of_spreadsheets_are_read_or_their_encoding_is_told(tmp_path, enc
     (lambda text: text.replace('10.5', '"10,5"'), 'line 2 has decimal commas'),
     (lambda text: text + '"', 'line 2|not a table'),
     (lambda text: text.replace('10.5', 'inf'), 'has only some of its points'),
-    (lambda text: text.replace('10.5', '1e30'), 'far away from any picture')])
+    (lambda text: text.replace('10.5', '1e30'), 'far outside any picture')])
 def test_what_another_spreadsheet_writes_is_told_by_name(tmp_path, change, message):
     table = write_table(tmp_path, [('own/a_1.png', 'own', 'test', 1)]) / 'labels.csv'
     table.write_text(change(table.read_text()))

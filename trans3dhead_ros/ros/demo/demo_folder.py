@@ -18,12 +18,12 @@ def check_folder(folder: Path) -> None:
     Refuse to replace results that no demo has left.
 
     :param folder: of the results.
-    :raises UserError: it holds files of their names and is not marked as of a demo.
+    :raises UserError: it holds files of their names that no demo has written.
     """
     path = next((folder / name for name in RESULTS if os.path.lexists(folder / name)), None)
     if path is not None and not (folder / _MARK).is_file():
-        raise UserError(f'output: {path} exists and is not marked as of a demo ({_MARK} beside '
-                        f'it); choose another folder, or remove {path.name}')
+        raise UserError(f'output: {path} exists and is not from a demo (no {_MARK} next to it); '
+                        f'choose another folder, or remove {path.name}')
 
 
 def mark_folder(folder: Path) -> None:

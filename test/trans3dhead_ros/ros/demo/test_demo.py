@@ -138,7 +138,7 @@ def test_files_that_are_not_of_a_demo_are_not_replaced(name, pictures, tmp_path)
 def test_results_that_no_demo_left_and_the_source_are_not_replaced(pictures, tmp_path):
     (tmp_path / 'heads.jsonl').write_text('mine')
     run = demo('--source', pictures, '--output', tmp_path)
-    assert run.returncode == 2 and 'heads.jsonl exists and is not marked' in run.stderr
+    assert run.returncode == 2 and 'heads.jsonl exists and is not from a demo' in run.stderr
     (tmp_path / 'heads.jsonl').unlink()
     picture = (pictures / '0.png').read_bytes()
     (tmp_path / 'overlay.png').write_bytes(picture)
