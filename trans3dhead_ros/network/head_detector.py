@@ -199,7 +199,8 @@ def centred(images: torch.Tensor) -> torch.Tensor:
     :return: the same in -1..1.
     """
     sample = images[..., ::_LIGHT_STEP, ::_LIGHT_STEP]
-    light = sample.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    # In two steps, because OpenCV's runtime is wrong by percents in a mean over three dimensions.
+    light = sample.square().mean(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True).sqrt()
     gain = (_USUAL_LIGHT / light.clamp_min(1e-3)).clamp(1.0, _MAX_GAIN)
     return (images * (2.0 * gain)).clamp_max(2.0) - 1.0
 

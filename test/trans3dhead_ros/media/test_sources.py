@@ -173,6 +173,9 @@ def test_a_film_of_jpeg_pictures_is_a_film_under_any_name(tmp_path):
 
 
 def test_a_photograph_with_others_behind_it_is_a_picture(tmp_path):
+    PIL.Image.init()
+    if 'MPO' not in PIL.Image.SAVE_ALL:
+        pytest.skip('Pillow before 9.3 writes no photographs of several pictures')
     photograph = PIL.Image.new('RGB', (64, 48), 'red')
     photograph.save(tmp_path / 'phone.jpg', 'MPO', save_all=True, append_images=[photograph])
     assert open_source(tmp_path / 'phone.jpg').count == 1
