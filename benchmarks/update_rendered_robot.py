@@ -9,6 +9,8 @@ aside, and the verdict of the gate. The frames are rendered once; a run that was
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -37,6 +39,7 @@ from trans3dhead_training.synthesis.scenes.neck_pose import limit_neck_rotation
 from trans3dhead_training.synthesis.scenes.scene_generator import SceneAssets, transform_meshes
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_stages import UpdateTask, update
+from trans3dhead_training.update.whole_files import read_json
 
 SIZE, FPS, FIELD_OF_VIEW_DEG, FROM_BELOW_DEG = (640, 480), 10.0, 105.0, 32.0
 DARK = LightDistribution(shares=(0.0, 0.0, 0.0, 0.0, 1.0), low_exposure=(0.06, 0.2))
@@ -144,6 +147,17 @@ def write_truth(assets, path: Path, pairs: int, seconds: float, seed: int) -> No
     write_shard(path, samples)
 
 
+def record_over_dds(clips: list[Path], folder: Path) -> list[Path]:
+    """Record each clip as a bag: the demo's publisher, real DDS, the demo's recorder."""
+    bags = []
+    for clip in clips:
+        bags.append(folder / clip.stem / 'bag')
+        if not bags[-1].exists():
+            subprocess.run([sys.executable, '-m', 'trans3dhead_ros.ros.demo.demo', '--source',
+                            str(clip), '--output', str(folder / clip.stem)], check=True)
+    return bags
+
+
 def errors(models: dict[str, Path | None], folder: Path) -> dict[str, dict[str, float]]:
     """Return the mean pose and point errors of models on a folder of shards."""
     samples = read_dataset(f'shards:{folder}', 'validation')
@@ -168,7 +182,9 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=20.0, help='length of a clip, s')
     parser.add_argument('--minutes', type=float, default=20.0)
     parser.add_argument('--steps', type=int, default=0)
+    parser.add_argument('--learning-rate', type=float, default=UpdateConfig.learning_rate)
     parser.add_argument('--share', type=float, default=UpdateConfig.share)
+    parser.add_argument('--bags', action='store_true', help='record the clips over DDS first')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=0)
     options = parser.parse_args()
@@ -180,12 +196,19 @@ def main() -> None:
     if not truth.is_file():
         write_truth(assets, truth, options.pairs, options.seconds / 2, options.seed)
     del assets
+    recordings = record_over_dds(clips, folder / 'bags') if options.bags else clips
     run, stopped_by = update(
-        UpdateTask(tuple(map(str, clips)), folder / 'update'),
+        UpdateTask(tuple(map(str, recordings)), folder / (
+            'update_of_bags' if options.bags else 'update')),
         UpdateConfig(minutes=options.minutes, steps=options.steps, seed=options.seed,
-                     threads=options.threads, share=options.share))
+                     threads=options.threads, share=options.share, fov_deg=FIELD_OF_VIEW_DEG,
+                     learning_rate=options.learning_rate))
     if not stopped_by:
-        print(json.dumps(errors({'before': None, 'after': run.candidate}, truth.parent), indent=1))
+        found = errors({'before': None, 'after': run.candidate}, truth.parent)
+        before, after = (found[name]['geodesic_deg'][0] for name in ('before', 'after'))
+        print(json.dumps({'seed': options.seed, **found,
+                          'change of the pose error, %': round(100 * (after / before - 1), 1),
+                          'gate': read_json(run.report)['gate']['reasons'] or 'passed'}, indent=1))
 
 
 if __name__ == '__main__':

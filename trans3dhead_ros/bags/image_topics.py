@@ -30,6 +30,11 @@ def camera_info_topic_beside(images: str) -> str:
     return images.removesuffix(COMPRESSED_SUFFIX).rpartition('/')[0] + '/camera_info'
 
 
+def is_rectified(images: str) -> bool:
+    """Return whether images are rectified, as the name of their topic tells."""
+    return 'rect' in images
+
+
 def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> str:
     """
     Return the topic with the images.

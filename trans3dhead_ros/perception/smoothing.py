@@ -23,15 +23,17 @@ from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.metric_pose import Poses
 from trans3dhead_ros.types import Array
 
+UNIT_ROTATION = np.deg2rad(10.0)
+"""Unit of the speed of rotations, per second."""
+
 # Seconds; after a longer gap the previous values are outdated.
 _MAX_GAP = 1.0
 # Seconds, assumed between images without stamps or with equal ones.
 _NOMINAL_PERIOD = 1.0 / 30.0
 # Metres.
 _FACE_HEIGHT = 0.15
-# Units of speed, per second: a tenth of the height of a face, 10°, and coefficients.
+# Units of speed, per second: a tenth of the height of a face, and coefficients.
 _UNIT_TRANSLATION = 0.1
-_UNIT_ROTATION = np.deg2rad(10.0)
 _UNIT_SHAPE, _UNIT_EXPRESSION = 10.0, 0.5
 # The last rows of the vectors of `_pack`: the viewing ray and the depth of the pose.
 _POSE_ROWS = slice(-2, None)
@@ -139,7 +141,7 @@ def smooth_heads(
     before = np.stack([smoother.rotations for smoother in smoothers], axis=1)
     turned, remaining = rotation_vector(rotations @ before.swapaxes(-1, -2))
     turning = np.stack([smoother.turning for smoother in smoothers])
-    turning = _low_pass(turning, turned / (dt * _UNIT_ROTATION), smoothing.derivative_cutoff, dt)
+    turning = _low_pass(turning, turned / (dt * UNIT_ROTATION), smoothing.derivative_cutoff, dt)
     smooth = rotation_from_vector(_alpha(_cutoff(turning, smoothing), dt) * remaining) @ before[1]
     fresh = np.array([[restart, restart_pose] for _, restart, restart_pose in steps])
     smooth = np.where(fresh[..., None, None], rotations, smooth)

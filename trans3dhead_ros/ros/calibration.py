@@ -7,8 +7,8 @@ from typing import Any
 
 from sensor_msgs.msg import CameraInfo
 
+from trans3dhead_ros.bags.camera_info_reading import CameraReading, read_camera_info
 from trans3dhead_ros.camera import Camera
-from trans3dhead_ros.ros.camera_info import CameraReading, read_camera_info
 from trans3dhead_ros.ros.throttled_logger import ONCE, ThrottledLogger
 
 _NO_CAMERA_INFO = 'no camera_info yet: distances assume a default field of view'

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from rclpy.node import Node
 
+from trans3dhead_ros.bags.image_topics import is_rectified
 from trans3dhead_ros.inference.backends import BACKENDS, check_device
 from trans3dhead_ros.media.image_decoding import MAX_PIXELS
 from trans3dhead_ros.perception.assembly import HeadSize
@@ -190,7 +191,7 @@ class TrackerParameters:
     def rectified(self, topic: str) -> bool:
         """Whether images of this topic are rectified."""
         if self.image_rectified == AUTO:
-            return 'rect' in topic
+            return is_rectified(topic)
         return bool(self.image_rectified)
 
 

@@ -58,6 +58,8 @@ class PartShares:
     """Rendered people."""
     recordings: float = 0.25
     """Heads of a robot's own recordings (`trans3dhead update`)."""
+    adapted: float = 0.25
+    """Rendered people in the light and poses of these recordings."""
 
     @property
     def parts(self) -> tuple[str, ...]:

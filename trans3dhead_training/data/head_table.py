@@ -19,7 +19,7 @@ from trans3dhead_training.data.labels import NEVER_HELD_OUT
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.shards import Shard
 
-EXACT_PARTS = frozenset({'synthetic', 'portraits', 'lfw'})
+EXACT_PARTS = frozenset({'synthetic', 'portraits', 'lfw', 'adapted'})
 """Parts whose points are the landmarks of the head model, not those of a labeller."""
 
 

@@ -125,6 +125,7 @@ def fit_landmarks(
     model: HeadModule, points: torch.Tensor, config: FitConfig | None = None,
     convention: LabelConvention | None = None, trust: torch.Tensor | None = None,
     focal_px: torch.Tensor | None = None, prior_rotation: torch.Tensor | None = None,
+    prior_shape: torch.Tensor | None = None,
 ) -> Fit:
     """
     Fit to 2D points whose jaw lies on the visible contour.
@@ -140,6 +141,8 @@ def fit_landmarks(
         known (`towards_box`).
     :param prior_rotation: (N, 3, 3) such as a teacher's, with
         `FitConfig.prior_rotation_sigma_deg`; None: no prior.
+    :param prior_shape: (N, I) identity coefficients that are expected, such as those of the same
+        person in other pictures, with `FitConfig.shape_sigma`; None: 0.
     :return: the fits.
     :raises ValueError: for a wrong shape, or a face with too few labelled points.
     """
@@ -158,10 +161,10 @@ def fit_landmarks(
     parts = []
     for start in range(0, len(points), config.batch):
         rows = slice(start, start + config.batch)
-        focal, prior = (None if values is None else values[rows].float()
-                        for values in (focal_px, prior_rotation))
+        focal, *priors = (None if values is None else values[rows].float()
+                          for values in (focal_px, prior_rotation, prior_shape))
         parts.append(_fit_batch(model, points[rows].float(), config, convention,
-                                (trust * labelled)[rows].float(), focal, prior))
+                                (trust * labelled)[rows].float(), focal, *priors))
     return Fit(*(torch.cat([getattr(part, field.name) for part in parts])
                  for field in fields(Fit)))
 
@@ -254,11 +257,12 @@ def measure_convention(
 def _fit_batch(
     model: HeadModule, points: torch.Tensor, config: FitConfig, convention: LabelConvention,
     trust: torch.Tensor, focal_px: torch.Tensor | None, prior_rotation: torch.Tensor | None,
+    prior_shape: torch.Tensor | None,
 ) -> Fit:
     target, _, side = box_units(points)
     labelled = target.isfinite().all(-1)
     found = solve(model, torch.where(labelled[..., None], target, 0.0), config, convention, trust,
-                  None if focal_px is None else 2 * focal_px / side, prior_rotation)
+                  None if focal_px is None else 2 * focal_px / side, prior_rotation, prior_shape)
     low, high = _corners(points)
     box, inner = high - low, labelled[:, JAW_COUNT:]
     half_side = box.amax(1) / 2

@@ -45,7 +45,7 @@ class FitConfig:
     jaw_slide_sigma: float = 0.08
     """Expected error of a contour point along the contour."""
     shape_sigma: float = 1.0
-    """Prior of the identity coefficients."""
+    """Prior of the identity coefficients, about 0 or about those that are given."""
     expression_sigma: float = 0.3
     """Prior of the expression coefficients."""
     gaze_sigma: float = 0.05
@@ -119,7 +119,7 @@ class _Points:
 def solve(
     model: HeadModule, target: torch.Tensor, config: FitConfig, convention: LabelConvention,
     trust: torch.Tensor, focal: torch.Tensor | None = None,
-    prior_rotation: torch.Tensor | None = None,
+    prior_rotation: torch.Tensor | None = None, prior_shape: torch.Tensor | None = None,
 ) -> Solution:
     """
     Fit to points in box units.
@@ -131,6 +131,7 @@ def solve(
     :param trust: (B, 68) factors of the points' weights, 0 where a point is not labelled.
     :param focal: (B,) focal lengths in box units; None where they are unknown.
     :param prior_rotation: (B, 3, 3) such as a teacher's; None: no prior.
+    :param prior_shape: (B, I) identity coefficients that are expected; None: 0.
     :return: the solution.
     """
     count, shapes = len(target), model.shape_count
@@ -142,7 +143,10 @@ def solve(
         rotation if prior_rotation is None else prior_rotation.clone(), log_scale,
         target[:, SELLION].clone(), target.new_full((count,), usual),
         target.new_zeros(count, 2))
-    coefficients = target.new_zeros(count, shapes + model.expression_count)
+    expected = target.new_zeros(count, shapes + model.expression_count)
+    if prior_shape is not None:
+        expected[:, :shapes] = prior_shape
+    coefficients = expected
     whitening = _whitening(target, config, labelled)
     prior = torch.diag(target.new_tensor(
         _prior_precision(model.expression_names, shapes, config)))
@@ -191,7 +195,7 @@ def solve(
         if iteration < config.pose_iterations:
             camera = camera.moved(_solve(normal, -gradient))
             continue
-        gradient[:, POSE:] += coefficients @ prior
+        gradient[:, POSE:] += (coefficients - expected) @ prior
         step = _bounded_step(normal, gradient, coefficients[:, shapes:])
         camera = camera.moved(step[:, :POSE])
         coefficients = coefficients + step[:, POSE:]

@@ -108,6 +108,11 @@ class CollectedHeads(Table):
         units = 2.0 * (points - self.centre[row]) / self.side[row]
         return (units + 1.0) * size / 2 - 0.5
 
+    def to_frame(self, row: int, points: Array) -> Array:
+        """Return points (..., 2) px of the crop of a row in px of the frame."""
+        units = (2.0 * points + 1.0) / int(self.size[row]) - 1.0
+        return self.centre[row] + units * self.side[row] / 2
+
 
 def unique_names(*columns: IndexArray) -> IndexArray:
     """Return a number for each combination of values, in their order."""

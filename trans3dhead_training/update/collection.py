@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from trans3dhead_ros.atomic_files import write_bytes
+from trans3dhead_ros.atomic_files import write_bytes, write_json
+from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.landmarks import JAW
 from trans3dhead_ros.media.frame_order import CutDetector
@@ -34,7 +35,11 @@ from trans3dhead_training.update.head_views import FEW_VIEWS, average_views
 from trans3dhead_training.update.recordings import Recording
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
-from trans3dhead_training.update.whole_files import read_arrays, write_arrays
+from trans3dhead_training.update.whole_files import (
+    read_arrays,
+    read_json,
+    write_arrays,
+)
 
 CROP_SCALE = 2.4
 """Side of a crop / longer side of the landmark box: room for crops that are off the head."""
@@ -67,6 +72,7 @@ def collect(
     :raises UserError: a recording cannot be read, or no recording shows a head.
     """
     plans, pieces = _plans(sources, topic, config), pieces_of(run)
+    _write_cameras(run, sources, topic, config.fov_deg)
     total = sum(plan.frames for plan in plans)
     most = max(50, math.ceil(3 * config.heads / max(sum(plan.pieces for plan in plans), 1)))
     with tqdm(total=total, desc='collect', unit='frame', disable=None) as bar:
@@ -84,6 +90,29 @@ def collect(
 def pieces_of(run: UpdateRun) -> Path:
     """Return the folder of what `collect` has found so far; without use once it is complete."""
     return run.collected / 'pieces'
+
+
+def read_cameras(run: UpdateRun) -> list[Camera | None]:
+    """Return the camera of each recording of a run; None where it is not known."""
+    stored = read_json(run.cameras)['cameras']
+    return [None if values is None else Camera(
+        np.array(values['K']), np.array(values['D']), tuple(values['size']), values['model'])
+        for values in stored]
+
+
+def _write_cameras(
+    run: UpdateRun, sources: Sequence[str], topic: str | None, fov_deg: float,
+) -> None:
+    cameras = []
+    for source in sources:
+        with Recording(source, topic) as recording:
+            camera = recording.camera(fov_deg)
+            for line in recording.losses:
+                print(f'not read: {line}', file=sys.stderr)
+        cameras.append(None if camera is None else {
+            'K': camera.K.tolist(), 'D': camera.D.tolist(), 'size': list(camera.size),
+            'model': camera.model})
+    write_json(run.cameras, {'cameras': cameras})
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.optimize import least_squares
+from scipy.special import expit
 
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import ModelFiles, read_metadata
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from trans3dhead_ros.network.config import NetworkConfig
-from trans3dhead_training.data.head_dataset import PartShares, SamplingConfig
+from trans3dhead_ros.network.model import Trans3DHead
+from trans3dhead_ros.types import Array
+from trans3dhead_training.core.background_crops import backgrounds_of
+from trans3dhead_training.data.batch import Batch
+from trans3dhead_training.data.head_dataset import HeadDataset, PartShares, SamplingConfig
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.engine.config import TrainConfig
 from trans3dhead_training.engine.trainer import Trainer, prepare_process
 from trans3dhead_training.engine.weight_average import average
 from trans3dhead_training.export.export_checkpoint import export_beside
 from trans3dhead_training.fitting.head_basis import save_head_model_npz
+from trans3dhead_training.losses.criterion import LossWeights
 from trans3dhead_training.update.labelling import LabelledHeads
-from trans3dhead_training.update.recording_maker import RECORDINGS
+from trans3dhead_training.update.recording_maker import ADAPTED, RECORDINGS
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
 from trans3dhead_training.update.whole_files import read_json
 
 _BATCH, _WARMUP_STEPS, _EMA_DECAY = 64, 50, 0.995
+# Scores are to stay as they are, where points and poses are to change.
+_SCORE_WEIGHT = 2.0
 _CPU = torch.device('cpu')
 
 
@@ -69,9 +80,10 @@ def train_config(run: UpdateRun, model: ModelFiles, config: UpdateConfig) -> Tra
     :return: the configuration.
     """
     counts = {part.name: part.count for part in Manifest.load(run.data).parts}
-    replayed = sum(count for name, count in counts.items() if name != RECORDINGS)
-    shares = {name: config.replay * count / replayed for name, count in counts.items()}
-    shares[RECORDINGS] = 1.0 - config.replay
+    kept = {name: count for name, count in counts.items() if name not in (RECORDINGS, ADAPTED)}
+    shares = {name: (config.replay - config.adapted) * count / sum(kept.values())
+              for name, count in kept.items()}
+    shares |= {ADAPTED: config.adapted, RECORDINGS: 1.0 - config.replay}
     none = dict.fromkeys(asdict(PartShares()), 0.0)
     return TrainConfig(
         output=str(run.training), data=str(run.data), head_model=str(run.head_model),
@@ -81,7 +93,8 @@ def train_config(run: UpdateRun, model: ModelFiles, config: UpdateConfig) -> Tra
         learning_rate=config.learning_rate, warmup_steps=_WARMUP_STEPS, ema_decay=_EMA_DECAY,
         freeze_batch_norm=True, validate_minutes=1e9, state_minutes=1.0, export=False,
         sampling=SamplingConfig(shares=PartShares(**{**none, **shares})),
-        validation_parts=tuple(name for name in counts if name != RECORDINGS))
+        loss_weights=LossWeights(score=_SCORE_WEIGHT), keep_score=True,
+        validation_parts=tuple(kept))
 
 
 def _write_candidate(run: UpdateRun, current: Path, config: UpdateConfig) -> None:
@@ -90,6 +103,7 @@ def _write_candidate(run: UpdateRun, current: Path, config: UpdateConfig) -> Non
     (before, stated), (after, metadata) = (load_checkpoint(path, _CPU)
                                            for path in (current, trained))
     network = average(before, after, config.share)
+    calibrate_score(network, before, _replayed(run, network))
     manifest, labels = read_json(run.manifest), LabelledHeads.load(run.labels)
     data = (f'update {manifest["run"]}: {int((labels.reason == "").sum())} heads of '
             f'{len(set(labels.person.tolist()))} people, {int(labels.by_hand.sum())} labelled by '
@@ -102,3 +116,48 @@ def _write_candidate(run: UpdateRun, current: Path, config: UpdateConfig) -> Non
         'parent': stated['sha256'], 'data': data})
     export_beside(run.candidate)
     run.note('derived', {run.candidate.name: read_metadata(run.candidate)['sha256']})
+
+
+def calibrate_score(
+    network: Trans3DHead, teacher: Trans3DHead, batches: Iterable[Batch],
+) -> tuple[float, float]:
+    """
+    Scale and shift the logits of a score until it is as generous and as strict as another one.
+
+    That is, until its mean over heads and its mean over crops without a head are those of the
+    teacher. Which of two crops has the higher score does not change.
+
+    :param network: whose last layer of the score is changed.
+    :param teacher: the other network.
+    :param batches: of heads and of crops without one.
+    :return: factor and offset of the logits.
+    """
+    own, wanted, is_head = [], [], []
+    with torch.no_grad():
+        for batch in batches:
+            for model, logits in ((network, own), (teacher, wanted)):
+                logits.append(model.head_score(model.pooled(batch.crops)).double().numpy())
+            is_head.append(batch.is_head.numpy() > 0.5)
+    head = np.concatenate(is_head)
+
+    def misses(logits: Array) -> Array:
+        return np.log([expit(-logits[head]).mean(), expit(logits[~head]).mean()])
+
+    before, target = np.concatenate(own), misses(np.concatenate(wanted))
+    factor, offset = least_squares(
+        lambda line: misses(line[0] * before + line[1]) - target, (1.0, 0.0),
+        bounds=((0.5, -2.0), (2.0, 2.0))).x
+    with torch.no_grad():
+        network.score_output.weight.mul_(factor)
+        network.score_output.bias.mul_(factor).add_(offset)
+    return float(factor), float(offset)
+
+
+def _replayed(run: UpdateRun, network: Trans3DHead) -> Iterator[Batch]:
+    """Yield the heads of the replay set, and as many crops without a head."""
+    parts = [part.name for part in Manifest.load(run.data).parts
+             if part.name not in (RECORDINGS, ADAPTED)]
+    heads = HeadDataset.read(
+        run.data, network.head_model, parts, False, network.config.input_size,
+        network.config.crop_scale, backgrounds=backgrounds_of(''))
+    yield from heads.validation_batches(_BATCH // 2)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from trans3dhead_ros.atomic_files import write_bytes
+from trans3dhead_ros.camera import Camera
+from trans3dhead_ros.landmarks import COUNT
 from trans3dhead_ros.media.sources import read_picture
 from trans3dhead_ros.perception.aligner import HeadAligner
 from trans3dhead_ros.perception.crop import (
@@ -22,7 +24,7 @@ from trans3dhead_training.data.head_dataset import SamplingConfig
 from trans3dhead_training.data.labels import FaceRecord, read_labels
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.update.collected_heads import CollectedHeads, Table, TrackedHeads
-from trans3dhead_training.update.collection import CROP_SCALE, MAX_CROP_PX
+from trans3dhead_training.update.collection import CROP_SCALE, MAX_CROP_PX, read_cameras
 from trans3dhead_training.update.head_views import MANY_VIEWS, ViewAverage, average_views
 from trans3dhead_training.update.update_run import UpdateRun
 
@@ -59,6 +61,9 @@ class LabelledHeads(Table):
     """(N,) whether the user labelled the head."""
     reason: NDArray[np.str_]
     """(N,) why a head is left out; '' where it is not."""
+    rays: Array
+    """(N, 68, 2) of `points`, x / z and y / z in the camera's frame; nan where the camera is not
+    known, and for points of the user's."""
 
 
 def label(run: UpdateRun, aligner: HeadAligner, folder: Path | None) -> LabelledHeads:
@@ -75,6 +80,7 @@ def label(run: UpdateRun, aligner: HeadAligner, folder: Path | None) -> Labelled
     given = {} if folder is None else {
         record.path.name: record for record in read_labels(folder, partial=True)
         if record.points is not None}
+    cameras = read_cameras(run)
     rows = []
     for row in tqdm(range(len(heads)), desc='label', unit='head', disable=None):
         name = str(heads.name[row])
@@ -82,7 +88,9 @@ def label(run: UpdateRun, aligner: HeadAligner, folder: Path | None) -> Labelled
         average = average_views(aligner, image, heads.to_crop(row, heads.points[row]),
                                 heads.rotation[row], MANY_VIEWS)
         points = _smoothed(heads, tracked, row, average)
-        labelled = _row(name, int(heads.person[row]), float(heads.stamp[row]), points, average)
+        rays = _rays(heads, row, points, cameras[int(heads.recording[row])])
+        labelled = _row(name, int(heads.person[row]), float(heads.stamp[row]), points, average,
+                        rays)
         if name in given:
             labelled = _by_hand(labelled, given.pop(name).points)
         rows.append(labelled)
@@ -96,7 +104,7 @@ def label(run: UpdateRun, aligner: HeadAligner, folder: Path | None) -> Labelled
 
 
 def _row(
-    name: str, person: int, stamp: float, points: Array, average: ViewAverage,
+    name: str, person: int, stamp: float, points: Array, average: ViewAverage, rays: Array,
 ) -> LabelledHeads:
     tests = (('no head', average.score < MIN_SCORE),
              ('views disagree', average.spread > MAX_SPREAD),
@@ -106,12 +114,20 @@ def _row(
     return LabelledHeads(
         np.array([name]), np.array([person]), np.array([stamp]), points[None],
         average.rotation[None], np.array([trust]), np.array([average.spread]),
-        np.array([False]), np.array([reason], dtype='<U32'))
+        np.array([False]), np.array([reason], dtype='<U32'), rays[None])
+
+
+def _rays(heads: CollectedHeads, row: int, points: Array, camera: Camera | None) -> Array:
+    """Return the viewing rays (68, 2) of points (68, 2) px of a crop; nan without a camera."""
+    if camera is None or tuple(heads.frame_size[row].tolist()) != camera.size:
+        return np.full((len(points), 2), np.nan)
+    return camera.rays(heads.to_frame(row, points))
 
 
 def _by_hand(row: LabelledHeads, points: Array) -> LabelledHeads:
     return replace(row, points=_as_learnt(points)[None], trust=np.array([1.0]),
-                   by_hand=np.array([True]), reason=np.array([''], dtype='<U32'))
+                   by_hand=np.array([True]), reason=np.array([''], dtype='<U32'),
+                   rays=np.full((1, COUNT, 2), np.nan))
 
 
 def _as_learnt(points: Array) -> Array:
@@ -132,7 +148,7 @@ def _added(run: UpdateRun, record: FaceRecord, person: int) -> LabelledHeads:
     return LabelledHeads(
         np.array([f'{name}.jpg']), np.array([person]), np.array([0.0]), _as_learnt(points)[None],
         np.full((1, 3, 3), np.nan), np.array([1.0]), np.array([0.0]), np.array([True]),
-        np.array([''], dtype='<U32'))
+        np.array([''], dtype='<U32'), np.full((1, COUNT, 2), np.nan))
 
 
 def _smoothed(

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.types import BoolArray
+from trans3dhead_ros.geometry import FACING_CAMERA
+from trans3dhead_ros.types import Array, BoolArray
 from trans3dhead_training.data.labels import held_out_groups
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.sample import Placement, Sample
 from trans3dhead_training.data.shards import Shard
 from trans3dhead_training.preparation.part_writer import write_parts
 from trans3dhead_training.preparation.photograph_maker import fingerprint
-from trans3dhead_training.preparation.picture_bytes import read_picture_bytes
+from trans3dhead_training.preparation.picture_bytes import encode_jpeg, read_picture_bytes
+from trans3dhead_training.update.camera_look import BLURS_PX, measure_look, with_look
 from trans3dhead_training.update.label_fitting import HeadFits
 from trans3dhead_training.update.labelling import LabelledHeads
 from trans3dhead_training.update.update_config import UpdateConfig
 from trans3dhead_training.update.update_run import UpdateRun
 
-RECORDINGS = 'recordings'
-"""Name of the part."""
+RECORDINGS, ADAPTED = 'recordings', 'adapted'
+"""Names of the parts: the recorded heads, and those of the replay set in their look."""
 REPLAY = Path(__file__).with_name('replay')
 """The replay set that comes with the package: synthetic people, free for any use."""
 
 MIN_HEADS = 20
 """Heads that a training needs."""
+
+MAX_ADAPTED, ADAPTED_EACH = 2000, 10
+"""Pictures of the replay set that get the look of recorded heads: in all, and of each head."""
+_POSE_SIGMA_DEG = 12.0
+_LOOKS_TO_COMPARE = 200
 
 
 def replay_offsets(replay: Path = REPLAY) -> np.ndarray:
@@ -57,7 +65,8 @@ def prepare(run: UpdateRun, config: UpdateConfig, replay: Path = REPLAY) -> tupl
                         f'too few, {MIN_HEADS} and 1 are needed; record more, or see why heads '
                         'were left out in the report')
     write_parts([own[1]], run.held_out, config.seed, offsets, 1)
-    write_parts([own[0], *parts], run.data, config.seed, offsets, 1)
+    adapted = [AdaptedMaker(run.path, config.held_out, part, config.seed) for part in parts]
+    write_parts([own[0], *parts, *adapted], run.data, config.seed, offsets, 1)
     return counts
 
 
@@ -137,6 +146,134 @@ class ReplayMaker:
         return [Shard(self.folder / name) for name in part.shards]
 
 
+@dataclass(frozen=True)
+class AdaptedMaker:
+    """Heads of the replay set, in the poses and in the look of recorded heads."""
+
+    run: Path
+    """Folder of the run."""
+    share: float
+    """Of the people that is held out; neither their poses nor their looks are taken."""
+    replay: ReplayMaker
+    """The replay set."""
+    seed: int
+    """Of the choice."""
+    name: str = ADAPTED
+    bytes_each: int = 8_000
+
+    @property
+    def source(self) -> str:
+        """What they were made from."""
+        return f"{self.replay.source}, in the light and with the noise of the user's recordings"
+
+    @property
+    def licence(self) -> str:
+        """That of the replay set: only brightness, noise and sharpness are taken of recordings."""
+        return self.replay.licence
+
+    @property
+    def open(self) -> bool:
+        """As of the replay set."""
+        return self.replay.open
+
+    def count(self) -> int:
+        """Return the number of samples."""
+        heads = RecordingMaker(self.run, self.share, False).count()
+        return min(MAX_ADAPTED, ADAPTED_EACH * heads)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values on which the samples depend."""
+        own = RecordingMaker(self.run, self.share, False)
+        return {**own.settings(), **self.replay.settings(), 'seed': self.seed}
+
+    def samples_per_item(self) -> float:
+        """Return 1."""
+        return 1.0
+
+    def make(self, start: int, stop: int) -> list[Sample]:
+        """Make some of the samples; see `PartMaker`."""
+        run = UpdateRun(self.run)
+        matches = _matches(self, fingerprint(run.labels), fingerprint(run.fits))
+        return [matches.sample(number) for number in range(start, stop)]
+
+
+class _Matches:
+    """Recorded heads with their looks, and for each the replayed heads in about its pose."""
+
+    def __init__(self, maker: AdaptedMaker) -> None:
+        self.seed = maker.seed
+        self.replayed = [sample for sample in maker.replay.make(0, maker.replay.count())
+                         if not sample.is_validation]
+        recorded = RecordingMaker(maker.run, maker.share, False)
+        heads = recorded.make(0, recorded.count())
+        # Where a camera stands, seen from a head; the roll of a crop changes with every draw.
+        views = np.stack([sample.rotation[2] for sample in self.replayed])
+        angles = [np.rad2deg(np.arccos(np.clip(views @ _viewed_from(head), -1.0, 1.0)))
+                  for head in heads]
+        weights = np.exp(-0.5 * (np.stack(angles) / _POSE_SIGMA_DEG) ** 2) + 1e-6
+        self.probabilities = weights / weights.sum(axis=1, keepdims=True)
+        self.looks = [measure_look(head.image(), head.box) for head in heads]
+        self.blur_px = self._blur()
+
+    def sample(self, number: int, blur_px: float | None = None) -> Sample:
+        """Return a replayed head in the look of a recorded one; a number gives the same again."""
+        generator = np.random.default_rng((self.seed, number))
+        row = int(generator.integers(len(self.looks)))
+        chosen = self.replayed[generator.choice(len(self.replayed), p=self.probabilities[row])]
+        look = self.looks[row]
+        sample = scaled(chosen, min(look.side_px / float((chosen.box[2:] - chosen.box[:2]).max()),
+                                    1.0))
+        image = with_look(sample.image(), sample.box, look,
+                          self.blur_px if blur_px is None else blur_px, generator)
+        return replace(sample, picture=encode_jpeg(image))
+
+    def _blur(self) -> float:
+        """Return the blur that makes replayed heads as sharp as recorded ones."""
+        count = min(_LOOKS_TO_COMPARE, 2 * len(self.looks))
+        target = np.median([look.sharpness for look in self.looks])
+
+        def off(blur_px: float) -> float:
+            found = [self.sample(number, blur_px) for number in range(count)]
+            return abs(np.median([measure_look(sample.image(), sample.box).sharpness
+                                  for sample in found]) - target)
+        return min(BLURS_PX, key=off)
+
+
+@lru_cache(maxsize=1)
+def _matches(maker: AdaptedMaker, *_: str) -> _Matches:
+    return _Matches(maker)
+
+
+def _viewed_from(head: Sample) -> np.ndarray:
+    """Return the axis of the camera (3,) in the frame of a head; frontal where it is unknown."""
+    return (FACING_CAMERA if head.rotation is None else head.rotation)[2]
+
+
+def scaled(sample: Sample, factor: float) -> Sample:
+    """
+    Make the picture of a sample smaller.
+
+    :param sample: with the points of the 3D definition, their depth and the placement.
+    :param factor: 0…1, on its sides.
+    :return: the sample; the same one where the picture keeps its size.
+    """
+    image = sample.image()
+    height, width = (max(round(side * factor), 1) for side in image.shape[:2])
+    if (height, width) == image.shape[:2] or factor >= 1.0:
+        return sample
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    factor = width / sample.image().shape[1]
+
+    def moved(points: Array) -> Array:
+        # Pixel centres lie at integers, edges at halves, and scaling keeps the edges.
+        return (points + 0.5) * factor - 0.5
+
+    return replace(
+        sample, picture=encode_jpeg(image), points=moved(sample.points),
+        depth=sample.depth * factor, contour=moved(sample.contour), placement=Placement(
+            moved(sample.placement.translation), sample.placement.log_scale + np.log(factor)))
+
+
 def usable(labels: LabelledHeads, fits: HeadFits) -> BoolArray:
     """
     Return which heads are learnt from: those with a fit, and all points that the user gave.
@@ -166,7 +303,6 @@ def held_out_heads(labels: LabelledHeads, share: float) -> BoolArray:
     return labels.stamp > np.quantile(labels.stamp, 1.0 - share)
 
 
-@lru_cache(maxsize=1)
 def _tables(run: Path) -> tuple[LabelledHeads, HeadFits]:
     folder = UpdateRun(run)
     return LabelledHeads.load(folder.labels), HeadFits.load(folder.fits)

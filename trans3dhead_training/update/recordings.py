@@ -11,8 +11,14 @@ from rosbags.typesys.store import Typestore
 
 from trans3dhead_ros.bags.bag_files import is_bag
 from trans3dhead_ros.bags.bag_reader import BagReader
-from trans3dhead_ros.bags.image_topics import choose_image_topic
+from trans3dhead_ros.bags.camera_info_reading import read_camera_info
+from trans3dhead_ros.bags.image_topics import (
+    choose_camera_info_topic,
+    choose_image_topic,
+    is_rectified,
+)
 from trans3dhead_ros.bags.message_types import types_of
+from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.bit_depth import BitDepth
 from trans3dhead_ros.media.frame_source import Frame
@@ -76,6 +82,38 @@ class Recording:
             if frame.index >= first and (frame.index - first) % step == 0:
                 yield frame
         self.losses = list(self._source.losses)
+
+    def camera(self, fov_deg: float = 0.0) -> Camera | None:
+        """
+        Return the camera, as it was for the first frame.
+
+        :param fov_deg: its horizontal field of view; 0: what the recording says.
+        :return: the camera; None where it is not known.
+        """
+        size = self._bag_size() if self._bag is not None else self._source.size
+        if size is None:
+            return None
+        if fov_deg:
+            return Camera.from_fov(size, fov_deg)
+        if self._bag is None:
+            return self._source.camera
+        name = choose_camera_info_topic(self._bag.topics, self._topic, None)
+        message = next(iter(self._bag.messages([name])), None) if name else None
+        if message is None:
+            return None
+        topic = self._bag.topics[name]
+        try:
+            return read_camera_info(
+                types_of(topic).deserialize_cdr(message.data, topic.type), size,
+                is_rectified(self._topic)).camera
+        # The reader of messages has no common class for what a damaged one makes it raise.
+        except Exception as error:
+            self.losses.append(f'{self.name}: {name} cannot be used ({error})')
+            return None
+
+    def _bag_size(self) -> tuple[int, int] | None:
+        frame = next(self._bag_frames(0, 1), None)
+        return None if frame is None else (frame.image.shape[1], frame.image.shape[0])
 
     def close(self) -> None:
         """Close the file."""

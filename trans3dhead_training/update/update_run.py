@@ -3,7 +3,7 @@ The folder of an update.
 
     manifest.json       what is kept of people, since when and until when, what was derived from it
     settings.json       the recordings, the model and the settings that the folder was started with
-    collected/          crops of heads, heads.npz and tracked.npz
+    collected/          crops of heads, heads.npz, tracked.npz, cameras.json
     labels.npz          averaged points of the crops
     fits.npz            the head model fitted to them
     data/               what is trained on: the crops and the replay set, as shards
@@ -54,7 +54,7 @@ class UpdateRun:
         self.path = path
         self.collected = path / 'collected'
         self.heads, self.tracked = self.collected / 'heads.npz', self.collected / 'tracked.npz'
-        self.crops = self.collected / 'crops'
+        self.crops, self.cameras = self.collected / 'crops', self.collected / 'cameras.json'
         self.labels, self.fits = path / 'labels.npz', path / 'fits.npz'
         self.data, self.held_out = path / 'data', path / 'held_out'
         self.head_model = path / 'head_model.npz'

@@ -29,7 +29,7 @@ STAGES = ('collect', 'label', 'fit', 'prepare', 'train', 'evaluate')
 """In their order; each needs those before it."""
 
 # On two cores; what a frame and a head take.
-_FRAME_S, _LABEL_S, _FIT_S = 0.05, 0.06, 0.01
+_FRAME_S, _LABEL_S, _FIT_S = 0.05, 0.05, 0.02
 _FULL_BYTES = 2_000_000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -11,10 +11,11 @@ pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from trans3dhead_ros import HeadPipeline
+from trans3dhead_ros.bags.camera_info_reading import read_camera_info
 from trans3dhead_ros.camera import Camera
 from trans3dhead_ros.geometry import geodesic_distance_deg, nearest_rotation, rotation_from_euler
 from trans3dhead_ros.ros.calibration import Calibration
-from trans3dhead_ros.ros.camera_info import camera_info, read_camera_info
+from trans3dhead_ros.ros.camera_info import camera_info
 from trans3dhead_ros.ros.throttled_logger import ThrottledLogger
 
 pytestmark = pytest.mark.ros

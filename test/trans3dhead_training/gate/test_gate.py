@@ -7,24 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gate_sets import write_small_sets
 
 import trans3dhead_training.gate.judge as gate_module
 from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.geometry import geodesic_distance_deg, rotation_from_euler
 from trans3dhead_ros.model_files.gate_verdict import read_verdict, verdict_path
 from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.model_files.model_pair import read_metadata
 from trans3dhead_ros.network.checkpoint import load_checkpoint, save_checkpoint
+from trans3dhead_ros.perception.aligner import Alignments
+from trans3dhead_ros.perception.metric_pose import weak_perspective_poses
+from trans3dhead_ros.perception.smoothing import HeadSmoother, Smoothing, smooth_heads
 from trans3dhead_training.data.shards import write_shard
-from trans3dhead_training.gate.frozen_sets import (
-    HEADS,
-    NO_HEADS,
-    REPLAY,
-    TURN_FRAMES,
-    TURNS,
-    read_frozen,
-)
+from trans3dhead_training.gate.frozen_sets import REPLAY, TURN_STEP_DEG, read_frozen
 from trans3dhead_training.gate.judge import judge
+from trans3dhead_training.gate.motion import FRAME_RATE, exact_lag_ms
 from trans3dhead_training.gate.verdict import (
     BETTER,
     MARGIN_PERCENT,
@@ -47,11 +46,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def sets(folder) -> Path:
     """A few samples of every frozen set, and some of the user's own."""
-    counts = {**dict.fromkeys(HEADS, 6), REPLAY: 12, NO_HEADS: 4, TURNS: TURN_FRAMES}
-    for name, count in counts.items():
-        write_shard(folder / 'sets' / f'{name}.safetensors', read_frozen(name)[:count])
     write_shard(folder / 'held_out' / 'own.safetensors', read_frozen(REPLAY)[-16:])
-    return folder / 'sets'
+    return write_small_sets(folder / 'sets')
 
 
 @pytest.fixture(scope='module')
@@ -146,6 +142,23 @@ def test_a_degraded_candidate_fails(degraded_verdict):
     worse = {(row.part, row.figure) for row in degraded_verdict.comparisons
              if row.verdict == WORSE}
     assert {(REPLAY, 'landmarks'), (REPLAY, 'pose'), (TARGET, 'landmarks')} <= worse
+
+
+def test_the_lag_of_exact_answers_is_that_of_the_filter():
+    smoother, zeros = HeadSmoother(), np.zeros((1, 68, 3))
+    for frame in range(30):
+        rotation = rotation_from_euler(np.array([[TURN_STEP_DEG * frame - 60.0, 0.0, 0.0]]))
+        found = Alignments(
+            score=np.ones(1), landmarks=zeros, contour=zeros[..., :2],
+            landmark_scale=np.ones((1, 68)), cut_factor=np.ones(1), rotation=rotation,
+            origin=np.zeros((1, 2)), scale=np.ones(1), shape=np.zeros((1, 4)),
+            expression=np.zeros((1, 3)), points=zeros, centre=np.zeros((1, 2)),
+            crop_roll=np.zeros(1))
+        answer, _ = smooth_heads(
+            [smoother], found, weak_perspective_poses(rotation, np.zeros((1, 2)), np.ones(1)),
+            frame / FRAME_RATE, Smoothing())
+    behind = geodesic_distance_deg(answer.rotation, rotation)[0]
+    assert exact_lag_ms() == pytest.approx(1000 * behind / (TURN_STEP_DEG * FRAME_RATE), rel=0.02)
 
 
 @pytest.mark.parametrize(('target', 'passed'), [(0.9, True), (1.0, False), (1.1, False)])

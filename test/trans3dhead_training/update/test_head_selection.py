@@ -83,7 +83,8 @@ def labelled(people, stamps) -> LabelledHeads:
     return LabelledHeads(
         np.array(['a'] * count), np.asarray(people), np.asarray(stamps, float),
         np.tile(FACE, (count, 1, 1)), np.tile(np.eye(3), (count, 1, 1)), np.ones(count),
-        np.zeros(count), np.zeros(count, bool), np.array([''] * count))
+        np.zeros(count), np.zeros(count, bool), np.array([''] * count),
+        np.full((count, 68, 2), np.nan))
 
 
 def test_whole_people_are_held_out():

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from bags import IMAGES, write_bag
+from bags import CAMERA, IMAGES, write_bag
 from recordings import write_video
 
 from trans3dhead_ros.errors import UserError
@@ -21,6 +21,17 @@ def test_a_bag_gives_its_images_without_ros(tmp_path, compressed):
     assert [frame.index for frame in frames] == [2, 5, 8]
     assert all((frame.image == COLOURS[frame.index]).all() for frame in frames)
     assert frames[1].stamp - frames[0].stamp == pytest.approx(0.12, abs=1e-3)
+
+
+def test_the_camera_is_that_of_the_bag_for_images_of_their_size(tmp_path):
+    with Recording(str(write_bag(tmp_path / 'bag', COLOURS))) as recording:
+        camera = recording.camera()
+        # Calibrated at 320 x 240, recorded at a fifth of it.
+        assert camera.size == (64, 48)
+        assert camera.K[0, 0] == pytest.approx(CAMERA.K[0, 0] / 5)
+    with Recording(str(write_bag(tmp_path / 'bare', COLOURS, calibrated=False))) as recording:
+        assert recording.camera() is None
+        assert recording.camera(90.0).K[0, 0] == pytest.approx(32.0)
 
 
 def test_a_folder_gives_every_third_picture(tmp_path):

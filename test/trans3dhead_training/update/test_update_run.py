@@ -92,7 +92,7 @@ def test_a_damaged_table_is_told_by_its_name(tmp_path):
 
 
 @pytest.mark.parametrize('change', [{'heads': 0}, {'share': 0.0}, {'replay': 1.5},
-                                    {'minutes': 0.0}])
+                                    {'minutes': 0.0}, {'adapted': 0.5}, {'fov_deg': 180.0}])
 def test_a_setting_out_of_its_range_is_refused(change):
     with pytest.raises(UserError, match=next(iter(change))):
         replace(CONFIG, **change)

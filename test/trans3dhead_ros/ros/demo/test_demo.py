@@ -19,6 +19,7 @@ from bags import stamp_ns, turning_heads, types
 from rosbags.rosbag2 import Reader
 from synthetic import write_turning_head
 
+from trans3dhead_ros.cli.main import main
 from trans3dhead_ros.network.checkpoint import load_head_model
 
 pytestmark = pytest.mark.ros
@@ -90,6 +91,17 @@ def test_there_is_a_bag_of_what_was_published(result):
     assert counts['/head_pose'] == counts['/tf'] == 3
     assert [len(message.heads) for message in heads] == [1, 0, 1, 1]
     assert [*map(stamp_ns, heads)] == [*map(stamp_ns, images)]
+
+
+def test_an_update_collects_the_heads_of_its_bag(result, tmp_path):
+    pytest.importorskip('torch')
+    folder, _ = result
+    # The four images were recorded as fast as they were answered.
+    assert main(['update', str(folder / 'bag'), '--output', str(tmp_path / 'run'), '--rate-hz',
+                 '1000', '--stages', 'collect']) == 0
+    with np.load(tmp_path / 'run' / 'collected' / 'tracked.npz') as tracked:
+        assert len(tracked['stamp']) == 3
+    assert [*(tmp_path / 'run' / 'collected' / 'crops').iterdir()]
 
 
 def test_a_summary_is_printed(result):
