@@ -62,8 +62,7 @@ class HeadSearch:
         :param model: path of either file of a detector; None is the one that comes with the
             package.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
-        :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'. OpenCV's engine
-            cannot run detectors, and gives way to 'auto'.
+        :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'.
         :param threads: of the CPU; 0 is at most two.
         :param longer_side: see the class.
         :param min_score: see the class.
@@ -72,12 +71,11 @@ class HeadSearch:
             valid detector.
         """
         files = open_detector(model)
-        engine = open_engine(files, _detector_backend(backend), device, threads)
+        engine = open_engine(files, backend, device, threads)
         return cls(engine, longer_side, min_score, files)
 
     def moved(self, device: str, backend: str = 'auto', threads: int = 0) -> HeadSearch:
         """Return this detector on a device, see `HeadAligner.moved`."""
-        backend = _detector_backend(backend)
         if self.files is None or choose_engine(self.files, backend, device) == (
                 self.engine.backend, self.engine.device):
             return self
@@ -115,10 +113,6 @@ class HeadSearch:
                 ratio = np.divide(images[number].shape[1::-1], searched[number].shape[1::-1])
                 found[number] = replace(group, heads=group.heads.mapped(ratio, 0.5 * ratio - 0.5))
         return [found[number] for number in range(len(images))]
-
-
-def _detector_backend(backend: str) -> str:
-    return 'auto' if backend == 'opencv' else backend
 
 
 def resized(image: Image, longer_side: int) -> Image:

@@ -9,6 +9,7 @@ from clips import DATA, clip
 
 from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.inference.backends import choose_backend, is_installed
 from trans3dhead_ros.inference.head_search import HeadSearch
 from trans3dhead_ros.model_files.detector_metadata import bundled_detector
 from trans3dhead_ros.perception.detector import MIN_SCORE, make_detector
@@ -93,23 +94,28 @@ def test_either_file_of_a_head_detector_is_one(tmp_path, suffix):
     shutil.copy(bundled_detector().with_suffix(suffix), tmp_path / f'mine{suffix}')
     found = make_detector(tmp_path / f'mine{suffix}', device='cpu')
     assert isinstance(found, HeadSearch)
-    assert found.engine.backend == ('torch' if suffix == '.safetensors' else 'onnxruntime')
+    assert found.engine.backend == (
+        'torch' if suffix == '.safetensors' else choose_backend('auto', 'cpu')[0])
 
 
 def test_a_detector_stays_where_it_is_when_nothing_changes(detector):
     assert detector.moved('cpu') is detector
 
 
-def test_a_detector_answers_alike_in_another_engine(detector):
-    pytest.importorskip('torch')
-    moved = detector.moved('cpu', 'torch')
+@pytest.mark.parametrize('backend', ['openvino', 'opencv', 'torch'])
+def test_a_detector_answers_alike_in_another_engine(detector, backend):
+    if not is_installed(backend):
+        pytest.skip(f'{backend} is not installed')
+    moved = detector.moved('cpu', backend)
+    assert moved.engine.backend == backend
     picture = clip('classroom')[0]
-    np.testing.assert_allclose(moved.detect(picture).landmark_box[0],
-                               detector.detect(picture).landmark_box[0], atol=0.05)
-
-
-def test_the_engine_of_opencv_gives_way(detector):
-    assert make_detector(device='cpu', backend='opencv').engine.backend != 'opencv'
+    # One after the other, together, and of another size: each is a shape of its own.
+    for images in ([picture], [picture, picture[::-1]], [picture[:, :200]]):
+        for found, expected in zip(moved.detect_all(images), detector.detect_all(images),
+                                   strict=True):
+            np.testing.assert_allclose(found.head_box, expected.head_box, atol=0.05)
+            np.testing.assert_allclose(found.landmark_box, expected.landmark_box, atol=0.05)
+            np.testing.assert_allclose(found.score, expected.score, atol=1e-3)
 
 
 def test_a_part_of_a_face_is_the_same_head():
