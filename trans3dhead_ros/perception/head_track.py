@@ -8,12 +8,14 @@ import numpy as np
 
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.perception.box_motion import BoxMotion
-from trans3dhead_ros.perception.head_finder import SURE_TRACK_SCORE
+from trans3dhead_ros.perception.head_finder import SURE_SCORE, SURE_TRACK_SCORE
 from trans3dhead_ros.perception.smoothing import HeadSmoother
 from trans3dhead_ros.types import Array
 
 # A head that turns by more than this, degrees a frame, is compared with a detection.
 _MAX_TURN = 25.0
+# Seconds with located landmarks, after which a weaker detection shows the head without them.
+_ESTABLISHED_AFTER = 0.5
 # A crop moves when the landmark box has moved by more than this part of its side.
 _MIN_CROP_SHIFT = 0.03
 
@@ -36,6 +38,8 @@ class Track:
     """(3, 3) of the head in the last image, where its landmarks were located."""
     restarted: int = -2
     """Frame in which it was last found elsewhere."""
+    located_time: float = 0.0
+    """Seconds for which its landmarks were located."""
     missed_frames: int = 0
     """Missed frames in a row."""
     unconfirmed: float = 0.0
@@ -49,6 +53,20 @@ class Track:
     def quarters(self) -> int:
         """Turns of the image by 90°, counter-clockwise, in which the head is the most upright."""
         return round(self.roll / 90.0) % 4
+
+    def sure_score(self, quarters: int) -> float:
+        """
+        Return the score of a detection that shows the head without its landmarks.
+
+        The head must have been seen for a while: things without a face would else be tracked for as
+        long as the detector takes them for heads. Until then it is that of a new head, and in a
+        turned image no detection is enough.
+
+        :param quarters: turn of the searched image.
+        """
+        if self.located_time >= _ESTABLISHED_AFTER:
+            return SURE_TRACK_SCORE
+        return np.inf if quarters else SURE_SCORE
 
     @property
     def located(self) -> bool:
@@ -82,10 +100,10 @@ class Track:
         if roll != self.roll or np.abs(box - self.box).max() > _MIN_CROP_SHIFT * side:
             self.box, self.roll = box, roll
 
-    def confirm(self, score: float, face: float) -> None:
-        """Note that the detector has found this head, and how sure it is."""
+    def confirm(self, score: float, face: float, quarters: int) -> None:
+        """Note that the detector has found this head, and how sure it is, in an image turned so."""
         self.unconfirmed, self.face = 0.0, face
-        self.sure = score >= SURE_TRACK_SCORE
+        self.sure = score >= self.sure_score(quarters)
 
     def shows(self, score: float, threshold: float) -> bool:
         """

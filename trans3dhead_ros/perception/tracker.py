@@ -33,7 +33,6 @@ from trans3dhead_ros.perception.head_finder import (
     MAX_LOOKS,
     NEW_HEAD_SCORE,
     SURE_SCORE,
-    SURE_TRACK_SCORE,
     align_detections,
     crop_offset,
     plausible,
@@ -142,7 +141,9 @@ class Tracker:
             else:
                 track.missed_frames += 1
                 track.motion.reset()
-            track.rotation = visible[i].rotation[0] if self._is_located(i, visible) else None
+            located = self._is_located(i, visible)
+            track.rotation = visible[i].rotation[0] if located else None
+            track.located_time += max(elapsed, 0.0) if located else 0.0
         order = sorted(visible)
         tracks = [self.tracks[i] for i in order]
         alignments = Alignments.join([visible[i] for i in order]) if order else None
@@ -212,7 +213,7 @@ class Tracker:
             if i in confirmed:
                 row = confirmed[i]
                 disagreeing |= {i} if self._disagrees(i, boxes[row], visible) else set()
-                track.confirm(float(detections.score[row]), float(detections.face[row]))
+                track.confirm(float(detections.score[row]), float(detections.face[row]), quarters)
                 if track.sure and not self._is_located(i, visible):
                     roll = crop_roll(detections.roll_deg[row], track.roll)
                     track.move_to(boxes[row], float(roll))
@@ -232,7 +233,8 @@ class Tracker:
             image, detections[looks],
             np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
             # In a turned image, no detection is believed without its landmarks.
-            np.where(owned, SURE_TRACK_SCORE, np.inf if quarters else SURE_SCORE))
+            np.array([self.tracks[owner[row]].sure_score(quarters) if row in owner
+                      else np.inf if quarters else SURE_SCORE for row in looks]))
         rows = [looks[row] for row in rows]
         for k, row in enumerate(rows):
             if row in owner and not self._is_confirmed(owner[row], found[k:k + 1], visible):
@@ -247,7 +249,8 @@ class Tracker:
             row = rows[k]
             self.tracks.append(Track(
                 next(_IDS), boxes[row], float(crop_roll(detections.roll_deg[row]))))
-            self.tracks[-1].confirm(float(detections.score[row]), float(detections.face[row]))
+            self.tracks[-1].confirm(
+                float(detections.score[row]), float(detections.face[row]), quarters)
 
     def _turns(self) -> Sequence[int]:
         """
