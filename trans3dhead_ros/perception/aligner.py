@@ -39,8 +39,8 @@ _LOG_SCALE_RANGE = (-3.0, 7.0)
 # 0.08.
 _UNCERTAINTY_MIDPOINT, _UNCERTAINTY_STEP = 0.07, 0.008
 # The network is too sure of faces that a border cuts: their scales are larger by this factor from
-# this part of the landmark box outside of the image on. Of 384 that were cut by 10 to 40 %, 313
-# then have a score of 0.5 or more, and 2 of these are off by more than 15°. Of 768 with an earlier
+# this part of the landmark box outside of the image on. Of 384 that were cut by 10 to 40 %, 314
+# then have a score of 0.5 or more, and 1 of these is off by more than 15°. Of 768 with an earlier
 # network it was 8 of 764 without the factor and 2 of 546 with 3; 11 of 691 with 2.5 and black
 # beyond the border, which is replicated, instead of 4 of 686.
 _CUT_FACTOR, _CUT_PART = 2.7, 0.1

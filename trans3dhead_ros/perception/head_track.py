@@ -56,13 +56,14 @@ class Track:
 
     def sure_score(self, quarters: int) -> float:
         """
-        Return the score of a detection that shows the head without its landmarks.
+        Return from which score on a detection shows the head without its landmarks.
 
         The head must have been seen for a while: things without a face would else be tracked for as
         long as the detector takes them for heads. Until then it is that of a new head, and in a
         turned image no detection is enough.
 
         :param quarters: turn of the searched image.
+        :return: the score, inf where none is enough.
         """
         if self.located_time >= _ESTABLISHED_AFTER:
             return SURE_TRACK_SCORE
