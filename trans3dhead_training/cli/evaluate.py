@@ -98,12 +98,12 @@ def run(options: Namespace) -> int:
     :return: exit code.
     :raises UserError: for a user's mistake.
     """
-    if options.data is None and not options.clip:
-        options.data = f'crops:{data_root() / "faces"}'
     for name, least in (('limit', 1), ('draws', 0), ('seed', 0)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
+    if options.data is None and not options.clip:
+        options.data = f'crops:{data_root() / "faces"}'
     kind, separator, folder = (options.data or '').partition(':')
     if options.data and (not separator or kind not in {*READERS, *DETECTION_SETS}):
         raise UserError(f'data: {options.data!r} is not FORMAT:PATH with FORMAT one of '

@@ -17,6 +17,8 @@ from trans3dhead_ros.network.head_detector import HeadDetector
 from trans3dhead_ros.network.model import Trans3DHead
 from trans3dhead_training.data.head_dataset import HeadDataset
 
+_INITIAL = 'initial weights: '
+
 
 def set_means(network: Trans3DHead, heads: HeadDataset, seed: int = 0) -> None:
     """
@@ -117,11 +119,19 @@ def load_detector_weights(network: HeadDetector, path: Path) -> dict[str, Any]:
 
 def credit_initial_weights(credit: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, str]:
     """
-    Return the credits of a training, with those of its initial weights if they differ.
+    Return the credits of a training, with those of its initial weights that it does not repeat.
 
-    :param credit: texts of the training by name, such as `training_data` and `licence`.
+    :param credit: texts of the training by name, such as `training_data` and `licence`: items with
+        semicolons between them.
     :param before: metadata of the checkpoint with the initial weights; empty for random ones.
-    :return: texts by the same names.
+    :return: texts by the same names, in which no item is repeated.
     """
-    return {name: text if text == before.get(name, text)
-            else f'{text}; initial weights: {before[name]}' for name, text in credit.items()}
+    return {name: _with_earlier(text, str(before.get(name, ''))) for name, text in credit.items()}
+
+
+def _with_earlier(text: str, before: str) -> str:
+    """Add the items of a text that another one lacks, those of its own initial weights included."""
+    items = text.split('; ')
+    earlier = dict.fromkeys(item.removeprefix(_INITIAL) for item in before.split('; ') if item)
+    added = [item for item in earlier if item not in items]
+    return f'{text}; {_INITIAL}{"; ".join(added)}' if added else text

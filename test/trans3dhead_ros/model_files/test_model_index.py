@@ -41,7 +41,7 @@ def test_an_entry_tells_hash_data_figures_and_the_verdict(folder):
     metadata = read_metadata(BUNDLED)
     assert entry['file'] == 'a.safetensors' and entry['sha256'] == SHA256
     assert entry['data'] == metadata['training_data'] and entry['figures'] == metadata['metrics']
-    assert entry['parent'] is None and entry['gate'] is None
+    assert entry['parent'] == metadata.get('parent') and entry['gate'] is None
     write_verdict(folder / 'a.safetensors', verdict(False))
     assert index.refresh()['a']['gate'] == {
         'passed': False, 'against': '1' * 64, 'reasons': ['pose is worse']}

@@ -16,6 +16,7 @@ from trans3dhead.srv import LoadModel
 from trans3dhead_ros.model_files.gate_verdict import verdict_path, write_verdict
 from trans3dhead_ros.model_files.model_index import ModelIndex
 from trans3dhead_ros.model_files.model_metadata import bundled_model
+from trans3dhead_ros.model_files.model_pair import read_metadata
 
 pytestmark = pytest.mark.ros
 
@@ -88,7 +89,7 @@ def test_a_name_is_enough_and_the_diagnostics_name_the_parent(client, folder):
     assert values['parent model'] == values['previous model'] == f'first {short(FIRST)}'
     entries = ModelIndex(folder).models()
     assert {name: entry['parent'] for name, entry in entries.items()} == {
-        'first': None, 'second': FIRST}
+        'first': read_metadata(bundled_model()).get('parent'), 'second': FIRST}
     # Models that were used last are gone back to in order.
     for version in (short(FIRST), ModelIndex(folder).history('/head_tracker')[0].sha256[:12]):
         assert roll_back(client).message.split(' loaded')[0].endswith(version)
