@@ -174,6 +174,8 @@ def measure(observer: Observer, rates: object, options: argparse.Namespace) -> d
         starts.append(seconds)
         if number < options.starts - 1:
             stop(process)
+            # Its last results are not those of the next one.
+            observer.spin(1.0)
     try:
         set_rate(SLOW_RATE)
         pipeline = statistics.fmean(observer.collect(options.seconds))
