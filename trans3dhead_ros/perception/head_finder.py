@@ -17,7 +17,7 @@ NEW_HEAD_SCORE = 0.65
 """Smallest score of a detection for a new head, which the aligner then has to confirm."""
 SURE_SCORE, SURE_TRACK_SCORE = 0.96, 0.5
 """
-From these scores on the aligner need not confirm the detection of a new and of a tracked head.
+From these scores on the aligner need not confirm the detection of a new and of an established head.
 
 Of heads from behind it cannot.
 """
@@ -116,6 +116,19 @@ def align_detections(
     rows = np.concatenate([numbers for _, numbers in done])
     order = np.argsort(rows)
     return Alignments.join([heads for heads, _ in done])[order], rows[order]
+
+
+def sure_score(quarters: int, established: bool = False) -> float:
+    """
+    Return from which score on a detection shows a head without its landmarks.
+
+    :param quarters: turn of the searched image by 90°; in a turned image no detection is enough.
+    :param established: whether it is of a head that was seen for a while, of which less is enough.
+    :return: the score, inf where none is enough.
+    """
+    if established:
+        return SURE_TRACK_SCORE
+    return np.inf if quarters else SURE_SCORE
 
 
 def shown_in_turned_image(detections: HeadDetections, found: Alignments) -> BoolArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trans3dhead_ros.geometry import geodesic_distance_deg
 from trans3dhead_ros.perception.box_motion import BoxMotion
-from trans3dhead_ros.perception.head_finder import SURE_SCORE, SURE_TRACK_SCORE
+from trans3dhead_ros.perception.head_finder import sure_score
 from trans3dhead_ros.perception.smoothing import HeadSmoother
 from trans3dhead_ros.types import Array
 
@@ -56,18 +56,15 @@ class Track:
 
     def sure_score(self, quarters: int) -> float:
         """
-        Return from which score on a detection shows the head without its landmarks.
+        Return from which score on a detection shows this head without its landmarks.
 
-        The head must have been seen for a while: things without a face would else be tracked for as
-        long as the detector takes them for heads. Until then it is that of a new head, and in a
-        turned image no detection is enough.
+        It is that of a new head until the head was seen for a while: things without a face would
+        else be tracked for as long as the detector takes them for heads.
 
         :param quarters: turn of the searched image.
         :return: the score, inf where none is enough.
         """
-        if self.located_time >= _ESTABLISHED_AFTER:
-            return SURE_TRACK_SCORE
-        return np.inf if quarters else SURE_SCORE
+        return sure_score(quarters, self.located_time >= _ESTABLISHED_AFTER)
 
     @property
     def located(self) -> bool:

@@ -32,13 +32,13 @@ from trans3dhead_ros.perception.head_finder import (
     MAX_CROP_OFFSET,
     MAX_LOOKS,
     NEW_HEAD_SCORE,
-    SURE_SCORE,
     align_detections,
     crop_offset,
     plausible,
     same_head,
     shown_in_turned_image,
     suppress_duplicates,
+    sure_score,
 )
 from trans3dhead_ros.perception.head_track import Track
 from trans3dhead_ros.types import Array, Image
@@ -131,9 +131,10 @@ class Tracker:
         self._frame += 1
         duplicates = self._remove_duplicates(visible)
         for i, track in enumerate(self.tracks):
+            located = self._is_located(i, visible)
             if i in visible:
                 track.missed_frames = 0
-                if not track.sure or self._is_located(i, visible):
+                if not track.sure or located:
                     (box,), (roll,) = visible[i].crops
                     track.follow(box, roll, elapsed)
                 else:
@@ -141,7 +142,6 @@ class Tracker:
             else:
                 track.missed_frames += 1
                 track.motion.reset()
-            located = self._is_located(i, visible)
             track.rotation = visible[i].rotation[0] if located else None
             track.located_time += max(elapsed, 0.0) if located else 0.0
         order = sorted(visible)
@@ -232,9 +232,8 @@ class Tracker:
         found, rows = yield from align_detections(
             image, detections[looks],
             np.where(owned, tracking.keep_track_threshold, tracking.new_track_threshold),
-            # In a turned image, no detection is believed without its landmarks.
             np.array([self.tracks[owner[row]].sure_score(quarters) if row in owner
-                      else np.inf if quarters else SURE_SCORE for row in looks]))
+                      else sure_score(quarters) for row in looks]))
         rows = [looks[row] for row in rows]
         for k, row in enumerate(rows):
             if row in owner and not self._is_confirmed(owner[row], found[k:k + 1], visible):

@@ -257,12 +257,12 @@ def scaled(sample: Sample, factor: float) -> Sample:
     :param factor: 0…1, on its sides.
     :return: the sample; the same one where the picture keeps its size.
     """
-    image = sample.image()
-    height, width = (max(round(side * factor), 1) for side in image.shape[:2])
-    if (height, width) == image.shape[:2] or factor >= 1.0:
+    whole = sample.image()
+    height, width = (max(round(side * factor), 1) for side in whole.shape[:2])
+    if (height, width) == whole.shape[:2] or factor >= 1.0:
         return sample
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    factor = width / sample.image().shape[1]
+    image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    factor = width / whole.shape[1]
 
     def moved(points: Array) -> Array:
         # Pixel centres lie at integers, edges at halves, and scaling keeps the edges.
