@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -167,18 +168,27 @@ class ModelIndex:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that others on this machine, and on most shared file systems, respect."""
+    """
+    Hold a lock that others on this machine, and on most shared file systems, respect.
+
+    It is not fair: a process that takes it again and again may get it many times before one that
+    waits does. So the timeout is for one holder, not for all together: whoever gets the lock sets
+    the modification time of its file.
+    """
     with path.open('a') as file:
-        end = time.monotonic() + _LOCK_TIMEOUT
+        taken, end = None, 0.0
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > end:
+                if taken != (taken := os.fstat(file.fileno()).st_mtime_ns):
+                    end = time.monotonic() + _LOCK_TIMEOUT
+                elif time.monotonic() > end:
                     raise UserError(f'{path}: held by another process for more than '
-                                    f'{_LOCK_TIMEOUT:.0f} s') from None
+                                    f'{_LOCK_TIMEOUT:g} s') from None
                 time.sleep(0.01)
+        os.utime(file.fileno())
         yield
 
 

@@ -1,14 +1,17 @@
 """The index of a folder of models tells what is in it, and keeps a history for every node."""
 
+import fcntl
 import json
 import multiprocessing
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from trans3dhead_ros.errors import UserError
+from trans3dhead_ros.model_files import model_index
 from trans3dhead_ros.model_files.gate_verdict import write_verdict
 from trans3dhead_ros.model_files.model_index import (
     INDEX,
@@ -82,9 +85,9 @@ def _remember_often(folder: Path, node: str) -> None:
         index.refresh()
 
 
-def test_processes_that_write_at_once_lose_nothing(folder):
+def write_at_once(folder: Path, nodes: list[str]) -> None:
+    """Let a process per node write 20 histories, and check that the last one of each is kept."""
     context = multiprocessing.get_context('fork')
-    nodes = [f'/node{number}' for number in range(4)]
     writers = [context.Process(target=_remember_often, args=(folder, node)) for node in nodes]
     for writer in writers:
         writer.start()
@@ -93,7 +96,25 @@ def test_processes_that_write_at_once_lose_nothing(folder):
         assert writer.exitcode == 0
     for node in nodes:
         assert ModelIndex(folder).history(node) == [UsedModel('19', SHA256)]
+
+
+def test_processes_that_write_at_once_lose_nothing(folder):
+    write_at_once(folder, [f'/node{number}' for number in range(4)])
     assert sorted(path.name for path in folder.iterdir()) == [LOCK, 'a.safetensors', INDEX]
+
+
+def test_a_writer_waits_longer_than_the_timeout_while_others_take_turns(folder, monkeypatch):
+    monkeypatch.setattr(model_index, '_LOCK_TIMEOUT', 0.5)
+    monkeypatch.setattr(os, 'fsync', lambda _: time.sleep(0.0125))  # 1 s for all together
+    write_at_once(folder, [f'/node{number}' for number in range(4)])
+
+
+def test_a_lock_that_is_never_released_is_named(folder, monkeypatch):
+    monkeypatch.setattr(model_index, '_LOCK_TIMEOUT', 0.2)
+    with (folder / LOCK).open('a') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f'{LOCK}: held by another process for more than'):
+            ModelIndex(folder).refresh()
 
 
 @pytest.mark.parametrize('text', [
