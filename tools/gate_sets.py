@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,23 +22,31 @@ from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.data.shards import write_shard
+from trans3dhead_training.evaluation.motion import FRAME_RATE, TURN_SPEED_DEG
 from trans3dhead_training.fitting.head_basis import load_head_model_npz
 from trans3dhead_training.gate.frozen_sets import (
+    CLIPS,
     DARK,
+    EYES,
     FROZEN,
+    HEADS,
     MASKS,
     NO_HEADS,
+    NODS,
     POSES,
     REPLAY,
-    TURN_FRAMES,
-    TURN_STEP_DEG,
     TURNS,
 )
 from trans3dhead_training.preparation.synthetic_maker import synthetic_sample
+from trans3dhead_training.synthesis.occluders.occluder_placement import only_occluders
 from trans3dhead_training.synthesis.render.renderer import Scene, render
 from trans3dhead_training.synthesis.scenes.background_sampling import sample_background
 from trans3dhead_training.synthesis.scenes.camera_effects import apply_camera_effects
-from trans3dhead_training.synthesis.scenes.expression_sampling import sample_expression
+from trans3dhead_training.synthesis.scenes.expression_sampling import (
+    expression_coefficients,
+    gaze_expression,
+    sample_expression,
+)
 from trans3dhead_training.synthesis.scenes.light_sampling import sample_light
 from trans3dhead_training.synthesis.scenes.neck_pose import limit_neck_rotation
 from trans3dhead_training.synthesis.scenes.pose_sampling import UniformPoses
@@ -53,12 +62,16 @@ from trans3dhead_training.synthesis.scenes.scene_generator import (
 
 SEED = 1_604_044
 """Of the people; no training draws from it."""
+SETS = (*HEADS, NO_HEADS, *CLIPS)
 SIZE = 176
 """Side of the pictures, px: a head of about 70 px, as two metres before a robot's camera."""
 PICTURES_PER_PERSON = 2
 _QUALITY = 82
-_TURN_CAMERA = Camera.from_fov((SIZE, SIZE), 30.0)
-_TURN_PLACE = np.array([0.0, -0.02, 0.75])
+_CLIP_CAMERA = Camera.from_fov((SIZE, SIZE), 30.0)
+_CLIP_PLACE = np.array([0.0, -0.02, 0.75])
+_STEP_DEG = TURN_SPEED_DEG / FRAME_RATE
+_TURN_FRAMES, _NOD_FRAMES = 31, 19
+_GAZE_DEG = ((0.0, 0.0), (22.0, 0.0), (-22.0, 0.0), (0.0, 15.0), (0.0, -15.0))
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--people', type=int, default=150,
                         help='of the replay set; the others have shares of it '
                              '(default: %(default)s)')
+    parser.add_argument('--sets', nargs='+', choices=SETS, default=SETS, metavar='NAME',
+                        help=f'which of {", ".join(SETS)} (default: all)')
     options = parser.parse_args(argv)
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 0)) or torch.get_num_threads())
     wide = SCENE_PRESETS['wide']
@@ -101,14 +116,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             wide.lights, shares=(0.0, 0.0, 0.0, 0.0, 1.0), low_exposure=(0.05, 0.2)))),
         MASKS: (few, replace(wide, occluders=replace(wide.occluders, mask=1.0, scarf=0.0))),
     }
-    for number, (name, (people, config)) in enumerate(plans.items()):
-        _write(options.output, name, tqdm(
-            _crops(replace(assets, config=config), name, SEED + number, people),
-            desc=name, total=PICTURES_PER_PERSON * people, disable=None))
-    _write(options.output, NO_HEADS, _backgrounds(assets, SEED + len(plans), 2 * few))
-    _write(options.output, TURNS, tqdm(
-        _turns(assets, SEED + len(plans) + 1, max(options.people // 25, 1)), desc=TURNS,
-        disable=None))
+    made = {name: partial(_crops, replace(assets, config=config), name, people)
+            for name, (people, config) in plans.items()}
+    made[NO_HEADS] = partial(_backgrounds, assets, 2 * few)
+    clips = max(options.people // 25, 1)
+    # Nothing hides the eyes that move.
+    bare = replace(assets, config=replace(wide, occluders=only_occluders()))
+    made |= {TURNS: partial(_clips, assets, TURNS, clips, _turn),
+             NODS: partial(_clips, assets, NODS, clips, _nod),
+             EYES: partial(_clips, bare, EYES, 2 * clips, _moved_eyes)}
+    for number, (name, make) in enumerate(made.items()):
+        if name in options.sets:
+            _write(options.output, name, tqdm(make(SEED + number), desc=name, disable=None))
     return 0
 
 
@@ -118,7 +137,7 @@ def _write(folder: Path, name: str, samples: Iterator[Sample]) -> None:
     print(f'{path}: {path.stat().st_size / 1e6:.2f} MB')
 
 
-def _crops(assets: SceneAssets, name: str, seed: int, people: int) -> Iterator[Sample]:
+def _crops(assets: SceneAssets, name: str, people: int, seed: int) -> Iterator[Sample]:
     """Yield the pictures of people who each come from a generator of their own."""
     for person in range(people):
         generator = np.random.default_rng((seed, person))
@@ -132,7 +151,7 @@ def _held_out(sample: Sample, name: str, image: Image) -> Sample:
     return replace(sample, source=name, picture=data)
 
 
-def _backgrounds(assets: SceneAssets, seed: int, count: int) -> Iterator[Sample]:
+def _backgrounds(assets: SceneAssets, count: int, seed: int) -> Iterator[Sample]:
     """Yield places without people."""
     side = SIZE / 4
     for number in range(count):
@@ -145,30 +164,60 @@ def _backgrounds(assets: SceneAssets, seed: int, count: int) -> Iterator[Sample]
             given_box=np.array([side, side, SIZE - side, SIZE - side])), NO_HEADS, image)
 
 
-def _turns(assets: SceneAssets, seed: int, people: int) -> Iterator[Sample]:
-    """Yield clips of people who turn their heads at a constant rate."""
-    yaws = TURN_STEP_DEG * (np.arange(TURN_FRAMES) - (TURN_FRAMES - 1) / 2)
-    names = assets.labeller.model.expression_names
+Moments = list[tuple[Array, Array]]
+"""Yaw, pitch and roll (3,) in degrees and the expression (53,), frame by frame."""
+
+
+def _turn(generator: np.random.Generator, names: Sequence[str]) -> Moments:
+    """Return a head whose yaw changes at a constant rate."""
+    expression = sample_expression(generator, names)
+    pitch, roll = generator.uniform(-12, 12, 2)
+    return [(np.array([yaw, pitch, roll]), expression) for yaw in _sweep(_TURN_FRAMES)]
+
+
+def _nod(generator: np.random.Generator, names: Sequence[str]) -> Moments:
+    """Return a head whose pitch changes at a constant rate."""
+    expression = sample_expression(generator, names)
+    yaw, roll = generator.uniform(-12, 12, 2)
+    return [(np.array([yaw, pitch, roll]), expression) for pitch in _sweep(_NOD_FRAMES)]
+
+
+def _sweep(frames: int) -> Array:
+    return _STEP_DEG * (np.arange(frames) - (frames - 1) / 2)
+
+
+def _moved_eyes(generator: np.random.Generator, names: Sequence[str]) -> Moments:
+    """Return a head that nothing changes in but the eyes, which are open, closed, and averted."""
+    euler_deg = generator.uniform(-1, 1, 3) * [30.0, 15.0, 12.0]
+    looks = [gaze_expression(*gaze_deg) for gaze_deg in _GAZE_DEG]
+    looks.insert(1, {'eyeBlink_L': 1.0, 'eyeBlink_R': 1.0})
+    return [(euler_deg, expression_coefficients(look, names)) for look in looks]
+
+
+def _clips(
+    assets: SceneAssets, name: str, people: int,
+    moments: Callable[[np.random.Generator, Sequence[str]], Moments], seed: int,
+) -> Iterator[Sample]:
+    """Yield the frames of people who move as `moments` says, all else being constant."""
     for number in range(people):
         generator = np.random.default_rng((seed, number))
         person = assets.sample_person(generator)
-        expression = sample_expression(generator, names)
         light = sample_light(generator, assets.environments)
         background = torch.from_numpy(sample_background(generator, light, (SIZE, SIZE)))
         occluders = generator.integers(2 ** 31)
-        pitch, roll = generator.uniform(-12, 12, 2)
-        for yaw in yaws:
-            rotation = rotation_from_euler(np.array([yaw, pitch, roll]))
+        for euler_deg, expression in moments(
+                generator, assets.labeller.model.expression_names):
+            rotation = rotation_from_euler(euler_deg)
             # The same glasses and hat in every frame.
             posed = pose_person(assets, np.random.default_rng(occluders), person, expression,
                                 limit_neck_rotation(rotation.T @ FACING_CAMERA))
             image, truth = _render(assets, posed, rotation, light, background)
-            yield _held_out(synthetic_sample(image, truth, f'{TURNS}{number}', True), TURNS, image)
+            yield _held_out(synthetic_sample(image, truth, f'{name}{number}', True), name, image)
 
 
 def _render(assets: SceneAssets, posed: PosedPerson, rotation: Array, light, background):
-    translation = _TURN_PLACE - rotation @ np.array([-0.07, 0.0, -0.035])
-    intrinsics = np.array(_TURN_CAMERA.K)
+    translation = _CLIP_PLACE - rotation @ np.array([-0.07, 0.0, -0.035])
+    intrinsics = np.array(_CLIP_CAMERA.K)
     scene = Scene(transform_meshes(posed.meshes, rotation, translation),
                   torch.from_numpy(intrinsics).float(), light.lighting, background)
     found = render([scene])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from trans3dhead_ros.arguments import ArgumentParser
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.media.sources import FrameSource, open_source
 from trans3dhead_ros.output_paths import check_outputs
+from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.perception.pipeline import HeadPipeline
 from trans3dhead_training.core.data_root import data_root
 from trans3dhead_training.data.sample import SPLITS
@@ -32,16 +34,28 @@ from trans3dhead_training.evaluation.jitter import (
     measure_jitter,
     track_head,
 )
+from trans3dhead_training.evaluation.motion import (
+    MotionErrors,
+    measure_motion,
+    still_heads,
+    track_in_boxes,
+)
 from trans3dhead_training.formats.readers import READERS
+from trans3dhead_training.gate.frozen_sets import CLIPS, EYES, NODS, REPLAY, TURNS, read_frozen
 from trans3dhead_training.predictors import PREDICTORS, Predictor, make_predictor
+from trans3dhead_training.predictors.aligner_predictor import AlignerPredictor
 from trans3dhead_training.predictors.head_detectors import HEAD_DETECTORS, make_head_detector
 from trans3dhead_training.reports.detection_table import format_detection
 from trans3dhead_training.reports.evaluation_report import compare, make_report
 from trans3dhead_training.reports.evaluation_run import EvaluationRun, to_json
 from trans3dhead_training.reports.text_report import (
+    JITTER_TITLES,
+    MOTION_TITLES,
     format_comparisons,
-    format_jitter,
     format_report,
+    format_table,
+    jitter_rows,
+    motion_rows,
 )
 
 OURS, REFERENCE = 'ours', '3ddfa_v2'
@@ -60,8 +74,9 @@ def add_arguments(parser: ArgumentParser) -> None:
                              f'detectors: {", ".join(DETECTION_SETS)} (see docs/detector.md); '
                              'default: crops: with the folder faces/ in TRANS3DHEAD_DATA, or '
                              'none if --clip is given')
-    parser.add_argument('--clip', nargs='+', default=[], metavar='SOURCE',
-                        help='videos, GIFs or folders of frames, to measure jitter over time')
+    parser.add_argument('--clip', nargs='*', metavar='SOURCE',
+                        help='measure stillness and lag: ours on the rendered clips of the '
+                             'package, all predictors on these videos, GIFs or folders of frames')
     parser.add_argument('--predictor', nargs='+', choices=(*PREDICTORS, *HEAD_DETECTORS),
                         default=[OURS], metavar='NAME',
                         help=f'one or more of {", ".join(PREDICTORS)}; for detectors: '
@@ -102,14 +117,17 @@ def run(options: Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f'{name}: expected at least {least}, got {value}')
-    if options.data is None and not options.clip:
+    if options.data is None and options.clip is None:
         options.data = f'crops:{data_root() / "faces"}'
+    if options.clip == [] and OURS not in options.predictor:
+        raise UserError('clip: only our networks are measured on the rendered clips; give a '
+                        f'SOURCE, or the predictor {OURS}')
     kind, separator, folder = (options.data or '').partition(':')
     if options.data and (not separator or kind not in {*READERS, *DETECTION_SETS}):
         raise UserError(f'data: {options.data!r} is not FORMAT:PATH with FORMAT one of '
                         + ', '.join((*READERS, *DETECTION_SETS)))
     check_outputs({'json': options.json, 'html': options.html},
-                  [folder, *options.clip, *map(str, options.model or [])], force=True)
+                  [folder, *(options.clip or []), *map(str, options.model or [])], force=True)
     if kind in DETECTION_SETS:
         return _evaluate_detectors(options, kind, Path(folder))
     result = _evaluate(options)
@@ -136,7 +154,7 @@ def run(options: Namespace) -> int:
 def _evaluate(options: Namespace) -> EvaluationRun:
     samples = ([] if options.data is None
                else read_dataset(options.data, options.split, options.limit))
-    sources = {clip: open_source(clip) for clip in options.clip}
+    sources = {clip: open_source(clip) for clip in options.clip or []}
     predictors = _predictors(options)
     evaluation, reports = None, {}
     if samples:
@@ -150,12 +168,13 @@ def _evaluate(options: Namespace) -> EvaluationRun:
         options.data, options.split, options.draws, options.seed, evaluation, reports,
         compare(reports) if reports else [],
         {clip: _jitter(source, predictors) for clip, source in sources.items()},
+        {} if options.clip is None else _motion(predictors),
         [] if evaluation is None else _remarks(options.baselines, evaluation))
 
 
 def _evaluate_detectors(options: Namespace, kind: str, folder: Path) -> int:
     for name in ('html', 'clip', 'flame'):
-        if getattr(options, name):
+        if getattr(options, name) is not None:
             raise UserError(f'--{name}: not for detectors; leave it out with --data {kind}:')
     validation = None if options.split == 'all' else options.split == 'validation'
     detectors = _made(options, make_head_detector)
@@ -205,8 +224,25 @@ def _reference(options: Namespace, predictors: dict[str, Predictor]) -> Predicto
 def _jitter(source: FrameSource, predictors: dict[str, Predictor]) -> dict[str, Jitter]:
     with source:
         start, box = detect_first_head(HeadPipeline.load(device='cpu'), source)
-        return {name: measure_jitter(track_head(predictor, source, start, box))
-                for name, predictor in predictors.items()}
+        jitters = {}
+        for name, predictor in predictors.items():
+            tracked = track_head(predictor, source, start, box)
+            jitters[name] = measure_jitter(tracked)
+            if isinstance(predictor, AlignerPredictor):
+                frames = (frame for frame in source if frame.index >= start)
+                smoothed = track_in_boxes(predictor.aligner, (
+                    (frame.image, landmark_box(alignment.landmarks), frame.stamp)
+                    for frame, alignment in zip(frames, tracked, strict=False)))
+                jitters[name] = replace(jitters[name], smoothed=measure_jitter(smoothed))
+        return jitters
+
+
+def _motion(predictors: dict[str, Predictor]) -> dict[str, MotionErrors]:
+    """Return what the rendered clips say of our networks."""
+    sets = {name: read_frozen(name) for name in (REPLAY, *CLIPS)}
+    return {name: measure_motion(predictor.aligner, still_heads(sets[REPLAY]), sets[TURNS],
+                                 sets[NODS], sets[EYES])
+            for name, predictor in predictors.items() if isinstance(predictor, AlignerPredictor)}
 
 
 def _remarks(baselines: Path | None, evaluation: DatasetEvaluation) -> list[str]:
@@ -230,8 +266,11 @@ def _print(result: EvaluationRun) -> None:
         print('differences on the same faces (negative is better, except for AUC):')
         print(format_comparisons(result.comparisons))
     for clip, jitters in result.jitters.items():
-        print(f'\njitter on {clip}, without smoothing:')
-        print(format_jitter(jitters))
+        print(f'\njitter on {clip}:')
+        print(format_table(JITTER_TITLES, jitter_rows(jitters)))
+    if result.motion:
+        print('\nstillness and lag on rendered heads:')
+        print(format_table(MOTION_TITLES, motion_rows(result.motion)))
 
 
 def _write(path: Path, text: str) -> None:

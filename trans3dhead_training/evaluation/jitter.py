@@ -1,10 +1,11 @@
 """
-Temporal jitter: the predictions on a clip of a head, frame by frame, without smoothing.
+Temporal jitter: the noise of the predictions on a clip of a head, frame by frame.
 
 A predictor tracks the largest head of the clip: the box of a frame is that of its own landmarks in
 the previous frame. The measure is the second difference x(t − 1) − 2 x(t) + x(t + 1), which is zero
 for uniform motion: noise of standard deviation σ that is independent between frames gives it the
-deviation √6 σ.
+deviation √6 σ. Smoothing correlates what remains of the noise: slow drift shows in the spread
+about the mean.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Jitter:
     noise where the head is still, else its motion as well."""
     spread_deg: float | None
     """RMS distance of the rotation from its mean over the clip."""
+    smoothed: Jitter | None = None
+    """Of the same heads after smoothing; None for networks other than ours."""
 
 
 def detect_first_head(pipeline: HeadPipeline, frames: Iterable[Frame]) -> tuple[int, Array]:

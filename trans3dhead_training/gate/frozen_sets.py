@@ -25,13 +25,14 @@ MASKS = 'masks'
 NO_HEADS = 'no_heads'
 """Places without people."""
 TURNS = 'turns'
-"""Clips of heads that turn at a constant rate."""
+"""Clips of heads whose yaw goes from -50 to 50 degrees at a constant rate."""
+NODS = 'nods'
+"""Clips of heads whose pitch goes from -30 to 30 degrees at the same rate."""
+EYES = 'eyes'
+"""Clips of still heads: eyes open, closed, and looking left, right, up and down."""
 HEADS = (REPLAY, POSES, DARK, MASKS)
-
-TURN_FRAMES = 20
-"""Frames of each clip of `TURNS`."""
-TURN_STEP_DEG = 4.0
-"""Change of the yaw between two frames of it."""
+CLIPS = (TURNS, NODS, EYES)
+"""Frames in order, a group each."""
 
 
 def read_frozen(name: str, folder: Path = FROZEN) -> list[Sample]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -111,9 +111,3 @@ def _alignment(found: Alignments, view: int) -> Alignment:
     return Alignment(landmarks=found.landmarks[view, :, :2], contour=found.contour[view],
                      rotation=found.rotation[view], score=float(found.score[view]),
                      landmark_scale=found.landmark_scale[view])
-
-
-def clips(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
-    """Yield the name and the frames, in order, of every group."""
-    for name in dict.fromkeys(sample.group for sample in samples):
-        yield name, [sample for sample in samples if sample.group == name]

@@ -15,6 +15,12 @@ from trans3dhead_training.data.sample import Sample
 from trans3dhead_training.data.shards import read_shards
 from trans3dhead_training.evaluation.face_errors import decode_label_euler
 from trans3dhead_training.evaluation.face_result import check_labels
+from trans3dhead_training.evaluation.motion import (
+    exact_lag_ms,
+    still_heads,
+    still_jitter,
+    turn_lag,
+)
 from trans3dhead_training.gate.frozen_sets import (
     DARK,
     FROZEN,
@@ -32,14 +38,10 @@ from trans3dhead_training.gate.head_errors import (
     head_errors,
     no_head_scores,
 )
-from trans3dhead_training.gate.motion import still_jitter, turn_lag
 from trans3dhead_training.gate.verdict import TARGET, Measurement, Verdict, compare
 
 LARGE_YAW, LARGE_PITCH, LARGE_ROLL = 'yaw > 60°', 'pitch > 25°', 'roll > 40°'
 SCORES, STILL, TURN = 'scores', 'still head', 'turning head'
-
-_STILL_DEG = (45.0, 25.0, 25.0)
-_MAX_STILL = 40
 
 
 def judge(
@@ -85,12 +87,13 @@ def _measure(
     yield (SCORES, 'missed heads'), Measurement(100 * (1 - errors[SCORE]), groups, '%')
     scores, places = no_head_scores(aligner, sets[NO_HEADS], sets[REPLAY], NO_HEADS)
     yield (SCORES, 'false heads'), Measurement(100 * scores, places, '%')
-    still = _still(sets[REPLAY])
+    still = still_heads(sets[REPLAY])
     points, turns = still_jitter(aligner, still)
     groups = [sample.group for sample in still]
     yield (STILL, 'jitter of landmarks'), Measurement(points, groups, '%')
     yield (STILL, 'jitter of pose'), Measurement(turns, groups, '°')
-    lags = turn_lag(aligner, sets[TURNS])
+    # A lag below that of exact answers counts as theirs, or to be steadier would be worse.
+    lags = np.maximum(turn_lag(aligner, sets[TURNS]), exact_lag_ms())
     yield (TURN, 'lag'), Measurement(lags, [f'{TURNS}{number}' for number in range(len(lags))],
                                      'ms')
     if target is not None:
@@ -119,14 +122,6 @@ def _subsets(heads: Sequence[Sample]) -> dict[str, BoolArray]:
         LARGE_YAW: faces & (yaw > 60), LARGE_PITCH: faces & (pitch > 25),
         LARGE_ROLL: faces & (roll > 40),
         DARK: faces & (source == DARK), MASKS: faces & (source == MASKS)}
-
-
-def _still(heads: Sequence[Sample]) -> list[Sample]:
-    """Return heads such as often stand before a robot."""
-    rotations = np.stack([sample.rotation for sample in heads])
-    moderate = (np.abs(decode_label_euler(rotations)) < _STILL_DEG).all(axis=1)
-    rows = np.flatnonzero(moderate & (rotations[:, 2, 0] < 0))
-    return [heads[row] for row in rows[:_MAX_STILL]]
 
 
 def _read_target(folder: Path) -> list[Sample]:

@@ -27,8 +27,8 @@ class AlignerPredictor(Predictor):
 
     def __init__(self, model: str | Path | None, device: str) -> None:
         # An evaluation has the machine to itself, a robot's tracker does not.
-        self._aligner = HeadAligner.load(model, device, threads=os.cpu_count() or 1)
-        self.head_model = HeadModule.from_model(self._aligner.head_model)
+        self.aligner = HeadAligner.load(model, device, threads=os.cpu_count() or 1)
+        self.head_model = HeadModule.from_model(self.aligner.head_model)
 
     def predict(self, image: Image, boxes: Array) -> list[Alignment]:
         """Align the head of every box; see `Predictor`."""
@@ -36,7 +36,7 @@ class AlignerPredictor(Predictor):
 
     def predict_batch(self, requests: Sequence[ImageBoxes]) -> list[list[Alignment]]:
         """Align the heads of several images, all crops in one batch; see `Predictor`."""
-        return [_to_list(found) for found in self._aligner.align_images(requests)]
+        return [_to_list(found) for found in self.aligner.align_images(requests)]
 
 
 def _to_list(found: Alignments) -> list[Alignment]:

@@ -11,6 +11,7 @@ import numpy as np
 from trans3dhead_ros.types import Array
 from trans3dhead_training.evaluation.dataset_evaluation import DatasetEvaluation
 from trans3dhead_training.evaluation.jitter import Jitter
+from trans3dhead_training.evaluation.motion import MotionErrors
 from trans3dhead_training.reports.evaluation_report import Comparison, Report, finite_or_none
 
 
@@ -32,6 +33,8 @@ class EvaluationRun:
     comparisons: Sequence[Comparison]
     jitters: Mapping[str, Mapping[str, Jitter]]
     """By clip, then by predictor."""
+    motion: Mapping[str, MotionErrors]
+    """Of our networks on rendered clips; empty where no clips were requested."""
     remarks: Sequence[str]
     """What could not be measured, and why."""
 
@@ -58,6 +61,7 @@ def to_json(run: EvaluationRun) -> dict[str, Any]:
                        for name, report in reports.items()}}
     result['clips'] = {clip: {name: asdict(jitter) for name, jitter in by_name.items()}
                        for clip, by_name in run.jitters.items()}
+    result['motion'] = {name: asdict(errors) for name, errors in run.motion.items()}
     return result
 
 

@@ -8,7 +8,6 @@ from html import escape
 
 from trans3dhead_training.core.metrics import YAW_BINS
 from trans3dhead_training.evaluation.bootstrap import CONFIDENCE_LEVEL, Estimate
-from trans3dhead_training.evaluation.jitter import Jitter
 from trans3dhead_training.reports.evaluation_plots import ReportFigure
 from trans3dhead_training.reports.evaluation_report import (
     ALL,
@@ -19,9 +18,13 @@ from trans3dhead_training.reports.evaluation_report import (
 from trans3dhead_training.reports.evaluation_run import EvaluationRun
 from trans3dhead_training.reports.text_report import (
     COLUMNS,
+    JITTER_TITLES,
     LABEL_FREE,
+    MOTION_TITLES,
     format_interval,
     format_value,
+    jitter_rows,
+    motion_rows,
     used_columns,
 )
 
@@ -80,8 +83,8 @@ def html_page(run: EvaluationRun, models: str, figures: Sequence[ReportFigure]) 
     :param figures: to embed.
     :return: HTML.
     """
-    title = f'Heads in {run.data or ", ".join(run.jitters)}'
-    facts = {'predictors': ', '.join(run.reports or next(iter(run.jitters.values()))),
+    title = f'Heads in {run.data or ", ".join(run.jitters) or "rendered clips"}'
+    facts = {'predictors': ', '.join(run.reports or next(iter(run.jitters.values()), run.motion)),
              'checkpoint': models}
     if run.evaluation is not None:
         facts |= {'data': f'{run.data}, split {run.split}',
@@ -100,8 +103,14 @@ def html_page(run: EvaluationRun, models: str, figures: Sequence[ReportFigure]) 
                           'better in'], map(_comparison, run.comparisons))]
     for clip, jitters in run.jitters.items():
         parts += [f'<h2>Jitter on {escape(clip)}</h2>',
-                  '<p>Frame by frame, without smoothing. Noise is what uniform motion does not '
-                  'explain; spread is the distance from the mean.</p>', _jitter_table(jitters)]
+                  '<p>Frame by frame. Noise is what uniform motion does not explain; spread is '
+                  'the distance from the mean.</p>', _table(JITTER_TITLES, jitter_rows(jitters))]
+    if run.motion:
+        parts += ['<h2>Stillness and lag on rendered heads</h2>',
+                  '<p>Still heads before a noisy sensor; the lag behind a turn of 100° per second '
+                  'at 30 Hz; the change of the rotation when only the eyes move; and by how much '
+                  'the error of one angle varies while the other sweeps.</p>',
+                  _table(MOTION_TITLES, motion_rows(run.motion))]
     if figures:
         parts += ['<h2>Figures</h2>', *map(_figure, figures)]
     body = '\n'.join(parts)
@@ -166,15 +175,6 @@ def _comparison(row: Comparison) -> list[str]:
     note = ' (larger is better)' if row.figure in LARGER_IS_BETTER else ''
     return [f'{row.first} − {row.second}', row.figure + note, f'{row.difference:+.3f}',
             f'{row.interval[0]:+.3f}…{row.interval[1]:+.3f}', f'{row.better_percent:.1f} %']
-
-
-def _jitter_table(jitters: Mapping[str, Jitter]) -> str:
-    titles = ['', 'frames', 'points, % of the box', 'rotation, °', 'spread of points, %',
-              'spread of rotation, °']
-    return _table(titles, (
-        [name, str(j.frames), *('–' if value is None else f'{value:.3f}' for value in (
-            j.points_percent, j.rotation_deg, j.spread_percent, j.spread_deg))]
-        for name, j in jitters.items()))
 
 
 def _figure(figure: ReportFigure) -> str:

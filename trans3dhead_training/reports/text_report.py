@@ -15,6 +15,7 @@ from trans3dhead_training.evaluation.image_perturbations import (
     TURN_DEG,
 )
 from trans3dhead_training.evaluation.jitter import Jitter
+from trans3dhead_training.evaluation.motion import MotionErrors
 from trans3dhead_training.reports.evaluation_report import (
     ALL,
     CONFIDENT_YAW_DEG,
@@ -174,17 +175,40 @@ def _lines(report: Report) -> Iterator[str]:
 
 def format_comparisons(comparisons: Sequence[Comparison]) -> str:
     """Format the table of differences."""
-    table = [['', 'difference', '95 %', 'better in']]
-    table += [[f'{c.first} − {c.second}: {c.figure}', f'{c.difference:+.3f}',
-               f'{c.interval[0]:+.3f}…{c.interval[1]:+.3f}', f'{c.better_percent:.1f} %']
-              for c in comparisons]
-    return '\n'.join(_align(table))
+    return format_table(['', 'difference', '95 %', 'better in'], (
+        [f'{c.first} − {c.second}: {c.figure}', f'{c.difference:+.3f}',
+         f'{c.interval[0]:+.3f}…{c.interval[1]:+.3f}', f'{c.better_percent:.1f} %']
+        for c in comparisons))
 
 
-def format_jitter(jitters: Mapping[str, Jitter]) -> str:
-    """Format the table of one clip, by predictor."""
-    table = [['', 'frames', 'points %', 'rotation °', 'spread of points %', 'spread of rotation °']]
-    table += [[name, str(j.frames), *('-' if value is None else f'{value:.3f}' for value in (
-        j.points_percent, j.rotation_deg, j.spread_percent, j.spread_deg))]
-        for name, j in jitters.items()]
-    return '\n'.join(_align(table))
+JITTER_TITLES = ('', 'frames', 'points %', 'rotation °', 'spread of points %',
+                 'spread of rotation °')
+MOTION_TITLES = ('', 'still °: raw, smoothed', 'lag: ms, frames', 'of exact answers',
+                 'blink °: mean, largest', 'gaze °', 'pitch over yaw °', 'yaw over pitch °')
+
+
+def format_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a table with a row of titles."""
+    return '\n'.join(_align([list(titles), *rows]))
+
+
+def jitter_rows(jitters: Mapping[str, Jitter]) -> Iterator[list[str]]:
+    """Yield the cells below `JITTER_TITLES`, by predictor."""
+    for name, raw in jitters.items():
+        for title, jitter in ((name, raw), (f'{name}, smoothed', raw.smoothed)):
+            if jitter is not None:
+                yield [title, str(jitter.frames), *(
+                    '-' if value is None else f'{value:.3f}' for value in (
+                        jitter.points_percent, jitter.rotation_deg, jitter.spread_percent,
+                        jitter.spread_deg))]
+
+
+def motion_rows(motion: Mapping[str, MotionErrors]) -> Iterator[list[str]]:
+    """Yield the cells below `MOTION_TITLES`, by predictor."""
+    for name, errors in motion.items():
+        yield [name, f'{errors.still_deg:.2f}, {errors.smoothed_still_deg:.2f}',
+               f'{errors.lag_ms:.1f}, {errors.lag_frames:.2f}',
+               f'{errors.exact_lag_ms:.1f}, {errors.exact_lag_frames:.2f}',
+               f'{errors.blink_deg:.2f}, {errors.largest_blink_deg:.2f}',
+               f'{errors.gaze_deg:.2f}, {errors.largest_gaze_deg:.2f}',
+               f'{errors.pitch_over_yaw_deg:.1f}', f'{errors.yaw_over_pitch_deg:.1f}']

@@ -1,5 +1,6 @@
 """A calibrated scale is reported as such, an overconfident one too; jitter is the noise."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,14 +107,25 @@ def test_a_head_is_tracked_until_it_leaves_the_picture():
 
 
 @pytest.mark.train
+@pytest.mark.slow
 def test_a_clip_alone_is_measured(tmp_path, capsys):
     frames = tmp_path / 'frames'
     frames.mkdir()
     for number, image in enumerate(clip('head-pose-face-detection-male')[:12]):
         cv2.imwrite(str(frames / f'{number:02d}.png'), image)
-    page = tmp_path / 'page.html'
-    assert main(['--clip', str(frames), '--device', 'cpu', '--html', str(page)]) == 0
+    page, figures = tmp_path / 'page.html', tmp_path / 'figures.json'
+    assert main(['--clip', str(frames), '--device', 'cpu', '--html', str(page),
+                 '--json', str(figures)]) == 0
     printed = capsys.readouterr().out
     row = next(line.split() for line in printed.splitlines() if line.startswith('ours'))
     assert int(row[1]) == 12 and 0 < float(row[2]) < 1 and 0 < float(row[3]) < 1.5
-    assert 'Jitter on' in page.read_text()
+    assert 'Jitter on' in page.read_text() and 'blink °' in printed
+    assert 'Stillness and lag on rendered heads' in page.read_text()
+    written = json.loads(figures.read_text())
+    raw = written['clips'][str(frames)]['ours']
+    assert raw['smoothed']['frames'] == 12
+    assert 0 < raw['smoothed']['rotation_deg'] < raw['rotation_deg']
+    motion = written['motion']['ours']
+    assert 0 < motion['smoothed_still_deg'] < motion['still_deg'] < 2
+    assert motion['exact_lag_frames'] == pytest.approx(0.455, abs=0.001)
+    assert 0 < motion['blink_deg'] <= motion['largest_blink_deg']

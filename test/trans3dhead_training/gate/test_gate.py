@@ -21,9 +21,9 @@ from trans3dhead_ros.perception.aligner import Alignments
 from trans3dhead_ros.perception.metric_pose import weak_perspective_poses
 from trans3dhead_ros.perception.smoothing import HeadSmoother, Smoothing, smooth_heads
 from trans3dhead_training.data.shards import write_shard
-from trans3dhead_training.gate.frozen_sets import REPLAY, TURN_STEP_DEG, read_frozen
+from trans3dhead_training.evaluation.motion import FRAME_RATE, TURN_SPEED_DEG, exact_lag_ms
+from trans3dhead_training.gate.frozen_sets import REPLAY, read_frozen
 from trans3dhead_training.gate.judge import judge
-from trans3dhead_training.gate.motion import FRAME_RATE, exact_lag_ms
 from trans3dhead_training.gate.verdict import (
     BETTER,
     MARGIN_PERCENT,
@@ -147,7 +147,8 @@ def test_a_degraded_candidate_fails(degraded_verdict):
 def test_the_lag_of_exact_answers_is_that_of_the_filter():
     smoother, zeros = HeadSmoother(), np.zeros((1, 68, 3))
     for frame in range(30):
-        rotation = rotation_from_euler(np.array([[TURN_STEP_DEG * frame - 60.0, 0.0, 0.0]]))
+        yaw = TURN_SPEED_DEG / FRAME_RATE * frame - 50.0
+        rotation = rotation_from_euler(np.array([[yaw, 0.0, 0.0]]))
         found = Alignments(
             score=np.ones(1), landmarks=zeros, contour=zeros[..., :2],
             landmark_scale=np.ones((1, 68)), cut_factor=np.ones(1), rotation=rotation,
@@ -158,7 +159,7 @@ def test_the_lag_of_exact_answers_is_that_of_the_filter():
             [smoother], found, weak_perspective_poses(rotation, np.zeros((1, 2)), np.ones(1)),
             frame / FRAME_RATE, Smoothing())
     behind = geodesic_distance_deg(answer.rotation, rotation)[0]
-    assert exact_lag_ms() == pytest.approx(1000 * behind / (TURN_STEP_DEG * FRAME_RATE), rel=0.02)
+    assert exact_lag_ms() == pytest.approx(1000 * behind / TURN_SPEED_DEG, rel=0.02)
 
 
 @pytest.mark.parametrize(('target', 'passed'), [(0.9, True), (1.0, False), (1.1, False)])
