@@ -37,7 +37,7 @@ def main() -> None:
         for path in arguments.checkpoints:
             network, _ = load_checkpoint(path, device)
             heads = HeadDataset.read(arguments.data, network.head_model, (part.name,), True,
-                               network.config.input_size, network.config.crop_scale)
+                                     network.config.input_size, network.config.crop_scale)
             figures = validate(network, heads, device, by_yaw=True)
             name = '/'.join(path.parts[-2:])
             print(f'{name:40s}' + ''.join(

@@ -122,7 +122,7 @@ def main() -> None:
     data = options.data or data_root()
     source = FaceSimulator(data / 'head_model' / 'ict_facekit.npz')
     simulated_faces(options.head_model, source, options.count,
-               range(options.seed, options.seed + options.seeds))
+                    range(options.seed, options.seed + options.seeds))
     hand_labelled_faces(options.head_model, data / 'faces', options.rounds, options.seed)
 
 

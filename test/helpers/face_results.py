@@ -22,7 +22,7 @@ def face_result(
     sample = Sample(Path('face.jpg'), source, 'photo', True, points=POINTS, points_are_3d=True,
                     rotation=rotation_from_euler(np.array(euler_deg, float)))
     return FaceResult(sample, Alignment(POINTS + np.array([shift, 0.0]), POINTS,
-                                    rotation_from_euler(np.array(predicted_deg, float))))
+                                        rotation_from_euler(np.array(predicted_deg, float))))
 
 
 def posed(folder: Path, euler_deg: tuple = (10, 0, 0), source: str = 'biwi') -> Sample:

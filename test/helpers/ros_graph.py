@@ -187,6 +187,7 @@ class Client(Node):
         """Return the next report about this camera that fulfils a condition."""
         received = self.received['/diagnostics']
         received.clear()
+
         def reports():
             return [status for message in received for status in message.status
                     if not self._camera or status.name.endswith(self._camera)]

@@ -177,4 +177,3 @@ def _check_cuda(
         raise UserError(f'device: {device!r} does not exist; this machine has '
                         f'cuda:0 … cuda:{count - 1}')
     return f'cuda:{index}'
-

@@ -126,7 +126,7 @@ class PicturePages:
                 self._pillow = _open_heic(self._data, self._name)
             else:
                 self._pillow = PIL.Image.open(io.BytesIO(self._data),
-                                           formats=[_PILLOW_NAMES[self._format]])
+                                              formats=[_PILLOW_NAMES[self._format]])
             self._check_size(*self._pillow.size)
             self.count = int(getattr(self._pillow, 'n_frames', 1))
             if getattr(self._pillow, 'default_image', False):

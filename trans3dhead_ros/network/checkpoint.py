@@ -42,8 +42,8 @@ _SINGLE_PRECISION = (_HEAD + 'mean',)
 _INDICES = ('triangles', 'landmark_indices', 'contour_indices')
 # Far above the sizes of any network for a robot.
 _MAX_VALUES = {'input_size': 1024, 'crop_scale': 10, 'widths': 8192, 'blocks': 64, 'dim': 8192,
-            'num_heads': 512, 'ffn_dim': 65536, 'content_rank': 8192, 'encoder_layers': 64,
-            'decoder_layers': 64}
+               'num_heads': 512, 'ffn_dim': 65536, 'content_rank': 8192, 'encoder_layers': 64,
+               'decoder_layers': 64}
 _TOPOLOGY = ('vertices', 'triangles', 'identity', 'expression')
 _DEFAULTS = {'training_data': 'not stated', 'licence': 'not stated', 'metrics': {}}
 

@@ -155,6 +155,7 @@ class Scene:
         if track_id in self._named:
             return
         self._named.add(track_id)
+
         def names(*parts: str) -> rr.SeriesLines:
             return rr.SeriesLines(names=[f'{part} of {track_id}' for part in parts])
         self._recording.log(f'plots/position/{track_id}', names('x', 'y', 'z'), static=True)

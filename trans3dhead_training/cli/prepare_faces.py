@@ -58,12 +58,12 @@ def run(options: Namespace) -> int:
     """
     if not 0.0 < options.held_out < 1.0:
         raise UserError(f'--held-out: expected more than 0 and less than 1, got '
-                         f'{options.held_out}')
+                        f'{options.held_out}')
     check_outputs({'output': options.output},
                   [data.partition(':')[2] for data in options.data], force=True)
     if (options.output / 'labels.csv').exists():
         raise UserError(f'--output: {options.output} holds faces already; name another folder or '
-                         'remove it')
+                        'remove it')
     faces = [face for data in options.data for face in read_faces(data, options.by_folder)]
     counts = write_faces(faces, options.output, About(
         options.source, options.licence, options.open), options.held_out)

@@ -67,7 +67,7 @@ def run(options: Namespace) -> int:
     others = [record for record in records if record.points is None]
     if not labelled and not (others and options.portraits):
         raise UserError('--data: no face has labels; with --portraits and --baselines a teacher '
-                         'points at faces in pictures without labels')
+                        'points at faces in pictures without labels')
     figures = {}
     if labelled:
         fits = fit_records(labelled, model, options.baselines)

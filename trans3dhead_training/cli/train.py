@@ -97,7 +97,7 @@ def _config(path: Path | None, overrides: Sequence[str], resume: bool) -> RunCon
     folder = Path(config.output)
     if not resume and (folder / 'state.pt').is_file():
         raise UserError(f'output: {folder} holds a run; continue it with --resume, choose another '
-                         'output= or remove the folder')
+                        'output= or remove the folder')
     return config
 
 
@@ -109,4 +109,3 @@ def _report(trainer: Trainer, figures: str) -> None:
     else:
         print(f'{trainer.folder.path}: '
               f'{figures or "was complete already; give it a greater length"}')
-

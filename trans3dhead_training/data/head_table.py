@@ -113,7 +113,7 @@ def read_table(
     for (part, shard) in files:
         if len(shard) != part.shards[str(shard.path.relative_to(folder).as_posix())]:
             raise UserError(f'shard: {shard.path} does not match the manifest; run '
-                             '`trans3dhead prepare data` again')
+                            '`trans3dhead prepare data` again')
     kept = [np.flatnonzero((shard.labels['is_validation'] > 0) == validation)
             for _, shard in files]
     if not sum(map(len, kept)):
@@ -131,8 +131,8 @@ def read_table(
                 shard.labels[name] = np.full((len(shard), size), np.nan, np.float32)
             if shard.labels[name].shape[1] != size:
                 raise UserError(f'shard: {shard.path} is for a head model of '
-                                 f'{shard.labels[name].shape[1]}, not {size} {name} coefficients; '
-                                 'prepare the data with the same head model')
+                                f'{shard.labels[name].shape[1]}, not {size} {name} coefficients; '
+                                'prepare the data with the same head model')
     counts = [len(rows) for rows in kept]
     part = np.repeat([chosen.index(part) for part, _ in files], counts)
     label = {name: gathered(name).astype(float) for name in (

@@ -234,7 +234,7 @@ def held_out_groups(group_of: Mapping[str, str], share: float) -> frozenset[str]
     groups = sorted(set(group_of.values()), key=_fraction)
     if len(groups) < 2:
         raise UserError(f'data: all pictures belong to one group ({", ".join(groups)}), so that '
-                         'none of them can be held out; more photographs are needed')
+                        'none of them can be held out; more photographs are needed')
     count = min(max(1, sum(_fraction(group) < share for group in groups)), len(groups) - 1)
     chosen = set(groups[:count])
     return frozenset(photo for photo, group in group_of.items() if group in chosen)

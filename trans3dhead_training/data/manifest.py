@@ -69,7 +69,7 @@ class Manifest:
         path = Path(folder) / NAME
         if not path.is_file():
             raise UserError(f'data: no {NAME} in {folder}; make it with `trans3dhead prepare '
-                             'data`')
+                            'data`')
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             if content.pop('version') != VERSION:
@@ -78,7 +78,7 @@ class Manifest:
             return cls(parts=parts, **content)
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise UserError(f'data: {path} is not a manifest ({error}); run `trans3dhead prepare '
-                             'data` again') from None
+                            'data` again') from None
 
     def usable(self, open_only: bool) -> tuple[Part, ...]:
         """
@@ -91,7 +91,7 @@ class Manifest:
         parts = tuple(part for part in self.parts if part.open or not open_only)
         if not parts:
             raise UserError('data: no part of the manifest is open; prepare synthetic heads or '
-                             'portraits')
+                            'portraits')
         return parts
 
     def credit(

@@ -116,10 +116,10 @@ class Shard:
                 self._bytes = self._file.get_slice('pictures')
         except (SafetensorError, KeyError, TypeError, IndexError, ValueError) as error:
             raise UserError(f'shard: {path} is damaged or not a shard ({error}); delete it and '
-                             'run `trans3dhead prepare data` again') from None
+                            'run `trans3dhead prepare data` again') from None
         if version != VERSION:
             raise UserError(f'shard: {path} has version {version}, not {VERSION}; delete it and '
-                             'run `trans3dhead prepare data` again')
+                            'run `trans3dhead prepare data` again')
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -39,6 +39,7 @@ class AlignerTask(Task):
     """
 
     selection_metric = 'inner51_percent'
+
     def __init__(self, config: TrainConfig, device: torch.device,
                  reduce_counts: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.config, self.device = config, device

@@ -75,6 +75,7 @@ class DetectorTask(Task):
     """
 
     selection_metric = 'missed_percent'
+
     def __init__(self, config: DetectorTrainConfig, device: torch.device,
                  reduce_counts: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.config, self.device = config, device

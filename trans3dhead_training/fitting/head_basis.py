@@ -217,7 +217,7 @@ def load_head_model_npz(path: Path) -> HeadModule:
     """
     if not Path(path).is_file():
         raise UserError(f'head model: no file {path}; make it with `trans3dhead prepare '
-                         'head-model`')
+                        'head-model`')
     with np.load(path, allow_pickle=False) as archive:
         state = {key: torch.from_numpy(archive[key])
                  for key in archive.files if key != 'expression_names'}

@@ -72,7 +72,7 @@ def read_300w_lp(folder: Path, split: str = 'all') -> list[Sample]:
     parts = [name for name in PARTS if (folder / name).is_dir()]
     if not parts:
         raise UserError(f'data: {folder} has none of the folders {", ".join(PARTS)} of 300W-LP; '
-                         'use aflw:PATH for a flat folder of .jpg + .mat')
+                        'use aflw:PATH for a flat folder of .jpg + .mat')
     found = []
     for part in parts:
         for label in _labels(folder / part):

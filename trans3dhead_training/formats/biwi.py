@@ -57,7 +57,7 @@ def read_biwi(folder: Path, split: str = 'all') -> list[Sample]:
     sequences = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
     if not sequences:
         raise UserError(f'data: {folder} has no sequences 01, 02 …; give the folder that holds '
-                         'them (hpdb)')
+                        'them (hpdb)')
     if not in_split(split, True):
         return []
     return [sample for sequence in tqdm(sequences, desc='sequences', leave=False, disable=None)

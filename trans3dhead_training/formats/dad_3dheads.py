@@ -68,7 +68,7 @@ def read_dad_3dheads(folder: Path, split: str = 'all') -> list[Sample]:
         folder / name for name in SUBSETS if _listing(folder / name).is_file()]
     if not subsets:
         raise UserError(f'data: {folder} has neither train/train.json nor val/val.json of '
-                         'DAD-3DHeads')
+                        'DAD-3DHeads')
     items = [(subset, item) for subset in subsets if in_split(split, SUBSETS[subset.name])
              for item in _items(_listing(subset))]
     return [_read(subset, item) for subset, item in
@@ -158,7 +158,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, RecursionError, ValueError) as error:
         raise UserError(f'data: {path} is missing or not complete JSON ({error}); fetch it again'
-                         ) from error
+                        ) from error
 
 
 def _array(content: Any, key: str, shape: tuple[int, ...], path: Path) -> Array:
@@ -168,5 +168,5 @@ def _array(content: Any, key: str, shape: tuple[int, ...], path: Path) -> Array:
         raise UserError(f'data: {path} has no readable {key} ({error})') from error
     if array.shape != shape or not np.isfinite(array).all():
         raise UserError(f'data: {path} has {key} of shape {array.shape}, not {shape} finite '
-                         'numbers')
+                        'numbers')
     return array

@@ -83,7 +83,7 @@ def read_points(path: Path) -> Array:
         raise UserError(f'data: {path} is not a readable .pts file ({error})') from error
     if match is None:
         raise UserError(f'data: {path} is not of the form "version: 1", "n_points: 68", '
-                         '"{", points, "}"')
+                        '"{", points, "}"')
     try:
         points = np.array([row.split() for row in match[2].strip().splitlines()], float)
     except ValueError as error:
@@ -91,7 +91,7 @@ def read_points(path: Path) -> Array:
                         + (', which need points instead of commas' * (',' in match[2]))) from error
     if int(match[1]) != COUNT or points.shape != (COUNT, 2) or not np.isfinite(points).all():
         raise UserError(f'data: {path} announces {match[1]} points and holds {len(points)}; '
-                         f'{COUNT} finite ones in iBUG order are needed')
+                        f'{COUNT} finite ones in iBUG order are needed')
     check_face(points, str(path))
     return points - FIRST_PIXEL
 

@@ -39,7 +39,7 @@ def read_samples(data: str, split: str = 'validation') -> list[Sample]:
     form, separator, path = data.partition(':')
     if not separator or form not in READERS:
         raise UserError(f'data: {data!r} is not FORMAT:PATH with FORMAT one of '
-                         + ', '.join(READERS))
+                        + ', '.join(READERS))
     if split not in SPLITS:
         raise UserError(f'split: {split!r} is unknown; use one of {", ".join(SPLITS)}')
     samples = [sample for sample in READERS[form](Path(path), split)

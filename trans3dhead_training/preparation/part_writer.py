@@ -76,7 +76,7 @@ def write_parts(
     jobs = {maker.name: jobs_of(maker) for maker in makers}
     _record_settings(output, {maker.name: maker.settings() for maker in makers} | {'seed': seed})
     missing = {name: [job for job in own if not (output / job.file).is_file()]
-            for name, own in jobs.items()}
+               for name, own in jobs.items()}
     _check_disk_space(makers, missing, output)
     by_name = {maker.name: maker for maker in makers}
     waiting = [(by_name[name], job) for name, own in missing.items() for job in own]
@@ -178,7 +178,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         return settings
     except ValueError as error:
         raise UserError(f'--output: {path} is damaged ({error}); name another folder or remove '
-                         'this one') from None
+                        'this one') from None
 
 
 def _check_disk_space(

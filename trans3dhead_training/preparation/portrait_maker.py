@@ -82,7 +82,7 @@ class PortraitMaker:
         path, held_out = self.folder / file, is_held_out(group)
         yield self._plain(path, points, fit, group, held_out)
         for image, truth in render_turns(path, points, fit, self.head_model,
-                                     np.random.default_rng((self.seed, row)), yaws):
+                                         np.random.default_rng((self.seed, row)), yaws):
             yield remove_offsets(turned_sample(image, truth, portrait_source(file), group, held_out,
                                                TEACHER_TRUST), fit.offsets)
 

@@ -155,7 +155,7 @@ def _against_yaw(reports: Mapping[str, Report], metric: _Metric, reference_yaw: 
     axes.set(xlabel=f'{source}, degrees', ylabel=metric.axis, ylim=(0, None))
     axes.legend(loc='best')
     return [ReportFigure('error_against_yaw', f'Error against yaw ({metric.label}).',
-                    'Medians in bins of 15° of yaw. ' + '; '.join(words) + '.', _png(figure))]
+                         'Medians in bins of 15° of yaw. ' + '; '.join(words) + '.', _png(figure))]
 
 
 def _calibration(name: str, report: Report) -> ReportFigure:

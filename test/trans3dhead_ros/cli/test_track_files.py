@@ -54,7 +54,7 @@ def test_a_folder_without_an_order_is_answered_only_where_frames_says_so(people,
     error = capsys.readouterr().err
     assert 'detect' in error and '--frames' in error and error.count('\n') == 1
     assert [Path(row['file']).name for row in tracked(folder, '--frames')] == ['anna.png',
-                                                                             'ben.png']
+                                                                               'ben.png']
 
 
 def test_a_film_of_any_length_takes_the_same_memory(people, tmp_path):

@@ -102,7 +102,7 @@ def test_an_invalid_record_is_named(tmp_path, second, message):
 def test_pose_error_against_truth(tmp_path):
     yaws = [0.0, 10.0, 20.0]
     truth = ClipTruth(np.stack([rotation_from_euler(np.array([[yaw, 0, 0]])) for yaw in yaws]),
-                  np.tile([0.0, 0, 0.6], (3, 1, 1)), CAMERA.K, (320, 240), 25.0)
+                      np.tile([0.0, 0, 0.6], (3, 1, 1)), CAMERA.K, (320, 240), 25.0)
     write_truth(tmp_path / 'clip.mp4', truth)
     off = make_head((13.0, 0.0, 0.0), (0.0, 0.01, 0.6))
     other = make_head((80.0, 0.0, 0.0), (0.5, 0.0, 1.6))
@@ -117,7 +117,7 @@ def test_pose_error_against_truth(tmp_path):
 def test_heads_are_assigned_to_true_heads_one_to_one():
     places = np.array([[[-0.2, 0, 0.8], [0.2, 0, 0.8]]] * 2)
     truth = ClipTruth(rotation_from_euler(np.array([[[-10.0, 0, 0], [30.0, 0, 0]]] * 2)), places,
-                  CAMERA.K, (320, 240), 25.0)
+                      CAMERA.K, (320, 240), 25.0)
     left, right = (make_head((yaw, 0.0, 0.0), place)
                    for yaw, place in ((-12.0, (-0.2, 0, 0.8)), (31.0, (0.1, 0, 0.8))))
     # The second frame lacks the left head; its truth must not be compared with the right one.

@@ -30,7 +30,7 @@ BASELINES = FACES.parent.parent / 'baselines'
 
 def test_the_report_has_the_error_of_points_and_pose():
     found = make_report([face_result((10, 0, 0), (12, -3, 4), 2.0, 'a'),
-                    face_result((50, 0, 0), (50, 0, 0), 0.0, 'b')])
+                         face_result((50, 0, 0), (50, 0, 0), 0.0, 'b')])
     rows = found.rows()
     assert rows['a']['nme_68_percent'] == pytest.approx(100 * 2 / SIZE)
     assert rows['all']['nme_68_percent'] == pytest.approx(100 * 1 / SIZE)

@@ -109,7 +109,7 @@ def test_a_held_out_photograph_is_held_out_in_every_part(prepared):
 
 def test_a_batch_is_drawn_from_all_parts(prepared):
     heads = HeadDataset.read(prepared, bundled_head_model(), ('photographs', 'turned', 'synthetic'),
-                       False, 64, 1.5)
+                             False, 64, 1.5)
     batch = heads.training_batch(20, np.random.default_rng(0))
     assert batch.crops.shape == (20, 3, 64, 64)
     assert all(bool(torch.isfinite(getattr(batch, name)).all())

@@ -157,7 +157,7 @@ class ImagePublisher(Node):
             self._infos.publish(info)
         message = bgr_image(header, frame.image)
         self._published.append({'frame': frame.index, 'stamp': frame.stamp, 'header_stamp': stamp,
-                           'sent': time.time()})
+                                'sent': time.time()})
         self._images.publish(message)
 
     def _wait_for_heads(self, stamp: int) -> None:

@@ -90,6 +90,7 @@ def test_each_camera_answers_on_its_topics_with_its_frame_and_calibration(raw, p
         assert client.received['head_mesh/triangles']
     assert len(set(identities)) == 2
     # Both hear the same /tf.
+
     def frames():
         return {t.child_frame_id: t.header.frame_id
                 for message in packed.received['/tf'] for t in message.transforms}
@@ -137,7 +138,7 @@ def test_a_camera_that_dies_is_reported_and_the_other_goes_on(raw, packed, pictu
     assert raw.answer(raw.send(pictures['raw'])).heads
     # And it comes back.
     packed.images = packed.create_publisher(CompressedImage, 'packed/image_raw/compressed',
-                                        ros_graph.RELIABLE)
+                                            ros_graph.RELIABLE)
     assert packed.spin_until(packed.images.get_subscription_count)
     header = packed.header()
     send(packed, header, pictures['packed'])
