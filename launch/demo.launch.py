@@ -24,10 +24,10 @@ ARGUMENTS = [
         'output', default_value='out/demo', description='Folder for the results.'),
     DeclareLaunchArgument(
         'model', default_value='',
-        description='Model, .onnx or .safetensors; empty: the bundled one.'),
+        description='Model, .onnx or .safetensors, or open; empty: the bundled one.'),
     DeclareLaunchArgument(
         'detector', default_value='',
-        description='Head detector, or a YuNet .onnx file; empty: the bundled one.'),
+        description='Head detector, a YuNet .onnx file, or open; empty: the bundled one.'),
     DeclareLaunchArgument(
         'device', default_value='auto',
         description='Device of the networks: auto, cpu, cuda or cuda:N.'),

@@ -29,8 +29,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(get_package_share_directory('trans3dhead')) / 'config'
 BOOLEAN = ['true', 'false']
-# Models that are named, not found by a path.
-BUNDLED = ['default', 'open']
 # The tracker finishes its frame; on a busy machine that takes longer than the 5 s of launch.
 SIGTERM_TIMEOUT = '20'  # s
 
@@ -93,7 +91,7 @@ ARGUMENTS = [
         'params_file, otherwise that of the model.'),
     DeclareLaunchArgument(
         'detector', default_value='',
-        description='Either file of a head detector, or a YuNet .onnx file; empty: as in '
+        description='Either file of a head detector, a YuNet .onnx file, or open; empty: as in '
         'params_file, otherwise the bundled detector.'),
     DeclareLaunchArgument(
         'rep155', default_value='', choices=['', *BOOLEAN],
@@ -196,9 +194,11 @@ def tracker(
     chosen: dict[str, Any] = {name: text(given[name])
                               for name in ('device', 'backend', 'image_transport')
                               if given[name]}
-    for name in ('model', 'model_folder', 'detector'):
+    for name in ('model', 'detector'):
         if given[name]:
             chosen[name] = text(path_or_name(given[name]))
+    if given['model_folder']:
+        chosen['model_folder'] = text(absolute(given['model_folder']))
     if any(cameras):
         chosen['cameras'] = cameras
     if given['rep155']:
@@ -359,8 +359,15 @@ def readable(source: str) -> str:
 
 
 def path_or_name(model: str) -> str:
-    """Return the path of a model, as the node may have another working directory, or its name."""
-    return model if model in BUNDLED else str(Path(model).expanduser().absolute())
+    """Return the path of a model or detector, or the name of a bundled one."""
+    # Imported here, so that `--show-args` does not need NumPy.
+    from trans3dhead_ros.model_files.model_metadata import is_bundled_name
+    return model if is_bundled_name(model) else absolute(model)
+
+
+def absolute(path: str) -> str:
+    """Return an absolute path, as the node may have another working directory."""
+    return str(Path(path).expanduser().absolute())
 
 
 def existing(given: dict[str, str], argument: str) -> str:

@@ -1,4 +1,4 @@
-"""Tiers of the tests, a ROS domain of their own, and what is expensive to make for many of them."""
+"""Test tiers, a ROS domain for each process, and expensive fixtures that many tests share."""
 
 import fcntl
 import os
@@ -49,7 +49,7 @@ def imports_torch(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path):
-    """Leave out what is about torch where there is none; everything else must do without."""
+    """Skip files that import torch where it is not installed; everything else must work without."""
     if find_spec('torch') is None and collection_path.suffix == '.py':
         return imports_torch(collection_path) or None
     return None
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Name what this machine could not run, by what it lacks."""
+    """List what this machine could not run, by what it lacks."""
     lacking = defaultdict(list)
     for report in terminalreporter.getreports('skipped'):
         if isinstance(report.longrepr, tuple):
@@ -83,7 +83,7 @@ def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], object]],
     """
     Return a function that returns the folder of a name, filled once in a run.
 
-    Whichever process of the run comes first fills it, and the others wait for that.
+    The first process of the run that needs it fills it, and the others wait.
     """
     root = tmp_path_factory.getbasetemp()
     if 'PYTEST_XDIST_WORKER' in os.environ:

@@ -51,7 +51,7 @@ def test_a_facing_head_has_its_left_on_the_right_and_its_crown_up():
 
 
 @pytest.mark.parametrize('title', SEEN)
-def test_angles_are_seen_as_their_words_say(title):
+def test_angles_look_as_the_page_describes_them(title):
     axis, direction = SEEN[title]
     pixels = drawn(title)
     assert (pixels[axis] - pixels[0]) @ direction > 15

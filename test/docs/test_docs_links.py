@@ -1,4 +1,4 @@
-"""Pages lead where they say, and quote what the node prints."""
+"""Links of the pages lead somewhere, and quoted messages are those of the code."""
 
 import re
 from pathlib import Path

@@ -43,7 +43,7 @@ def fitted_sample(number: int, model=None) -> Sample:
 
 @dataclass(frozen=True)
 class DrawnMaker:
-    """A part that needs nothing."""
+    """A part that needs no data."""
 
     items: int = 7
     name: str = 'synthetic'
@@ -68,7 +68,7 @@ class DrawnMaker:
 
 @dataclass(frozen=True)
 class SlowMaker(DrawnMaker):
-    """Takes its time, and leaves the number of its process."""
+    """A part whose samples take a while; each process leaves its id."""
 
     folder: str = ''
 

@@ -22,7 +22,7 @@ CONFIG = NetworkConfig(
 
 
 def confident_network(seed: int = 0, config: NetworkConfig = CONFIG) -> Trans3DHead:
-    """Return an untrained network that takes every crop for a head, each one for another."""
+    """Return an untrained network that takes every crop for a head, each for a different one."""
     torch.manual_seed(seed)
     network = Trans3DHead(config, small_head_model()).eval()
     turn = torch.linspace(0.0, 6.2, len(network.mean_points))

@@ -18,9 +18,9 @@ def detections(
 
 class ScriptedDetector:
     """
-    Reports one answer after another, and the last one from then on.
+    Reports one list of detections after another, and the last one from then on.
 
-    Of any other image than `only`, such as that image turned, it reports nothing.
+    In any image other than `only`, such as that image rotated, it reports nothing.
     """
 
     def __init__(self, *answers: HeadDetections, only: np.ndarray | None = None) -> None:

@@ -83,14 +83,14 @@ def test_imports_point_down(module):
             assert room == KNOWS_TRAINING, name
 
 
-def test_one_file_of_the_runtime_knows_the_network():
+def test_one_file_of_the_runtime_imports_the_network():
     knowing = {module for module in FILES if folder_of(module)[0] == RUNTIME
                and folder_of(module)[1] != 'network' and not is_interface(module)
                and any(folder_of(name) == (RUNTIME, 'network') for name in own_imports(module))}
     assert knowing == {IMPORTS_NETWORK}
 
 
-def test_folders_do_not_import_one_another_in_a_circle():
+def test_there_are_no_import_cycles_between_folders():
     TopologicalSorter(folder_graph()).prepare()  # raises CycleError
 
 
@@ -103,7 +103,7 @@ def test_every_file_name_occurs_once_in_a_package():
     assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
 
 
-def test_no_folder_holds_more_files_than_one_can_overlook():
+def test_no_folder_has_more_files_than_a_reader_can_survey():
     sizes = defaultdict(int)
     for path in FILES.values():
         sizes[path.parent.relative_to(ROOT)] += path.name != '__init__.py'

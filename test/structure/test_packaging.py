@@ -75,7 +75,7 @@ def test_the_ros_package_needs_nothing_of_training(setup_cfg):
     assert 'python3-numpy' in keys
 
 
-def test_the_version_stands_in_package_xml_alone(setup_cfg):
+def test_the_version_is_only_in_package_xml(setup_cfg):
     training = ConfigParser()
     training.read(ROOT / 'setup_training.cfg')
     assert not training.has_section('options.entry_points')
@@ -107,7 +107,7 @@ def test_a_release_finds_the_changes_since_the_last_one():
         rf'^{ElementTree.parse(ROOT / "package.xml").findtext("version")} \(', changelog, re.M)
 
 
-def test_what_only_the_owner_can_fill_in_stands_in_package_xml():
+def test_what_only_the_owner_can_fill_in_is_in_package_xml():
     if not shutil.which('git') or not (ROOT / '.git').exists():
         pytest.skip('not a git checkout')
     done = subprocess.run(['git', 'grep', '-Inh', r'trans3dhead\.example'], cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Cameras: the map between metres and pixels, and what a wrong calibration is answered with."""
+"""Cameras: the map between metres and pixels, and the errors of a wrong calibration."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ LENSES = [
 
 
 @pytest.mark.parametrize(('model', 'coefficients'), LENSES)
-def test_unprojecting_a_projection_gives_the_point_back(model, coefficients):
+def test_unprojecting_a_projection_returns_the_point(model, coefficients):
     camera = Camera(K, coefficients, size=SIZE, model=model)
     rng = np.random.default_rng(3)
     points = np.concatenate([rng.uniform(-0.4, 0.4, (5, 20, 2)), np.ones((5, 20, 1))], -1)
@@ -63,7 +63,7 @@ def test_a_point_behind_the_camera_has_no_pixel():
     assert np.isnan(pixels[:2]).all() and np.isfinite(pixels[2]).all()
 
 
-def test_a_pixel_beyond_the_distortion_model_has_no_ray():
+def test_a_pixel_outside_the_range_of_the_distortion_model_has_no_ray():
     camera = Camera(K, (-0.3, 0, 0, 0), size=SIZE)
     assert np.isnan(camera.rays([4000.0, 3000.0])).all()
     assert np.isfinite(camera.rays([400.0, 300.0])).all()

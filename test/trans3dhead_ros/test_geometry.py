@@ -58,7 +58,7 @@ def test_euler_round_trip_in_numpy_and_torch():
     assert torch.allclose(back, tensor)
 
 
-def test_the_6d_representation_gives_back_the_rotation():
+def test_the_6d_representation_returns_the_rotation():
     matrices = torch.from_numpy(random_rotations())
     assert torch.allclose(rotation_6d_to_matrix(geometry.rotation_to_6d(matrices)),
                           matrices)
@@ -157,7 +157,7 @@ def test_a_ray_behind_the_camera_is_refused():
 
 
 @pytest.mark.parametrize('yaw', [0.0, 60.0, -89.0, 100.0, 180.0])
-def test_the_angle_to_the_camera_does_not_fold(yaw):
+def test_the_angle_to_the_camera_goes_beyond_90_degrees(yaw):
     # About the head's own vertical axis, so that angles beyond 90° are not decoded.
     turn = Rotation.from_euler('z', yaw, degrees=True).as_matrix()
     found = geometry.angle_to_camera_deg(geometry.FACING_CAMERA @ turn, np.array([0.0, 0.0, 0.7]))

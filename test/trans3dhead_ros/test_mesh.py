@@ -30,7 +30,7 @@ def test_a_vertex_without_triangle_has_a_zero_normal():
     np.testing.assert_array_equal(vertex_normals(VERTICES, degenerate)[4], 0.0)
 
 
-def test_several_meshes_of_one_topology_go_at_once():
+def test_several_meshes_of_one_topology_are_processed_at_once():
     meshes = np.stack([VERTICES, 2.0 * VERTICES, VERTICES[:, [0, 2, 1]]])[None]
     normals = vertex_normals(meshes, TRIANGLES)
     assert normals.shape == meshes.shape

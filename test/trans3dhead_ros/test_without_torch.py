@@ -119,7 +119,7 @@ def test_info_describes_both_files(graph, pair):
         assert about[graph][name] == about[pair][name]
 
 
-def test_a_lone_checkpoint_says_what_makes_it_run(pair, tmp_path):
+def test_a_checkpoint_without_its_graph_says_how_to_run_it(pair, tmp_path):
     lone = shutil.copy(pair, tmp_path)
     done = run(COMMAND, 'track', bundled_clip(), '--json', tmp_path / 'no.jsonl', '--model', lone)
     assert done.returncode == 2 and '`trans3dhead export`' in done.stderr
@@ -138,7 +138,7 @@ def test_the_default_model_runs(frames, tmp_path, command):
         assert [len(row['heads']) for row in rows] == [2, 2, 2]
 
 
-def test_what_only_training_does_names_what_it_needs(tmp_path):
+def test_a_training_command_names_the_packages_that_it_needs(tmp_path):
     done = run(COMMAND, 'train', f'data={tmp_path}')
     assert done.returncode == 2 and done.stderr.count('\n') == 1
     assert "pip install '.[training]'" in done.stderr

@@ -15,13 +15,13 @@ class Settings:
     source: str = ''
     """Picture, folder, video or camera index; '' is the bundled clip."""
     model: str = 'default'
-    """Path of a model, or 'default'."""
+    """Path of a model, 'default' or 'open'."""
     device: str = 'auto'
     """'auto', 'cpu', 'cuda' or 'cuda:N'."""
     backend: str = 'auto'
     """Name of an engine, or 'auto'."""
     detector: str = ''
-    """Path of a head detector or of a YuNet file; '' is the bundled detector."""
+    """Path of a head detector or of a YuNet file, or 'open'; '' is the bundled detector."""
     yunet: str = ''
     """Path of a YuNet file that is timed beside the detector; '' for none."""
     threads: int = 1

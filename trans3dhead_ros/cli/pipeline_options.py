@@ -26,8 +26,8 @@ def add_pipeline_arguments(parser: ArgumentParser) -> None:
                         help='inference engine: onnxruntime, openvino, opencv or torch '
                              '(default: the first that is installed and can run the model)')
     parser.add_argument('--detector', default='',
-                        help='either file of a head detector, or a YuNet .onnx file (default: the '
-                             'bundled detector)')
+                        help="either file of a head detector, a YuNet .onnx file, or 'open' "
+                             '(default: the bundled detector)')
 
 
 def load_pipeline(options: Namespace, threads: int = 0) -> HeadPipeline:

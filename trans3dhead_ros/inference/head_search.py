@@ -59,8 +59,8 @@ class HeadSearch:
         """
         Load a detector.
 
-        :param model: path of either file of a detector; None is the one that comes with the
-            package.
+        :param model: path of either file of a detector, or the name of one that comes with the
+            package, 'default' or 'open'; None is 'default'.
         :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         :param backend: 'auto', 'onnxruntime', 'openvino', 'opencv' or 'torch'.
         :param threads: of the CPU; 0 is at most two.

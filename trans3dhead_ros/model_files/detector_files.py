@@ -10,9 +10,9 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.detector_metadata import (
     DETECTOR_FORMAT,
     DETECTOR_REMEDY,
-    bundled_detector,
     parse_detector_metadata,
 )
+from trans3dhead_ros.model_files.model_metadata import named_or_path
 from trans3dhead_ros.model_files.model_pair import (
     CHECKPOINT_SUFFIX,
     GRAPH_SUFFIX,
@@ -31,15 +31,12 @@ def open_detector(model: str | os.PathLike[str] | None = None) -> NetworkFiles:
     """
     Find and check the files of a head detector.
 
-    :param model: path of either file; None or 'default' is the detector that comes with the
-        package.
+    :param model: path of either file, or 'default' or 'open' for a detector that comes with the
+        package; None or '' is 'default'.
     :return: its files.
     :raises UserError: when a file is missing or wrong, or the two are not of the same weights.
     """
-    bundled = model is None or str(model) == 'default'
-    path = bundled_detector() if bundled else Path(model)
-    if bundled and not path.is_file():
-        raise UserError('detector: this build does not include a head detector; give a file')
+    path = named_or_path('detector', model)
     checkpoint, graph = path.with_suffix(CHECKPOINT_SUFFIX), path.with_suffix(GRAPH_SUFFIX)
     if path not in (checkpoint, graph) or not path.is_file():
         raise UserError(f'{path}: no such detector; {DETECTOR_REMEDY}')

@@ -41,9 +41,14 @@ _EXPECTED = {'network': dict, 'colour_order': str, 'sha256': str, 'training_data
              'licence': object, 'metrics': dict}
 
 
-def bundled_detector() -> Path:
-    """Return the path of the bundled detector, which may not be installed."""
-    return bundled_file(('head_detector', 'open_detector'))
+def bundled_detector(name: str = 'default') -> Path:
+    """
+    Return the path of a bundled detector.
+
+    :param name: 'default', or 'open', the one whose weights may be used for any purpose.
+    :return: the path of its checkpoint, which may not be installed; the graph lies beside it.
+    """
+    return bundled_file('detector', name)
 
 
 def parse_detector_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -28,9 +28,12 @@ CHECKPOINT_REMEDY = \
     'use a file written by `trans3dhead train` or `trans3dhead average` of this version'
 EXPORT_REMEDY = 'make one with `trans3dhead export`'
 
-# Name of a model that comes with the package → names of its files: the first that is installed, as
-# a distribution may leave out weights that were trained on photographs for research only.
-_BUNDLED = {'default': ('head_tracker', 'open'), 'open': ('open',)}
+# Name of a network that comes with the package → names of its files: the first that is installed,
+# as a distribution may leave out weights that were trained on photographs for research only.
+_BUNDLED = {
+    'model': {'default': ('head_tracker', 'open'), 'open': ('open',)},
+    'detector': {'default': ('head_detector', 'open_detector'), 'open': ('open_detector',)},
+}
 _MAX_NAME_LENGTH = 100
 _EXPECTED = {
     'network': dict, 'expression_names': list, 'head_model': dict, 'input_size': int,
@@ -53,18 +56,19 @@ def bundled_model(name: str = 'default') -> Path:
     :param name: 'default', or 'open', the one whose weights may be used for any purpose.
     :return: the path of its checkpoint, which may not be installed; the graph lies beside it.
     """
-    return bundled_file(_BUNDLED[name])
+    return bundled_file('model', name)
 
 
-def bundled_file(names: Sequence[str]) -> Path:
+def bundled_file(kind: str, name: str) -> Path:
     """
     Return the path of a bundled checkpoint.
 
-    :param names: of files, without suffix.
-    :return: the first that is installed, else the path of the first.
+    :param kind: 'model' or 'detector'.
+    :param name: 'default' or 'open'.
+    :return: the first of its files that is installed, else the path of the first.
     """
     folder = Path(__file__).resolve().parent.parent / 'models'
-    paths = [folder / f'{name}.safetensors' for name in names]
+    paths = [folder / f'{file}.safetensors' for file in _BUNDLED[kind][name]]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
@@ -77,18 +81,30 @@ def model_path(model: str | os.PathLike[str] | None) -> Path:
     :return: the path of one of its files.
     :raises UserError: this build does not include the model of that name.
     """
-    if not is_bundled_name(model):
-        return Path(model)
-    name = str(model or 'default')
-    path = bundled_model(name)
+    return named_or_path('model', model)
+
+
+def named_or_path(kind: str, given: str | os.PathLike[str] | None) -> Path:
+    """
+    Return the path of a network.
+
+    :param kind: 'model' or 'detector'.
+    :param given: path of either file, or the name of a bundled one; None or '' is 'default'.
+    :return: the path of one of its files.
+    :raises UserError: this build does not include the network of that name.
+    """
+    if not is_bundled_name(given):
+        return Path(given)
+    name = str(given or 'default')
+    path = bundled_file(kind, name)
     if not path.is_file():
-        raise UserError(f'model: this build does not include the model {name!r}; give a file')
+        raise UserError(f'{kind}: this build does not include the {kind} {name!r}; give a file')
     return path
 
 
-def is_bundled_name(model: str | os.PathLike[str] | None) -> bool:
-    """Return whether this is the name of a bundled model rather than a path."""
-    return not model or str(model) in _BUNDLED
+def is_bundled_name(given: str | os.PathLike[str] | None) -> bool:
+    """Return whether this is the name of a bundled model or detector rather than a path."""
+    return not given or str(given) in _BUNDLED['model']
 
 
 def parse_metadata(path: Path, texts: Mapping[str, str], kind: str, remedy: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from trans3dhead_ros.inference.head_detections import (
 )
 from trans3dhead_ros.inference.head_search import HeadSearch, resized
 from trans3dhead_ros.model_files.detector_files import is_detector
+from trans3dhead_ros.model_files.model_metadata import is_bundled_name
 from trans3dhead_ros.model_files.model_pair import CHECKPOINT_SUFFIX
 from trans3dhead_ros.types import Array, Image
 
@@ -168,8 +169,8 @@ def make_detector(
     """
     Load a detector.
 
-    :param model: path of either file of a head detector, or of a YuNet ONNX file; None, '' or
-        'default' is the detector that comes with the package.
+    :param model: path of either file of a head detector, or of a YuNet ONNX file, or the name of a
+        detector that comes with the package, 'default' or 'open'; None or '' is 'default'.
     :param device: of a head detector: 'auto', 'cpu', 'cuda' or 'cuda:N'.
     :param backend: of a head detector: 'auto' or the name of an engine.
     :param threads: of the CPU for a head detector; 0 is at most two.
@@ -177,10 +178,8 @@ def make_detector(
     :raises UserError: when the file is missing or not a detector, or there is no such device or
         engine.
     """
-    bundled = model is None or str(model) in ('', 'default')
-    if bundled or _is_head_detector(Path(model)):
-        return HeadSearch.load(None if bundled else model, device, backend, threads,
-                               min_score=MIN_SCORE)
+    if is_bundled_name(model) or _is_head_detector(Path(model)):
+        return HeadSearch.load(model, device, backend, threads, min_score=MIN_SCORE)
     return YuNetDetector(model)
 
 

@@ -112,8 +112,8 @@ class HeadPipeline:
         :param backend: the engine that runs the network: 'auto', 'onnxruntime', 'openvino',
             'opencv' or 'torch'; 'auto' is the first of them that is installed and can run the
             model.
-        :param detector: path of either file of a head detector, or of a YuNet ONNX file; 'default'
-            is the head detector that comes with the package.
+        :param detector: path of either file of a head detector, or of a YuNet ONNX file, or the
+            name of one that comes with the package, 'default' or 'open'.
         :param config: settings; None for the defaults.
         :param threads: of the CPU for each of the two networks; 0 is at most two.
         :return: the pipeline.

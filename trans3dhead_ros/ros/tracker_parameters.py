@@ -120,8 +120,8 @@ class TrackerParameters:
     """CPU threads of each network; 0: two, or fewer if `OMP_NUM_THREADS` says so."""
     detector: str = parameter('', read_only=True)
     """
-    Either file of the head detector that is loaded on configuring, or a YuNet .onnx file; empty:
-    the bundled detector.
+    Either file of the head detector that is loaded on configuring, a YuNet .onnx file, or open, the
+    bundled detector of that name. Empty: the bundled default.
     """
     max_rate: float = parameter(0.0, bounds=(0.0, 1000.0), inherit=-1.0)
     """Maximum rate at which images are processed, Hz; 0: no limit."""

@@ -37,7 +37,7 @@ def test_a_whole_bag_is_read_in_order(tmp_path, storage, as_file):
 @pytest.mark.parametrize(('change', 'left'), [
     ('delete from messages where id = 3', 3),
     ("update topics set serialization_format = 'json' where name like '%raw'", 0)])
-def test_messages_that_the_metadata_announce_and_the_file_lacks_are_told(tmp_path, change, left):
+def test_messages_listed_in_the_metadata_but_missing_are_reported(tmp_path, change, left):
     bag = write_bag(tmp_path / 'bag', NOISE, 'sqlite3')
     with sqlite3.connect(file_of(bag)) as database:
         database.execute(change)
@@ -46,7 +46,7 @@ def test_messages_that_the_metadata_announce_and_the_file_lacks_are_told(tmp_pat
     assert damage == f'{bag}: {left} of the 4 messages of {IMAGES} were found'
 
 
-def test_a_pipe_that_is_named_like_a_bag_is_not_waited_for(tmp_path):
+def test_a_pipe_named_like_a_bag_does_not_block(tmp_path):
     os.mkfifo(tmp_path / 'a.mcap')
     with pytest.raises(UserError, match='is not a ROS 2 bag'):
         BagReader(tmp_path)

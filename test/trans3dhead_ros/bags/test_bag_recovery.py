@@ -71,7 +71,7 @@ def test_what_comes_before_the_cut_is_read(tmp_path, storage, compressed):
     assert damage
 
 
-def test_damage_in_the_middle_ends_the_reading_there(tmp_path):
+def test_reading_stops_at_damage_in_the_middle(tmp_path):
     # Of few values: noise would not be compressed.
     images = np.random.default_rng(3).integers(0, 4, (14, 240, 320, 3), np.uint8)
     bag = recompress(write_bag(tmp_path / 'bag', images), tmp_path / 'compressed')
@@ -86,7 +86,7 @@ def test_damage_in_the_middle_ends_the_reading_there(tmp_path):
     assert stamps == [recorded_at(index) for index in range(len(stamps))]
 
 
-def test_a_garbled_record_ends_the_reading_there(tmp_path):
+def test_reading_stops_at_a_garbled_record(tmp_path):
     file = file_of(write_bag(tmp_path / 'bag', NOISE))
     data = file.read_bytes()
     expected, _ = read(file)
@@ -101,7 +101,7 @@ def test_a_garbled_record_ends_the_reading_there(tmp_path):
     assert damage
 
 
-def test_a_record_that_claims_to_be_huge_ends_the_reading(tmp_path):
+def test_reading_stops_at_a_record_that_claims_to_be_huge(tmp_path):
     file = file_of(write_bag(tmp_path / 'bag', NOISE))
     data = file.read_bytes()
     end = data.rindex(b'\x0f' + struct.pack('<Q', 4))

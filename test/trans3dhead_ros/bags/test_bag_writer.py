@@ -24,7 +24,7 @@ def topics_of(**types):
             for name, kind in types.items()}
 
 
-def test_what_a_killed_writer_left_of_a_bag_may_be_replaced(tmp_path):
+def test_the_remains_of_a_killed_writer_may_be_replaced(tmp_path):
     for name in ('bag_0.db3', 'bag_0.db3-journal', 'metadata.yaml', 'bag_1.mcap.zstd'):
         (tmp_path / name).touch()
     check_replaceable(tmp_path)
@@ -47,7 +47,7 @@ def test_definitions_in_the_bag_are_enough_to_read_it(tmp_path, storage):
     assert message.data.tolist() == list(range(36)) and message.header.frame_id
 
 
-def test_a_type_that_nobody_defines_is_named():
+def test_an_undefined_type_is_named():
     with pytest.raises(ValueError, match='does not define its type a_msgs/msg/B'):
         types_of(Topic('/b', 'a_msgs/msg/B', NO_DEFINITION))
 

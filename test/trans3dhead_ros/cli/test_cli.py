@@ -152,7 +152,7 @@ def test_track_can_write_records_to_the_standard_output(folder):
     assert '4 frames' in done.stderr
 
 
-def test_a_closed_pipe_is_no_error(folder):
+def test_a_closed_pipe_is_not_an_error(folder):
     command = [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'track', str(folder / 'pictures'),
                '--model', str(folder / 'model.safetensors'), '--json', '-']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -212,7 +212,7 @@ def test_a_mistake_inside_a_subcommand_is_one_line_too(folder, arguments, messag
 
 
 @pytest.mark.parametrize('arguments', [[], ['prepare']])
-def test_no_subcommand_is_a_mistake_that_shows_the_list(arguments, capsys):
+def test_a_missing_subcommand_is_a_usage_error_that_lists_them(arguments, capsys):
     assert main(arguments) == 2
     told = capsys.readouterr()
     assert ' '.join(['usage: trans3dhead', *arguments]) in told.err and not told.out
@@ -242,7 +242,7 @@ def test_ctrl_c_is_code_130(folder, monkeypatch):
     ('torch', ['train', '--help'], "install '.[training]'"),
     ('tqdm', ['info'], 'the Python package tqdm, which is not installed'),
 ])
-def test_a_missing_package_is_one_line_with_its_mend(module, command, mend, monkeypatch, capsys):
+def test_a_missing_package_is_one_line_that_names_it(module, command, mend, monkeypatch, capsys):
     import trans3dhead_ros.cli.main as command_line
 
     def missing(*_: object) -> None:
@@ -265,7 +265,7 @@ def test_a_missing_module_of_ours_is_a_defect(monkeypatch):
         main(['train'])
 
 
-def test_key_value_words_may_stand_anywhere():
+def test_key_value_arguments_may_come_anywhere():
     options = build_parser().parse_args(
         ['train', 'steps=1', '--minutes', '3', 'batch=2', '--resume', 'network.dim=16'])
     assert options.overrides == ['steps=1', 'batch=2', 'network.dim=16']
@@ -273,7 +273,7 @@ def test_key_value_words_may_stand_anywhere():
 
 
 @pytest.mark.parametrize(('strict', 'code'), [([], 0), (['--strict'], 1)])
-def test_a_bad_picture_among_good_ones_is_left_out_by_name(folder, tmp_path, strict, code, capsys):
+def test_a_bad_picture_among_good_ones_is_skipped_and_named(folder, tmp_path, strict, code, capsys):
     for index in (0, 2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.full((64, 64, 3), 99, np.uint8))
     (tmp_path / '1.png').write_bytes((tmp_path / '0.png').read_bytes()[:60])

@@ -42,13 +42,13 @@ def test_rows_name_their_file_as_it_was_given(folder, monkeypatch, capsys):
     assert [row['frame'] for row in found] == [0, 1, 2, 3, 4, 5]
 
 
-def test_each_picture_stands_alone(folder, capsys):
+def test_each_picture_is_processed_independently(folder, capsys):
     first, again = rows(capsys, *[str(folder / 'pictures' / 'p2.png')] * 2)
     assert first['heads'] and first['heads'] == again['heads']
     assert {head['id'] for head in first['heads']} == {None} and first['stamp'] is None
 
 
-def test_overlays_are_one_a_picture(folder, tmp_path, capsys):
+def test_there_is_one_overlay_per_picture(folder, tmp_path, capsys):
     new = tmp_path / 'new' / 'dir'
     assert main(['detect', str(folder / 'pictures'), '--output', str(new)]) == 0
     assert sorted(file.name for file in new.iterdir()) == [
@@ -67,7 +67,7 @@ def test_overlays_have_names_that_fit_whatever_the_picture_is_called(tmp_path):
         f'000000_{"a" * 200}.png', '000001_caf.png']
 
 
-def test_folders_that_are_linked_in_a_circle_are_searched_once(folder, tmp_path, monkeypatch,
+def test_folders_with_circular_links_are_searched_once(folder, tmp_path, monkeypatch,
                                                                capsys):
     for name in ('one', 'two'):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""`trans3dhead info` says what a checkpoint is, and of a foreign file that it is none."""
+"""`trans3dhead info` describes a checkpoint, and refuses a file of another kind."""
 
 import json
 import zipfile
@@ -65,7 +65,7 @@ def test_a_foreign_file_is_one_line_and_code_2(tmp_path, capsys, name, content, 
     assert name in error and message in error and error.count('\n') == 1
 
 
-def test_a_stranger_s_archive_is_not_opened(tmp_path, capsys):
+def test_a_pickled_checkpoint_is_not_opened(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / 'model.pt', 'w') as archive:
         archive.writestr('model/data.pkl', b'cos\nsystem\n')
     assert cli.main(['info', str(tmp_path / 'model.pt')]) == 2

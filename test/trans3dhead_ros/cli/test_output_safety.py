@@ -1,4 +1,4 @@
-"""Outputs never destroy a source or earlier results, and a full disk loses no answer."""
+"""Outputs never destroy a source or earlier results, and a full disk loses no complete row."""
 
 import json
 import os
@@ -116,7 +116,7 @@ def test_what_exists_is_kept_without_force(folder, arguments, capsys):
     assert (folder / 'kept').read_text() == 'mine'
 
 
-def test_lines_come_to_their_name_at_the_end_and_are_readable_before(folder):
+def test_lines_get_their_file_name_at_the_end_and_are_readable_before(folder):
     path = folder / 'new' / 'rows.jsonl'
     with line_writer(str(path)) as write:
         write('{"frame": 0}\n')
@@ -133,7 +133,7 @@ def test_a_full_disk_keeps_whole_rows(folder):
     assert [json.loads(row)['frame'] for row in path.read_text().splitlines()] == [*range(9)]
 
 
-def test_a_full_disk_leaves_what_force_would_replace(folder):
+def test_a_full_disk_keeps_the_file_that_force_would_replace(folder):
     path = folder / 'rows.jsonl'
     path.write_text('earlier')
     with (pytest.raises(UserError, match='the results so far are in'),
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_what_force_would_replace(folder):
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.avi'])
-def test_a_full_disk_ends_a_video_that_can_be_played(folder, suffix):
+def test_a_full_disk_leaves_a_video_that_can_be_played(folder, suffix):
     path = folder / f'overlay{suffix}'
     written = 0
     with (pytest.raises(UserError, match='cannot be written .no space left'),
@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_no_half_picture(folder):
     assert not [path for path in folder.iterdir() if path.name.startswith('x')]
 
 
-def test_an_overlay_replaces_a_link_and_not_what_it_leads_to(folder):
+def test_an_overlay_replaces_a_link_and_not_its_target(folder):
     before = (folder / 'a.png').read_bytes()
     os.symlink(folder / 'a.png', folder / 'drawn.png')
     write_picture(folder / 'drawn.png', NOISE[:50])

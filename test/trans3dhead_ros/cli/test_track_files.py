@@ -1,4 +1,4 @@
-"""`track` on folders and long films: order, cuts, cameras by size, memory."""
+"""`track` on folders and long videos: order, cuts, cameras by size, memory."""
 
 import json
 import tracemalloc
@@ -45,7 +45,7 @@ def test_people_of_other_pictures_get_other_ids_and_cameras_have_the_size_of_the
     assert nearest[1] < 0.75 * nearest[0]
 
 
-def test_a_folder_without_an_order_is_answered_only_where_frames_says_so(people, tmp_path, capsys):
+def test_a_folder_without_an_order_is_tracked_only_with_the_option_frames(people, tmp_path, capsys):
     folder = tmp_path / 'album'
     folder.mkdir()
     for name in ('anna', 'ben'):
@@ -57,7 +57,7 @@ def test_a_folder_without_an_order_is_answered_only_where_frames_says_so(people,
                                                                                'ben.png']
 
 
-def test_a_film_of_any_length_takes_the_same_memory(people, tmp_path):
+def test_memory_does_not_grow_with_the_length_of_a_video(people, tmp_path):
     cv2.imwrite(str(tmp_path / '0.png'), people[:32, :32])
     summary = TrackSummary(open_source(tmp_path))
     head = {'id': 1, 'euler_deg': [1.0, 2.0, 3.0]}

@@ -1,4 +1,4 @@
-"""The choice of the engine: what is asked for is what runs, or a line that says what brings it."""
+"""The choice of the engine: the requested one runs, or one line says what to install."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ def install(monkeypatch, *names, gpu=False, cuda=()):
 @pytest.mark.parametrize(('installed', 'chosen'), [
     (BACKENDS, 'onnxruntime'), (('torch', 'openvino'), 'openvino'),
     (('torch', 'opencv'), 'opencv'), (('torch',), 'torch')])
-def test_auto_takes_the_first_that_is_installed(monkeypatch, installed, chosen, caplog):
+def test_auto_chooses_the_first_installed_engine(monkeypatch, installed, chosen, caplog):
     install(monkeypatch, *installed)
     with caplog.at_level(logging.INFO, logger=backends.__name__):
         assert choose_backend() == (chosen, 'cpu')
@@ -42,7 +42,7 @@ def test_auto_takes_the_first_that_is_installed(monkeypatch, installed, chosen, 
     assert choose_backend(chosen, 'cpu') == (chosen, 'cpu')
 
 
-def test_only_an_engine_that_runs_the_model_is_taken(monkeypatch):
+def test_only_an_engine_that_can_run_the_model_is_chosen(monkeypatch):
     install(monkeypatch, *BACKENDS)
     assert choose_backend('auto', 'cpu', ('torch',)) == ('torch', 'cpu')
     install(monkeypatch, 'torch')
@@ -51,7 +51,7 @@ def test_only_an_engine_that_runs_the_model_is_taken(monkeypatch):
 
 
 @pytest.mark.parametrize('name', BACKENDS)
-def test_an_engine_that_is_missing_names_what_brings_it(monkeypatch, name):
+def test_a_missing_engine_names_the_package_that_provides_it(monkeypatch, name):
     install(monkeypatch)
     with pytest.raises(ValueError, match=f'^backend: {name} is not installed; .*pip install'):
         choose_backend(name)
@@ -62,7 +62,7 @@ def test_an_unknown_engine_lists_the_known_ones():
         choose_backend('tensorrt')
 
 
-def test_a_gpu_is_taken_where_an_engine_can_use_it(monkeypatch):
+def test_a_gpu_is_used_if_an_engine_can_use_it(monkeypatch):
     install(monkeypatch, *BACKENDS, gpu=True, cuda=('torch',))
     assert choose_backend() == ('torch', 'cuda:0')
     assert choose_backend('auto', 'cuda:1') == ('torch', 'cuda:1')
@@ -76,7 +76,7 @@ def test_a_gpu_is_taken_where_an_engine_can_use_it(monkeypatch):
         choose_backend('auto', 'cuda:2')
 
 
-def test_a_gpu_that_no_engine_can_use_is_told_and_asking_for_it_is_refused(monkeypatch):
+def test_a_gpu_that_no_engine_can_use_is_reported_and_requesting_it_is_refused(monkeypatch):
     install(monkeypatch, 'onnxruntime', gpu=True)
     assert choose_backend() == ('onnxruntime', 'cpu')
     assert backends.CUDA_REMEDY in unused_gpu('cpu')
@@ -113,7 +113,7 @@ def posed_pair(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
-def test_auto_takes_the_next_engine_where_one_cannot_run_the_graph(
+def test_auto_chooses_the_next_engine_if_one_cannot_run_the_graph(
         monkeypatch, posed_pair, caplog):
     install(monkeypatch, 'opencv', 'torch')
     with caplog.at_level(logging.WARNING):
@@ -126,7 +126,7 @@ def test_auto_takes_the_next_engine_where_one_cannot_run_the_graph(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not backends.is_installed('opencv'), reason='OpenCV 4.10 is not installed')
-def test_an_engine_that_was_named_is_not_replaced(monkeypatch, posed_pair):
+def test_an_engine_that_was_requested_is_not_replaced(monkeypatch, posed_pair):
     install(monkeypatch, 'opencv', 'torch')
     with pytest.raises(UserError, match='cannot import the graph; use another backend'):
         open_engine(open_model(posed_pair), 'opencv', 'cpu')
@@ -136,7 +136,7 @@ def test_an_engine_that_was_named_is_not_replaced(monkeypatch, posed_pair):
 
 
 @pytest.mark.parametrize(('variable', 'threads'), [('1', 1), ('64', 2), ('many', 2), ('0', 1)])
-def test_threads_are_few_and_limited_by_the_usual_variable(monkeypatch, variable, threads):
+def test_threads_are_few_and_limited_by_omp_num_threads(monkeypatch, variable, threads):
     monkeypatch.setenv('OMP_NUM_THREADS', variable)
     monkeypatch.setattr('os.cpu_count', lambda: 8)
     assert default_threads() == threads

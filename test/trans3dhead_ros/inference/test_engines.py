@@ -1,4 +1,4 @@
-"""Every installed engine answers as torch does, on crops of real pictures."""
+"""Every installed engine gives the outputs of torch, on crops of real pictures."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def backend(request):
     return request.param
 
 
-def test_an_engine_answers_as_torch(model_pair, images, expected, backend):
+def test_an_engine_gives_the_outputs_of_torch(model_pair, images, expected, backend):
     pipeline = HeadPipeline.load(model_pair, device='cpu', backend=backend)
     assert (pipeline.aligner.backend, pipeline.aligner.device) == (backend, 'cpu')
     for image, heads in zip(images, expected, strict=True):
@@ -56,14 +56,14 @@ def test_an_engine_answers_as_torch(model_pair, images, expected, backend):
                 assert head.score == pytest.approx(other.score, abs=1e-4)
 
 
-def test_the_answers_depend_on_the_crop(expected):
+def test_the_outputs_depend_on_the_crop(expected):
     """Otherwise the comparison would show nothing."""
     first, *others = expected[0]
     assert all(np.abs(first.shape - head.shape).max() > 1e-3 for head in others)
     assert all(geodesic_distance_deg(first.rotation, head.rotation) > 0.1 for head in others)
 
 
-def test_no_box_is_no_head(model_pair, images, backend):
+def test_no_boxes_give_no_heads(model_pair, images, backend):
     pipeline = HeadPipeline.load(model_pair, device='cpu', backend=backend)
     assert pipeline.align(images[0], []) == []
     assert len(pipeline.aligner.align(images[0], np.zeros((0, 4)))) == 0

@@ -77,7 +77,7 @@ def test_boxes_come_back_in_pixels_of_the_image():
     np.testing.assert_allclose(twice.landmark_box + 0.5, 2 * (found.landmark_box + 0.5), atol=1e-3)
 
 
-def test_images_of_several_cameras_are_answered_as_each_alone():
+def test_images_of_several_cameras_give_the_same_heads_as_each_alone():
     detector = small_detector().eval()
     detector.calibration[0] = 6.0
     search = HeadSearch(TorchEngine(HeadProposals(detector)), 96, 0.0)
@@ -95,12 +95,12 @@ def test_images_of_several_cameras_are_answered_as_each_alone():
     assert search.detect_all([]) == []
 
 
-def test_torch_stays_out_of_the_selection():
+def test_selecting_detections_does_not_import_torch():
     assert not any(isinstance(value, torch.Tensor)
                    for value in vars(heads([0.9], [[0, 0, 9, 9]])).values())
 
 
-def test_a_head_that_several_locations_find_is_surer_and_lies_between_them():
+def test_a_head_found_at_several_locations_has_a_higher_score_and_lies_between_them():
     alone, together = [0, 0, 9, 9], [[40, 0, 50, 10], [41, 0, 51, 10], [42, 0, 52, 10]]
     scores = [0.8, 0.6, 0.6, 0.6]
     plain = heads(scores, [alone, *together])

@@ -1,4 +1,4 @@
-"""Stills are not a film: a folder needs an order, and other content begins anew."""
+"""Stills are not a video: a folder needs an order, and a cut ends all tracks."""
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ def test_every_picture_of_other_content_or_size_is_a_cut():
     assert detector.is_cut(pictures[-1][:200]) and not detector.is_cut(pictures[-1][:200])
 
 
-def test_a_film_has_no_cut_also_at_a_tenth_of_its_rate_and_where_it_pans():
+def test_a_video_has_no_cut_even_at_a_tenth_of_its_rate_or_where_it_pans():
     detector = CutDetector()
     with open_source(bundled_clip()) as source:
         frames = [frame.image for frame in source][::10]
@@ -47,7 +47,7 @@ def test_a_film_has_no_cut_also_at_a_tenth_of_its_rate_and_where_it_pans():
     assert not any(detector.is_cut(wide[:, 30 * step:30 * step + 320]) for step in range(11))
 
 
-def test_noise_and_changing_light_are_no_cut():
+def test_noise_and_changing_light_are_not_a_cut():
     detector, noise = CutDetector(), np.random.default_rng(0)
     assert not any(detector.is_cut(noise.integers(90, 110, (96, 128, 3), np.uint8))
                    for _ in range(5))

@@ -1,4 +1,4 @@
-"""Pictures are told by their content, upright, whole, frame by frame, and bounded."""
+"""Pictures are recognised by content, and read upright, whole, frame by frame, and bounded."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize('form', ['JPEG', 'PNG', 'GIF', 'WEBP', 'TIFF', 'BMP', 'PPM', 'AVIF',
                                   'JPEG2000'])
-def test_a_picture_is_told_by_its_content_whatever_its_ending(tmp_path, form):
+def test_the_format_of_a_picture_is_recognised_by_its_content_not_its_suffix(tmp_path, form):
     data = encoded(corner_picture(), form)
     assert picture_format(data[:64]) == {'PPM': 'PNM'}.get(form, form)
     for name in ('a.jfif', 'b.xyz', 'c'):
@@ -155,7 +155,7 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header(data):
         PicturePages(data, 'huge')
 
 
-def test_a_jpeg_that_lost_data_is_not_answered_half_grey(tmp_path):
+def test_a_jpeg_with_missing_data_is_not_returned_half_grey(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
     data = cv2.imencode('.jpg', cv2.resize(noise, (320, 240)))[1].tobytes()
     (tmp_path / 'half.jpg').write_bytes(data[:len(data) // 2] + b'\xff\xd9')
@@ -176,13 +176,13 @@ def test_a_jpeg_that_lost_data_is_not_answered_half_grey(tmp_path):
     assert next(read_pages(tmp_path / 'padded.jpg', BitDepth()))[0].shape == (240, 320, 3)
 
 
-def test_a_header_that_makes_no_sense_is_one_line_without_addresses():
+def test_a_nonsensical_header_is_one_line_without_memory_addresses():
     with pytest.raises(UserError) as refused:
         PicturePages(b'P6 -5 5 255 ' + bytes(99), 'negative.ppm')
     assert 'negative.ppm is damaged' in str(refused.value) and ' at 0x' not in str(refused.value)
 
 
-def test_what_is_cut_off_of_an_animation_leaves_the_frames_before(tmp_path):
+def test_a_truncated_animation_keeps_the_frames_before_the_cut(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (4, 60, 80, 3), np.uint8)
     first, *others = map(Image.fromarray, noise)
     for form in ('GIF', 'TIFF'):
@@ -223,20 +223,20 @@ def test_heic_is_turned_by_its_container_or_else_by_exif(orientation, bright):
 
 
 @pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (2, True), (6, True)])
-def test_a_turn_by_the_container_is_told(orientation, turned):
+def test_a_rotation_by_the_container_is_reported(orientation, turned):
     exif = Image.Exif()
     exif[274] = orientation
     assert is_turned_by_container(encoded(corner_picture(), 'AVIF', exif=exif)) is turned
     assert not is_turned_by_container(encoded(corner_picture(), 'AVIF', exif=exif)[:60])
 
 
-def test_a_depth_image_in_a_file_is_told(tmp_path):
+def test_a_depth_image_in_a_file_is_reported(tmp_path):
     cv2.imwrite(str(tmp_path / 'depth.tif'), np.ones((20, 30), np.float32))
     with pytest.raises(UserError, match='samples of floating point .* as depth images have'):
         read_picture(tmp_path / 'depth.tif')
 
 
-def test_whatever_a_decoder_prints_does_not_reach_the_user(tmp_path, capfd):
+def test_what_a_decoder_prints_does_not_reach_the_user(tmp_path, capfd):
     data = huge_png(300, 300)
     (tmp_path / 'bad.png').write_bytes(data[:50] + b'xxxx' + data[54:])
     with pytest.raises(UserError):
@@ -245,7 +245,7 @@ def test_whatever_a_decoder_prints_does_not_reach_the_user(tmp_path, capfd):
     assert capfd.readouterr().err == 'of another\n'
 
 
-def test_a_film_whose_name_is_a_url_is_a_file(tmp_path, monkeypatch):
+def test_a_video_whose_name_looks_like_a_url_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     writer = cv2.VideoWriter('plain.mp4', cv2.VideoWriter_fourcc(*'mp4v'), 20, (64, 48))
     for shade in range(5):
@@ -257,7 +257,7 @@ def test_a_film_whose_name_is_a_url_is_a_file(tmp_path, monkeypatch):
         Path(name).rename('plain.mp4')
 
 
-def test_frames_behind_damage_are_read_and_those_that_are_lost_are_counted(tmp_path):
+def test_frames_after_damage_are_read_and_lost_ones_are_counted(tmp_path):
     noise = cv2.resize(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8), (160, 120))
     writer = cv2.VideoWriter(str(tmp_path / 'a.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 20,
                              (160, 120))
@@ -278,7 +278,7 @@ def test_frames_behind_damage_are_read_and_those_that_are_lost_are_counted(tmp_p
 
 @pytest.mark.parametrize(('suffix', 'fps'), [
     ('avi', 20), ('mkv', 20), ('ts', 20), ('ts', 12.5), ('mp4', 12.5), ('webm', 29.97)])
-def test_a_film_that_is_cut_off_is_counted_and_a_whole_one_is_whole(tmp_path, suffix, fps):
+def test_the_missing_frames_of_a_truncated_video_are_counted(tmp_path, suffix, fps):
     codec = {'avi': 'MJPG', 'webm': 'VP80'}.get(suffix, 'mp4v')
     path = tmp_path / f'a.{suffix}'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, (64, 48))

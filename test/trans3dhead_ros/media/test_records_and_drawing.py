@@ -145,12 +145,12 @@ def test_drawing_changes_a_copy_where_the_head_is():
     assert changed[y0:y1, x0:x1].mean() > 0.05 and not changed[:, :20].any()
 
 
-def test_a_head_at_the_border_or_outside_is_drawn_without_harm():
+def test_a_head_at_the_border_or_outside_can_be_drawn():
     image = np.zeros((240, 320, 3), np.uint8)
     heads = [make_head(translation=(x, y, 0.5)) for x in (-3, -0.3, 0.3, 3) for y in (-0.25, 0.25)]
     assert draw_heads(image, heads, TRIANGLES).any()
 
 
-def test_drawing_refuses_another_kind_of_image():
+def test_drawing_refuses_an_image_of_another_type():
     with pytest.raises(ValueError, match='image: expected'):
         draw_heads(np.zeros((240, 320), np.uint8), [], TRIANGLES)

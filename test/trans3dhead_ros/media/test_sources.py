@@ -98,7 +98,7 @@ def test_a_missing_source_is_named():
         open_source('nowhere.mp4')
 
 
-def test_a_pipe_is_not_said_to_be_absent(tmp_path):
+def test_a_pipe_is_not_reported_as_missing(tmp_path):
     os.mkfifo(tmp_path / 'clip.mp4')
     with pytest.raises(ValueError, match='neither a file nor a folder, but a pipe or a device'):
         open_source(tmp_path / 'clip.mp4')
@@ -134,7 +134,7 @@ def test_a_truncated_picture_is_refused(tmp_path, suffix):
     assert decode_picture(data.tobytes(), 'frame').shape == (64, 64, 3)
 
 
-def test_invalid_pictures_in_a_folder_are_left_out_by_name(tmp_path):
+def test_invalid_pictures_in_a_folder_are_skipped_and_named(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), gradient(1))
     shutil.copyfile(__file__, tmp_path / 'b.png')
     (tmp_path / 'c.jpg').touch()
@@ -158,7 +158,7 @@ def test_a_grey_picture_comes_as_three_channels(tmp_path):
     assert read_picture(tmp_path / 'grey.png').shape == (48, 64, 3)
 
 
-def test_a_film_of_jpeg_pictures_is_a_film_under_any_name(tmp_path):
+def test_a_motion_jpeg_video_is_a_video_under_any_name(tmp_path):
     pictures = [np.full((48, 64, 3), shade, np.uint8) for shade in (40, 120, 200)]
     data = b''.join(cv2.imencode('.jpg', picture)[1].tobytes() for picture in pictures)
     for name in ('film.mjpg', 'film.bin'):
@@ -172,7 +172,7 @@ def test_a_film_of_jpeg_pictures_is_a_film_under_any_name(tmp_path):
     assert losses == [f'picture: {tmp_path}/film.jpg is a Motion JPEG video, not a picture']
 
 
-def test_a_photograph_with_others_behind_it_is_a_picture(tmp_path):
+def test_a_photograph_followed_by_others_in_its_file_is_a_picture(tmp_path):
     PIL.Image.init()
     if 'MPO' not in PIL.Image.SAVE_ALL:
         pytest.skip('Pillow before 9.3 writes no photographs of several pictures')
@@ -181,7 +181,7 @@ def test_a_photograph_with_others_behind_it_is_a_picture(tmp_path):
     assert open_source(tmp_path / 'phone.jpg').count == 1
 
 
-def test_what_has_no_end_is_not_read_as_a_picture(tmp_path):
+def test_an_endless_stream_is_not_read_as_a_picture(tmp_path):
     os.mkfifo(tmp_path / 'pipe.png')
     with (tmp_path / 'huge.png').open('wb') as file:
         file.truncate(2 ** 40)
@@ -191,6 +191,6 @@ def test_what_has_no_end_is_not_read_as_a_picture(tmp_path):
             read_picture(path)
 
 
-def test_a_number_that_no_camera_has_is_a_name_that_does_not_exist():
+def test_a_number_without_a_camera_is_treated_as_a_missing_file():
     with pytest.raises(UserError, match='9999999999 does not exist; .* or a camera index'):
         open_source('9' * 30)

@@ -1,4 +1,4 @@
-"""A head model as a text comes back to the bit, and a text from a stranger is bounded."""
+"""A head model survives as text, bit for bit, and untrusted text is bounded."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def packed(arrays: dict) -> str:
     ('landmark_indices', np.zeros(67, np.int32), 'expected shape'),
     ('identity', np.zeros((4, 200, 3), np.float64), 'damaged'),
 ])
-def test_arrays_of_no_head_are_refused(name, value, message):
+def test_arrays_that_are_not_a_head_model_are_refused(name, value, message):
     arrays = {key: getattr(MODEL, key).astype('<i4') if key.endswith('s') and key != 'landmarks'
               else getattr(MODEL, key) for key in ARRAYS}
     assert read_head_model(packed(arrays), EXPRESSIONS).shape_count == 4

@@ -1,4 +1,4 @@
-"""The index of a folder of models tells what is in it, and keeps a history for every node."""
+"""The index of a folder of models lists what is in it, and keeps a history for every node."""
 
 import fcntl
 import json
@@ -38,7 +38,7 @@ def verdict(passed: bool) -> dict:
             'candidate': {'sha256': SHA256}, 'current': {'sha256': '1' * 64}}
 
 
-def test_an_entry_tells_hash_data_figures_and_the_verdict(folder):
+def test_an_entry_has_hash_data_figures_and_verdict(folder):
     index = ModelIndex(folder)
     entry = index.refresh()['a']
     metadata = read_metadata(BUNDLED)
@@ -51,7 +51,7 @@ def test_an_entry_tells_hash_data_figures_and_the_verdict(folder):
     assert index.models() == ModelIndex(folder).refresh()
 
 
-def test_what_is_no_model_or_lies_elsewhere_is_left_out(folder, tmp_path_factory):
+def test_files_that_are_not_models_or_lie_elsewhere_are_skipped(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp('elsewhere') / 'b.safetensors'
     shutil.copy(BUNDLED, elsewhere)
     (folder / 'link.safetensors').symlink_to(elsewhere)

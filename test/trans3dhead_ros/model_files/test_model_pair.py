@@ -12,11 +12,11 @@ from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.head_model import ARRAYS
 from trans3dhead_ros.inference.open_engine import open_engine
-from trans3dhead_ros.model_files.detector_files import open_detector
 from trans3dhead_ros.model_files.detector_metadata import bundled_detector
 from trans3dhead_ros.model_files.model_metadata import bundled_model, model_path
 from trans3dhead_ros.model_files.model_pair import open_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
+from trans3dhead_ros.perception.detector import make_detector
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_damaged_head_model_is_refused(pair, text, message):
         open_model(path).head_model()
 
 
-def test_what_an_engine_lacks_is_said(pair, tmp_path):
+def test_the_file_that_an_engine_needs_is_named(pair, tmp_path):
     (tmp_path / 'lone').mkdir()
     graph = shutil.copy(pair.with_suffix('.onnx'), tmp_path / 'lone' / 'graph.onnx')
     with pytest.raises(UserError, match='needs the checkpoint .*graph.safetensors'):
@@ -151,14 +151,17 @@ def test_a_build_without_weights_asks_for_a_file(monkeypatch):
             with pytest.raises(UserError, match='^model: this build does not include the model '
                                                 f"'{name}'; give a file$"):
                 load(name)
-    with pytest.raises(UserError, match='^detector: this build does not include a head detector'):
-        open_detector()
+    for name in ('default', 'open'):
+        with pytest.raises(UserError, match='^detector: this build does not include the detector '
+                                            f"'{name}'; give a file$"):
+            make_detector(name)
 
 
 def test_a_build_without_the_research_weights_takes_the_open_ones(monkeypatch):
     monkeypatch.setattr(Path, 'is_file', lambda path: path.stem in ('open', 'open_detector'))
     assert model_path('default') == model_path('open') == bundled_model('open')
     assert bundled_model().name == 'open.safetensors'
+    assert bundled_detector() == bundled_detector('open')
     assert bundled_detector().name == 'open_detector.safetensors'
 
 

@@ -76,7 +76,7 @@ def test_every_truncation_is_an_error_or_harmless(tmp_path):
         assert cut.sha256 == whole.sha256
 
 
-def test_random_damage_never_leaves_the_reader(tmp_path):
+def test_random_damage_raises_only_user_errors(tmp_path):
     generator = np.random.default_rng(0)
     data = model().SerializeToString()
     for _ in range(2000):

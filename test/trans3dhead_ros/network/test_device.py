@@ -1,4 +1,4 @@
-"""The device resolver: what is asked for is what runs, or a clear error."""
+"""The device resolver: the requested device is used, or there is a clear error."""
 
 import logging
 
@@ -10,7 +10,7 @@ from trans3dhead_ros.network.device import resolve_device
 DEVICES = torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def test_auto_takes_a_gpu_or_logs_once_that_there_is_none(caplog):
+def test_auto_uses_a_gpu_or_logs_once_that_there_is_none(caplog):
     with caplog.at_level(logging.INFO, logger='trans3dhead_ros.network.device'):
         device = resolve_device('auto')
     assert device.type == ('cuda' if DEVICES else 'cpu')

@@ -1,4 +1,4 @@
-"""The detector answers at every location of three grids, whatever the size of the image."""
+"""The detector has outputs at every location of three grids, whatever the size of the image."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ CPU = torch.device('cpu')
 
 
 @pytest.mark.parametrize(('height', 'width'), [(32, 32), (96, 160), (64, 352)])
-def test_any_multiple_of_32_is_answered(height, width):
+def test_any_multiple_of_32_is_accepted(height, width):
     found = small_detector().eval()(torch.rand(2, 3, height, width))
     count = sum(height // stride * (width // stride) for stride in (8, 16, 32))
     assert found.score.shape == found.face.shape == (2, count)
@@ -53,7 +53,7 @@ def test_proposals_are_probabilities_and_directions():
     torch.testing.assert_close(found.up.norm(dim=-1), torch.ones_like(found.score))
 
 
-def test_a_twentieth_of_the_light_changes_no_answer():
+def test_a_twentieth_of_the_light_does_not_change_the_output():
     detector, images = HeadProposals(small_detector().eval()), torch.rand(2, 3, 64, 64)
     # Each image has a light of its own.
     dark = images * torch.tensor([0.05, 0.3])[:, None, None, None]
@@ -67,7 +67,7 @@ def test_an_untrained_detector_expects_no_heads():
         torch.rand(1, 3, 96, 96)).score).max() < 0.05
 
 
-def test_convolutions_in_bfloat16_answer_nearly_the_same():
+def test_convolutions_in_bfloat16_give_nearly_the_same_output():
     detector, images = small_detector().eval(), torch.rand(1, 3, 64, 64)
     exact = detector(images)
     detector.bfloat16_backbone = True
@@ -76,7 +76,7 @@ def test_convolutions_in_bfloat16_answer_nearly_the_same():
     assert 0 < (rounded.head_box - exact.head_box).abs().max() < 2.0
 
 
-def test_a_checkpoint_brings_the_detector_back(tmp_path):
+def test_a_detector_survives_its_checkpoint(tmp_path):
     detector, images = small_detector().eval(), torch.rand(1, 3, 64, 64)
     save_detector(tmp_path / 'd.safetensors', detector, {'licence': 'CC0'})
     loaded, metadata = load_detector(tmp_path / 'd.safetensors', CPU)
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('fusion', [[1.0, 2.0], [1.0, 1.0, 0.0, 'much'], 3.0])
-def test_weights_of_evidence_that_are_no_four_numbers_are_refused(tmp_path, fusion):
+def test_evidence_weights_other_than_four_numbers_are_refused(tmp_path, fusion):
     save_detector(tmp_path / 'detector.safetensors', small_detector(), {'score_fusion': fusion})
     with pytest.raises(UserError, match='score_fusion'):
         load_detector(tmp_path / 'detector.safetensors', torch.device('cpu'))

@@ -44,7 +44,7 @@ def test_a_turned_crop_shows_the_image_turned_about_its_centre(side, size, roll)
     np.testing.assert_allclose(crop[size // 2, :, :2], pixels / 4, atol=1.1)
 
 
-def test_crops_turn_with_heads_that_lean_far_and_do_not_turn_back_and_forth():
+def test_crops_rotate_with_strongly_tilted_heads_and_do_not_flip_back_and_forth():
     leaning = np.array([0.0, 39.0, -41.0, 90.0, 179.0, -179.0])
     np.testing.assert_allclose(crop_roll(leaning), [0, 0, -60, 120, 180, -180])
     assert crop_roll(np.array([25.0]), np.array([60.0])) == 60.0

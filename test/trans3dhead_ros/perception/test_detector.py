@@ -103,7 +103,7 @@ def test_a_detector_stays_where_it_is_when_nothing_changes(detector):
 
 
 @pytest.mark.parametrize('backend', ['openvino', 'opencv', 'torch'])
-def test_a_detector_answers_alike_in_another_engine(detector, backend):
+def test_a_detector_finds_the_same_heads_in_another_engine(detector, backend):
     if not is_installed(backend):
         pytest.skip(f'{backend} is not installed')
     moved = detector.moved('cpu', backend)

@@ -1,4 +1,4 @@
-"""Heads that move fast, as before a turning camera: a picture that moves under a window."""
+"""Heads that move fast, as in front of a turning camera: a picture moves under a window."""
 
 import itertools
 
@@ -95,7 +95,7 @@ def check_equal_to_still(answers, still, matrices, max_degrees):
 
 @pytest.mark.parametrize('share', [0.1, 0.2])
 @pytest.mark.parametrize('direction', [UP, DOWN, LEFT, RIGHT])
-def test_heads_in_a_moving_picture_are_answered_as_in_the_still_one(
+def test_heads_in_a_moving_picture_are_aligned_as_in_the_still_one(
         aligner, picture, still, direction, share):
     matrices = shifts(direction, share)
     check_equal_to_still(follow(aligner, picture, matrices), still, matrices, max_degrees=2.0)
@@ -107,7 +107,7 @@ def detector():
 
 
 @pytest.mark.parametrize('direction', [UP, DOWN, LEFT, RIGHT])
-def test_with_the_detector_no_answer_is_far_off_at_three_tenths_of_a_box_a_frame(
+def test_with_the_detector_no_head_is_far_off_at_three_tenths_of_a_box_per_frame(
         aligner, detector, direction):
     """In this picture, crops of the woman settle on her chin when they come from below."""
     picture = bundled_frame(0)
@@ -127,20 +127,20 @@ def test_with_the_detector_no_answer_is_far_off_at_three_tenths_of_a_box_a_frame
 
 
 @pytest.mark.parametrize('factor', [1.05, 1.0 / 1.05])
-def test_heads_that_come_nearer_or_go_away_are_answered_as_in_the_still_picture(
+def test_heads_that_approach_or_recede_are_aligned_as_in_the_still_picture(
         aligner, picture, still, factor):
     matrices = zooms(factor, picture)
     check_equal_to_still(follow(aligner, picture, matrices), still, matrices, max_degrees=2.0)
 
 
-def test_heads_before_a_camera_that_shakes_are_answered_as_in_the_still_picture(
+def test_heads_in_front_of_a_shaking_camera_are_aligned_as_in_the_still_picture(
         aligner, picture, still):
     places = np.random.default_rng(3).uniform(-0.1, 0.1, (7, 2)) * SIDE
     matrices = [[[1.0, 0.0, x], [0.0, 1.0, y]] for x, y in places]
     check_equal_to_still(follow(aligner, picture, matrices), still, matrices, max_degrees=2.0)
 
 
-def test_heads_at_rest_take_one_crop_a_frame(aligner, picture):
+def test_heads_at_rest_take_one_crop_per_frame(aligner, picture):
     pipeline = HeadPipeline(aligner, ScriptedDetector(detections(BOXES), detections()), RARELY)
     pipeline.track(picture, 0.0)
     before = aligner.crops
@@ -149,7 +149,7 @@ def test_heads_at_rest_take_one_crop_a_frame(aligner, picture):
     assert aligner.crops - before == 16
 
 
-def test_a_head_at_constant_speed_takes_one_crop_a_frame_once_its_motion_is_known(
+def test_a_head_at_constant_speed_takes_one_crop_per_frame_once_its_motion_is_known(
         aligner, picture):
     first = np.array(BOXES, float) - np.array([50.0, 0.0, 50.0, 0.0])
     detector = ScriptedDetector(detections(first), detections())

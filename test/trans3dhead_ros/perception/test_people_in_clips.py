@@ -30,7 +30,7 @@ def found_at(heads, place, radius):
             if np.linalg.norm(0.5 * (head.box[:2] + head.box[2:]) - place) < radius}
 
 
-def test_two_people_who_walk_up_have_two_ids_and_are_found_from_30_px_on(pipeline):
+def test_two_approaching_people_have_two_ids_and_are_found_from_30_px_on(pipeline):
     frames = clip('face-demographics-walking')
     answers = [pipeline.track(frame, stamp=i / 12) for i, frame in enumerate(frames)]
     assert len({head.track_id for heads in answers for head in heads}) == 2

@@ -89,7 +89,7 @@ def test_the_track_of_a_head_that_disappears_ends_within_five_frames(tracking, s
     assert all(not heads for heads in answers[5:])
 
 
-def test_heads_are_answered_within_two_images_of_their_appearance(tracking):
+def test_heads_are_found_within_two_images_of_their_appearance(tracking):
     """The first after an empty room, the second while that one is tracked."""
     frame = clip('head-pose-face-detection-female-and-male')[0]
     shade = frame[:20, :20].mean((0, 1)).astype(np.uint8)
@@ -113,7 +113,7 @@ def test_covering_one_head_ends_only_its_track(tracking):
     assert left.track_id != right.track_id
 
 
-def test_an_id_is_never_used_again(tracking):
+def test_ids_are_never_reused(tracking):
     frames = clip(MALE)
     before = ids(follow(tracking, frames[:3]))
     follow(tracking, [np.zeros_like(frames[0])] * 6, start=3)
@@ -121,7 +121,7 @@ def test_an_id_is_never_used_again(tracking):
     assert len(before) == len(after) == 1 and max(before) < min(after)
 
 
-def test_after_a_reset_the_head_is_a_new_one(tracking):
+def test_after_a_reset_the_head_has_a_new_id(tracking):
     frame = clip(MALE)[0]
     first, = tracking.track(frame, stamp=0.0)
     tracking.reset()

@@ -58,7 +58,7 @@ def test_the_detector_searches_every_image_until_there_is_a_track(aligner, face)
     assert detector.searches == 7 + 3  # in images 8, 12 and 16
 
 
-def test_what_is_no_face_is_not_believed_for_a_head_in_a_turned_image(aligner):
+def test_a_detection_in_a_rotated_image_that_is_not_a_face_is_rejected(aligner):
     wall = np.full((270, 480, 3), 90, np.uint8)
     seen = ScriptedDetector(detections([[200.0, 90.0, 260.0, 150.0]]), only=np.rot90(wall, 1))
     assert follow(HeadPipeline(aligner, seen), [wall] * 8) == [[]] * 8
@@ -67,7 +67,7 @@ def test_what_is_no_face_is_not_believed_for_a_head_in_a_turned_image(aligner):
 
 @pytest.mark.parametrize(('blur', 'score', 'quarters', 'believed'), [
     (5.0, 0.7, 0, True), (5.0, 0.7, 2, False), (5.0, 0.9, 2, True), (1.0, 0.7, 2, True)])
-def test_a_head_that_only_a_turned_image_shows_needs_a_sure_detection_or_certain_landmarks(
+def test_a_head_found_only_in_a_rotated_image_needs_a_confident_detection_or_certain_landmarks(
         aligner, face, blur, score, quarters, believed):
     upright = cv2.GaussianBlur(clip(MALE)[0], (0, 0), blur)
     seen = ScriptedDetector(detections([face], score=score), only=upright)
@@ -76,7 +76,7 @@ def test_a_head_that_only_a_turned_image_shows_needs_a_sure_detection_or_certain
     assert any(follow(pipeline, [image] * 4)) is bool(pipeline.detect(image)) is believed
 
 
-def test_a_second_head_is_answered_within_two_images(aligner):
+def test_a_second_head_is_found_within_two_images(aligner):
     frame = clip(PAIR)[0]
     detector = ScriptedDetector(*[detections([LEFT])] * 2, detections([LEFT, RIGHT]))
     answers = follow(HeadPipeline(aligner, detector), [frame] * 6)
@@ -94,7 +94,7 @@ def test_a_detection_moves_the_track_that_disagrees_with_it(aligner, face):
     np.testing.assert_allclose(answers[-1][0].box, face, atol=0.1 * side)
 
 
-def test_a_confident_head_from_behind_is_tracked_and_says_so(aligner):
+def test_a_confident_head_from_behind_is_tracked_and_marked_as_such(aligner):
     behind = detections([BACK], face=0.1)
     answers = follow(HeadPipeline(aligner, ScriptedDetector(behind)), [WALL] * 12)
     heads = [head for heads in answers for head in heads]
@@ -113,13 +113,13 @@ def test_a_head_from_behind_is_followed_by_its_detections_and_ends_with_them(ali
     assert not any(answers[12:])
 
 
-def test_where_the_network_sees_no_head_only_a_sure_detection_is_one(aligner):
+def test_without_the_aligners_agreement_only_a_confident_detection_is_a_head(aligner):
     detector = ScriptedDetector(detections([BACK], score=0.6))
     assert not any(follow(HeadPipeline(aligner, detector), [WALL] * 4))
 
 
 @pytest.mark.parametrize('roll', [90.0, 180.0, -90.0])
-def test_a_head_at_any_turn_in_the_image_is_answered_and_keeps_its_crop(aligner, face, roll):
+def test_a_head_at_any_roll_is_found_and_keeps_its_crop(aligner, face, roll):
     upright, = HeadPipeline(aligner, ScriptedDetector(detections([face]))).track(clip(MALE)[0])
     turns = round(-roll / 90)  # of np.rot90, counter-clockwise
     frame = np.ascontiguousarray(np.rot90(clip(MALE)[0], turns))

@@ -1,4 +1,4 @@
-"""Heads at any turn in the image, and faces that a border cuts, against the upright, whole ones."""
+"""Heads at any roll, and faces cut by the border, compared with upright, whole ones."""
 
 import itertools
 from dataclasses import replace
@@ -28,7 +28,7 @@ def pipeline():
 
 
 def bundled_head(pipeline, number):
-    """Return a picture, and the answer to one of its two people."""
+    """Return a picture, and the head of one of its two people."""
     with open_source(str(bundled_clip())) as source:
         picture = next(itertools.islice(source, FRAME, None)).image
     head, = pipeline.align(picture, [BOXES[number]])
@@ -36,7 +36,7 @@ def bundled_head(pipeline, number):
 
 
 def photographed_head(pipeline, number):
-    """Return a photograph and the answer to its face."""
+    """Return a photograph and the head in it."""
     picture = read_picture(data('faces', *FACES[number].split('/')))
     side = picture.shape[0]
     head, = pipeline.align(picture, [[0.25 * side, 0.25 * side, 0.75 * side, 0.75 * side]])
@@ -45,7 +45,7 @@ def photographed_head(pipeline, number):
 
 @pytest.fixture(scope='module', params=['bundled 0', 'bundled 1', 'photograph 0', 'photograph 1'])
 def whole(request, pipeline):
-    """Return a picture, and the answer to one of its people."""
+    """Return a picture, and the head of one of its people."""
     kind, number = request.param.split()
     head_of = {'bundled': bundled_head, 'photograph': photographed_head}[kind]
     return head_of(pipeline, int(number))
@@ -68,7 +68,7 @@ def with_head_box(box):
 
 
 @pytest.mark.parametrize('degrees', range(30, 360, 30))
-def test_a_head_at_any_turn_is_answered_as_the_upright_one(pipeline, whole, degrees):
+def test_a_head_at_any_roll_is_aligned_as_the_upright_one(pipeline, whole, degrees):
     image, box = turned(whole[0], whole[1].landmarks, degrees)
     head, = pipeline.align(image, [box])
     expected = turned_in_image(whole[1].rotation, degrees)
@@ -76,7 +76,7 @@ def test_a_head_at_any_turn_is_answered_as_the_upright_one(pipeline, whole, degr
 
 
 @pytest.mark.parametrize('degrees', [90, 180, 270])
-def test_a_head_that_the_detector_takes_for_an_upright_one_is_found_at_its_turn(
+def test_a_head_that_the_detector_mistakes_for_upright_is_found_at_its_roll(
         pipeline, whole, degrees):
     """The detector then has the face low in the head, where the forehead is."""
     picture, truth = whole
@@ -90,7 +90,7 @@ def test_a_head_that_the_detector_takes_for_an_upright_one_is_found_at_its_turn(
 
 
 @pytest.mark.parametrize('quarters', [1, 2, 3])
-def test_people_before_a_camera_that_is_turned_are_tracked_as_before_an_upright_one(quarters):
+def test_people_in_front_of_a_rotated_camera_are_tracked_as_with_an_upright_one(quarters):
     pipeline = HeadPipeline.load(device='cpu', threads=1)
     with open_source(str(bundled_clip())) as source:
         picture = next(itertools.islice(source, FRAME, None)).image
@@ -129,7 +129,7 @@ def cut(picture, box, border, part):
 
 @pytest.mark.parametrize('part', [0.1, 0.2, 0.3, 0.4])
 @pytest.mark.parametrize('border', BORDERS)
-def test_a_face_that_a_border_cuts_is_answered_as_the_whole_one_or_doubted(
+def test_a_face_cut_by_the_border_is_aligned_as_the_whole_one_or_has_a_low_score(
         pipeline, whole, border, part):
     image, box = cut(*whole[:1], whole[1].box, border, part)
     head, = pipeline.align(image, [box])
@@ -143,7 +143,7 @@ def test_a_face_that_a_border_cuts_is_answered_as_the_whole_one_or_doubted(
         assert off < 15.0 or head.score < 0.5
 
 
-def test_the_scales_of_a_face_that_a_border_cuts_say_that_it_is_less_certain(pipeline, whole):
+def test_the_scales_of_a_face_cut_by_the_border_are_larger(pipeline, whole):
     image, box = cut(*whole[:1], whole[1].box, 'left', 0.2)
     head, = pipeline.align(image, [box])
     assert head.landmark_scale.mean() > 2.0 * whole[1].landmark_scale.mean()

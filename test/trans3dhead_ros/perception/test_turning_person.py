@@ -1,4 +1,4 @@
-"""A person who turns round once, seen from behind too, is one person."""
+"""A person who turns around once, and is seen from behind, is one person."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def turn(people_cache) -> list[np.ndarray]:
     return frames
 
 
-def test_a_person_who_turns_round_keeps_one_id(turn):
+def test_a_person_who_turns_around_keeps_one_id(turn):
     pipeline = HeadPipeline.load(device='cpu')
     ids = [[head.track_id for head in pipeline.track(frame, stamp=number / FPS)]
            for number, frame in enumerate(turn)]

@@ -122,7 +122,7 @@ def test_image_of_another_shape_ignores_the_calibration_and_says_so():
     (info(distortion_model='spline'), 'distortion_model'),
     (info(roi=RegionOfInterest(x_offset=600, width=100, height=100)), 'roi'),
 ])
-def test_numbers_that_make_no_camera_name_the_field(broken, field):
+def test_numbers_that_are_not_a_camera_name_the_field(broken, field):
     with pytest.raises(ValueError, match=f'^{field}: '):
         read_camera_info(broken, SIZE, rectified=False)
 
@@ -152,7 +152,7 @@ def test_a_side_that_was_rounded_still_is_the_same_picture():
     assert camera.K[0, 0] == pytest.approx(K[0] / 2, rel=2e-3)
 
 
-def test_do_rectify_says_nothing_about_which_pixels_there_are():
+def test_do_rectify_does_not_change_which_pixels_the_image_has():
     rois = [RegionOfInterest(x_offset=64, y_offset=32, width=320, height=240, do_rectify=value)
             for value in (False, True)]
     cameras = [read_camera_info(info(roi=roi), (320, 240), rectified=True).camera for roi in rois]
@@ -168,7 +168,7 @@ def test_focal_lengths_of_no_lens_are_refused(changed):
 
 
 class Log:
-    """Keeps what a logger is told."""
+    """A logger that keeps what is logged."""
 
     def __init__(self):
         self.lines = []
@@ -185,13 +185,13 @@ def calibration():
     return calibration
 
 
-def test_no_camera_info_is_said_once(calibration):
+def test_missing_camera_info_is_logged_once(calibration):
     for _ in range(3):
         assert calibration.camera(SIZE, False) is None
     assert len(calibration.log.lines) == 1
 
 
-def test_a_changed_calibration_is_taken_with_the_next_image(calibration):
+def test_a_changed_calibration_is_used_from_the_next_image_on(calibration):
     calibration.message = info()
     first = calibration.camera(SIZE, False)
     calibration.message = info()
@@ -212,7 +212,7 @@ def test_the_camera_follows_the_images_size_and_kind(calibration):
     assert calibration.camera(SIZE, False).K[0, 0] == K[0]
 
 
-def test_bad_numbers_keep_the_camera_before_and_count_once(calibration):
+def test_bad_numbers_keep_the_previous_camera_and_count_once(calibration):
     calibration.message = info()
     good = calibration.camera(SIZE, False)
     for _ in range(5):
@@ -320,7 +320,7 @@ def plain(posed):
 
 
 @pytest.mark.parametrize('view', VIEWS)
-def test_a_head_has_one_pose_whatever_the_lens_and_the_window(posed, plain, view):
+def test_a_head_has_one_pose_whatever_the_lens_and_the_region_of_interest(posed, plain, view):
     head = posed(*VIEWS[view])
     np.testing.assert_allclose(head.translation, plain.translation, atol=0.005)
     assert geodesic_distance_deg(head.rotation, plain.rotation) < 3.0

@@ -1,4 +1,4 @@
-"""Heads as detections of vision_msgs, heard over DDS."""
+"""Heads as detections of vision_msgs, received over DDS."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The example nodes answer what the tracker finds in clips, over DDS."""
+"""The example nodes react to what the tracker finds in clips, over DDS."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def test_the_page_names_the_expressions_of_the_bundled_model():
 
 @pytest.fixture(scope='module')
 def audience(ros, tmp_path_factory):
-    """Return a client that hears the examples, which run beside a tracker."""
+    """Return a client that subscribes to the examples, which run beside a tracker."""
     folder = tmp_path_factory.mktemp('examples')
     tracker = TrackerProcess(folder / 'tracker.txt', '-p', 'autostart:=true')
     examples = [path for path in FILES if path.stem != 'look_at_me' or find_spec('tf2_ros')]
@@ -94,7 +94,7 @@ def show(audience):
 
 @pytest.fixture(scope='module')
 def gesture(render):
-    """Return a function that draws 1.5 s of a head that turns to and fro, 16 images a second."""
+    """Return a function that draws 1.5 s of a head turning back and forth, 16 images a second."""
     def gesture(axis):
         angles = np.zeros((8, 3))
         angles[:, axis] = 9.0 * np.sin(np.linspace(0.0, 2 * np.pi, 8, endpoint=False))
@@ -104,7 +104,7 @@ def gesture(render):
 
 
 @pytest.mark.parametrize(('axis', 'name'), [(0, 'shake'), (1, 'nod')])
-def test_a_nod_and_a_shake_are_told_apart(show, gesture, axis, name):
+def test_a_nod_and_a_shake_are_distinguished(show, gesture, axis, name):
     assert {message.data for message in show(gesture(axis), 16)['gesture']} == {name}
 
 

@@ -118,7 +118,7 @@ def test_cameras_of_fewer_bits_give_the_same_brightness(bits):
     assert decode_image(message('mono16', samples), depth=BitDepth(16)).max() == 255 >> (16 - bits)
 
 
-def test_a_depth_image_is_told_as_such_unless_the_bits_are_given():
+def test_a_depth_image_is_reported_as_such_unless_the_bits_are_given():
     samples = GREY.astype(np.uint16) << 4
     for encoding in ('16UC1', '32FC1'):
         with pytest.raises(ValueError, match=f'encoding: {encoding} is a depth image') as refusal:
@@ -210,21 +210,21 @@ def test_compressed_grey_and_sixteen_bits_become_bgr8():
     np.testing.assert_array_equal(decoded, np.repeat(GREY[..., None], 3, axis=-1))
 
 
-def test_compressed_rgb_is_turned_round():
+def test_compressed_rgb_becomes_bgr():
     data = cv2.imencode('.png', PICTURE[..., ::-1])[1].tobytes()
     layout = 'rgb8; png compressed rgb8'
     np.testing.assert_array_equal(
         decode_compressed(CompressedImage(format=layout, data=data)), PICTURE)
 
 
-def test_jpeg_with_bytes_behind_its_end_is_whole():
+def test_a_jpeg_with_bytes_after_its_end_is_complete():
     data = cv2.imencode('.jpg', PICTURE)[1].tobytes() + bytes(100)
     assert decode_compressed(CompressedImage(format='jpeg', data=data)).shape == PICTURE.shape
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 @pytest.mark.parametrize('kept', [0.1, 0.5, 0.9, 0.999])
-def test_truncated_picture_is_an_error(suffix, kept):
+def test_a_truncated_picture_is_an_error(suffix, kept):
     data = cv2.imencode(suffix, smooth_picture(200, 300))[1].tobytes()
     with pytest.raises(ValueError, match='^data: .* truncated'):
         decode_compressed(CompressedImage(format=suffix[1:], data=data[:int(kept * len(data))]))
@@ -272,7 +272,7 @@ def test_every_kind_of_jpeg_is_read(options):
     assert np.abs(decoded.astype(int) - PICTURE).mean() <= 3
 
 
-def test_a_jpeg_of_endless_scans_is_refused():
+def test_a_jpeg_with_endless_scans_is_refused():
     data = cv2.imencode('.jpg', PICTURE)[1].tobytes()
     scan = data[data.index(b'\xff\xda'):-2]
     with pytest.raises(ValueError, match='scans'):
@@ -280,7 +280,7 @@ def test_a_jpeg_of_endless_scans_is_refused():
 
 
 @pytest.mark.parametrize('suffix', ['.bmp', '.tiff', '.webp', '.ppm'])
-def test_other_decoders_are_out_of_reach(suffix):
+def test_other_decoders_cannot_be_reached(suffix):
     data = cv2.imencode(suffix, PICTURE)[1].tobytes()
     with pytest.raises(ValueError, match='neither JPEG nor PNG'):
         decode_compressed(CompressedImage(format='jpeg', data=data))
@@ -345,6 +345,6 @@ def test_four_k_is_decoded(encoding):
     ('jpeg', b'no picture at all', 'data'),
     ('16UC1; compressedDepth png', b'\x89PNG', 'format'),
 ])
-def test_no_compressed_picture_names_the_field(layout, data, field):
+def test_data_that_are_not_a_picture_name_the_field(layout, data, field):
     with pytest.raises(ValueError, match=f'^{field}: '):
         decode_compressed(CompressedImage(format=layout, data=data))

@@ -46,7 +46,7 @@ def test_a_slash_at_the_start_of_the_frame_is_removed(given, used):
     assert one.frame_id == used
 
 
-def test_the_slash_is_warned_of_once_and_reported_as_long_as_it_comes(check, lines):
+def test_the_slash_is_logged_once_and_reported_as_long_as_it_persists(check, lines):
     for index in range(3):
         check.check(header(1.0 + index, '/camera'))
         assert check.problems() == [
@@ -69,7 +69,7 @@ def test_a_stamp_that_cannot_be_right_is_named_and_counted(check, lines, stamps,
     assert not check.problems()
 
 
-def test_a_stamp_from_the_future_is_named_with_how_far_it_is(check, lines):
+def test_a_stamp_from_the_future_is_reported_with_its_offset(check, lines):
     now = Clock(clock_type=ClockType.SYSTEM_TIME).now().nanoseconds / 1e9
     check.check(header(now + 0.05))
     assert not check.problems()
@@ -88,7 +88,7 @@ def test_before_simulated_time_begins_no_stamp_is_from_the_future(ros, lines):
         node.destroy_node()
 
 
-def test_the_first_stamp_after_a_restart_has_none_before_it(check):
+def test_the_first_stamp_after_a_restart_has_no_predecessor(check):
     check.check(header(9.0))
     check.restart()
     check.check(header(3.0))

@@ -60,7 +60,7 @@ def test_fields_are_as_documented(interface):
     assert interface.get_fields_and_field_types() == FIELDS[interface]
 
 
-def test_types_are_those_that_other_machines_know():
+def test_type_hashes_are_those_of_other_machines():
     """Two nodes whose hashes of a type differ do not connect: a change is never an accident."""
     found = installed_hashes()
     if not found:
@@ -79,7 +79,7 @@ def test_every_field_has_a_comment_above_it(path):
         previous = line
 
 
-def test_the_messages_are_built_alone_for_those_who_only_read_them():
+def test_the_messages_can_be_built_alone():
     share = Path(get_package_share_directory('trans3dhead'))
     if not share.is_relative_to(sys.prefix):
         pytest.skip('a workspace with the node is sourced')

@@ -29,7 +29,7 @@ def make_triangles():
 
 
 def with_points(array, heads, triangles):
-    """Fill the meshes of the markers with Python points: slow and beyond doubt."""
+    """Fill the meshes of the markers with Python points: slow, but simple."""
     meshes = [marker for marker in array.markers if marker.ns == 'mesh' and marker.action == 0]
     for marker, head in zip(meshes, heads, strict=True):
         marker.points = [Point(x=x, y=y, z=z)
@@ -95,7 +95,7 @@ def test_untracked_head_has_no_identity():
     assert messages.head_message(head).id == messages.UNTRACKED
 
 
-def test_messages_of_no_head_are_empty():
+def test_messages_without_heads_are_empty():
     assert messages.head_array(HEADER, [], 'm', []).heads == []
     assert len(messages.landmark_array(HEADER, []).px) == 0
     assert messages.transforms(HEADER, [], 'head_').transforms == []
@@ -122,7 +122,7 @@ def test_stamps_are_converted_to_seconds():
     assert stamps.stamp_seconds(HEADER.stamp) == pytest.approx(17.00000025, abs=1e-12)
 
 
-def test_principal_head_is_the_largest_and_sticks():
+def test_the_principal_head_is_the_largest_with_hysteresis():
     principal = PrincipalHead()
     small, large = make_head(1, side=100), make_head(2, side=110)
     assert [head.track_id for head in principal.sort([small, large])] == [2, 1]
@@ -133,7 +133,7 @@ def test_principal_head_is_the_largest_and_sticks():
     assert principal.sort([]) == []
 
 
-def test_the_principal_head_is_one_whose_face_is_seen_where_there_is_one():
+def test_a_head_with_a_visible_face_is_preferred_as_the_principal_one():
     principal, seen = PrincipalHead(), make_head(1, side=50)
     behind = dataclasses.replace(make_head(2, side=200), face_probability=0.1, score=0.01)
     assert principal.sort([behind])[0].track_id == 2

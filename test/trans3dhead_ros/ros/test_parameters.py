@@ -74,7 +74,7 @@ def test_impossible_values_are_refused_with_a_reason(name, value):
     ('auto', '/left/image_rect_color/compressed', True), (True, '/camera/image_raw', True),
     (False, '/camera/image_rect', False),
 ])
-def test_rectified_follows_the_topic_unless_it_is_set(wanted, topic, rectified):
+def test_rectified_follows_the_topic_name_unless_it_is_set(wanted, topic, rectified):
     assert TrackerParameters(image_rectified=wanted).rectified(topic) is rectified
 
 
@@ -109,7 +109,7 @@ def test_a_camera_has_its_own_value_or_that_of_all(node):
     assert (front.image_rectified, rear.image_rectified) == ('auto', True)
 
 
-def test_without_names_there_is_one_camera_and_no_parameter_more(node):
+def test_without_names_there_is_one_camera_and_no_further_parameter(node):
     tracker = node()
     declare_tracker_parameters(tracker)
     parameters = read_tracker_parameters(tracker)

@@ -5,7 +5,7 @@ import pytest
 from trans3dhead_ros.ros.restart_policy import RestartPolicy
 
 
-def test_a_crash_is_followed_by_a_start_up_to_the_limit():
+def test_a_crash_is_followed_by_a_restart_up_to_the_limit():
     policy = RestartPolicy(2)
     assert 'exit code -9' in policy.after_exit(-9)
     assert policy.after_exit(1).endswith('2 of 2 within five minutes')
@@ -14,7 +14,7 @@ def test_a_crash_is_followed_by_a_start_up_to_the_limit():
         policy.after_exit(1)
 
 
-def test_a_tracker_that_was_asked_to_end_is_not_started_again():
+def test_a_tracker_that_was_asked_to_stop_is_not_restarted():
     assert not RestartPolicy(2).after_exit(0)
 
 

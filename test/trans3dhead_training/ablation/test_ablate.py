@@ -102,7 +102,7 @@ def test_another_configuration_is_refused_by_name(study, prepared):
     (['--backbone', 'nowhere'], '--backbone: no file nowhere'),
     (['--report-only'], 'no run has finished'),
 ])
-def test_a_mistake_is_told_before_anything_is_trained(prepared, tmp_path, more, message):
+def test_a_mistake_is_reported_before_anything_is_trained(prepared, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         main(arguments(prepared, tmp_path, *more))
     assert not list(tmp_path.glob('*/*/log.txt'))
@@ -131,7 +131,7 @@ def processes_with(text: str) -> list[int]:
 
 
 @pytest.mark.skipif(not Path('/proc/self/cmdline').is_file(), reason='needs /proc')
-def test_interrupting_the_study_stops_its_runs_in_order(prepared, tmp_path):
+def test_interrupting_the_study_stops_its_runs_cleanly(prepared, tmp_path):
     root = tmp_path / 'study'
     command = [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'ablate',
                *arguments(prepared, root, steps=10 ** 7), 'log_steps=1']
@@ -192,7 +192,7 @@ def test_forms_of_the_euler_loss_are_compared_with_none_of_it():
     assert '| 5.50 ± 0.71 | – | 4.50 ± 0.71<br>-1.00 [-1.00, -1.00] **better** |' in row
 
 
-def test_a_seed_that_the_base_lacks_is_not_compared():
+def test_a_seed_missing_from_the_base_is_not_compared():
     found = results(base={'rotation_deg': (3.0,)}, marr_mean={'rotation_deg': (3.1, 9.0)})
     assert found.comparison(VARIANT, 'base', 'rotation_deg') is None
     assert 'nothing can be compared yet' in markdown(found)

@@ -37,7 +37,7 @@ def test_the_command_writes_a_model_that_claims_no_figures(tmp_path, capsys):
     assert metadata['metrics'] == {'averaged': {'share': 0.6}}
 
 
-def test_different_networks_and_odd_shares_are_refused():
+def test_different_networks_and_shares_out_of_range_are_refused():
     network = small_network()
     other = Trans3DHead(NetworkConfig(**{**network.config.to_dict(), 'dim': 24}),
                         network.head_model)

@@ -31,7 +31,7 @@ def test_the_offset_keeps_its_sign():
                                [0.03, -0.04])
 
 
-def test_the_inner_points_do_not_see_the_jaw():
+def test_the_inner_points_exclude_the_jaw():
     true = true_points()
     predicted = true.copy()
     predicted[:17] += 50
@@ -71,14 +71,14 @@ def test_pose_errors_leave_out_extreme_samples_and_wrap_at_a_full_turn_only():
     np.testing.assert_allclose(errors, [[1, 2, 3], [164, 0, 40], [0, 0, 1]])
 
 
-def test_yaw_bins_weigh_alike():
+def test_yaw_bins_have_equal_weights():
     result = metrics.mean_by_yaw(np.array([1.0, 1.0, 3.0, 8.0]), np.array([0.0, -30.0, 45.0, -90]))
     assert result == {'0-30': 1.0, '30-60': 3.0, '60-90': 8.0, 'mean': 4.0}
     assert metrics.mean_by_yaw(np.array([2.0]), np.array([-31.0])) == {'30-60': 2.0, 'mean': 2.0}
 
 
 @pytest.mark.parametrize('degrees', [25.0, -25.0, 170.0])
-def test_a_perfect_answer_for_a_turned_picture_has_no_error(degrees):
+def test_a_perfect_prediction_for_a_rotated_picture_has_no_error(degrees):
     # Turning the picture adds to roll only where roll comes last: build it from image points.
     rotation = rotation_from_euler(np.array([40.0, -15.0, 10.0]))
     angle = np.deg2rad(degrees)
@@ -91,7 +91,7 @@ def test_a_perfect_answer_for_a_turned_picture_has_no_error(degrees):
     assert metrics.turn_error_deg(rotation, rotation, degrees) == pytest.approx(abs(degrees))
 
 
-def test_a_perfect_answer_for_a_mirrored_picture_has_no_error():
+def test_a_perfect_prediction_for_a_mirrored_picture_has_no_error():
     facing = rotation_from_euler(np.array([30.0, 10.0, -20.0]))
     other_way = rotation_from_euler(np.array([-30.0, 10.0, 20.0]))
     assert metrics.mirror_error_deg(facing, other_way) == pytest.approx(0, abs=1e-5)

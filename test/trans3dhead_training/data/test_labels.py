@@ -96,7 +96,7 @@ def test_a_bad_table_is_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'latin-1'])
-def test_tables_of_spreadsheets_are_read_or_their_encoding_is_told(tmp_path, encoding):
+def test_tables_of_spreadsheets_are_read_or_their_encoding_is_named(tmp_path, encoding):
     table = write_table(tmp_path, [('own/größe_1.png', 'own', 'test', 1)]) / 'labels.csv'
     table.write_bytes(table.read_text().encode(encoding))
     if encoding in ('utf-8-sig', 'utf-16'):
@@ -115,7 +115,7 @@ def test_tables_of_spreadsheets_are_read_or_their_encoding_is_told(tmp_path, enc
     (lambda text: text + '"', 'line 2|not a table'),
     (lambda text: text.replace('10.5', 'inf'), 'has only some of its points'),
     (lambda text: text.replace('10.5', '1e30'), 'far outside any picture')])
-def test_what_another_spreadsheet_writes_is_told_by_name(tmp_path, change, message):
+def test_the_format_of_another_spreadsheet_is_named(tmp_path, change, message):
     table = write_table(tmp_path, [('own/a_1.png', 'own', 'test', 1)]) / 'labels.csv'
     table.write_text(change(table.read_text()))
     with pytest.raises(UserError, match=f'labels.csv.*{message}'):
@@ -160,7 +160,7 @@ def test_the_split_of_the_real_photographs():
 
 
 @needs_faces
-def test_the_mirror_is_what_real_faces_say():
+def test_the_mirrored_order_agrees_with_real_faces():
     points = np.stack([r.points for r in read_labels(FACES) if r.source == 'helen'])
     points = (points - points.mean(1, keepdims=True)) / points.std(axis=(1, 2), keepdims=True)
     mean = points.mean(0)

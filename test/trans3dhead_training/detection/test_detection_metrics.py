@@ -27,7 +27,7 @@ def test_a_detection_in_two_boxes_finds_the_one_whose_middle_is_nearer():
     assert matches.head_score.tolist() == [-np.inf, 0.5]
 
 
-def test_a_detection_of_what_is_excused_is_not_false():
+def test_a_detection_in_an_ignored_box_is_not_false():
     matches = match_heads(np.array([[95.0, 95]]), np.array([0.5]), BOXES,
                           np.array([[90.0, 90, 99, 99]]))
     assert matches.is_excused.tolist() == [True]

@@ -78,7 +78,7 @@ def test_a_mirrored_view_keeps_up_and_flips_sideways():
     np.testing.assert_allclose(mirrored.up, tilted.up * [-1, 1])
 
 
-def test_small_and_cut_heads_are_neither_taught_nor_punished():
+def test_small_and_cut_heads_are_excluded_from_the_loss():
     boxes = np.array([[10.0, 10, 40, 40], [60, 60, 63, 64], [-20, 50, 14, 84], [-90, 0, -2, 80]])
     labels = view_labels(HeadLabels.of_boxes(boxes), (100, 100), ViewConfig())
     np.testing.assert_allclose(labels.heads.head_box, boxes[:1])
@@ -96,7 +96,7 @@ def test_a_shrunk_picture_keeps_its_labels_on_the_pixels():
                                [xs.min(), ys.min(), xs.max(), ys.max()], atol=1.2)
 
 
-def test_the_head_around_a_face_is_guessed_above_it():
+def test_the_head_box_around_a_face_extends_above_it():
     face = HeadLabels.of_boxes(None, np.array([[100.0, 100, 140, 150]]))
     x0, y0, x1, y1 = face.extent_box[0]
     assert x0 < 100 and x1 > 140 and y1 > 140 and 100 - y0 > y1 - 150

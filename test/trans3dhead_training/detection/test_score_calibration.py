@@ -21,7 +21,7 @@ def test_scores_and_heights_become_probabilities():
     np.testing.assert_allclose(fit_score(*drawn()), [0.5, 3.0, -1.2], atol=0.15)
 
 
-def test_scores_that_say_nothing_are_left_alone():
+def test_uninformative_scores_are_left_unchanged():
     evidence, _ = drawn(400)
     assert fit_score(evidence, evidence[:, 1] < 0) is None
     assert fit_score(evidence, np.zeros(400, bool)) is None

@@ -47,7 +47,7 @@ def whole(root, tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_run_leaves_a_pair_that_every_engine_runs_alike(whole):
+def test_a_run_writes_a_pair_that_every_engine_runs_alike(whole):
     files = open_detector(whole / 'best.onnx')
     assert files.metadata['metrics']['step'] == STEPS
     assert 'research' in files.metadata['licence']
@@ -123,7 +123,7 @@ def test_evaluate_measures_a_peer_by_the_same_command(root, capsys):
     assert 'recall_at_0.1' in capsys.readouterr().out
 
 
-def test_evaluate_says_who_does_not_detect(root):
+def test_evaluate_names_a_predictor_that_cannot_detect(root):
     with pytest.raises(UserError, match='mediapipe'):
         evaluate(['--data', f'heads:{root / "heads"}', '--predictor', 'mediapipe'])
     with pytest.raises(UserError, match='--html'):

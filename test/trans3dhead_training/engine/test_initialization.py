@@ -39,7 +39,7 @@ def test_only_the_backbone_is_taken_and_its_origin_is_returned(checkpoint):
         torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
 
 
-def test_a_deeper_backbone_takes_the_stages_that_are_alike(checkpoint):
+def test_a_deeper_backbone_takes_over_the_matching_stages(checkpoint):
     deeper = network(1, widths=(8, 8, 16, 16, 24), blocks=(1, 1, 1, 1), stride=32)
     last = deeper.backbone.stages[3][0][0].weight.clone()
     load_backbone(deeper, checkpoint)

@@ -18,7 +18,7 @@ def test_schedule_warms_up_then_falls_to_one_percent():
     assert learning_rate_factor(1.0, 500, 10) == pytest.approx(0.01)
 
 
-def test_an_unknown_key_names_the_near_one():
+def test_an_unknown_key_names_the_nearest_known_one():
     with pytest.raises(UserError, match='did you mean learning_rate'):
         load_config(None, ['learning_rat=0.1'])
 
@@ -45,7 +45,7 @@ def test_a_configuration_that_is_not_yaml_is_named(tmp_path, content):
         load_config(None, ['batch_size=[1, 2'])
 
 
-def test_nothing_behind_the_equals_sign_is_an_empty_text():
+def test_nothing_after_the_equals_sign_is_an_empty_string():
     assert load_config(None, ['backgrounds=']).backgrounds == ''
     with pytest.raises(UserError, match='batch_size: expected int'):
         load_config(None, ['batch_size='])

@@ -31,7 +31,7 @@ def run(prepared, tmp_path_factory) -> Path:
     return folder
 
 
-def test_its_configuration_can_be_given_back(prepared, run):
+def test_its_configuration_can_be_passed_in_again(prepared, run):
     config = load_config(run / 'config.yaml')
     assert config == load_config(None, [*overrides(prepared, run, 12), *KEYS])
     assert json.loads((run / 'config.json').read_text())['learning_rate'] == 5e-4
@@ -74,7 +74,7 @@ def test_without_export_the_best_checkpoint_has_no_graph(run):
     assert (run / 'best.safetensors').is_file() and not (run / 'best.onnx').exists()
 
 
-def test_nothing_half_written_is_left(run):
+def test_no_partial_file_is_left(run):
     assert not [path.name for path in run.iterdir() if path.name.startswith('.')]
 
 

@@ -89,7 +89,7 @@ def test_a_signal_saves_the_last_step(prepared, whole, tmp_path, number):
     assert_alike(whole, folder)
 
 
-def test_a_validation_that_was_due_when_a_signal_came_is_made_on_resuming(prepared, tmp_path):
+def test_a_validation_due_at_a_signal_is_run_on_resuming(prepared, tmp_path):
     folder = tmp_path / 'run'
     keys = [*overrides(prepared, folder, 4), 'validate_steps=1']
 
@@ -108,7 +108,7 @@ def test_a_validation_that_was_due_when_a_signal_came_is_made_on_resuming(prepar
     assert steps(folder / 'metrics.csv') == [1, 2, 3, 4]
 
 
-def test_minutes_end_a_session_in_order(prepared, whole, tmp_path, capsys):
+def test_minutes_end_a_session_cleanly(prepared, whole, tmp_path, capsys):
     folder = tmp_path / 'sessions'
     assert main(['--minutes', '1e-5', *overrides(prepared, folder, STEPS), *KEYS]) == 0
     assert 'stopped at step 1,' in capsys.readouterr().out
@@ -131,7 +131,7 @@ def test_minutes_must_be_positive(prepared, tmp_path, minutes):
         main(['--minutes', minutes, *overrides(prepared, tmp_path, 2)])
 
 
-def test_resuming_nothing_is_a_clear_error(prepared, tmp_path):
+def test_resuming_without_a_run_is_a_clear_error(prepared, tmp_path):
     with pytest.raises(ValueError, match='--resume'):
         main(['--resume', *overrides(prepared, tmp_path / 'none', 2)])
 

@@ -55,7 +55,7 @@ def test_heads_that_nod_are_reported_and_whether_their_pitch_is_shrunk():
     assert 'nods_geodesic_deg' not in upright and 'angle_slope' not in upright
 
 
-def test_a_box_that_is_off_the_face_is_tried_in_four_directions(tmp_path):
+def test_a_shifted_box_is_tried_in_four_directions(tmp_path):
     result = evaluate_face(ConstantPredictor(), posed(tmp_path, (10, 0, 0)))
     result = replace(result, off_rotations=tuple(
         rotation_from_euler(np.array([yaw, 0.0, 0])) for yaw in (4.0, -4, 12, 14)))
@@ -194,7 +194,7 @@ def test_figures_of_a_set_without_landmarks_use_the_rotation(tmp_path):
     assert draw_figures({'p': no_rotation}, {'p': make_report(no_rotation)}) == []
 
 
-def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path):
+def test_an_unreadable_image_is_named_and_skipped(tmp_path):
     good, bad = pointed(tmp_path), pointed(tmp_path, 'broken')
     bad.picture.write_bytes(b'no picture')
     evaluation = evaluate_dataset([bad, good], {'steady': ConstantPredictor()}, label_free=False)
@@ -226,7 +226,7 @@ def test_a_mistake_is_one_line(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_figures_replace_no_label(tmp_path, capsys):
+def test_figures_do_not_overwrite_labels(tmp_path, capsys):
     labels = tmp_path / 'a.pts'
     labels.write_text('version: 1')
     for option in ('--json', '--html'):
@@ -236,7 +236,7 @@ def test_figures_replace_no_label(tmp_path, capsys):
 
 
 @pytest.mark.train
-def test_an_empty_set_and_points_without_poses_are_no_crash(tmp_path, capsys):
+def test_an_empty_set_and_points_without_poses_do_not_crash(tmp_path, capsys):
     with pytest.raises(ValueError, match='no shards in'):
         main(['--data', f'shards:{tmp_path}'])
     sample = pointed(tmp_path)

@@ -1,4 +1,4 @@
-"""Errors of meshes are what was done to the mesh, and those of DAD-3DHeads what they define."""
+"""Mesh errors measure what was done to the mesh, by the definitions of DAD-3DHeads as well."""
 
 import json
 from dataclasses import replace

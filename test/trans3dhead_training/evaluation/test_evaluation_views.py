@@ -1,4 +1,4 @@
-"""Changes of a picture do to a face what they say, and are the same for every predictor."""
+"""Perturbations of a picture move a face as stated, and are the same for every predictor."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def test_a_box_without_landmarks_keeps_its_size_when_its_picture_turns(tmp_path)
 
 
 @pytest.mark.parametrize('degrees', [25.0, -25.0])
-def test_a_turned_picture_takes_its_points_along(degrees):
+def test_points_rotate_with_their_picture(degrees):
     image = np.zeros((160, 160, 3), np.uint8)
     points = POINTS.round()
     x, y = points[40].astype(int)
@@ -48,7 +48,7 @@ def test_a_turned_picture_takes_its_points_along(degrees):
     assert (with_right[1] < right[0, 1]) == (degrees > 0)
 
 
-def test_a_mirrored_picture_takes_its_points_along():
+def test_points_are_mirrored_with_their_picture():
     image = np.zeros((40, 60, 3), np.uint8)
     image[10, 5] = 255
     mirrored, points = mirror_image(image, np.array([[5.0, 10.0]]))
@@ -89,7 +89,7 @@ def test_headless_views_leave_no_face_in_their_box():
 
 
 class Restless(ConstantPredictor):
-    """Answers with points that are off by noise of 1 px, and by nothing that was asked."""
+    """Predicts points with noise of 1 px, which does not depend on the picture."""
 
     def __init__(self) -> None:
         self.generator = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from trans3dhead_training.predictors.head_detectors import FoundHeads, PeerDetec
 LABELLED, MISSED = np.array([[10.0, 10, 40, 50]]), np.array([[60.0, 10, 90, 50]])
 
 
-def test_the_verified_recall_forgives_the_detection_of_a_missed_head():
+def test_detecting_a_missed_head_does_not_count_as_false_in_the_verified_recall():
     # The missed head is the surest, so that at 0.1 false a picture it hides the labelled one.
     found = FoundHeads(np.array([0.9, 0.5]), np.concatenate([MISSED, LABELLED]))
     pictures = [LabelledPicture(np.zeros((100, 100, 3), np.uint8), HeadLabels.of_boxes(LABELLED),
@@ -33,7 +33,7 @@ def test_missed_heads_shrink_with_their_picture():
     assert picture.missed.head_box[0, 3] == pytest.approx(24.75)
 
 
-def test_a_view_of_a_training_does_not_punish_finding_a_missed_head():
+def test_training_views_ignore_missed_heads_in_the_loss():
     picture = LabelledPicture(np.zeros((100, 100, 3), np.uint8), HeadLabels.of_boxes(LABELLED),
                               missed=HeadLabels.of_boxes(MISSED))
     heads = {'heads': [picture]}

@@ -1,4 +1,4 @@
-"""The peers prediction about as well as published, in our frames, through the one interface."""
+"""The peers predict about as well as published, in our frames, through one interface."""
 
 import shutil
 
@@ -39,7 +39,7 @@ def align(name: str, records: list[FaceRecord]) -> list:
 
 @needs_faces
 @pytest.mark.parametrize(('name', 'percent'), [('3ddfa_v2', 3.1), ('mediapipe', 2.5)])
-def test_a_peer_is_as_good_as_it_should_be(records, name, percent):
+def test_a_peer_is_as_accurate_as_published(records, name, percent):
     errors = [metrics.nme_inner(prediction.landmarks, record.points)
               for prediction, record in zip(align(name, records), records, strict=True)]
     assert 100 * np.mean(errors) < percent

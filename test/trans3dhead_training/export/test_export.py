@@ -71,7 +71,7 @@ def test_onnx_takes_any_number_of_crops_under_their_names(onnx_file):
         assert [value.shape for value in found] == [(count, 68, 2), (count, 200, 3)]
 
 
-def test_onnx_says_what_it_is(onnx_file):
+def test_an_onnx_file_describes_itself(onnx_file):
     session = onnxruntime.InferenceSession(onnx_file, providers=['CPUExecutionProvider'])
     about = session.get_modelmeta().custom_metadata_map
     assert about['licence'] == 'CC0' and about['training_data'] == 'none'
@@ -80,7 +80,7 @@ def test_onnx_says_what_it_is(onnx_file):
     assert set(json.loads(about['outputs'])) == {o.name for o in session.get_outputs()}
 
 
-def test_the_example_of_the_page_answers_as_the_aligner_does(onnx_file, checkpoint):
+def test_the_example_of_the_page_gives_the_output_of_the_aligner(onnx_file, checkpoint):
     code = re.search(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)[1]
     space: dict = {}
     exec(code.replace("'head.onnx'", repr(str(onnx_file))), space)
@@ -94,7 +94,7 @@ def test_the_example_of_the_page_answers_as_the_aligner_does(onnx_file, checkpoi
     assert np.abs(rotation - found.rotation[0]).max() < 1e-3
 
 
-def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(onnx_file):
+def test_an_onnx_file_contains_nothing_about_the_machine_that_wrote_it(onnx_file):
     assert str(PAGE.parent.parent).encode() not in onnx_file.read_bytes()
 
 

@@ -60,7 +60,7 @@ def test_pose_is_found_in_a_crop_of_an_unknown_camera(heads):
     assert near < 2.5 and far < 4.0
 
 
-def test_a_head_off_the_axis_is_drawn_out_as_another_camera_would_show_it():
+def test_a_head_off_the_axis_is_stretched_as_by_a_real_camera():
     random = torch.Generator().manual_seed(3)
     seen = torch.rand(4, 68, 2, generator=random, dtype=torch.double) - 0.5
     off_axis = 0.6 * torch.rand(4, 2, generator=random, dtype=torch.double) - 0.3

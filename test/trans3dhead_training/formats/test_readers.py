@@ -64,7 +64,7 @@ def test_arrays_of_mat_files_are_those_that_scipy_wrote(compressed, kind):
         read_mat(buffer.getvalue(), ('text',))
 
 
-def test_what_macos_keeps_beside_labels_is_no_label(tmp_path):
+def test_hidden_files_of_macos_are_not_labels(tmp_path):
     write_aflw(tmp_path / 'aflw', 'a')
     write_pts(tmp_path / 'pts' / 'a.pts', POINTS)
     write_picture(tmp_path / 'pts' / 'a.jfif.png')
@@ -92,7 +92,7 @@ def test_an_unknown_split_is_named(tmp_path):
         read_samples(f'aflw:{tmp_path}', 'test')
 
 
-def test_a_pts_file_may_begin_with_the_mark_of_utf_8_and_decimal_commas_are_named(tmp_path):
+def test_a_pts_file_may_begin_with_a_byte_order_mark_and_decimal_commas_are_named(tmp_path):
     write_pts(tmp_path / 'a.pts', POINTS)
     text = (tmp_path / 'a.pts').read_text()
     (tmp_path / 'b.pts').write_text(text, encoding='utf-8-sig')

@@ -3,7 +3,7 @@ A rotation written in a set's own convention comes back as ours.
 
 One head of known pose is written as BIWI and as DAD-3DHeads would have it. Both sets' frames are
 built from what their makers say of the axes, never with the readers' matrices, and the answer is
-checked where pixels are: a point of the head must land on the same pixel by either way.
+checked where pixels are: a point of the head must land on the same pixel either way.
 """
 
 import json
@@ -67,7 +67,7 @@ def biwi_frame(points: np.ndarray) -> np.ndarray:
     return np.stack([left, -up, -out], axis=-1)
 
 
-def test_biwi_calls_a_head_that_faces_the_camera_unturned(tmp_path):
+def test_a_head_facing_the_camera_has_the_identity_rotation_in_biwi(tmp_path):
     write_biwi(tmp_path, np.eye(3), np.array([0.0, 0, 900]))
     (sample,) = read_samples(f'biwi:{tmp_path}')
     np.testing.assert_allclose(euler_from_rotation(sample.rotation), 0, atol=1e-9)
@@ -149,7 +149,7 @@ def test_a_dad_3dheads_rotation_comes_back_as_ours(tmp_path, scale):
     assert sample.points is None and sample.is_validation
 
 
-def test_a_dad_3dheads_rotation_without_perspective_is_the_cameras(tmp_path):
+def test_a_dad_3dheads_rotation_without_perspective_is_in_the_camera_frame(tmp_path):
     write_dad(tmp_path, np.array([[500.0, 0, 0, 320], [0, 500, 0, 240], [0, 0, -1, 0],
                                   [0, 0, 0, 1]]))
     (sample,) = read_samples(f'dad:{tmp_path}')

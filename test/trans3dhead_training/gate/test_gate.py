@@ -1,4 +1,4 @@
-"""The gate passes what is no worse, refuses what is worse, and says so beside the candidate."""
+"""The gate passes a model that is not worse, fails one that is, and stores the verdict."""
 
 import json
 from functools import partial
@@ -121,13 +121,13 @@ def test_a_few_heads_of_a_single_person_decide_nothing():
     assert '12 heads are too few to tell' in verdict.reasons[0]
 
 
-def test_what_was_perfect_can_only_get_worse():
+def test_any_error_is_worse_than_a_perfect_score():
     assert verdict_of(np.zeros(50), np.zeros(50)) == SAME
     assert verdict_of(np.zeros(50), np.ones(50)) == WORSE
 
 
 @pytest.mark.slow
-def test_an_equal_candidate_is_no_worse_and_misses_a_target(sets):
+def test_an_equal_candidate_is_not_worse_and_misses_a_target(sets):
     verdict = judge(bundled_model(), None, sets.parent / 'held_out', frozen=sets)
     assert {row.difference for row in verdict.comparisons} == {0.0}
     assert verdict.reasons == (f'{TARGET}: no figure is better beyond its interval and 1 %',)

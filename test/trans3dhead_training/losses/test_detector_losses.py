@@ -1,4 +1,4 @@
-"""Locations near a head are to find it, and what the labels do not say is not punished."""
+"""Locations near a head learn to find it, and what is not labelled has no loss."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def batch_of(*heads: HeadLabels, ignored: np.ndarray = NO_BOXES,
 
 
 def answers(views: int) -> Detection:
-    """Return answers that say nothing: boxes of a stride around every location."""
+    """Return uninformative outputs: boxes of a stride around every location."""
     cells, strides = locations((SIZE, SIZE), CPU)
     box = torch.cat([cells - strides[:, None], cells + strides[:, None]], dim=1)
     count = len(cells)
@@ -97,7 +97,7 @@ def gradient_of_score(batch: DetectionBatch) -> torch.Tensor:
     return score.grad
 
 
-def test_nothing_is_punished_where_labels_are_ignored():
+def test_ignored_boxes_have_no_loss():
     box = np.array([[-0.5, -0.5, 63.5, 127.5]])
     gradient = gradient_of_score(batch_of(head(100, 64, 24), ignored=box))[0]
     cells, _ = locations((SIZE, SIZE), CPU)
@@ -106,7 +106,7 @@ def test_nothing_is_punished_where_labels_are_ignored():
     assert gradient[left].abs().max() == 0 and (gradient[~left & ~near] > 0).all()
 
 
-def test_a_location_near_a_head_is_told_to_find_it_or_told_nothing():
+def test_a_location_near_a_head_is_assigned_to_it_or_ignored():
     cells, strides = locations((SIZE, SIZE), CPU)
     batch = batch_of(head(64, 64, 24))
     assigned = assign_locations(answers(1), batch, cells, strides)
@@ -119,13 +119,13 @@ def test_a_location_near_a_head_is_told_to_find_it_or_told_nothing():
     assert (gradient[~assigned.candidate[0]] > 0).all()
 
 
-def test_a_labelled_head_in_an_ignored_box_is_taught_all_the_same():
+def test_a_labelled_head_in_an_ignored_box_still_has_a_loss():
     box = np.array([[-0.5, -0.5, 127.5, 127.5]])
     gradient = gradient_of_score(batch_of(head(64, 64, 24), ignored=box))[0]
     assert 1 <= int((gradient < 0).sum()) <= 8 and int((gradient > 0).sum()) == 0
 
 
-def test_views_with_unlabelled_heads_punish_nothing():
+def test_views_with_unlabelled_heads_have_no_loss_of_false_heads():
     gradient = gradient_of_score(batch_of(head(64, 64, 24), complete=False))[0]
     assert int((gradient > 0).sum()) == 0 and int((gradient < 0).sum()) >= 1
 
@@ -143,7 +143,7 @@ def test_unknown_boxes_roll_and_face_have_no_gradient():
         assert leaves[name].grad.abs().max() == 0, name
 
 
-def test_descending_the_loss_makes_the_answers_true():
+def test_gradient_descent_makes_the_predictions_correct():
     heads = HeadLabels.of_boxes(np.array([[40.0, 36, 80, 92]]), np.array([[46.0, 52, 74, 88]]),
                                 up_weight=1.0, face=1.0)
     turned = heads.moved(np.array([[0.0, -1, 127], [1, 0, 0]]))

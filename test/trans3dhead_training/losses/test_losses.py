@@ -236,7 +236,7 @@ def test_a_head_without_a_fit_counts_by_its_points():
     assert of(shifted, wrong)[1]['landmarks'] == pytest.approx(12 * 0.2, rel=1e-3)
 
 
-def test_points_that_nobody_labelled_pull_at_nothing():
+def test_unlabelled_points_have_no_gradient():
     outputs, batch = perfect()
     outputs = moved(outputs, 0.1)
     hidden = torch.arange(68) % 2 == 0
@@ -318,7 +318,7 @@ def test_the_plain_form_has_finite_but_huge_gradients_at_profile():
     assert not math.isfinite(largest_gradient('plain', 90.0))
 
 
-def test_l1_with_a_logarithm_pulls_harder_on_small_errors():
+def test_l1_with_a_logarithm_has_larger_gradients_at_small_errors():
     distance = torch.tensor([0.0, 0.001, 0.5], requires_grad=True)
     value = l1_log(distance)
     assert value[0] == 0.0
@@ -338,7 +338,7 @@ def test_wing_is_continuous_and_steeper_near_zero():
     assert float(distance.grad[4]) == 1.0
 
 
-def test_regions_of_the_bundled_head_are_what_they_are_called():
+def test_regions_of_the_bundled_head_match_their_names():
     head = bundled_head_model()
     region = region_of(head)
     assert {*region.tolist()} == {0, 1, 2}

@@ -1,4 +1,4 @@
-"""From a folder of somebody's own pictures to a model that the pipeline loads, in small."""
+"""From a folder of one's own pictures to a model that the pipeline loads, on a small scale."""
 
 import csv
 from pathlib import Path

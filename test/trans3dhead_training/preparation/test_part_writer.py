@@ -1,4 +1,4 @@
-"""Prepared data: shards keep what was written, a preparation repeats, resumes and names faults."""
+"""Prepared data: shards keep what was written; preparing repeats, resumes and names faults."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ def test_a_preparation_repeats_to_the_byte_in_any_number_of_processes(tmp_path):
     assert not any(name.endswith('.partial') for name in contents(tmp_path / 'one'))
 
 
-def test_a_preparation_goes_on_where_it_was_interrupted(tmp_path):
+def test_a_preparation_resumes_where_it_was_interrupted(tmp_path):
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
     for folder in (whole, broken):
         write_parts([DrawnMaker()], folder, 0, np.zeros((51, 3)), 1)
@@ -137,13 +137,13 @@ def test_a_folder_with_damaged_settings_is_named(tmp_path):
         write_parts([DrawnMaker()], tmp_path, 0, np.zeros((51, 3)), 1)
 
 
-def test_too_little_disk_is_said_before_anything_is_made(tmp_path):
+def test_too_little_disk_space_is_reported_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match='GB free and about'):
         write_parts([DrawnMaker(bytes_each=10 ** 15)], tmp_path, 0, np.zeros((51, 3)), 1)
     assert not list(tmp_path.rglob('*.safetensors'))
 
 
-def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
+def test_the_manifest_states_the_licences(tmp_path):
     restricted = DrawnMaker(name='photographs', open=False, licence='research use', items=3)
     write_parts([DrawnMaker(), restricted], tmp_path, 5, np.zeros((51, 3)), 1)
     manifest = Manifest.load(tmp_path)
@@ -158,7 +158,7 @@ def test_the_manifest_says_what_may_be_used_for_what(tmp_path):
         Manifest.load(tmp_path)
 
 
-def test_a_preparation_in_sittings_ends_with_all_shards(tmp_path):
+def test_a_preparation_in_several_sessions_ends_with_all_shards(tmp_path):
     first = write_parts([DrawnMaker()], tmp_path, 5, None, 1, minutes=0.0)
     whole = write_parts([DrawnMaker()], tmp_path, 5, None, 1)
     assert len(first.parts[0].shards) == 1 and whole.parts[0].count == 7

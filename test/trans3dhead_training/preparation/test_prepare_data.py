@@ -1,4 +1,4 @@
-"""From raw folders to a training batch: every part of the data, in small, by the real commands."""
+"""From raw folders to a training batch: small versions of every part, by the real commands."""
 
 import csv
 import json
@@ -131,7 +131,7 @@ def test_open_prepares_nothing_restricted(raw, people_cache, tmp_path):
     assert not np.any(manifest.offsets)  # nothing was measured on restricted photographs
 
 
-def test_scenes_go_on_where_they_were_interrupted(raw, people_cache, tmp_path):
+def test_scenes_resume_where_they_were_interrupted(raw, people_cache, tmp_path):
     def scenes(folder: Path, count: int) -> list[dict]:
         assert cli.main([
             'prepare', 'scenes', '--data', str(raw), '--head-model', str(raw / 'head_model.npz'),

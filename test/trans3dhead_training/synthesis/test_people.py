@@ -1,4 +1,4 @@
-"""Synthetic people: the same seed the same person, labels on the skin, nothing floats."""
+"""Synthetic people: a seed gives the same person, labels lie on the skin, nothing floats."""
 
 import dataclasses
 import shutil
@@ -118,7 +118,7 @@ def test_meshes_are_whole(people):
                    for source in person.sources)
 
 
-def test_head_vertices_are_our_models_for_an_identity_within_it(people):
+def test_head_vertices_are_those_of_the_head_model_for_its_identities(people):
     model = build_head_model(data('head_model', 'ict_facekit.npz'))
     generator = np.random.default_rng(0)
     identity = np.zeros(100, np.float32)
@@ -141,7 +141,7 @@ def test_head_vertices_lie_on_the_persons_skin(people):
         assert found.distance.max() < 0.002
 
 
-def test_hair_and_clothes_stay_at_the_head(people):
+def test_hair_and_clothes_stay_attached(people):
     for person in people:
         meshes = person.meshes(np.zeros(len(person.expression_names)))
         skin = vertices(meshes, 'skin')

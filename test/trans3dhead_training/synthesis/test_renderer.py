@@ -1,3 +1,5 @@
+"""The renderer: coverage, depth, textures, light, shadows, and the same bits every time."""
+
 from __future__ import annotations
 
 import math
@@ -200,7 +202,7 @@ def test_the_nearest_sheet_is_blended_smoothly() -> None:
     assert (picture.part == 1).all() and (picture.depth - 1).abs().max() < 1e-5
 
 
-def test_many_sheets_cover_as_much_as_they_let_through_together() -> None:
+def test_the_opacity_of_many_sheets_follows_from_their_combined_transmittance() -> None:
     hair = Material(unlit=True, cutout=True)
     veils = [flat(-1, -1, 50, 50, z, one_colour(255, 255, 255, 85), hair) for z in (1, 1.2, 1.4)]
     linear = decode_srgb(render([scene(*veils)]).image[..., 0])
@@ -217,7 +219,7 @@ def test_what_lies_behind_shows_through_a_cutout_hole() -> None:
 
 
 @pytest.mark.parametrize('angle', [0.0, 0.3, 1.1])
-def test_no_cracks_and_no_double_cover_along_shared_edges(angle: float) -> None:
+def test_shared_edges_have_neither_cracks_nor_double_coverage(angle: float) -> None:
     n = 37
     generator = torch.Generator().manual_seed(3)
     across = torch.linspace(-1.5, 1.5, n)

@@ -247,7 +247,7 @@ def test_the_same_seed_and_number_give_the_same_bytes(assets, monkeypatch):
     assert other[1].tobytes() != some[0][1].tobytes()
 
 
-def test_a_crop_is_full_of_its_head(assets):
+def test_a_head_fills_its_crop(assets):
     for image, truth in render_crops(assets, np.random.default_rng(1), 3, 128):
         assert image.shape == (128, 128, 3) and image.dtype == np.uint8
         centre = (truth.box[:2] + truth.box[2:]) / 2

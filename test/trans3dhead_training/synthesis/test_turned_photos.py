@@ -1,4 +1,4 @@
-"""A photograph turned in depth shows the head as it would be seen, and its labels go with it."""
+"""A photograph rotated in depth shows the head as it would be seen, with its labels."""
 
 from dataclasses import replace
 
@@ -102,7 +102,7 @@ def face(truth, size=256):
     return cv2.fillConvexPoly(np.zeros((size, size), np.uint8), hull, 1) > 0
 
 
-def test_a_photograph_that_is_not_turned_stays_itself(portrait, photograph):
+def test_a_photograph_that_is_not_rotated_stays_unchanged(portrait, photograph):
     same = tuple(euler_from_rotation(portrait.fit.rotation))
     picture, truth = next(render_poses(photograph, [TargetPose(same)]))
     expected = onto(portrait.picture, portrait.landmarks, truth)
@@ -187,7 +187,7 @@ def test_eyes_close_in_the_picture_and_in_its_labels(photograph, surface):
     assert open_eyes[0][eye].std(0).mean() > 1.5 * closed[0][eye].std(0).mean()
 
 
-def test_a_mouth_opens_into_the_dark(photograph):
+def test_the_inside_of_an_opened_mouth_is_dark(photograph):
     shut, opened = render_poses(
         photograph, [TargetPose((30.0, 0, 0)), TargetPose((30.0, 0, 0), jaw=0.3)]
     )

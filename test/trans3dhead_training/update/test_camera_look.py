@@ -38,7 +38,7 @@ def replayed(validation: bool) -> list:
             if sample.is_validation == validation and sample.rotation[2, 0] < 0]
 
 
-def test_a_look_is_found_again_in_the_picture_that_got_it():
+def test_a_look_is_measured_in_the_picture_to_which_it_was_applied():
     one, other = replayed(False)[:2]
     look = measure_look(bad_camera(one.image(), 0), one.box)
     image = with_look(other.image(), other.box, look, BLUR_PX, np.random.default_rng(0))
@@ -112,6 +112,6 @@ def test_poses_are_drawn_near_those_of_the_recording(run):
     assert np.median(np.rad2deg(np.arccos(np.clip(seen, -1, 1)))) < 20.0
 
 
-def test_a_number_gives_the_same_picture_again(run):
+def test_equal_numbers_give_equal_pictures(run):
     one, again = (maker_of(run).make(5, 6)[0] for _ in range(2))
     assert one.picture == again.picture and Path(str(one.group)) == Path(str(again.group))

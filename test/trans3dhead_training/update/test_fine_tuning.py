@@ -1,4 +1,4 @@
-"""A candidate is as generous and as strict with its scores as the model before it."""
+"""The scores of a candidate are as high as those of the model before it."""
 
 from copy import deepcopy
 
@@ -32,7 +32,7 @@ def means(network, batches) -> tuple[float, float]:
     return float(1 - score[head].mean()), float(score[~head].mean())
 
 
-def test_a_generous_score_becomes_that_of_the_teacher(network, batches):
+def test_scores_that_are_too_high_become_those_of_the_teacher(network, batches):
     generous = deepcopy(network)
     with torch.no_grad():
         generous.score_output.bias += 1.0

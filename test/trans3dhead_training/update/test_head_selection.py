@@ -58,20 +58,20 @@ def test_rare_poses_and_people_are_kept():
     assert {39, 40, 41} <= set(kept.tolist()) and len(kept) == 6
 
 
-def test_of_alike_heads_the_doubtful_ones_are_kept():
+def test_of_similar_heads_the_uncertain_ones_are_kept():
     heads = collected([0.0] * 10)
     spread = np.linspace(0.0, 0.03, 10)
     assert choose_heads(replace(heads, spread=spread), np.zeros(10), 3).tolist() == [7, 8, 9]
 
 
-def test_a_jump_is_what_the_frames_around_it_do_not_explain():
+def test_a_jump_is_a_change_that_the_neighbouring_frames_do_not_explain():
     offsets = [0.0, 1.0, 2.0, 9.0, 4.0, 5.0]
     heads = collected([0.0] * 6)
     jumps = time_jumps(heads, tracked(heads.stamp, [0] * 6, offsets))
     assert jumps.argmax() == 3 and jumps[1] == pytest.approx(0.0)
 
 
-def test_a_track_that_goes_on_at_the_same_place_is_of_the_same_person():
+def test_a_track_that_continues_at_the_same_place_is_of_the_same_person():
     stamps = [0.0, 0.1, 1.0, 1.1, 1.2, 9.0]
     tracks = [0, 0, 1, 1, 2, 3]
     people = people_of(tracked(stamps, tracks, [0.0, 0.0, 2.0, 2.0, 500.0, 2.0]))

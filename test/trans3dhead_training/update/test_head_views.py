@@ -1,4 +1,4 @@
-"""The views of a head are of the same head: their answers agree, and differ where there is none."""
+"""Predictions for the views of a head agree; those for views of noise do not."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,14 @@ def size_of(points: np.ndarray) -> float:
 @pytest.mark.parametrize('view', [
     View(mirror=True), View(turn_deg=12.0), View(shift=(0.05, -0.04)), View(zoom=1.1),
     View(relight=True), View(mirror=True, turn_deg=-12.0, shift=(0.03, 0.0))])
-def test_a_view_answers_in_the_picture_itself(pipeline, head, view):
+def test_results_of_a_view_are_mapped_back_to_the_picture(pipeline, head, view):
     image, points, rotation = head
     average = average_views(pipeline.aligner, image, points, rotation, [view])
     away = np.linalg.norm(average.points - points, axis=-1).mean() / size_of(points)
     assert away < 0.03 and geodesic_distance_deg(average.rotation, rotation) < 6.0
 
 
-def test_a_head_upside_down_is_looked_at_as_it_lies(pipeline, head):
+def test_an_upside_down_head_is_viewed_upright(pipeline, head):
     image, points, rotation = head
     turn = np.diag([-1.0, -1.0, 1.0])
     upside_down = np.ascontiguousarray(image[::-1, ::-1])
@@ -57,7 +57,7 @@ def test_the_views_of_a_head_agree_and_those_of_noise_do_not(pipeline, head):
     assert sure.score > 0.9 > unsure.score
 
 
-def test_an_answer_that_stands_apart_counts_less(pipeline: HeadPipeline, head):
+def test_an_outlying_prediction_has_less_weight(pipeline: HeadPipeline, head):
     image, points, rotation = head
     views = [*MANY_VIEWS, View(shift=(0.6, 0.6))]
     with_it, without = (average_views(pipeline.aligner, image, points, rotation, chosen)
@@ -66,7 +66,7 @@ def test_an_answer_that_stands_apart_counts_less(pipeline: HeadPipeline, head):
     assert away < 0.01
 
 
-def test_a_dark_head_is_made_as_bright_as_in_daylight(head):
+def test_a_dark_head_is_brightened(head):
     image, points, _ = head
     box = np.concatenate([points.min(0), points.max(0)])
     dark = (image * 0.15).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Bags, videos and folders give the same frames, and what holds no image says so."""
+"""Bags, videos and folders give the same frames, and a source without images is refused."""
 
 import cv2
 import numpy as np

@@ -50,13 +50,13 @@ def refusal(capsys, *words: str) -> str:
     return told[0]
 
 
-def test_a_recording_without_heads_is_told_in_one_line(tmp_path, capsys):
+def test_a_recording_without_heads_is_reported_in_one_line(tmp_path, capsys):
     clip = write_video(tmp_path / 'wall.mp4', [np.full((120, 160, 3), 120, np.uint8)] * 5)
     assert 'no head was found' in refusal(capsys, str(clip), '--output', str(tmp_path / 'run'),
                                           *TINY)
 
 
-def test_an_empty_bag_is_told_in_one_line(tmp_path, capsys):
+def test_an_empty_bag_is_reported_in_one_line(tmp_path, capsys):
     write_bag(tmp_path / 'bag', [])
     assert 'bag' in refusal(capsys, str(tmp_path / 'bag'), '--output', str(tmp_path / 'run'))
 

@@ -41,14 +41,14 @@ def fill(run: UpdateRun) -> None:
     run.note('derived', {run.candidate.name: 64 * 'a'})
 
 
-def test_a_run_goes_on_with_the_same_command_only(run):
+def test_a_run_is_resumed_only_by_the_same_command(run):
     before = read_json(run.manifest)
     assert run.start(['drive.mcap'], None, open_model(), CONFIG) == before
     with pytest.raises(UserError, match='started with other heads, sources'):
         run.start(['other.mcap'], None, open_model(), replace(CONFIG, heads=7))
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_an_update_is_left_alone(tmp_path):
     (tmp_path / 'diary.txt').write_text('dear diary')
     with pytest.raises(UserError, match='not a run of'):
         UpdateRun(tmp_path).start(['drive.mcap'], None, open_model(), CONFIG)
@@ -68,7 +68,7 @@ def test_forgetting_deletes_all_that_shows_people_and_names_what_was_derived(run
         run.start(['drive.mcap'], None, open_model(), CONFIG)
 
 
-def test_crops_that_outlived_their_time_are_not_used(run):
+def test_expired_crops_are_not_used(run):
     expire(run)
     with pytest.raises(UserError, match='were to be deleted'):
         run.start(['drive.mcap'], None, open_model(), CONFIG)
@@ -84,7 +84,7 @@ def test_only_expired_crops_are_deleted_where_that_is_asked(run, capsys):
     assert 'deleted' in capsys.readouterr().out
 
 
-def test_a_damaged_table_is_told_by_its_name(tmp_path):
+def test_a_damaged_table_is_named(tmp_path):
     path = tmp_path / 'fits.npz'
     path.write_bytes(b'PK\3\4 cut off')
     with pytest.raises(UserError, match=r'fits\.npz: is missing or damaged'):

@@ -149,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         '(default: lockstep)')
     parser.add_argument('--output', type=Path, default=Path('out/demo'),
                         help='folder of the results (default: %(default)s)')
-    parser.add_argument('--model', default='', help='either file of a model (default: the bundled '
-                        'one)')
+    parser.add_argument('--model', default='', help="either file of a model, or 'open' "
+                        '(default: the bundled one)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     try:
         options = parser.parse_args(arguments)

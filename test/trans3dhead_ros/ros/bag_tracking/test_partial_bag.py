@@ -1,4 +1,4 @@
-"""The messages of a run survive its end, however that comes, and a later run appends to them."""
+"""The messages of a run survive however it ends, and a later run appends to them."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_a_later_run_appends_to_what_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize('missing', [1, 20, 90, 150])
-def test_an_image_that_is_cut_off_is_written_again(tmp_path, missing):
+def test_an_image_that_was_cut_off_is_written_again(tmp_path, missing):
     path = tmp_path / 'tracked.mcap'
     sizes = []
     with opened(path) as partial:
@@ -70,7 +70,7 @@ def test_it_is_a_bag_that_others_can_read(tmp_path):
     partial.close()
 
 
-def test_a_run_with_other_options_does_not_go_on(tmp_path):
+def test_a_run_with_other_options_does_not_resume(tmp_path):
     path = tmp_path / 'tracked.mcap'
     with opened(path) as partial:
         write(partial, range(2))
@@ -91,7 +91,7 @@ def test_two_runs_do_not_write_at_once(tmp_path):
         assert list(partial.messages()) == messages_of_images(0)
 
 
-def test_a_file_of_somebody_else_is_not_touched(tmp_path):
+def test_a_file_of_another_program_is_not_touched(tmp_path):
     path = tmp_path / 'tracked.mcap'
     path.write_bytes(b'dear to somebody')
     for restart in (False, True):

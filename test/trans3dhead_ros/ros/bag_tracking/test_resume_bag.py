@@ -53,7 +53,7 @@ class StopAfter:
                 return
 
 
-def test_what_a_killed_run_has_written_is_kept_and_the_same_command_goes_on(
+def test_the_output_of_a_killed_run_is_kept_and_the_same_command_resumes_it(
         images, tmp_path, track, capsys):
     bag, output = bags.write_bag(tmp_path / 'bag', images), tmp_path / 'out.mcap'
     process = subprocess.Popen(
@@ -105,7 +105,7 @@ def test_ids_of_a_resumed_run_are_new_and_older_markers_are_removed(
     assert deletions == [count]
 
 
-def test_a_run_goes_on_where_stamps_go_backwards(images, tmp_path, track):
+def test_a_run_continues_where_stamps_go_backwards(images, tmp_path, track):
     # Two recorders at once: the second file begins before the first one ends.
     source, output = tmp_path / 'both', tmp_path / 'out.mcap'
     source.mkdir()
@@ -119,7 +119,7 @@ def test_a_run_goes_on_where_stamps_go_backwards(images, tmp_path, track):
     assert sorted(stamps) == sorted([bags.stamp_of(index) for index in range(3)] * 2)
 
 
-def test_a_run_with_other_options_does_not_go_on(short_bag, tmp_path, track, capsys):
+def test_a_run_with_other_options_does_not_resume(short_bag, tmp_path, track, capsys):
     output = tmp_path / 'out.mcap'
     with StopAfter(output, 1):
         assert track(short_bag, output) == 130
@@ -130,7 +130,7 @@ def test_a_run_with_other_options_does_not_go_on(short_bag, tmp_path, track, cap
     assert near == pytest.approx(0.8 * 0.45, rel=0.15)
 
 
-def test_a_full_disk_is_reported_and_the_run_goes_on_once_it_is_mended(
+def test_a_full_disk_is_reported_and_the_run_can_be_resumed_once_there_is_space(
         bag, tmp_path, track, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))

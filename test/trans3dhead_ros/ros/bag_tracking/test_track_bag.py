@@ -64,7 +64,7 @@ def test_messages_carry_the_stamps_frames_and_times_of_the_recording(short_bag, 
     assert all(head.metric for message in heads for head in message.heads)
 
 
-def test_topics_and_types_are_those_that_the_definitions_say(short_bag, tmp_path, track):
+def test_topics_and_types_are_those_of_the_definitions(short_bag, tmp_path, track):
     assert track(short_bag, tmp_path / 'out', '--namespace', 'front', '--markers', '--mesh') == 0
     with Reader(tmp_path / 'out') as reader:
         names = {connection.topic for connection in reader.connections}
@@ -76,7 +76,7 @@ def test_topics_and_types_are_those_that_the_definitions_say(short_bag, tmp_path
     assert counts['/front/head_mesh'] == 3 and counts['/front/head_mesh/triangles'] == 1
 
 
-def test_copies_stand_beside_the_messages_of_the_tracker(short_bag, tmp_path, track):
+def test_copied_messages_are_next_to_those_of_the_tracker(short_bag, tmp_path, track):
     assert track(short_bag, tmp_path / 'out.mcap', '--copy', '--json', tmp_path / 'a.jsonl') == 0
     written, source = messages_of(tmp_path / 'out.mcap'), messages_of(short_bag)
     assert [m for m in written if m[0].startswith('/cam/')] == source

@@ -50,7 +50,7 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / 'heads.jsonl').read_text().splitlines()]
 
 
-def test_there_is_one_row_per_frame_also_without_a_head(result):
+def test_there_is_one_row_per_frame_even_without_a_head(result):
     folder, run = result
     assert run.returncode == 0, run.stderr
     rows = rows_of(folder)
@@ -147,7 +147,7 @@ def test_files_that_are_not_of_a_demo_are_not_replaced(name, pictures, tmp_path)
     assert (tmp_path / name / 'dear.txt').exists()
 
 
-def test_results_that_no_demo_left_and_the_source_are_not_replaced(pictures, tmp_path):
+def test_results_of_other_programs_and_the_source_are_not_replaced(pictures, tmp_path):
     (tmp_path / 'heads.jsonl').write_text('mine')
     run = demo('--source', pictures, '--output', tmp_path)
     assert run.returncode == 2 and 'heads.jsonl exists and is not from a demo' in run.stderr

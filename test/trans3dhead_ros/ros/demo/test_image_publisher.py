@@ -1,4 +1,4 @@
-"""image_publisher repeats a source with stamps that go on, and stamps a stream as it arrives."""
+"""image_publisher repeats a source with increasing stamps, and stamps a stream as it arrives."""
 
 import json
 import signal
@@ -39,7 +39,7 @@ def publisher(namespace, *parameters):
          f'__ns:=/{namespace}', *words])
 
 
-def test_a_source_is_repeated_with_stamps_that_go_on(tmp_path):
+def test_a_source_is_repeated_with_increasing_stamps(tmp_path):
     for index in range(4):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.full((48, 64, 3), 50 * index, np.uint8))
     node = rclpy.create_node('listener')

@@ -38,7 +38,7 @@ def moved(head: Head, x: float, y: float) -> Head:
                    landmarks=head.landmarks + np.array([x, y, 0.0]))
 
 
-def test_seventy_landmarks_in_shares_of_the_image(head):
+def test_seventy_landmarks_in_fractions_of_the_image(head):
     answer = normalised_landmarks(head, AHEAD, SIZE)
     assert answer.shape == (70, 3)
     # The middle of pixel (0, 0) lies half a pixel from the image's corner.
@@ -52,13 +52,13 @@ def test_the_pupils_come_last_the_right_one_first(head):
         [head.landmarks[36:42, :2].mean(0), head.landmarks[42:48, :2].mean(0)])
 
 
-def test_confidence_is_the_chance_to_lie_within_five_percent_of_the_face(head):
+def test_confidence_is_the_probability_to_lie_within_five_percent_of_the_face(head):
     answer = normalised_landmarks(head, AHEAD, SIZE)
     np.testing.assert_allclose(answer[:68, 2], 1 - np.exp(-0.05 * 40 / 2.0))
     assert (answer[68:, 2] < answer[67, 2]).all(), 'a pupil is less sure than the rim of its eye'
 
 
-def test_a_point_outside_of_the_image_goes_to_its_border_and_is_not_trusted(head):
+def test_a_point_outside_the_image_is_clipped_to_its_border_with_low_confidence(head):
     answer = normalised_landmarks(moved(head, 145.0, 0.0), AHEAD, SIZE)
     outside = head.landmarks[:, 0] + 145.0 > 199.5
     assert outside.any() and not outside.all()
@@ -67,7 +67,7 @@ def test_a_point_outside_of_the_image_goes_to_its_border_and_is_not_trusted(head
     assert answer.min() >= 0 and answer.max() <= 1
 
 
-def test_the_region_is_what_the_image_shows_of_the_box(head):
+def test_the_region_is_the_part_of_the_box_inside_the_image(head):
     np.testing.assert_allclose(
         normalised_region(head, SIZE) * np.tile(SIZE, 2), [40.5, 20.5, 80.5, 60.5])
     np.testing.assert_allclose(
@@ -89,6 +89,6 @@ def test_the_picture_shows_the_region_and_black_bars(head, size):
     assert (picture[64, 64] == (10, 200, 90)).all()
 
 
-def test_a_face_outside_of_the_image_is_black(head):
+def test_a_face_outside_the_image_is_black(head):
     image = np.full((SIZE[1], SIZE[0], 3), 255, np.uint8)
     assert not cropped_face(image, moved(head, 500.0, 0.0)).any()

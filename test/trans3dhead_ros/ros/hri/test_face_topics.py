@@ -1,4 +1,4 @@
-"""REP-155: topics and frames of faces, heard over DDS with the real messages of hri_msgs."""
+"""REP-155: topics and frames of faces, received over DDS with the real messages of hri_msgs."""
 
 import random
 import sys
@@ -71,7 +71,7 @@ def test_other_messages_of_the_same_name_are_refused():
         check_fields(SimpleNamespace())
 
 
-def test_without_the_messages_the_node_says_so_and_ends(tmp_path):
+def test_without_the_messages_the_node_says_so_and_exits(tmp_path):
     try:
         import hri_msgs  # noqa: F401
     except ImportError:
@@ -102,7 +102,7 @@ def test_our_order_of_landmarks_is_the_one_of_the_message():
 
 @pytest.fixture(scope='module')
 def picture(render):
-    """Return a function: picture of the heads at some of the `PLACES`, all turned alike."""
+    """Return a function that draws heads at some of the `PLACES`, all with the same rotation."""
     rotation = rotation_from_euler(np.array([14.0, -4.0, 5.0]))
     return lambda *places: render(CAMERA, *((rotation, PLACES[place]) for place in places))
 
@@ -185,7 +185,7 @@ def test_topics_come_and_go_with_the_faces(front, picture):
     assert front.spin_until(lambda: not topics(front)), topics(front)
 
 
-def test_a_face_that_is_missed_for_a_moment_is_still_tracked(front, picture):
+def test_a_briefly_missed_face_is_still_tracked(front, picture):
     _, two = ask_until(front, picture('left', 'right'), 2)
     answer = front.ask(picture('left'))
     assert len(answer.heads) == 1
@@ -264,7 +264,7 @@ def test_cameras_share_one_list(front, rear, picture):
     ask_until(rear, picture(), 0)
 
 
-def test_who_comes_late_and_takes_latched_messages_gets_the_list(front, picture):
+def test_a_late_subscriber_to_latched_messages_gets_the_list(front, picture):
     _, ids = ask_until(front, picture('left'), 1)
     late = Client(camera='late', outputs=HEADS)
     try:
@@ -275,7 +275,7 @@ def test_who_comes_late_and_takes_latched_messages_gets_the_list(front, picture)
         late.close()
 
 
-def test_disabled_or_inactive_there_is_no_face(front, picture):
+def test_a_disabled_or_inactive_node_publishes_no_faces(front, picture):
     def nobody_left() -> bool:
         lists = front.received[TRACKED]
         return bool(lists) and not lists[-1].ids and not topics(front)

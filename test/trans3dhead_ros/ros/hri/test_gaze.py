@@ -16,7 +16,7 @@ def looking(**weights: float) -> np.ndarray:
     return gaze_rotation(np.array([weights.get(name, 0.0) for name in NAMES]), NAMES)
 
 
-def test_eyes_at_rest_look_straight_out_of_the_face_in_an_optical_frame():
+def test_eyes_at_rest_look_straight_ahead_in_an_optical_frame():
     gaze = looking()
     # z along the face's x, x to the person's right (head -y), y down (head -z).
     np.testing.assert_allclose(gaze @ np.eye(3), [[0, 0, 1], [-1, 0, 0], [0, -1, 0]], atol=1e-12)

@@ -1,4 +1,4 @@
-"""For `launch_test`: the launch file brings the tracker up, and it answers a clip."""
+"""For `launch_test`: the launch file starts the tracker, which finds heads in a clip."""
 
 import time
 import unittest
@@ -27,7 +27,7 @@ def generate_test_description() -> LaunchDescription:
 
 
 class TestHeads(unittest.TestCase):
-    """While all is running."""
+    """While everything is running."""
 
     def test_heads_are_published(self):
         rclpy.init()
@@ -46,5 +46,5 @@ class TestHeads(unittest.TestCase):
 class TestEnd(unittest.TestCase):
     """After the launch has ended."""
 
-    def test_every_process_ends_in_order(self, proc_info):
+    def test_every_process_ends_cleanly(self, proc_info):
         launch_testing.asserts.assertExitCodes(proc_info)

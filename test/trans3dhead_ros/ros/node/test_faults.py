@@ -1,4 +1,4 @@
-"""The short forms of what `make soak` does for hours; each leaves the tracker as it was."""
+"""Short forms of what `make soak` does for hours; each leaves the tracker as it was."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_jumping_stamps_neither_lose_nor_move_a_head(stage):
     assert not stamps(stage, 15).violations
 
 
-def test_parameters_at_random_are_taken_within_their_ranges_and_refused_outside(stage):
+def test_random_parameters_are_accepted_within_their_ranges_and_refused_outside(stage):
     assert not settings(stage, 60).violations
 
 
@@ -38,7 +38,7 @@ def test_no_file_breaks_the_running_model_and_a_good_one_takes_its_place(stage):
     assert not models(stage, 10).violations
 
 
-def test_life_cycle_in_every_order_amid_images(stage):
+def test_transitions_in_any_order_while_images_arrive(stage):
     assert not lifecycle(stage, 3).violations
 
 
@@ -55,7 +55,7 @@ def test_heads_flow_again_after_a_camera_was_killed(stage):
     assert not publishers(stage, 2, settle=0.0).violations
 
 
-def test_signals_end_the_process_in_order_at_every_moment(ros, tmp_path):
+def test_signals_end_the_process_cleanly_at_any_moment(ros, tmp_path):
     assert not signals(tmp_path, 4).violations
 
 
@@ -64,14 +64,14 @@ def test_heads_flow_again_after_the_node_was_killed(ros, tmp_path):
 
 
 @pytest.mark.alone
-def test_a_stream_is_watched_and_written_down(ros, tmp_path):
+def test_a_stream_is_monitored_and_recorded(ros, tmp_path):
     outcome = steady(tmp_path, 6.0, most_growth=50.0, most_threads=4)
     assert not outcome.violations
     assert outcome.figures['images processed'] > 0
     assert len((tmp_path / 'steady.csv').read_text().splitlines()) > 3
 
 
-def test_growth_is_told_from_a_warm_up():
+def test_a_memory_leak_is_distinguished_from_a_warm_up():
     warm = [100.0, 180.0] + [200.0] * 8
     assert windows(warm) == (200.0, 200.0)
     leaking = [100.0 + 2.0 * second for second in range(50)]

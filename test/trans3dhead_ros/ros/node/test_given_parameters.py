@@ -1,4 +1,4 @@
-"""What a parameter file and remappings ask for is done, or named where it cannot be."""
+"""Parameter files and remappings take effect, or the node says why they cannot."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def process(ros, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def eye(process):
-    """Return the camera of /eye, which reads best effort, as it is offered."""
+    """Return a client of the camera /eye, which subscribes to heads with best effort."""
     client = Client(topic='/eye/image_raw', outputs={
         name: kind for name, kind in SMALL_OUTPUTS.items() if name != 'heads'})
     client.listen('heads', SMALL_OUTPUTS['heads'], BEST_EFFORT)
@@ -103,7 +103,7 @@ def test_outputs_offer_the_qos_that_is_given(eye, picture):
     eye.destroy_subscription(subscription)
 
 
-def test_an_impossible_qos_is_a_mistake_of_the_user(ros):
+def test_an_impossible_qos_is_a_user_error(ros):
     for value in ('reliability:=sometimes', 'depth:=many', 'depth:=0'):
         node = LifecycleNode('of_qos', cli_args=[
             '--ros-args', '-p', f'qos_overrides./heads.publisher.{value}'])
@@ -154,7 +154,7 @@ def test_an_implausible_stamp_raises_the_level_of_the_diagnostics(
     eye.status(lambda status: status.level == DiagnosticStatus.OK)
 
 
-def test_a_silent_publisher_is_subscribed_to_anew_and_its_next_image_is_processed_once(
+def test_the_subscription_to_a_silent_publisher_is_renewed_and_its_next_image_is_processed_once(
         eye, picture):
     eye.ask(picture)
     before = eye.diagnostics()
@@ -172,7 +172,7 @@ def test_a_silent_publisher_is_subscribed_to_anew_and_its_next_image_is_processe
 
 
 def test_a_publisher_that_stays_silent_is_subscribed_to_by_another_participant(eye, picture):
-    """Where DDS delivers nothing after a crash, another subscription of the same one is in vain."""
+    """If DDS delivers nothing after a crash, a new subscription of the same one does not help."""
     eye.ask(picture)
     before = eye.diagnostics()
     eye.set_tracker_parameters(no_image_warning=1.0)

@@ -1,4 +1,4 @@
-"""The launch files and their configuration; started for real by `ros2 launch` where that is."""
+"""The launch files and their configuration; really started where `ros2 launch` is installed."""
 
 import ast
 import importlib.util
@@ -26,7 +26,7 @@ from trans3dhead.srv import LoadModel
 
 from trans3dhead_ros.media.clip_truth import bundled_clip
 from trans3dhead_ros.media.sources import open_source
-from trans3dhead_ros.model_files.model_metadata import bundled_model, is_bundled_name
+from trans3dhead_ros.model_files.model_metadata import bundled_model
 from trans3dhead_ros.network.checkpoint import save_checkpoint
 from trans3dhead_ros.ros.markers import NAMESPACES
 from trans3dhead_ros.ros.tracker_parameters import (
@@ -156,7 +156,7 @@ def test_rviz_shows_what_the_node_publishes(name, prefixes):
 
 @pytest.fixture
 def prefix(tmp_path_factory, monkeypatch) -> Path:
-    """The package as it is installed, of the files of the tree, on top of what is sourced."""
+    """Return a prefix with the files of the working tree, as an overlay on what is sourced."""
     # Not 'launch': Python takes our folder of that name for a package.
     pytest.importorskip('launch_ros', reason='launch and launch_ros are not installed')
     folder = tmp_path_factory.mktemp('prefix')
@@ -214,7 +214,7 @@ def nodes_of(name: str, **given: str) -> list:
     ({'cameras': 'a,b', 'image': '/eyes/x,/eyes/y'}, 'camera_info.*same for several cameras'),
     ({'respawn_limit': 'often'}, 'respawn_limit:=often is not a number'),
 ])
-def test_a_mistake_is_told_before_anything_is_started(prefix, given, message):
+def test_a_mistake_is_reported_before_anything_is_started(prefix, given, message):
     with pytest.raises(RuntimeError, match=message):
         nodes_of('head_tracking.launch.py', **given)
 
@@ -231,7 +231,7 @@ def test_what_is_not_installed_is_named_with_its_apt_package(prefix, given, pack
         nodes_of('head_tracking.launch.py', **given)
 
 
-def test_topics_of_cameras_lie_under_their_names_unless_they_are_absolute(prefix):
+def test_topics_of_cameras_are_prefixed_with_their_names_unless_absolute(prefix):
     module = module_of('head_tracking.launch.py')
     cameras = ['front', 'rear']
     given = {'cameras': 'front,rear', 'image': 'image_rect'}
@@ -250,7 +250,6 @@ def test_models_are_paths_from_here_or_names_of_bundled_ones(prefix, tmp_path, m
     module = module_of('head_tracking.launch.py')
     assert [module.path_or_name(model) for model in ('open', 'default', 'own.onnx', '/a/b')] == [
         'open', 'default', f'{tmp_path}/own.onnx', '/a/b']
-    assert all(map(is_bundled_name, module.BUNDLED))
 
 
 # -- started for real ------------------------------------------------------------------------------
@@ -338,7 +337,7 @@ def listen():
         node.destroy_node()
 
 
-def test_head_tracking_answers_a_file_and_ends_in_order(prefix, tmp_path, listen):
+def test_head_tracking_processes_a_file_and_ends_cleanly(prefix, tmp_path, listen):
     listener = listen('/robot/heads')
     with Launch(tmp_path, 'head_tracking.launch.py', 'namespace:=robot', 'camera:=file',
                 f'source:={bundled_clip()}', 'frame_id:=eye', 'device:=cpu') as launched:
@@ -348,7 +347,7 @@ def test_head_tracking_answers_a_file_and_ends_in_order(prefix, tmp_path, listen
         launched.assert_clean('head_tracker-1')
 
 
-def test_launch_testing_sees_heads_and_an_end_in_order(prefix, tmp_path):
+def test_launch_testing_sees_heads_and_a_clean_exit(prefix, tmp_path):
     command = shutil.which('launch_test')
     if command is None:
         pytest.skip('launch_testing is not installed')
@@ -369,7 +368,7 @@ def test_an_example_starts_beside_the_tracker_in_its_namespace(prefix, tmp_path,
         launched.assert_clean('head_tracker-1', 'smile_detector.py-3')
 
 
-def test_models_of_ones_own_are_loaded_at_the_start_and_while_a_picture_repeats(
+def test_own_models_are_loaded_at_the_start_and_while_a_picture_repeats(
         prefix, tmp_path, listen):
     listener = listen('/heads')
     answers = listener.received['/heads']
@@ -429,7 +428,7 @@ def test_without_autostart_the_node_waits_for_its_lifecycle(prefix, tmp_path, li
         assert launched.interrupt() == 0
 
 
-def test_a_tracker_that_was_killed_comes_again(prefix, tmp_path, listen):
+def test_a_killed_tracker_is_restarted(prefix, tmp_path, listen):
     listener = listen()
     with Launch(tmp_path, 'head_tracking.launch.py', 'respawn:=true') as launched:
         listener.wait(lambda: launched.text().count('subscribed to') == 1, launched)
@@ -448,7 +447,7 @@ def test_a_tracker_that_cannot_start_ends_the_launch_with_an_error(prefix, tmp_p
         assert 'Traceback' not in launched.text()
 
 
-def test_a_tracker_that_is_asked_to_end_ends_the_launch(prefix, tmp_path, listen):
+def test_a_tracker_that_is_asked_to_stop_ends_the_launch(prefix, tmp_path, listen):
     listener = listen()
     with Launch(tmp_path, 'head_tracking.launch.py', 'autostart:=false') as launched:
         client = listener.create_client(GetState, '/head_tracker/get_state')
@@ -458,7 +457,7 @@ def test_a_tracker_that_is_asked_to_end_ends_the_launch(prefix, tmp_path, listen
         launched.assert_clean('head_tracker-1')
 
 
-def test_large_data_without_effect_is_told(prefix, tmp_path, monkeypatch):
+def test_large_data_without_effect_is_reported(prefix, tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     with Launch(tmp_path, 'head_tracking.launch.py', 'large_data:=true', 'device:=toaster') as one:
         one.popen.wait(120)

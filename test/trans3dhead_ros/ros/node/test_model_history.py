@@ -1,4 +1,4 @@
-"""The history of a node's models lasts in the index, or at least as long as the process."""
+"""The history of a node's models is kept in the index, or at least by the process."""
 
 from trans3dhead_ros.model_files.model_index import INDEX, UsedModel
 from trans3dhead_ros.ros.node.model_history import ModelHistory
@@ -35,7 +35,7 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert not warnings and not list(tmp_path.iterdir())
 
 
-def test_a_damaged_index_is_warned_of_and_the_process_remembers(tmp_path):
+def test_a_damaged_index_is_a_warning_and_the_history_lasts_as_long_as_the_process(tmp_path):
     (tmp_path / INDEX).write_text('no index')
     warnings = []
     history = ModelHistory('/front', str(tmp_path), warnings.append)

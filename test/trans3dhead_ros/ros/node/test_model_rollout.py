@@ -96,7 +96,7 @@ def test_a_name_is_enough_and_the_diagnostics_name_the_parent(client, folder):
     assert not roll_back(client).success
 
 
-def test_what_failed_its_gate_is_refused_unless_forced(client, folder):
+def test_a_model_that_failed_its_gate_is_refused_unless_forced(client, folder):
     path = folder / 'second.onnx'
     content = {'passed': False, 'reasons': ['replay: pose is worse'],
                'candidate': {'sha256': SECOND}, 'current': {'sha256': FIRST}}
@@ -119,7 +119,7 @@ def test_what_failed_its_gate_is_refused_unless_forced(client, folder):
         verdict_path(path).unlink()
 
 
-def test_every_frame_of_a_stream_is_answered_by_one_whole_model(client, picture):
+def test_every_frame_of_a_stream_is_processed_by_exactly_one_model(client, picture):
     assert load(client, 'first').success
     client.set_tracker_parameters(smoothing=False)
     services = [client.create_client(LoadModel, 'head_tracker/load_model'),

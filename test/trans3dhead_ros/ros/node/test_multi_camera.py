@@ -119,7 +119,7 @@ def test_a_fast_camera_does_not_starve_a_slow_one(raw, packed, pictures):
     assert [len(i) for i in ids] == [1, 1] and not ids[0] & ids[1]
 
 
-def test_a_camera_that_dies_is_reported_and_the_other_goes_on(raw, packed, pictures):
+def test_a_camera_that_dies_is_reported_and_the_other_continues(raw, packed, pictures):
     raw.set_tracker_parameters(no_image_warning=1.5)
     assert raw.answer(raw.send(pictures['raw'])).heads
     packed.destroy_publisher(packed.images)
@@ -146,7 +146,7 @@ def test_a_camera_that_dies_is_reported_and_the_other_goes_on(raw, packed, pictu
     raw.set_tracker_parameters(no_image_warning=5.0)
 
 
-def test_a_loaded_model_serves_both(raw, packed, pictures):
+def test_a_loaded_model_is_used_for_both_cameras(raw, packed, pictures):
     response = raw.load_model('')
     assert response.success, response.message
     header = packed.header()

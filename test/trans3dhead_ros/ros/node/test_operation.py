@@ -27,7 +27,7 @@ from trans3dhead_ros.ros.tracker_parameters import declare_tracker_parameters, t
 pytestmark = pytest.mark.ros
 
 
-def test_diagnostics_tell_rates_times_drops_qos_and_memory(client, picture):
+def test_diagnostics_report_rates_times_drops_qos_and_memory(client, picture):
     for _ in range(3):
         client.ask(picture)
     values = client.diagnostics(lambda v: v['heads'] == '1')
@@ -74,7 +74,7 @@ def test_every_parameter_is_described_with_its_range(client):
         assert len(ranges) == (type(spec.default) in (int, float))
 
 
-def test_all_that_is_not_fixed_at_start_is_live(observer, picture):
+def test_every_parameter_that_is_not_read_only_can_be_set_live(observer, picture):
     defaults = {spec.name: spec.default for spec in tracker_specs().values()
                 if not spec.read_only}
     changed = {
@@ -125,7 +125,7 @@ def test_rate_is_limited_live(client, picture):
         client.set_tracker_parameters(max_rate=0.0)
 
 
-def test_publishers_of_both_reliabilities_are_heard_and_a_restarted_one_too(client, picture):
+def test_publishers_of_both_reliabilities_are_received_even_after_a_restart(client, picture):
     second = client.create_publisher(Image, 'image_raw', BEST_EFFORT)
     client.diagnostics(lambda v: v['subscription QoS'] == 'best_effort' and v['publishers'] == '2')
     assert client.spin_until(second.get_subscription_count)
@@ -143,7 +143,7 @@ def test_publishers_of_both_reliabilities_are_heard_and_a_restarted_one_too(clie
         assert client.ask(picture).heads
 
 
-def test_a_best_effort_publisher_is_heard(client, picture):
+def test_a_best_effort_publisher_is_received(client, picture):
     with client.publisher(qos=BEST_EFFORT):
         client.diagnostics(lambda v: v['subscription QoS'] == 'best_effort')
         client.wait_for_tracker()
@@ -233,7 +233,7 @@ def test_models_outside_the_folder_are_not_loaded(client, models, tmp_path):
         assert not response.success and 'model_folder' in response.message
 
 
-def test_a_broken_model_leaves_the_old_one(client, models, picture):
+def test_a_broken_model_keeps_the_old_one(client, models, picture):
     model = client.ask(picture).model
     for name in ('cut.safetensors', 'text.safetensors', 'missing.safetensors', 'a\tb'):
         response = client.load_model(name)
@@ -242,7 +242,7 @@ def test_a_broken_model_leaves_the_old_one(client, models, picture):
     assert client.ask(picture).model == model
 
 
-def test_a_model_is_exchanged_between_two_frames_of_a_stream(client, models, picture):
+def test_a_model_is_swapped_between_two_frames_of_a_stream(client, models, picture):
     assert client.load_model(models / 'same.safetensors').success
     model = client.ask(picture).model
     triangles = client.received['head_mesh/triangles'][-1]
@@ -283,7 +283,7 @@ def test_a_hostile_description_of_a_model_is_refused(client, models, picture):
     assert client.ask(picture).heads
 
 
-def test_nothing_is_built_without_subscribers(ros):
+def test_no_message_is_built_without_subscribers(ros):
     node = LifecycleNode('of_outputs')
     outputs = make_outputs(node, 'lonely/')
     reader = Client(camera='lonely')

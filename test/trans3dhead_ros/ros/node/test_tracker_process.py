@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_node_in_order_amid_compressed_images(ros, number, picture, tmp_path):
+def test_a_signal_ends_the_node_cleanly_amid_compressed_images(ros, number, picture, tmp_path):
     namespace = f'/{number.name.lower()}'
     process = TrackerProcess(
         tmp_path / 'log.txt', '-p', 'autostart:=true', '-p', 'image_transport:=compressed',
@@ -79,7 +79,7 @@ def test_missing_keys_of_sros2_are_one_line_and_code_two(tmp_path, monkeypatch):
     assert 'SECURITY' in one_error_line(TrackerProcess(tmp_path / 'log.txt'))
 
 
-def test_a_request_on_which_rclpy_raises_does_not_end_the_node(ros, tmp_path, picture):
+def test_a_request_that_makes_rclpy_raise_does_not_end_the_node(ros, tmp_path, picture):
     process = TrackerProcess(tmp_path / 'log.txt', '-p', 'autostart:=true', '-p',
                              'cameras:=[patient]', '-r', '__node:=patient_tracker')
     client = Client(camera='patient', outputs=HEADS)

@@ -1,4 +1,4 @@
-"""A transition that fails half-way leaves nothing behind; the next attempt goes as the first."""
+"""A transition that fails half-way leaves nothing behind; the next attempt works as the first."""
 
 import pytest
 
@@ -39,12 +39,12 @@ def failing_at(count, function):
 
 
 def ends(node):
-    """Return how much of everything a node has."""
+    """Return the numbers of publishers, subscriptions and timers of a node."""
     return (len(list(node.publishers)), len(list(node.subscriptions)), len(list(node.timers)))
 
 
 def fail_twice(tracker, monkeypatch, trigger, owner, name):
-    """Let a transition fail half-way in a function of its owner; return what the node has."""
+    """Let a transition fail half-way in a function of its owner; return the `ends` of the node."""
     before = ends(tracker)
     for _ in range(2):
         with monkeypatch.context() as patch:

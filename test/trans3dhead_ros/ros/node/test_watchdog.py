@@ -1,4 +1,4 @@
-"""A process whose executor stands still ends, even where no Python code can run."""
+"""A process whose executor is stuck ends, even if no Python code can run."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_the_node_is_watched_from_its_start():
     assert done.returncode == 1 and 'Timeout (0:00:02)!' in done.stderr
 
 
-def test_only_an_executor_that_stands_still_ends_the_process():
+def test_only_a_stuck_executor_ends_the_process():
     children = {case: subprocess.Popen(
         [sys.executable, '-c', CHILD, case], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True) for case in ('stalled', 'paused', 'off', 'stopped')}
