@@ -48,7 +48,7 @@ def bare_step(trainer: Trainer, batch: Batch) -> None:
     outputs = trainer.network.forward_layers(batch.crops)
     total = sum(value.sum() for value in (*outputs.points, *outputs.parameters,
                                           outputs.point_scale, outputs.score))
-    trainer.optimizer.zero_grad(set_to_none=True)
+    trainer.network.zero_grad(set_to_none=True)
     total.backward()
 
 
@@ -67,11 +67,12 @@ def parts_of_a_step(trainer: Trainer, batch: Batch, steps: int) -> dict[str, flo
 
     def clip_and_step() -> None:
         torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), 5.0)
-        trainer.optimizer.step()
+        for optimizer in trainer.optimizers:
+            optimizer.step()
 
     parts = {
         'criterion, both passes': criterion,
-        'clipping and AdamW': clip_and_step,
+        'clipping and optimizers': clip_and_step,
         'average of the weights': lambda: trainer.average.update_parameters(trainer.network),
         'making a batch, in parallel': lambda: trainer.task.data.training.training_batch(
             trainer.config.batch_size, np.random.default_rng(0), trainer.config.augmentation),

@@ -42,7 +42,7 @@ LAYERS = {
         ('core', 'synthesis', 'synthesis.render'),
         ('data',),
         ('detection',),
-        ('losses', 'formats', 'predictors', 'synthesis.preview'),
+        ('losses', 'optimization', 'formats', 'predictors', 'synthesis.preview'),
         ('fitting', 'export'),
         ('synthesis.anatomy', 'synthesis.occluders', 'synthesis.turned_photos'),
         ('synthesis.appearance',),

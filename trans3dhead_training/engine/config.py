@@ -20,6 +20,7 @@ from trans3dhead_training.data.head_dataset import SamplingConfig
 from trans3dhead_training.detection.detection_dataset import DetectionSampling
 from trans3dhead_training.losses.criterion import LossWeights, RegionWeights
 from trans3dhead_training.losses.detector_criterion import DetectorLossWeights
+from trans3dhead_training.optimization.optimizers import OPTIMIZERS
 
 DETECTOR = 'detector'
 
@@ -47,7 +48,9 @@ class RunConfig:
     batch_size: int = 64
     """Crops in a batch, summed over all processes."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW; a cosine schedule lowers it to 1 % of this."""
+    """Peak learning rate; a cosine schedule lowers it to 1 % of this."""
+    optimizer: str = 'adamw'
+    """adamw; or muon, which orthogonalizes the momentum of matrices and of kernels."""
     weight_decay: float = 0.02
     """Weight decay of matrices and convolution kernels; biases and norms are not decayed."""
     warmup_steps: int = 200
@@ -86,6 +89,8 @@ class RunConfig:
                 raise UserError(f'{name}: expected at least 1, got {getattr(self, name)}')
         if self.precision not in PRECISIONS:
             raise UserError(f'precision: expected one of {PRECISIONS}, got {self.precision!r}')
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f'optimizer: expected one of {OPTIMIZERS}, got {self.optimizer!r}')
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries of plain values."""
@@ -171,7 +176,7 @@ class DetectorTrainConfig(RunConfig):
     batch_size: int = 16
     """Views in a batch, summed over all processes."""
     learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; a cosine schedule lowers it to 1 % of this."""
+    """Peak learning rate; a cosine schedule lowers it to 1 % of this."""
     data: str = ''
     """Folder with heads/, masks/, rooms/ and faces/, each with its labels; '' uses the data folder.
     heads/ and rooms/ are required; the others are optional."""

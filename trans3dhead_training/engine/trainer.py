@@ -28,19 +28,7 @@ from trans3dhead_training.engine.run_folder import RunFolder, git_revision
 from trans3dhead_training.engine.stop_signals import StopSignals
 from trans3dhead_training.engine.task import Task
 from trans3dhead_training.engine.training_figures import write_curves
-
-
-def learning_rate_factor(progress: float, step: int, warmup_steps: int) -> float:
-    """
-    Return the factor on the peak learning rate: linear warm-up, then a cosine to 1 %.
-
-    :param progress: share of the run that has passed, 0..1.
-    :param step: steps that have passed.
-    :param warmup_steps: length of the warm-up.
-    :return: 0..1.
-    """
-    warm = min(1.0, (step + 1) / max(warmup_steps, 1))
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))))
+from trans3dhead_training.optimization.optimizers import learning_rate_factor, optimizers_of
 
 
 def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
@@ -118,11 +106,8 @@ class Trainer:
         self.task: Task = kind(config, self.device, self.world.mean)
         self.network = self.task.network
         self.world.broadcast_weights(self.network)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{'params': decayed, 'weight_decay': config.weight_decay},
-             {'params': others, 'weight_decay': 0.0}], lr=config.learning_rate, fused=True)
+        self.optimizers = optimizers_of(
+            self.network, config.optimizer, config.learning_rate, config.weight_decay)
         self.average = averaged_model(self.network, config.ema_decay)
         # Only the trained (not the averaged) network: the average is validated in float32, as used.
         self.network.bfloat16_backbone = config.precision == 'bfloat16_backbone' or (
@@ -213,15 +198,17 @@ class Trainer:
         # override a learning rate that is given on resuming.
         rate = config.learning_rate * learning_rate_factor(
             self.progress(), self.step, config.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group['lr'] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = rate
         losses = self.backward(batch)
         if not math.isfinite(losses['loss']):
             self._fail(batch, 'loss')
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm))
         if not math.isfinite(norm):
             self._fail(batch, 'gradient')
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         if self.world.is_first:
             self.average.update_parameters(self.network)
@@ -235,7 +222,7 @@ class Trainer:
         :return: the loss of the whole batch and its weighted terms.
         """
         loss, terms = self.task.loss(batch.to(self.device))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         losses = self.world.average_gradients(
             self.network, torch.tensor([float(loss.detach()), *terms.values()],
@@ -306,7 +293,8 @@ class Trainer:
         partial = path.with_name(f'.{name}.partial')
         torch.save({
             'network': self.network.state_dict(), 'average': self.average.state_dict(),
-            'optimizer': self.optimizer.state_dict(), 'step': self.step, 'minutes': self.minutes,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'step': self.step, 'minutes': self.minutes,
             'random': torch.get_rng_state(), 'validation_due': self._validation_due,
             'meters': {key: (meter.sums, meter.count) for key, meter in self._meters.items()},
         }, partial)
@@ -326,8 +314,13 @@ class Trainer:
             self.network.load_state_dict(state['network'])
         except RuntimeError as error:
             raise UserError(f'--resume: {path} belongs to another network: {error}') from None
+        states = state['optimizers']
+        if len(states) != len(self.optimizers):
+            raise UserError(f'--resume: {path} belongs to another optimizer; start without --resume, '
+                            'or with the optimizer of the run')
         self.average.load_state_dict(state['average'])
-        self.optimizer.load_state_dict(state['optimizer'])
+        for optimizer, own in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(own)
         self.step, self.minutes = state['step'], state['minutes']
         self._validation_due = state['validation_due']
         self._meters = {key: MeanMeter(*value) for key, value in state['meters'].items()}

@@ -9,7 +9,7 @@ from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.model_files.model_pair import read_metadata
 from trans3dhead_ros.network.config import NetworkConfig
 from trans3dhead_training.engine.config import TrainConfig, load_config
-from trans3dhead_training.engine.trainer import learning_rate_factor
+from trans3dhead_training.optimization.optimizers import learning_rate_factor
 
 
 def test_schedule_warms_up_then_falls_to_one_percent():
