@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,30 @@ def write_detector_set(root: Path, pictures: int = 40) -> Path:
     for name, column in (('heads', 'source'), ('masks', 'mask')):
         with (root / name / 'labels.csv').open('w', newline='') as file:
             csv.writer(file).writerows([['file', column, 'x0', 'y0', 'x1', 'y1'], *rows[name]])
+    return root
+
+
+def write_scene_set(root: Path, scenes: int = 60) -> Path:
+    """Write scenes/, of which every third is empty, and portraits with fits; return the folder."""
+    generator = np.random.default_rng(1)
+    folder, faces = root / 'scenes', root / 'faces' / 'congress'
+    folder.mkdir(parents=True)
+    faces.mkdir(parents=True)
+    lines = []
+    for number in range(scenes):
+        image, boxes = (draw_room(generator), []) if number % 3 == 0 else draw_heads(generator)
+        cv2.imwrite(str(folder / f'{number:03d}.png'), image)
+        heads = [{'head_box': box, 'landmarks': np.column_stack([
+            generator.uniform(box[0], box[2], 68), generator.uniform(box[1], box[3], 68),
+            np.zeros(68)]).tolist(), 'apparent': [[0, 1, 0], [0, 0, -1], [-1, 0, 0]],
+            'face': 1.0, 'seen': 1.0} for box in boxes]
+        lines.append(json.dumps({'file': f'{number:03d}.png', 'heads': heads}))
+    (folder / 'labels.jsonl').write_text('\n'.join(lines))
+    names = [f'congress/{number}.png' for number in range(8)]
+    for name in names:
+        cv2.imwrite(str(root / 'faces' / name), draw_heads(generator)[0])
+    np.savez(root / 'portrait_fits.npz', files=np.array(names), accepted=np.ones(8, bool),
+             points=generator.uniform(40, 90, (8, 68, 2)))
     return root
 
 

@@ -125,6 +125,25 @@ def read_face_crops(folder: Path, max_per_source: int, seed: int = 0) -> list[La
     return pictures
 
 
+def read_portraits(folder: Path, fits: Path) -> list[LabelledPicture]:
+    """
+    Read pictures of one face with a teacher's points.
+
+    :param folder: that the names in the fits are relative to.
+    :param fits: file of `trans3dhead prepare fits --portraits`.
+    :return: the pictures whose fit was accepted; held-out ones are left out.
+    :raises UserError: the file or a picture is missing.
+    """
+    if not fits.is_file():
+        raise UserError(f'portrait_fits: no file {fits}; make it with `trans3dhead prepare fits '
+                        "--portraits`, or set portrait_fits=''")
+    with np.load(fits) as arrays:
+        names, points, accepted = (arrays[key] for key in ('files', 'points', 'accepted'))
+    return [LabelledPicture(_read(folder / name), _face(own), complete=False).shrunk()
+            for name, own, good in zip(names.tolist(), points, accepted, strict=True)
+            if good and not is_held_out(name)]
+
+
 def read_scenes(folder: Path, validation: bool | None = None) -> list[LabelledPicture]:
     """
     Read the frames of `trans3dhead prepare scenes`.

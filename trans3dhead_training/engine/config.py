@@ -179,9 +179,15 @@ class DetectorTrainConfig(RunConfig):
     """Peak learning rate; a cosine schedule lowers it to 1 % of this."""
     data: str = ''
     """Folder with heads/, masks/, rooms/ and faces/, each with its labels; '' uses the data folder.
-    heads/ and rooms/ are required; the others are optional."""
+    heads/ and rooms/ are required unless `open_only`; the others are optional."""
     scenes: str = 'runs/scenes'
     """Output folder of `trans3dhead prepare scenes`; '' trains without synthetic people."""
+    open_only: bool = False
+    """Use only pictures that are free for any use: the scenes, of which those held out select and
+    calibrate the detector, and the portraits of `portrait_fits`."""
+    portrait_fits: str = 'runs/portrait_fits.npz'
+    """Output of `trans3dhead prepare fits --portraits`, for `open_only`: its faces are pasted into
+    scenes without people; '' does without."""
     init_checkpoint: str = ''
     """Detector checkpoint that provides the initial weights; '' starts from random weights."""
     faces_per_source: int = 700
@@ -200,6 +206,8 @@ class DetectorTrainConfig(RunConfig):
         if self.task != DETECTOR:
             raise UserError(f'task: expected {DETECTOR!r}, or no such key to train an aligner, '
                             f'got {self.task!r}')
+        if self.open_only and not self.scenes:
+            raise UserError('open_only: needs scenes')
 
 
 def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:

@@ -34,6 +34,7 @@ from trans3dhead_training.detection.picture_sources import (
     read_face_boxes,
     read_face_crops,
     read_head_boxes,
+    read_portraits,
     read_rooms,
     read_scenes,
 )
@@ -62,6 +63,10 @@ _CREDITS = {
     'faces': ('photographs of faces with 68 points', 'research use'),
     'scenes': ('synthetic people', 'CC0 and MIT assets'),
 }
+_OPEN_CREDITS = {
+    'rooms': ('panoramas', 'CC0'),
+    'faces': ('portraits of members of the United States Congress', 'public domain'),
+}
 
 
 class DetectorTask(Task):
@@ -82,6 +87,25 @@ class DetectorTask(Task):
         self.panels = {'held-out pictures: heads that are missed, %': 'missed',
                        'held-out rooms: false heads a picture': 'false'}
         folder = Path(config.data) if config.data else data_root()
+        read = self._read_open if config.open_only else self._read
+        pictures = read(folder)
+        self.training = DetectionDataset(pictures, config.sampling)
+        labelled = 'scenes' if config.open_only else 'heads'
+        self.calibration_pictures = [
+            picture for source in (pictures[labelled], pictures['rooms'])
+            for picture in source[::max(1, 2 * len(source) // _CALIBRATION_PICTURES)]]
+        if not self.held_out_heads:
+            raise UserError(f'{labelled}: no held-out pictures; it needs about 20 pictures')
+        network = HeadDetector(config.network)
+        self._before = (load_detector_weights(network, Path(config.init_checkpoint))
+                        if config.init_checkpoint else {})
+        self._fusion: Array | None = None
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.criterion = DetectorCriterion(config.loss_weights, reduce_counts=reduce_counts)
+
+    def _read(self, folder: Path) -> dict[str, list[LabelledPicture]]:
+        """Read the pictures of every source, and those that are held out."""
+        config = self.config
         heads, rooms = folder / 'heads', folder / 'rooms'
         pictures = {'heads': read_head_boxes(heads, False), 'rooms': read_rooms(rooms, False)}
         if (folder / 'masks').is_dir():
@@ -91,21 +115,22 @@ class DetectorTask(Task):
                                                 config.seed)
         if config.scenes:
             pictures['scenes'] = read_scenes(Path(config.scenes))
-        self.training = DetectionDataset(pictures, config.sampling)
-        self.calibration_pictures = [
-            picture for source in (pictures['heads'], pictures['rooms'])
-            for picture in source[::max(1, 2 * len(source) // _CALIBRATION_PICTURES)]]
-        every = config.validate_every
-        self.held_out_heads = read_head_boxes(heads, True)[::every]
-        self.held_out_rooms = read_rooms(rooms, True)[::every]
-        if not self.held_out_heads:
-            raise UserError(f'data: {heads} has no held-out pictures; it needs about 20 pictures')
-        network = HeadDetector(config.network)
-        self._before = (load_detector_weights(network, Path(config.init_checkpoint))
-                        if config.init_checkpoint else {})
-        self._fusion: Array | None = None
-        self.network = network.to(device, memory_format=torch.channels_last)
-        self.criterion = DetectorCriterion(config.loss_weights, reduce_counts=reduce_counts)
+        self.held_out_heads = read_head_boxes(heads, True)[::config.validate_every]
+        self.held_out_rooms = read_rooms(rooms, True)[::config.validate_every]
+        return pictures
+
+    def _read_open(self, folder: Path) -> dict[str, list[LabelledPicture]]:
+        """Read the pictures that are free for any use; a scene without people is a room."""
+        config = self.config
+        scenes = read_scenes(Path(config.scenes), False)
+        held_out = read_scenes(Path(config.scenes), True)[::config.validate_every]
+        self.held_out_heads = [picture for picture in held_out if len(picture.heads)]
+        self.held_out_rooms = [picture for picture in held_out if not len(picture.heads)]
+        pictures = {'scenes': [picture for picture in scenes if len(picture.heads)],
+                    'rooms': [picture for picture in scenes if not len(picture.heads)]}
+        if config.portrait_fits:
+            pictures['faces'] = read_portraits(folder / 'faces', Path(config.portrait_fits))
+        return pictures
 
     def batch(self, number: int, progress: float, share: tuple[int, int]) -> DetectionBatch:
         """Make a batch of views, see `Task.batch`."""
@@ -170,7 +195,8 @@ class DetectorTask(Task):
     def save_checkpoint(self, path: Path, network: HeadDetector,
                         metadata: Mapping[str, Any]) -> None:
         """Write a checkpoint, see `Task.save_checkpoint`."""
-        used = [_CREDITS[name] for name in self.training.names]
+        credits = {**_CREDITS, **_OPEN_CREDITS} if self.config.open_only else _CREDITS
+        used = [credits[name] for name in self.training.names]
         licences = ', '.join(dict.fromkeys(licence for _, licence in used))
         credit: dict[str, Any] = credit_initial_weights({
             'training_data': '; '.join(text for text, _ in used),

@@ -316,8 +316,8 @@ class Trainer:
             raise UserError(f'--resume: {path} belongs to another network: {error}') from None
         states = state['optimizers']
         if len(states) != len(self.optimizers):
-            raise UserError(f'--resume: {path} belongs to another optimizer; start without --resume, '
-                            'or with the optimizer of the run')
+            raise UserError(f'--resume: {path} belongs to another optimizer; start without '
+                            '--resume, or with the optimizer of the run')
         self.average.load_state_dict(state['average'])
         for optimizer, own in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(own)

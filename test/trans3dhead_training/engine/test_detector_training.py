@@ -11,7 +11,7 @@ import torch
 from clips import data
 from command_line import evaluate
 from command_line import train as main
-from detector_set import KEYS, write_detector_set
+from detector_set import KEYS, write_detector_set, write_scene_set
 from training_set import weights
 
 from trans3dhead_ros.errors import UserError
@@ -61,6 +61,25 @@ def test_a_run_writes_a_pair_that_every_engine_runs_alike(whole):
     assert float(rows[-1]['val_false_in_rooms']) >= 0
     assert cv2.imread(str(whole / 'samples.png')) is not None
     assert (whole / 'curves.png').is_file()
+
+
+def test_an_open_detector_sees_no_picture_that_is_for_research(root, tmp_path):
+    """A folder with the other sets is at hand; only scenes and portraits are used."""
+    write_scene_set(tmp_path)
+    for name in ('heads', 'masks', 'rooms'):
+        (tmp_path / name).symlink_to(root / name)
+    own = [*keys(tmp_path, tmp_path / 'run', 2), f'scenes={tmp_path / "scenes"}',
+           f'portrait_fits={tmp_path / "portrait_fits.npz"}', 'open_only=true']
+    trainer = Trainer(read_config(None, own))
+    assert set(trainer.task.training.names) == {'scenes', 'rooms', 'faces'}
+    assert main(own) == 0
+    licence = open_detector(tmp_path / 'run' / 'best.onnx').metadata['licence']
+    assert 'research' not in licence
+    assert 'public domain' in licence
+    with pytest.raises(UserError, match='portrait_fits: no file .*nothing.npz'):
+        Trainer(read_config(None, [*own, f'portrait_fits={tmp_path / "nothing.npz"}']))
+    with pytest.raises(UserError, match='open_only: needs scenes'):
+        read_config(None, [*own, "scenes=''"])
 
 
 def test_a_batch_is_learned(root, tmp_path):
