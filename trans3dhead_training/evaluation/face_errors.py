@@ -44,7 +44,8 @@ class FaceErrors:
 def collect_errors(results: Sequence[FaceResult]) -> FaceErrors:
     """Return the errors of results; columns without any value are left out."""
     columns = {**_landmark_errors(results), **_pose_errors(results), **_label_free(results),
-               **_extra(results), **calibration_columns(results)}
+               **_extra(results), **calibration_columns(results),
+               'answered_yaw_deg': _column([result.yaw for result in results])}
     samples = [result.sample for result in results]
     return FaceErrors(
         faces=[sample.name for sample in samples], sources=[sample.source for sample in samples],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from trans3dhead_ros.perception.crop import landmark_box
 from trans3dhead_ros.types import Array, Image
 from trans3dhead_training.core import metrics
 from trans3dhead_training.data.sample import Sample
+from trans3dhead_training.evaluation.difficult_views import difficult_views
 from trans3dhead_training.evaluation.image_perturbations import (
     TURN_DEG,
     corner_boxes,
@@ -50,6 +52,9 @@ class FaceResult:
     """RMS deviation of the inner 51 points over the same, over the size of the face's box."""
     headless_scores: tuple[float, ...] = ()
     """Scores of regions and copies of the same image that show no head."""
+    difficult: Mapping[str, Alignment] = field(default_factory=dict)
+    """The prediction in each of `difficult_views.VIEWS`, px of the original image; empty where the
+    predictor states no uncertainty."""
     extra: dict[str, float] | None = None
     """Mesh errors as `compute_mesh_errors` names them, where the sample has a mesh, and the metrics
     of a dataset's own benchmark (`dad_metrics`)."""
@@ -87,7 +92,8 @@ def evaluate_face(
     """
     Align one face in its true box and, if requested, on altered images and boxes.
 
-    Random alterations depend on the sample's name alone, so all predictors see the same ones.
+    Random alterations depend on the sample's name alone, so all predictors see the same ones. Those
+    that state an uncertainty are also asked for the face in difficult views.
 
     :param predictor: to evaluate.
     :param sample: the face.
@@ -100,7 +106,9 @@ def evaluate_face(
     points = face_outline(sample)
     box = landmark_box(points)
     if not label_free:
-        return FaceResult(sample, predictor.predict(image, box[None])[0])
+        prediction, = predictor.predict(image, box[None])
+        return FaceResult(sample, prediction,
+                          difficult=_in_difficult_views(predictor, sample, image, prediction))
     generator = np.random.default_rng(zlib.crc32(sample.name.encode()))
     jittered, corners = jittered_boxes(box, generator), corner_boxes(image, box)
     noisy = noisy_copies(image, generator)
@@ -120,7 +128,7 @@ def evaluate_face(
     in_noisy, in_faceless = rest[:len(noisy)], rest[len(noisy):]
     size = float(metrics.box_size(points))
     result = FaceResult(
-        sample, prediction,
+        sample, prediction, difficult=_in_difficult_views(predictor, sample, image, prediction),
         box_points=tuple(float(metrics.mean_point_error(
             other.landmarks[INNER], prediction.landmarks[INNER]) / size) for other in in_jittered),
         noise_points=_rms_deviation(np.stack([
@@ -139,6 +147,18 @@ def evaluate_face(
         box_deg=tuple(float(geodesic_distance_deg(prediction.rotation, other.rotation))
                       for other in in_jittered),
         noise_deg=_rms_deviation_deg(np.stack([alignment.rotation for alignment in in_noisy])))
+
+
+def _in_difficult_views(
+    predictor: Predictor, sample: Sample, image: Image, prediction: Alignment,
+) -> dict[str, Alignment]:
+    if prediction.landmark_scale is None:
+        return {}
+    views = difficult_views(image, face_outline(sample),
+                            np.random.default_rng([1, zlib.crc32(sample.name.encode())]))
+    found = predictor.predict_batch([(view.image, view.box[None]) for view in views.values()])
+    return {name: view.to_original(alignment)
+            for (name, view), (alignment,) in zip(views.items(), found, strict=True)}
 
 
 def _rms_deviation(points: Array) -> float:

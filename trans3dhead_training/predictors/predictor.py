@@ -37,6 +37,11 @@ class Alignment:
     """(E,) expression coefficients."""
     placement: Placement | None = None
     """Where the head model appears in the image."""
+    pose_rotation: Array | None = None
+    """(3, 3) rotation that `pose_covariance` belongs to, fitted to the landmarks as they appear to
+    a distant camera that looks at the head."""
+    pose_covariance: Array | None = None
+    """(6, 6) of position and rotation about the fixed camera axes, m² and rad²."""
 
 
 class Predictor(ABC):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trans3dhead_ros.types import Array
+from trans3dhead_ros.types import Array, BoolArray
 from trans3dhead_training.core import metrics
 from trans3dhead_training.evaluation import bootstrap
 from trans3dhead_training.evaluation.bootstrap import Estimate, Statistic
 from trans3dhead_training.evaluation.calibration import COVERAGES, Calibration, calibrate
+from trans3dhead_training.evaluation.difficult_views import VIEWS
 from trans3dhead_training.evaluation.face_errors import FaceErrors, collect_errors
 from trans3dhead_training.evaluation.face_result import FaceResult
 
@@ -37,6 +39,16 @@ MEAN_COLUMNS = (
 LABEL_FREE = ('turn_deg', 'mirror_deg', 'box_deg', 'box_inner_51_percent', 'off_box_deg',
               'noise_deg', 'noise_inner_51_percent')
 LARGER_IS_BETTER = ('z5', 'dad_z5_by_nearest', 'area_under_curve', 'score.roc_auc')
+
+NO_HEAD = 'no_head'
+COVERAGES_BY_YAW = ('coverage.points_percent', 'coverage.rotation_percent')
+COVERAGE_COLUMNS = {
+    'coverage.points_percent': 'within_95_percent',
+    'coverage.rotation_percent': 'rotation_within_95_percent',
+    'coverage.score': 'score', 'coverage.located_percent': 'located_percent'}
+"""What is told of all faces, of bins of yaw and of difficult views: columns by metric."""
+SCORE_BOUNDS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
+"""Of the bins of the head score."""
 
 COMPARED = ('nme_68_percent', 'nme_68_contour_percent', 'nme_68_as_labelled_percent',
             'inner_51_percent', 'inner_51_interocular_percent', 'labelled_percent',
@@ -138,7 +150,9 @@ def make_statistics(errors: FaceErrors) -> dict[str, Statistic]:
         if name in columns:
             statistics[f'{name}.median'] = bootstrap.quantile(columns[name], 0.5)
             statistics[f'{name}.p90'] = bootstrap.quantile(columns[name], 0.9)
-    return statistics | _confidence(columns)
+    return statistics | _confidence(columns) | _coverage(
+        columns, np.where(np.isnan(errors.yaw_deg), columns.get('answered_yaw_deg', np.nan),
+                          errors.yaw_deg)) | _reliability(columns)
 
 
 def _shrinkage(columns: Mapping[str, Array]) -> dict[str, Statistic]:
@@ -179,6 +193,65 @@ def _confidence(columns: Mapping[str, Array]) -> dict[str, Statistic]:
     return statistics
 
 
+def _coverage(columns: Mapping[str, Array], yaw_deg: Array) -> dict[str, Statistic]:
+    """Return how often errors are inside their 95 % regions: all, by yaw, in difficult views."""
+    statistics = {}
+    for figure, name in COVERAGE_COLUMNS.items():
+        if name in columns:
+            statistics[f'{figure}.{ALL}'] = bootstrap.mean(columns[name])
+        if name in columns and figure in COVERAGES_BY_YAW:
+            bins = by_yaw(columns[name], yaw_deg)
+            bins.pop('mean', None)
+            statistics |= {f'{figure}.{part}': statistic for part, statistic in bins.items()}
+        statistics |= {f'{figure}.{view}': bootstrap.mean(columns[f'{view}.{name}'])
+                       for view in VIEWS if f'{view}.{name}' in columns}
+    if 'headless_score' in columns:
+        statistics[f'coverage.score.{NO_HEAD}'] = bootstrap.mean(columns['headless_score'])
+    return statistics
+
+
+def score_outcomes(columns: Mapping[str, Array]) -> tuple[Array, Array]:
+    """
+    Return the scores of all crops, and whether they show a head whose landmarks are located.
+
+    :param columns: of N faces.
+    :return: (N, K) scores and (N, K) 1 or 0; nan where a face has fewer crops or no labels.
+    """
+    names = [(f'{prefix}score', f'{prefix}located_percent')
+             for prefix in ('', *(f'{view}.' for view in VIEWS))]
+    pairs = [(columns[score][:, None], columns[located][:, None] / 100)
+             for score, located in names if {score, located} <= columns.keys()]
+    if pairs and 'headless_score' in columns:
+        pairs.append((columns['headless_score'], 0 * columns['headless_score']))
+    if not pairs:
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    scores, located = (np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))
+    known = ~(np.isnan(scores) | np.isnan(located))
+    return np.where(known, scores, np.nan), np.where(known, located, np.nan)
+
+
+def _in_score_bins(scores: Array) -> dict[str, BoolArray]:
+    """Return which scores (N, K) are in each bin, by its bounds in %; empty ones are left out."""
+    bins = {}
+    for low, high in itertools.pairwise(SCORE_BOUNDS):
+        inside = (scores >= low) & ((scores < high) | (high == 1.0) & (scores == 1.0))
+        if inside.any():
+            bins[f'{100 * low:.0f}-{100 * high:.0f}'] = inside
+    return bins
+
+
+def _reliability(columns: Mapping[str, Array]) -> dict[str, Statistic]:
+    """Return the mean score and the share of located heads in bins of the score."""
+    scores, located = score_outcomes(columns)
+    statistics = {}
+    for name, inside in _in_score_bins(scores).items():
+        statistics[f'reliability.mean_score.{name}'] = bootstrap.mean(
+            np.where(inside, scores, np.nan))
+        statistics[f'reliability.located_percent.{name}'] = bootstrap.mean(
+            np.where(inside, 100 * located, np.nan))
+    return statistics
+
+
 def by_yaw(values: Array, yaw_deg: Array) -> dict[str, Statistic]:
     """
     Return the mean in each bin of |yaw| that has values, and 'mean', unweighted over the bins.
@@ -208,7 +281,9 @@ def _counts(errors: FaceErrors) -> dict[str, int]:
             known = values[:, 0] if column == 'euler_deg' else values
             if number := int((~np.isnan(known)).sum()):
                 counts[figure] = number
-    return counts
+    inside = _in_score_bins(score_outcomes(errors.columns)[0])
+    return counts | {f'reliability.crops.{name}': int(crops.sum())
+                     for name, crops in inside.items()}
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,17 @@ from trans3dhead_training.reports.evaluation_report import (
 from trans3dhead_training.reports.evaluation_run import EvaluationRun
 from trans3dhead_training.reports.text_report import (
     COLUMNS,
+    COVERAGE_TITLES,
     JITTER_TITLES,
     LABEL_FREE,
     MOTION_TITLES,
+    RELIABILITY_TITLES,
+    coverage_rows,
     format_interval,
     format_value,
     jitter_rows,
     motion_rows,
+    reliability_rows,
     used_columns,
 )
 
@@ -169,6 +173,11 @@ def _sections(reports: Mapping[str, Report]) -> Iterable[str]:
         yield _table(['', *reports], (
             [text, *(_cell(report.estimates[ALL].get(key), digits) for report in reports.values())]
             for key, (text, digits) in known.items()))
+    for name, report in reports.items():
+        if rows := list(coverage_rows(report)):
+            yield f'<h3>{escape(name)}: predicted and actual errors</h3>'
+            yield _table(COVERAGE_TITLES, rows)
+            yield _table(RELIABILITY_TITLES, reliability_rows(report))
 
 
 def _comparison(row: Comparison) -> list[str]:

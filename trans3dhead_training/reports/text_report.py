@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from trans3dhead_training.core.metrics import YAW_BINS
 from trans3dhead_training.evaluation.bootstrap import Estimate
 from trans3dhead_training.evaluation.calibration import COVERAGES
+from trans3dhead_training.evaluation.difficult_views import VIEWS
 from trans3dhead_training.evaluation.image_perturbations import (
     BOX_JITTER,
     NOISE_LEVELS,
@@ -19,6 +21,8 @@ from trans3dhead_training.evaluation.motion import MotionErrors
 from trans3dhead_training.reports.evaluation_report import (
     ALL,
     CONFIDENT_YAW_DEG,
+    COVERAGE_COLUMNS,
+    NO_HEAD,
     NOD_DEG,
     SLOPE_YAW_DEG,
     Comparison,
@@ -158,6 +162,12 @@ def _lines(report: Report) -> Iterator[str]:
             for percent in (100 * coverage for coverage in COVERAGES))
         yield (f'predicted scale: error/scale {show("calibration.error_over_scale", 2)}; '
                f'intervals of {within}')
+    rows = list(coverage_rows(report))
+    if rows:
+        yield format_table(COVERAGE_TITLES, rows)
+    if bins := list(reliability_rows(report)):
+        yield 'located by head score: ' + ', '.join(
+            f'{score} {located} of {crops}' for score, crops, _, located in bins)
     if report.calibration is not None:
         yield (f'rank correlation of scale and error: {report.calibration.rank_points:.2f} over '
                f'points, {report.calibration.rank_faces:.2f} over faces')
@@ -179,6 +189,39 @@ def format_comparisons(comparisons: Sequence[Comparison]) -> str:
         [f'{c.first} − {c.second}: {c.figure}', f'{c.difference:+.3f}',
          f'{c.interval[0]:+.3f}…{c.interval[1]:+.3f}', f'{c.better_percent:.1f} %']
         for c in comparisons))
+
+
+COVERAGE_TITLES = ('', 'points in 95 % interval', 'rotation in 95 % ellipsoid', 'located %',
+                   'mean score')
+
+
+def coverage_rows(report: Report) -> Iterator[list[str]]:
+    """Yield the cells below `COVERAGE_TITLES`: all faces, bins of yaw, difficult views."""
+    estimates = report.estimates[ALL]
+    titles = {ALL: 'all faces', **{name: f'|yaw| {name}°' for name in YAW_BINS}, **VIEWS,
+              NO_HEAD: 'no head'}
+    for name, title in titles.items():
+        found = [estimates.get(f'{figure}.{name}') for figure in COVERAGE_COLUMNS]
+        if any(found):
+            points, rotation, score, located = found
+            yield [title, *(
+                '-' if value is None else format_estimate(value, 1)
+                for value in (points, rotation)), format_value(located, 1), format_value(score, 2)]
+
+
+RELIABILITY_TITLES = ('head score', 'crops', 'mean score', 'located')
+
+
+def reliability_rows(report: Report) -> Iterator[list[str]]:
+    """Yield the cells below `RELIABILITY_TITLES`, by bin of the score."""
+    estimates, counts = report.estimates[ALL], report.counts[ALL]
+    for name in counts:
+        if name.startswith('reliability.crops.'):
+            part = name.rpartition('.')[2]
+            low, high = (f'{int(bound) / 100:g}' for bound in part.split('-'))
+            yield [f'{low}–{high}', str(counts[name]),
+                   format_value(estimates[f'reliability.mean_score.{part}'], 2),
+                   format_estimate(estimates[f'reliability.located_percent.{part}'], 1, ' %')]
 
 
 JITTER_TITLES = ('', 'frames', 'points %', 'rotation °', 'spread of points %',
