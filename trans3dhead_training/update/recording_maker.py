@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.geometry import FACING_CAMERA
+from trans3dhead_ros.geometry import FACING_CAMERA, rotation_to_ray
 from trans3dhead_ros.types import Array, BoolArray
 from trans3dhead_training.data.labels import held_out_groups
 from trans3dhead_training.data.manifest import Manifest
@@ -65,8 +65,8 @@ def prepare(run: UpdateRun, config: UpdateConfig, replay: Path = REPLAY) -> tupl
                         f'too few, {MIN_HEADS} and 1 are needed; record more, or see why heads '
                         'were left out in the report')
     write_parts([own[1]], run.held_out, config.seed, offsets, 1)
-    adapted = [AdaptedMaker(run.path, config.held_out, part, config.seed) for part in parts]
-    write_parts([own[0], *parts, *adapted], run.data, config.seed, offsets, 1)
+    adapted = AdaptedMaker(run.path, config.held_out, tuple(parts), config.seed)
+    write_parts([own[0], *parts, adapted], run.data, config.seed, offsets, 1)
     return counts
 
 
@@ -105,6 +105,11 @@ class RecordingMaker:
         labels, fits = _tables(self.run)
         return [_sample(run, labels, fits, int(row), self.held_out)
                 for row in self._rows()[start:stop]]
+
+    def rays(self) -> np.ndarray:
+        """Return the viewing ray (N, 2) of each head, x / z and y / z; nan without a camera."""
+        labels, _ = _tables(self.run)
+        return labels.rays[self._rows()].mean(axis=1)
 
     def _rows(self) -> np.ndarray:
         labels, fits = _tables(self.run)
@@ -154,8 +159,8 @@ class AdaptedMaker:
     """Folder of the run."""
     share: float
     """Of the people that is held out; neither their poses nor their looks are taken."""
-    replay: ReplayMaker
-    """The replay set."""
+    replay: tuple[ReplayMaker, ...]
+    """The parts of the replay set, which are drawn equally often."""
     seed: int
     """Of the choice."""
     name: str = ADAPTED
@@ -164,17 +169,18 @@ class AdaptedMaker:
     @property
     def source(self) -> str:
         """What they were made from."""
-        return f"{self.replay.source}, in the light and with the noise of the user's recordings"
+        sources = '; '.join(part.source for part in self.replay)
+        return f"{sources}; in the light and with the noise of the user's recordings"
 
     @property
     def licence(self) -> str:
         """That of the replay set: only brightness, noise and sharpness are taken of recordings."""
-        return self.replay.licence
+        return '; '.join(dict.fromkeys(part.licence for part in self.replay))
 
     @property
     def open(self) -> bool:
         """As of the replay set."""
-        return self.replay.open
+        return all(part.open for part in self.replay)
 
     def count(self) -> int:
         """Return the number of samples."""
@@ -184,7 +190,8 @@ class AdaptedMaker:
     def settings(self) -> dict[str, Any]:
         """Return the values on which the samples depend."""
         own = RecordingMaker(self.run, self.share, False)
-        return {**own.settings(), **self.replay.settings(), 'seed': self.seed}
+        return {**own.settings(), 'seed': self.seed,
+                'replay': {part.name: part.settings()['replay'] for part in self.replay}}
 
     def samples_per_item(self) -> float:
         """Return 1."""
@@ -202,8 +209,9 @@ class _Matches:
 
     def __init__(self, maker: AdaptedMaker) -> None:
         self.seed = maker.seed
-        self.replayed = [sample for sample in maker.replay.make(0, maker.replay.count())
-                         if not sample.is_validation]
+        parts = [[sample for sample in part.make(0, part.count()) if not sample.is_validation]
+                 for part in maker.replay]
+        self.replayed = [sample for part in parts for sample in part]
         recorded = RecordingMaker(maker.run, maker.share, False)
         heads = recorded.make(0, recorded.count())
         # Where a camera stands, seen from a head; the roll of a crop changes with every draw.
@@ -211,7 +219,11 @@ class _Matches:
         angles = [np.rad2deg(np.arccos(np.clip(views @ _viewed_from(head), -1.0, 1.0)))
                   for head in heads]
         weights = np.exp(-0.5 * (np.stack(angles) / _POSE_SIGMA_DEG) ** 2) + 1e-6
-        self.probabilities = weights / weights.sum(axis=1, keepdims=True)
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        self.probabilities = np.concatenate([
+            own / own.sum(axis=1, keepdims=True) / len(parts)
+            for own in np.split(weights, ends, axis=1)], axis=1)
+        self.rays = recorded.rays()
         self.looks = [measure_look(head.image(), head.box) for head in heads]
         self.blur_px = self._blur()
 
@@ -223,6 +235,7 @@ class _Matches:
         look = self.looks[row]
         sample = scaled(chosen, min(look.side_px / float((chosen.box[2:] - chosen.box[:2]).max()),
                                     1.0))
+        sample = stretched(sample, self.rays[row])
         image = with_look(sample.image(), sample.box, look,
                           self.blur_px if blur_px is None else blur_px, generator)
         return replace(sample, picture=encode_jpeg(image))
@@ -270,8 +283,39 @@ def scaled(sample: Sample, factor: float) -> Sample:
 
     return replace(
         sample, picture=encode_jpeg(image), points=moved(sample.points),
-        depth=sample.depth * factor, contour=moved(sample.contour), placement=Placement(
+        depth=None if sample.depth is None else sample.depth * factor,
+        contour=moved(sample.contour), placement=Placement(
             moved(sample.placement.translation), sample.placement.log_scale + np.log(factor)))
+
+
+def stretched(sample: Sample, ray: Array) -> Sample:
+    """
+    Show a head as a flat sensor does away from the optical axis, where a wide lens stretches it.
+
+    At the angle a from the axis, a picture is larger by 1 / cos² a along the radius and by
+    1 / cos a across it; here the area stays the same. The rotation is that towards the ray.
+
+    :param sample: seen about along the optical axis, with the labels that `scaled` needs.
+    :param ray: (2,) x / z and y / z of the ray through the head; nan where it is not known.
+    :return: the sample; the same one without a ray.
+    """
+    if not np.isfinite(ray).all():
+        return sample
+    turn = rotation_to_ray(ray)
+    # Derivative of the projection of turn @ (x, y, 1) at the ray.
+    stretch = (turn[:2, :2] - np.outer(turn[:2, 2], turn[2, :2]) / turn[2, 2]) / turn[2, 2]
+    stretch = stretch / np.sqrt(np.linalg.det(stretch))
+    image, centre = sample.image(), (sample.box[:2] + sample.box[2:]) / 2
+    matrix = np.column_stack([stretch, centre - stretch @ centre])
+    image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+
+    def moved(points: Array) -> Array:
+        return (points - centre) @ stretch.T + centre
+
+    return replace(
+        sample, picture=encode_jpeg(image), points=moved(sample.points),
+        contour=moved(sample.contour), placement=Placement(
+            moved(sample.placement.translation), sample.placement.log_scale))
 
 
 def usable(labels: LabelledHeads, fits: HeadFits) -> BoolArray:

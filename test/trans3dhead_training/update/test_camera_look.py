@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from trans3dhead_ros.geometry import rotation_from_euler
+from trans3dhead_ros.geometry import rotation_from_euler, viewing_ray_rotation
+from trans3dhead_training.core.alignment import fit_weak_perspective
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.shards import read_shards
 from trans3dhead_training.synthesis.scenes.camera_effects import add_sensor_noise
@@ -20,6 +21,7 @@ from trans3dhead_training.update.recording_maker import (
     AdaptedMaker,
     ReplayMaker,
     scaled,
+    stretched,
 )
 from trans3dhead_training.update.update_run import UpdateRun
 
@@ -71,8 +73,8 @@ def run(tmp_path_factory) -> UpdateRun:
 
 def maker_of(run: UpdateRun, seed: int = 0) -> AdaptedMaker:
     part = Manifest.load(REPLAY).parts[0]
-    return AdaptedMaker(run.path, 0.1, ReplayMaker(
-        REPLAY, part.name, part.source, part.licence, part.open), seed)
+    return AdaptedMaker(run.path, 0.1, (ReplayMaker(
+        REPLAY, part.name, part.source, part.licence, part.open),), seed)
 
 
 def test_replayed_heads_look_like_the_recorded_ones(run):
@@ -98,6 +100,23 @@ def test_labels_stay_on_the_head_when_a_picture_shrinks():
     assert 2 * (small.points + 0.5) == pytest.approx(sample.points + 0.5)
     assert np.exp(small.placement.log_scale - sample.placement.log_scale) == pytest.approx(0.5)
     assert scaled(sample, 1.0) is sample
+
+
+def test_a_head_is_stretched_as_a_wide_lens_does_off_its_axis():
+    sample, ray = replayed(False)[0], np.array([0.6, -0.3])
+    points = np.column_stack([sample.points, np.zeros(68)])
+    # A flat head at 100 head sizes, so that nothing but the angle of the ray counts.
+    size = float(np.ptp(sample.points, axis=0).max())
+    towards = (points - [*sample.points.mean(0), 0.0]) / (100 * size) + [0.0, 0.0, 1.0]
+    seen = towards @ viewing_ray_rotation(np.append(ray, 1.0)).T
+    expected = seen[:, :2] / seen[:, 2:]
+    found = stretched(sample, ray)
+    scale, _ = fit_weak_perspective(found.points, expected)
+    centred = (found.points - found.points.mean(0)) * float(scale)
+    assert centred == pytest.approx(expected - expected.mean(0), abs=3e-2 * np.ptp(expected))
+    assert found.image().shape == sample.image().shape and found.picture != sample.picture
+    assert np.array_equal(found.rotation, sample.rotation)
+    assert stretched(sample, np.full(2, np.nan)) is sample
 
 
 def test_poses_are_drawn_near_those_of_the_recording(run):

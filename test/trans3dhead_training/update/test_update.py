@@ -128,16 +128,14 @@ def test_a_run_that_is_killed_in_every_stage_gives_a_candidate(
     assert len(HeadPipeline.load(run.candidate, 'cpu').detect(np.ascontiguousarray(image))) == 1
 
 
-def kill_when_it_exists(words: list[str], path: Path, seconds: float = 240.0) -> None:
-    """Start an update, and kill it when a file or folder exists."""
+def kill_when_it_exists(words: list[str], path: Path) -> None:
+    """Start an update, and kill it when a file or folder exists, however slow the machine is."""
     process = subprocess.Popen(
         [sys.executable, '-m', 'trans3dhead_ros.cli.main', 'update', *words],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    end = time.monotonic() + seconds
     while not path.exists() and process.poll() is None:
-        assert time.monotonic() < end, f'{path} did not appear'
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert path.exists()
+    told = process.communicate()[1]
+    assert path.exists(), told
