@@ -58,15 +58,18 @@ _JACOBIAN = _jacobian_of_features()
 
 @dataclass(frozen=True)
 class PoseNoise:
-    """Sources of uncertainty of a metric pose besides the landmarks."""
+    """Sources of uncertainty of a metric pose besides independent errors of the landmarks."""
 
     head_size: float = 0.05
     """Relative standard deviation of the size of heads; it shifts them along their viewing ray."""
     position: float = 0.002
     """Lower bound of the standard deviation of the position, relative to the distance."""
     rotation: float = np.deg2rad(1.0)
-    """Lower bound of the standard deviation of the rotation, rad: the errors of landmarks are
-    correlated."""
+    """Lower bound of the standard deviation of the rotation, rad."""
+    landmark_correlation: float = 9.0
+    """Factor on the covariance that independent errors of the landmarks would cause. Those of one
+    head are alike: with 1, 33 % of the rotation errors of 288 turned photographs are inside their
+    95 % ellipsoids and 58 % of those of 149 photographs, with 9 it is 93 and 97 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +273,7 @@ def _covariance(fit: _Fit, count: IndexArray, noise: PoseNoise) -> Array:
     misfit = fit.system[:, 6, 6] / np.maximum(2 * count - 6, 1)
     # A poor fit increases the covariance; a good one does not reduce it.
     covariance = _solve(fit.system[:, :6, :6], np.tile(_IDENTITY, (len(misfit), 1, 1)))
-    covariance *= np.maximum(misfit, 1.0)[:, None, None]
+    covariance *= (noise.landmark_correlation * np.maximum(misfit, 1.0))[:, None, None]
     t = fit.translation
     # A head that is larger and farther away by the same factor looks the same.
     covariance[:, :3, :3] += noise.head_size ** 2 * t[:, :, None] * t[:, None, :]

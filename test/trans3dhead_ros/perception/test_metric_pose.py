@@ -1,5 +1,7 @@
 """Metric pose on projections of a head whose pose is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,8 @@ CAMERAS = {
 }
 MODEL = small_head_model()
 HEAD = MODEL.landmarks(MODEL(torch.zeros(1, 4), torch.zeros(1, 3)))[0].double().numpy()
-ONLY_LANDMARKS = PoseNoise(head_size=0.0, position=0.0, rotation=0.0)
+ONLY_LANDMARKS = PoseNoise(
+    head_size=0.0, position=0.0, rotation=0.0, landmark_correlation=1.0)
 
 
 def solve(camera, pixels, apparent, sigma_px=1.0, noise=ONLY_LANDMARKS):
@@ -141,7 +144,8 @@ def test_the_uncertain_size_of_heads_enters_the_depth_along_the_ray():
     pixels = camera.project(HEAD @ rotation.T + translation)[None]
     start = apparent_rotation(rotation, translation)[None]
     without = solve(camera, pixels, start).covariance[0]
-    found = solve(camera, pixels, start, noise=PoseNoise(0.05, 0.0, 0.0)).covariance[0]
+    uncertain_size = replace(ONLY_LANDMARKS, head_size=0.05)
+    found = solve(camera, pixels, start, noise=uncertain_size).covariance[0]
     np.testing.assert_allclose(
         (found - without)[:3, :3], 0.05 ** 2 * np.outer(translation, translation), atol=1e-9)
     np.testing.assert_allclose((found - without)[3:, 3:], 0.0, atol=1e-12)
