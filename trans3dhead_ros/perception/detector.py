@@ -74,6 +74,22 @@ def detect_turned(detector: Detector, image: Image, quarters: int) -> HeadDetect
     return detector.detect(turned).turned_back(quarters, image.shape[1::-1])
 
 
+def detect_with_border(detector: Detector, image: Image) -> HeadDetections:
+    """
+    Find the heads of an image after adding a border, because detectors miss heads that fill it.
+
+    :param detector: finds them.
+    :param image: (H, W, 3) uint8 BGR.
+    :return: the heads, in px of the image.
+    """
+    size = np.array(image.shape[1::-1])
+    # A large image is reduced first, so that the border does not multiply its memory.
+    framed = resized(image, min(_FRAMED_SIDE, size.max()))
+    ratio, border = size / framed.shape[1::-1], round(_BORDER * max(framed.shape[:2]))
+    framed = cv2.copyMakeBorder(framed, *[border] * 4, cv2.BORDER_REPLICATE)
+    return detector.detect(framed).mapped(ratio, ratio * (0.5 - border) - 0.5)
+
+
 @dataclass(frozen=True)
 class BoxMap:
     """Map from a detector's boxes to landmark boxes, in units of the sides of the former."""
@@ -99,6 +115,8 @@ class BoxMap:
 _YUNET = BoxMap(0.0, 0.128, 1.028, 0.738)
 # Of the longer side of a face; in a profile, eyes that are closer do not tell the roll.
 _MIN_EYE_DISTANCE = 0.25
+# Longer side of an image that gets a border, px, and the width of the border in that side.
+_FRAMED_SIDE, _BORDER = 640, 0.5
 
 
 class YuNetDetector:

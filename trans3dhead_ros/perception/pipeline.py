@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from trans3dhead_ros.perception.detector import (
     QUARTER_TURNS,
     Detector,
     detect_turned,
+    detect_with_border,
     make_detector,
 )
 from trans3dhead_ros.perception.head import Head
@@ -37,6 +39,9 @@ from trans3dhead_ros.perception.tracker import Tracker, Tracking
 from trans3dhead_ros.types import Array, Image, IndexArray
 
 _LOG = logging.getLogger(__name__)
+# Of a picture in which the first search finds nobody.
+_OTHER_SEARCHES = (detect_with_border, *(
+    functools.partial(detect_turned, quarters=quarters) for quarters in QUARTER_TURNS))
 # Boxes beyond it are mistakes, not heads outside of the image.
 _MAX_BOX_COORDINATE_PX = 1e6
 
@@ -160,8 +165,9 @@ class HeadPipeline:
         """
         Find and align the heads of one image.
 
-        Where the landmarks of none are certain, heads are sought in the image turned by 180 and by
-        90° as well, as before a camera that hangs upside down.
+        Where the landmarks of none are certain, heads are sought in the image with a border, as one
+        may fill it, and in the image turned by 180 and by 90°, as before a camera that hangs upside
+        down.
 
         :param image: (H, W, 3) uint8 BGR.
         :param camera: of this image, for a metric pose.
@@ -170,12 +176,12 @@ class HeadPipeline:
         """
         image = _checked_image(image)
         _check_camera(camera, image)
-        found, detections = self._search(image, 0)
+        found, detections = self._verified(image, self.detector.detect(image))
         faces = detections.face
-        for quarters in QUARTER_TURNS:
+        for detect in _OTHER_SEARCHES:
             if (found.uncertainty < DOUBTFUL_UNCERTAINTY).any():
                 break
-            others, detections = self._search(image, quarters)
+            others, detections = self._verified(image, detect(self.detector, image))
             shown = shown_in_turned_image(detections, others)
             found = Alignments.join([found, others[shown]])
             faces = np.concatenate([faces, detections.face[shown]])
@@ -218,9 +224,10 @@ class HeadPipeline:
         """Remove all tracks; their ids are not used again."""
         self._tracker.reset()
 
-    def _search(self, image: Image, quarters: int) -> tuple[Alignments, HeadDetections]:
-        """Return the heads of an image that is turned, and their detections."""
-        detections = detect_turned(self.detector, image, quarters)
+    def _verified(
+        self, image: Image, detections: HeadDetections,
+    ) -> tuple[Alignments, HeadDetections]:
+        """Return the heads of an image that the aligner confirms, and their detections."""
         detections = detections[detections.score >= NEW_HEAD_SCORE]
         found, rows = run_single(self.aligner, align_detections(
             image, detections, self.config.detect_score))

@@ -5,14 +5,18 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from clips import DATA, clip
+from clips import DATA, clip, data
 
+from trans3dhead_ros import HeadPipeline
 from trans3dhead_ros.boxes import iou
 from trans3dhead_ros.errors import UserError
 from trans3dhead_ros.inference.backends import choose_backend, is_installed
 from trans3dhead_ros.inference.head_search import HeadSearch
+from trans3dhead_ros.media.clip_truth import bundled_clip
+from trans3dhead_ros.media.sources import open_source, read_picture
 from trans3dhead_ros.model_files.detector_metadata import bundled_detector
-from trans3dhead_ros.perception.detector import MIN_SCORE, make_detector
+from trans3dhead_ros.perception.aligner import HeadAligner
+from trans3dhead_ros.perception.detector import MIN_SCORE, detect_with_border, make_detector
 from trans3dhead_ros.perception.head_finder import same_head
 
 YUNET = DATA.parent / 'baselines' / 'yunet' / 'yunet_n_640_640.onnx'
@@ -40,6 +44,23 @@ def test_half_profiles_to_either_side_are_found(detector):
 def test_heads_that_tilt_are_found(detector):
     found = detector.detect(clip('head-pose-face-detection-female-and-male')[28])
     assert hit(found, (28, 103, 98, 157)) and hit(found, (295, 77, 375, 141))
+
+
+@pytest.mark.parametrize('size', [(480, 360), (1300, 975), (320, 241)])
+def test_boxes_found_with_a_border_are_in_pixels_of_the_image(detector, size):
+    picture = cv2.resize(next(iter(open_source(bundled_clip()))).image, size)
+    plain, framed = detector.detect(picture), detect_with_border(detector, picture)
+    heads = plain.landmark_box[plain.score > 0.9]
+    assert len(heads) == 2 and (iou(heads, framed.landmark_box).max(axis=1) > 0.7).all()
+
+
+@pytest.mark.parametrize('name', [
+    'afw/train_3062021448_2.jpg', 'lfpw/train_image_0281.jpg', 'ytf/test_Jaime_Pressly_41.jpg'])
+def test_a_head_that_fills_the_picture_is_found(detector, name):
+    picture = read_picture(data('faces', *name.split('/')))
+    head, = HeadPipeline(HeadAligner.load(device='cpu', threads=1), detector).detect(picture)
+    side = picture.shape[0]
+    assert iou(head.box[None], np.array([[0.25, 0.25, 0.75, 0.75]]) * side)[0, 0] > 0.6
 
 
 def test_many_small_heads_are_found(detector):
