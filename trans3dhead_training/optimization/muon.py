@@ -17,17 +17,19 @@ def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
     """
     Return matrices with the same singular vectors whose singular values are about 1.
 
-    :param matrices: (…, M, N).
-    :return: (…, M, N) float32; singular values are 0.7 to 1.2, computed in bfloat16.
+    :param matrices: (M, N) or (K, M, N) float32.
+    :return: the same shape; singular values are about 0.7 to 1.2.
     """
     wide = matrices.shape[-2] <= matrices.shape[-1]
-    x = (matrices if wide else matrices.mT).bfloat16()
+    # Not in bfloat16, as is usual on GPUs: for small matrices it is slower, and on many processors.
+    x = (matrices if wide else matrices.mT).contiguous()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = _COEFFICIENTS
+    add_product = torch.baddbmm if x.ndim == 3 else torch.addmm
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.mT).float()
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.mT
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,7 +37,7 @@ class Muon(torch.optim.Optimizer):
     Momentum of which every direction of a matrix gets the same step length.
 
     `torch.optim.Muon` takes plain matrices only; this one also takes kernels of convolutions
-    (out, in, height, width), as matrices (out, in · height · width), and stacks (…, M, N).
+    (out, in, height, width), as matrices (out, in · height · width), and stacks (K, M, N).
 
     :param parameters: weights with at least two dimensions.
     :param lr: learning rate; the same as for AdamW, whose updates are of about the same size.
