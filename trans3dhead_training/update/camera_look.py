@@ -1,19 +1,22 @@
 """
 The look of heads before one camera, measured in its pictures and given to other pictures.
 
-It is how large heads appear, how bright and in which colour, how noisy and how sharp. Exact labels
-of synthetic heads hold for it too (domain adaptation; see Tobin et al., IROS 2017, for the
-opposite way, which is to vary everything).
+It is how large heads appear, how bright and in which colour, how noisy and how sharp, and how a
+wide lens stretches them. Exact labels of synthetic heads hold for it too (domain adaptation; see
+Tobin et al., IROS 2017, for the opposite way, which is to vary everything).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from trans3dhead_ros.geometry import rotation_to_ray
 from trans3dhead_ros.types import Array, Image
+from trans3dhead_training.data.sample import Placement, Sample
+from trans3dhead_training.preparation.picture_bytes import encode_jpeg
 from trans3dhead_training.synthesis.scenes.camera_effects import add_sensor_noise
 
 BLURS_PX = (0.0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1, 2.8)
@@ -83,6 +86,62 @@ def with_look(
     # As `add_sensor_noise` spreads it over the levels.
     at_grey = np.sqrt(missing) / (_GRAIN * np.sqrt((float(image.mean()) + 32) / 160))
     return add_sensor_noise(image, generator, float(at_grey))
+
+
+def scaled(sample: Sample, factor: float) -> Sample:
+    """
+    Make the picture of a sample smaller.
+
+    :param sample: with the points of the 3D definition, their depth and the placement.
+    :param factor: 0…1, on its sides.
+    :return: the sample; the same one where the picture keeps its size.
+    """
+    whole = sample.image()
+    height, width = (max(round(side * factor), 1) for side in whole.shape[:2])
+    if (height, width) == whole.shape[:2] or factor >= 1.0:
+        return sample
+    image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    factor = width / whole.shape[1]
+
+    def moved(points: Array) -> Array:
+        # Pixel centres lie at integers, edges at halves, and scaling keeps the edges.
+        return (points + 0.5) * factor - 0.5
+
+    return replace(
+        sample, picture=encode_jpeg(image), points=moved(sample.points),
+        depth=None if sample.depth is None else sample.depth * factor,
+        contour=moved(sample.contour), placement=Placement(
+            moved(sample.placement.translation), sample.placement.log_scale + np.log(factor)))
+
+
+def stretched(sample: Sample, ray: Array) -> Sample:
+    """
+    Show a head as a flat sensor does away from the optical axis, where a wide lens stretches it.
+
+    At the angle a from the axis, a picture is larger by 1 / cos² a along the radius and by
+    1 / cos a across it; here the area stays the same. The rotation is that towards the ray.
+
+    :param sample: seen about along the optical axis, with the labels that `scaled` needs.
+    :param ray: (2,) x / z and y / z of the ray through the head; nan where it is not known.
+    :return: the sample; the same one without a ray.
+    """
+    if not np.isfinite(ray).all():
+        return sample
+    turn = rotation_to_ray(ray)
+    # Derivative of the projection of turn @ (x, y, 1) at the ray.
+    stretch = (turn[:2, :2] - np.outer(turn[:2, 2], turn[2, :2]) / turn[2, 2]) / turn[2, 2]
+    stretch = stretch / np.sqrt(np.linalg.det(stretch))
+    image, centre = sample.image(), (sample.box[:2] + sample.box[2:]) / 2
+    matrix = np.column_stack([stretch, centre - stretch @ centre])
+    image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+
+    def moved(points: Array) -> Array:
+        return (points - centre) @ stretch.T + centre
+
+    return replace(
+        sample, picture=encode_jpeg(image), points=moved(sample.points),
+        contour=moved(sample.contour), placement=Placement(
+            moved(sample.placement.translation), sample.placement.log_scale))
 
 
 def _face(image: Image, box: Array) -> Image:

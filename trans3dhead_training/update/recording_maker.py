@@ -7,12 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from trans3dhead_ros.errors import UserError
-from trans3dhead_ros.geometry import FACING_CAMERA, rotation_to_ray
-from trans3dhead_ros.types import Array, BoolArray
+from trans3dhead_ros.geometry import FACING_CAMERA
+from trans3dhead_ros.types import BoolArray
 from trans3dhead_training.data.labels import held_out_groups
 from trans3dhead_training.data.manifest import Manifest
 from trans3dhead_training.data.sample import Placement, Sample
@@ -20,7 +19,13 @@ from trans3dhead_training.data.shards import Shard
 from trans3dhead_training.preparation.part_writer import write_parts
 from trans3dhead_training.preparation.photograph_maker import fingerprint
 from trans3dhead_training.preparation.picture_bytes import encode_jpeg, read_picture_bytes
-from trans3dhead_training.update.camera_look import BLURS_PX, measure_look, with_look
+from trans3dhead_training.update.camera_look import (
+    BLURS_PX,
+    measure_look,
+    scaled,
+    stretched,
+    with_look,
+)
 from trans3dhead_training.update.label_fitting import HeadFits
 from trans3dhead_training.update.labelling import LabelledHeads
 from trans3dhead_training.update.update_config import UpdateConfig
@@ -260,62 +265,6 @@ def _matches(maker: AdaptedMaker, *_: str) -> _Matches:
 def _viewed_from(head: Sample) -> np.ndarray:
     """Return the axis of the camera (3,) in the frame of a head; frontal where it is unknown."""
     return (FACING_CAMERA if head.rotation is None else head.rotation)[2]
-
-
-def scaled(sample: Sample, factor: float) -> Sample:
-    """
-    Make the picture of a sample smaller.
-
-    :param sample: with the points of the 3D definition, their depth and the placement.
-    :param factor: 0…1, on its sides.
-    :return: the sample; the same one where the picture keeps its size.
-    """
-    whole = sample.image()
-    height, width = (max(round(side * factor), 1) for side in whole.shape[:2])
-    if (height, width) == whole.shape[:2] or factor >= 1.0:
-        return sample
-    image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    factor = width / whole.shape[1]
-
-    def moved(points: Array) -> Array:
-        # Pixel centres lie at integers, edges at halves, and scaling keeps the edges.
-        return (points + 0.5) * factor - 0.5
-
-    return replace(
-        sample, picture=encode_jpeg(image), points=moved(sample.points),
-        depth=None if sample.depth is None else sample.depth * factor,
-        contour=moved(sample.contour), placement=Placement(
-            moved(sample.placement.translation), sample.placement.log_scale + np.log(factor)))
-
-
-def stretched(sample: Sample, ray: Array) -> Sample:
-    """
-    Show a head as a flat sensor does away from the optical axis, where a wide lens stretches it.
-
-    At the angle a from the axis, a picture is larger by 1 / cos² a along the radius and by
-    1 / cos a across it; here the area stays the same. The rotation is that towards the ray.
-
-    :param sample: seen about along the optical axis, with the labels that `scaled` needs.
-    :param ray: (2,) x / z and y / z of the ray through the head; nan where it is not known.
-    :return: the sample; the same one without a ray.
-    """
-    if not np.isfinite(ray).all():
-        return sample
-    turn = rotation_to_ray(ray)
-    # Derivative of the projection of turn @ (x, y, 1) at the ray.
-    stretch = (turn[:2, :2] - np.outer(turn[:2, 2], turn[2, :2]) / turn[2, 2]) / turn[2, 2]
-    stretch = stretch / np.sqrt(np.linalg.det(stretch))
-    image, centre = sample.image(), (sample.box[:2] + sample.box[2:]) / 2
-    matrix = np.column_stack([stretch, centre - stretch @ centre])
-    image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-
-    def moved(points: Array) -> Array:
-        return (points - centre) @ stretch.T + centre
-
-    return replace(
-        sample, picture=encode_jpeg(image), points=moved(sample.points),
-        contour=moved(sample.contour), placement=Placement(
-            moved(sample.placement.translation), sample.placement.log_scale))
 
 
 def usable(labels: LabelledHeads, fits: HeadFits) -> BoolArray:

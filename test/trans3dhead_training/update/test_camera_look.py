@@ -10,9 +10,14 @@ import pytest
 from trans3dhead_ros.geometry import rotation_from_euler, viewing_ray_rotation
 from trans3dhead_training.core.alignment import fit_weak_perspective
 from trans3dhead_training.data.manifest import Manifest
-from trans3dhead_training.data.shards import read_shards
+from trans3dhead_training.data.shards import read_shards, write_shard
 from trans3dhead_training.synthesis.scenes.camera_effects import add_sensor_noise
-from trans3dhead_training.update.camera_look import measure_look, with_look
+from trans3dhead_training.update.camera_look import (
+    measure_look,
+    scaled,
+    stretched,
+    with_look,
+)
 from trans3dhead_training.update.label_fitting import HeadFits
 from trans3dhead_training.update.labelling import LabelledHeads
 from trans3dhead_training.update.recording_maker import (
@@ -20,8 +25,6 @@ from trans3dhead_training.update.recording_maker import (
     REPLAY,
     AdaptedMaker,
     ReplayMaker,
-    scaled,
-    stretched,
 )
 from trans3dhead_training.update.update_run import UpdateRun
 
@@ -134,3 +137,18 @@ def test_poses_are_drawn_near_those_of_the_recording(run):
 def test_equal_numbers_give_equal_pictures(run):
     one, again = (maker_of(run).make(5, 6)[0] for _ in range(2))
     assert one.picture == again.picture and Path(str(one.group)) == Path(str(again.group))
+
+
+def test_parts_of_the_replay_set_are_drawn_equally_often(run, tmp_path):
+    one = maker_of(run)
+    manifest, file = Manifest.load(REPLAY), 'others/00000.safetensors'
+    write_shard(tmp_path / file, [replace(sample, depth=None, group=f'other {number}')
+                                  for number, sample in enumerate(replayed(False)[:30])])
+    part = replace(manifest.parts[0], name='others', source='others', shards={file: 30})
+    replace(manifest, parts=(part,)).save(tmp_path)
+    both = replace(one, replay=(*one.replay, ReplayMaker(
+        tmp_path, part.name, part.source, part.licence, part.open)))
+    drawn = [sample.group.startswith('other') for sample in both.make(0, 60)]
+    assert 0.3 < np.mean(drawn) < 0.7
+    assert both.source.startswith(f'{one.replay[0].source}; others')
+    assert both.licence == one.licence and both.settings() != one.settings()
