@@ -35,9 +35,11 @@ def runs(page: str) -> list[list[tuple[float, dict[str, float]]]]:
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip('|').split('|')]
         if line.startswith('| crops seen'):
-            header = cells
-            found.append([])
-        elif match := _ROW.match(line):
+            # The other models' tables have other columns.
+            header = cells if all(any(words in title for title in cells)
+                                  for words in _CURVES.values()) else []
+            found += [[]] if header else []
+        elif header and (match := _ROW.match(line)):
             errors = {}
             for curve, words in _CURVES.items():
                 column = next(i for i, title in enumerate(header) if words in title)
