@@ -110,6 +110,7 @@ def test_the_command_tells_coverage_in_difficult_views(tmp_path, capsys):
     row = json.loads(figures.read_text())['results']['ours']['all']
     assert set(row['coverage']['points_percent']) >= {'all', *VIEWS}
     assert set(row['coverage']['rotation_percent']) >= {'all', *set(VIEWS) - {UPSIDE_DOWN}}
-    assert row['coverage']['score'][UPSIDE_DOWN] < 0.5 < row['coverage']['score']['all']
+    # Some of these heads are seen from behind, so the score of all depends on the model.
+    assert row['coverage']['score'][UPSIDE_DOWN] < 0.5 * row['coverage']['score']['all']
     assert sum(row['reliability']['crops'].values()) == 8 * (1 + len(VIEWS))
     assert 'predicted and actual errors' in page.read_text()
