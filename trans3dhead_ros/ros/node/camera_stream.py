@@ -116,6 +116,9 @@ class CameraStream:
             time_since_image = now - max(last or 0.0, self._subscribed_since)
             pending = now - (self.statistics.pending_since() or now)
             limit = self._parameters().no_image_warning
+            if self._input.has_new_publisher():
+                # A camera that has come back is not waited for as long as it was away.
+                self._renew_after = min(self._renew_after, time_since_image + limit)
             if 0.0 < limit < time_since_image:
                 summary = f'no image for {time_since_image:.0f} s {self._input.no_image_reason()}'
                 # Ever less often: a camera may be silent for days.

@@ -62,6 +62,7 @@ class ImageInput:
         self.topic = resolved_image_topic(node, prefix, transport)
         self.renewals = 0
         self._seen_publisher = False
+        self._known_publishers: set[bytes] = set()
         self._endpoint: _Endpoint | None = None
         self._replaced: _Endpoint | None = None
         self._replaced_until = 0.0
@@ -112,6 +113,13 @@ class ImageInput:
                    if end.topic_type == self._type]
         self._seen_publisher = self._seen_publisher or bool(offered)
         return offered
+
+    def has_new_publisher(self) -> bool:
+        """Return whether there is a publisher that was not there at the last call."""
+        found = {bytes(end.endpoint_gid) for end in self._publishers()}
+        new = not found <= self._known_publishers
+        self._known_publishers = found
+        return new
 
     def report(self) -> dict[str, str]:
         """Return topic, publishers and reliabilities as values of the diagnostics."""
