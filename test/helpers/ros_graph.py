@@ -20,6 +20,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -161,18 +162,17 @@ class Client(Node):
         return self.all_of('heads', header)[0]
 
     def ask(self, image) -> HeadArray:
-        """
-        Send a BGR picture, as a camera does again and again, and return the heads of one of them.
+        """Send a BGR picture and return its heads."""
+        return self.answer(self.send(image))
 
-        The subscription of a tracker that has just been renewed may miss the first.
-        """
-        sent = []
-        for _ in range(6):
-            sent.append(self.send(image))
-            if self.spin_until(lambda: any(self.all_of('heads', each) for each in sent), 5.0):
-                break
-        return self.answer(next((each for each in sent if self.all_of('heads', each)), sent[-1]),
-                           timeout=5.0)
+    def stream_is_processed(self, image, timeout: float = 60.0,
+                            publisher: Publisher | None = None) -> bool:
+        """Send a BGR picture again and again; return whether the heads of one were received."""
+        def processed():
+            header = self.header()
+            (publisher or self.images).publish(bgr_image(header, image))
+            return self.spin_until(lambda: self.all_of('heads', header), 1.0)
+        return self.spin_until(processed, timeout)
 
     def of(self, topic: str, header: Header, timeout: float = 10.0):
         """Return the message of a topic with the stamp of an image."""

@@ -124,11 +124,15 @@ def client(module_client):
 
 
 @pytest.fixture
-def short_timeout(client):
+def short_timeout(client, picture):
     """Let the tracker report missing images after one second."""
     client.set_tracker_parameters(no_image_warning=1.0)
     yield
     client.set_tracker_parameters(no_image_warning=NO_IMAGE_WARNING)
+    # In the silence it has renewed its subscription, which DDS has still to connect; until the old
+    # one is gone, that one receives images.
+    client.spin_for(2.5)
+    assert client.stream_is_processed(picture)
 
 
 @pytest.fixture

@@ -130,12 +130,8 @@ def test_publishers_of_both_reliabilities_are_received_even_after_a_restart(clie
     client.diagnostics(lambda v: v['subscription QoS'] == 'best_effort' and v['publishers'] == '2')
     assert client.spin_until(second.get_subscription_count)
     for publisher in (second, client.images):
-        def processed(publisher=publisher):
-            # Best effort may lose one; the node must receive the stream.
-            header = client.header()
-            publisher.publish(bgr_image(header, picture))
-            return client.spin_until(lambda: client.all_of('heads', header), 1.0)
-        assert client.spin_until(processed)
+        # Best effort may lose one; the node must receive the stream.
+        assert client.stream_is_processed(picture, publisher=publisher)
     client.destroy_publisher(second)
     with client.publisher():
         client.diagnostics(lambda v: v['subscription QoS'] == 'reliable' and v['publishers'] == '1')
@@ -147,12 +143,8 @@ def test_a_best_effort_publisher_is_received(client, picture):
     with client.publisher(qos=BEST_EFFORT):
         client.diagnostics(lambda v: v['subscription QoS'] == 'best_effort')
         client.wait_for_tracker()
-
-        def processed():
-            # Best effort may lose one; the node must receive the stream.
-            header = client.send(picture)
-            return client.spin_until(lambda: client.all_of('heads', header), 1.0)
-        assert client.spin_until(processed, 20.0)
+        # Best effort may lose one; the node must receive the stream.
+        assert client.stream_is_processed(picture, 20.0)
 
 
 def wait_until_markers_are_deleted(client, header):
