@@ -56,9 +56,10 @@ class BadCamera:
             beyond = half[axis] * (1 - 2 * random.uniform(0.05, MOST_CUT))
             place[axis] = SIZE[axis] - beyond if far else beyond
         shift = place - scale * (box[:2] + box[2:]) / 2
+        points = scale * sample.points + shift
         if scale < 0.5:
-            image, scale = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), \
-                2 * scale
+            image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            scale *= 2
         matrix = np.column_stack([scale * np.eye(2), shift])
         frame = cv2.warpAffine(image, matrix, SIZE, borderMode=cv2.BORDER_REPLICATE)
         frame = cv2.GaussianBlur(frame, (0, 0), self.blur_px).astype(np.float32)
@@ -66,8 +67,7 @@ class BadCamera:
         frame += random.standard_normal(frame.shape) * NOISE_LEVELS
         frame = np.clip(np.round(frame), 0, 255).astype(np.uint8)
         data = cv2.imencode('.jpg', frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-        full = scale / 2 if image.shape != sample.image().shape else scale
-        return cv2.imdecode(data, cv2.IMREAD_COLOR), full * sample.points + shift
+        return cv2.imdecode(data, cv2.IMREAD_COLOR), points
 
 
 def photographs() -> dict[str, list[Sample]]:

@@ -314,7 +314,7 @@ class Trainer:
             self.network.load_state_dict(state['network'])
         except RuntimeError as error:
             raise UserError(f'--resume: {path} belongs to another network: {error}') from None
-        states = state['optimizers']
+        states = state.get('optimizers', [])  # none in a state of an earlier version
         if len(states) != len(self.optimizers):
             raise UserError(f'--resume: {path} belongs to another optimizer; start without '
                             '--resume, or with the optimizer of the run')

@@ -27,16 +27,14 @@ def optimizers_of(
     :param weight_decay: of weights with more than one dimension.
     :return: the optimizers.
     """
-    named = dict(network.named_parameters())
-    inner = {key for key, weight in named.items() if name == MUON and _is_matrix(key, weight)}
-    rest = [weight for key, weight in named.items() if key not in inner]
+    inner, rest = [], []
+    for key, weight in network.named_parameters():
+        (inner if name == MUON and _is_matrix(key, weight) else rest).append(weight)
     adamw = torch.optim.AdamW(
         [{'params': [w for w in rest if w.ndim > 1], 'weight_decay': weight_decay},
          {'params': [w for w in rest if w.ndim <= 1], 'weight_decay': 0.0}],
         lr=learning_rate, fused=True)
-    if not inner:
-        return (adamw,)
-    return adamw, Muon([named[key] for key in named if key in inner], learning_rate, weight_decay)
+    return (adamw, Muon(inner, learning_rate, weight_decay)) if inner else (adamw,)
 
 
 def learning_rate_factor(progress: float, step: int, warmup_steps: int) -> float:
